@@ -1,0 +1,1 @@
+//! The command line as a library: everything `banksia` does, callable from tests.

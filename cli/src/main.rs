@@ -1,0 +1,2 @@
+//! The `banksia` command.
+fn main() {}

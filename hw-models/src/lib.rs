@@ -1,0 +1,1 @@
+//! Machines that run programs: DRAM, PIM, GPU, networks.

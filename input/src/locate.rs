@@ -1,0 +1,66 @@
+//! From a dotted key to its line.
+
+use toml_edit::{Document, Item, TableLike};
+
+/// One step of a path: a key, or an index into an array.
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+fn steps(path: &str) -> Vec<Step<'_>> {
+    let mut out = Vec::new();
+    for part in path.split('.') {
+        let (key, rest) = part.split_once('[').map_or((part, None), |(k, r)| (k, Some(r)));
+        if !key.is_empty() {
+            out.push(Step::Key(key));
+        }
+        for index in rest.into_iter().flat_map(|r| r.split('[')) {
+            if let Ok(i) = index.trim_end_matches(']').parse() {
+                out.push(Step::Index(i));
+            }
+        }
+    }
+    out
+}
+
+/// The byte offset at which the value at `path` (`a.b[2].c`), or the nearest table that contains it, is written.
+pub(crate) fn offset_of(text: &str, path: &str) -> Option<usize> {
+    let document = Document::parse(text).ok()?;
+    let mut best = None;
+    let mut table: Option<&dyn TableLike> = Some(document.as_table());
+    let mut item: Option<&Item> = None;
+    let mut value: Option<&toml_edit::Value> = None;
+    for step in steps(path) {
+        match step {
+            Step::Key(key) => {
+                let Some((k, found)) = table.and_then(|t| t.get_key_value(key)) else { break };
+                best = k.span().or(found.span()).map(|s| s.start).or(best);
+                table = found.as_table_like();
+                value = found.as_value();
+                item = Some(found);
+            }
+            Step::Index(i) => {
+                if let Some(entry) = item.and_then(Item::as_array_of_tables).and_then(|a| a.get(i)) {
+                    best = entry.span().map(|s| s.start).or(best);
+                    table = Some(entry);
+                    item = None;
+                    value = None;
+                } else if let Some(entry) = value.and_then(toml_edit::Value::as_array).and_then(|a| a.get(i)) {
+                    best = entry.span().map(|s| s.start).or(best);
+                    table = entry.as_inline_table().map(|t| t as &dyn TableLike);
+                    value = Some(entry);
+                    item = None;
+                } else {
+                    break;
+                }
+            }
+        }
+    }
+    best
+}
+
+/// The line (from 1) of a byte offset.
+pub(crate) fn line_at(text: &str, offset: usize) -> usize {
+    text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count() + 1
+}

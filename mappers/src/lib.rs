@@ -1,0 +1,1 @@
+//! Strategies that lower operator graphs to programs.

@@ -1,0 +1,7 @@
+//! One run report, and the tables, plots and timelines made from it.
+
+mod report;
+
+pub use report::{
+    ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
+};

@@ -1,0 +1,1 @@
+//! Time, events, ports, statistics and observers. Knows no hardware.

@@ -1,0 +1,1 @@
+//! Cross-validation, golden and end-to-end tests of the workspace.

@@ -1,0 +1,1 @@
+//! Operator graphs of transformer, MoE and SSM models. Knows no hardware.
