@@ -1,1 +1,3 @@
 //! Machines that run programs: DRAM, PIM, GPU, networks.
+
+pub mod dram;

@@ -1,0 +1,145 @@
+//! The DRAM devices embedded in the binary, and device files given by path.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use banksia_input::{InputError, Source};
+
+use super::device::Device;
+use super::table::{Inherited, RawDevice};
+
+/// `(name, text)` of every embedded device and of every base.
+const EMBEDDED: &[(&str, &str)] = &[
+    ("gddr6", include_str!("../../catalog/dram/gddr6.toml")),
+    ("gddr6-pim-gpt", include_str!("../../catalog/dram/gddr6-pim-gpt.toml")),
+];
+
+/// How deep files may build on one another.
+const MAX_DEPTH: usize = 8;
+
+/// The names of the embedded devices (a base without an organisation is none).
+pub fn names() -> Vec<&'static str> {
+    EMBEDDED.iter().filter(|(_, text)| text.contains("clock_ps")).map(|(name, _)| *name).collect()
+}
+
+/// The device of a name in the catalog, or of a TOML file where the name is a path (it ends in `.toml`).
+///
+/// # Errors
+/// There is no such device, or its file cannot be used.
+pub fn load(name: &str) -> Result<Arc<Device>, InputError> {
+    load_from(name, None)
+}
+
+/// As [`load`]; a relative path is taken from the folder of `beside` where that is given.
+///
+/// # Errors
+/// There is no such device, or its file cannot be used.
+pub fn load_from(name: &str, beside: Option<&Path>) -> Result<Arc<Device>, InputError> {
+    let source = open(name, beside)?;
+    Ok(Arc::new(Device::compile(&resolve(&source, beside)?, &source)?))
+}
+
+/// The device of a source that is already in memory.
+///
+/// # Errors
+/// The source cannot be used.
+pub fn load_source(source: &Source) -> Result<Arc<Device>, InputError> {
+    Ok(Arc::new(Device::compile(&resolve(source, None)?, source)?))
+}
+
+/// The table of a name or path with its bases merged in: what `banksia show hardware` prints.
+///
+/// # Errors
+/// There is no such device, or its file cannot be parsed.
+pub fn resolved(name: &str) -> Result<RawDevice, InputError> {
+    resolve(&open(name, None)?, None)
+}
+
+fn open(name: &str, beside: Option<&Path>) -> Result<Source, InputError> {
+    if Path::new(name).extension().is_some_and(|e| e == "toml") {
+        let path = match beside.and_then(Path::parent) {
+            Some(folder) if Path::new(name).is_relative() => folder.join(name),
+            _ => Path::new(name).to_owned(),
+        };
+        return Source::read(&path);
+    }
+    EMBEDDED
+        .iter()
+        .find(|(n, _)| *n == name)
+        .map(|(n, text)| Source::from_text(format!("catalog:{n}"), *text))
+        .ok_or_else(|| InputError::unknown_name("catalog", "DRAM device", name, names()))
+}
+
+fn resolve(source: &Source, beside: Option<&Path>) -> Result<RawDevice, InputError> {
+    let mut raw: RawDevice = source.parse()?;
+    let mut seen = vec![raw.name.clone()];
+    while let Some(base) = raw.base.take() {
+        if seen.len() >= MAX_DEPTH || seen.contains(&base) {
+            return Err(source.error("base", format!("goes round or too deep: {} -> {base}", seen.join(" -> "))));
+        }
+        raw = raw.over(open(&base, beside).map_err(|e| source.error("base", e.to_string()))?.parse()?);
+        seen.push(base);
+    }
+    Ok(raw)
+}
+
+impl RawDevice {
+    /// This file's entries written over a base's.
+    fn over(self, base: Self) -> Self {
+        let mut out = base;
+        out.inherited = Inherited {
+            commands: out.commands.len(),
+            constraints: out.constraints.len(),
+            energy: out.energy.commands.len(),
+        };
+        out.name = self.name;
+        out.source = self.source;
+        if !self.description.is_empty() {
+            out.description = self.description;
+        }
+        out.clock_ps = self.clock_ps.or(out.clock_ps);
+        let (org, ours) = (&mut out.organization, self.organization);
+        if !ours.levels.is_empty() {
+            org.levels = ours.levels;
+        }
+        org.count.extend(ours.count);
+        org.rows = ours.rows.or(org.rows);
+        org.columns = ours.columns.or(org.columns);
+        org.access_bytes = ours.access_bytes.or(org.access_bytes);
+        org.data_pins = ours.data_pins.or(org.data_pins);
+        org.pin_gbps = ours.pin_gbps.or(org.pin_gbps);
+        org.devices = ours.devices.or(org.devices);
+        org.standby_level = ours.standby_level.or(org.standby_level.take());
+        // A timing given in another form replaces the base's.
+        for name in self.timing_cycles.keys().chain(self.timing_expressions.keys()) {
+            let stem = name.strip_prefix('n').unwrap_or(name);
+            out.timing_cycles.remove(name);
+            out.timing_expressions.remove(name);
+            out.timing_ns.remove(&format!("t{stem}"));
+        }
+        for name in self.timing_ns.keys() {
+            let cycles = format!("n{}", name.strip_prefix('t').unwrap_or(name));
+            out.timing_cycles.remove(&cycles);
+            out.timing_expressions.remove(&cycles);
+        }
+        out.timing_cycles.extend(self.timing_cycles);
+        out.timing_ns.extend(self.timing_ns);
+        out.timing_expressions.extend(self.timing_expressions);
+        out.currents_ma.extend(self.currents_ma);
+        out.parameters.extend(self.parameters);
+        for command in self.commands {
+            match out.commands.iter_mut().find(|c| c.name == command.name) {
+                Some(same) => *same = command,
+                None => out.commands.push(command),
+            }
+        }
+        out.constraints.extend(self.constraints);
+        out.refresh = self.refresh.or(out.refresh);
+        out.energy.vdd_v = self.energy.vdd_v.or(out.energy.vdd_v);
+        out.energy.active_standby_ma = self.energy.active_standby_ma.or(out.energy.active_standby_ma);
+        out.energy.precharge_standby_ma = self.energy.precharge_standby_ma.or(out.energy.precharge_standby_ma);
+        out.energy.commands.extend(self.energy.commands);
+        out.base = self.base.or(out.base);
+        out
+    }
+}

@@ -1,0 +1,654 @@
+//! A device table compiled to dense integer arrays.
+
+use banksia_input::{InputError, Source};
+
+use super::Cycle;
+use super::energy::EnergyModel;
+use super::expr::{Symbols, evaluate, evaluate_integer};
+use super::table::{Inherited, RawCommand, RawConstraint, RawData, RawDevice, RawEffect, RawNeeds};
+
+/// Index of a command in its device's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u8);
+
+/// Index of a level, from the outermost (0, the channel) inwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LevelId(pub u8);
+
+pub use super::table::{RawData as DataDirection, RawEffect as Effect, RawNeeds as Needs};
+
+/// A level of the hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    /// Its name.
+    pub name: String,
+    /// How many there are in one node of the level above.
+    pub per_parent: u32,
+    /// How many there are in the channel.
+    pub nodes: u32,
+    /// How many banks lie below one node.
+    pub banks: u32,
+}
+
+/// A command, resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    /// Its name.
+    pub name: String,
+    /// The level that it addresses.
+    pub scope: LevelId,
+    /// The state that it needs.
+    pub needs: Needs,
+    /// What it does to the banks.
+    pub effect: Effect,
+    /// Which way data goes.
+    pub data: DataDirection,
+    /// Bytes over the pins for each issue.
+    pub pin_bytes: u32,
+    /// Bytes between banks and compute units for each issue.
+    pub internal_bytes: u32,
+    /// Multiply-accumulates for each issue.
+    pub macs: u32,
+    /// Cycles from issue until its effect is complete.
+    pub latency: Cycle,
+    /// Command-bus slots, in cycles.
+    pub bus_cycles: Cycle,
+    /// The command that opens the row for it.
+    pub open_with: Option<CommandId>,
+    /// The command that closes what stands in its way.
+    pub close_with: Option<CommandId>,
+}
+
+/// A timing row, resolved: after `from` at a node of `level`, `to` at that node (or at its siblings) waits `cycles`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimingRow {
+    /// The level at whose nodes it holds.
+    pub level: LevelId,
+    /// The earlier command.
+    pub from: CommandId,
+    /// The later command.
+    pub to: CommandId,
+    /// The wait.
+    pub cycles: Cycle,
+    /// Counted from the `window`-th last `from`.
+    pub window: u32,
+    /// Between different nodes under one parent.
+    pub sibling: bool,
+}
+
+/// Refresh, resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refresh {
+    /// The command.
+    pub command: CommandId,
+    /// Cycles between two at one node of its scope.
+    pub interval: Cycle,
+}
+
+/// What one issue of a command sets in the engine: later commands' earliest cycles, by level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Update {
+    /// Offset of the level's first node in the table of earliest cycles.
+    pub level_base: u32,
+    /// Banks below a node of this level: a bank's node is `bank / banks`.
+    pub banks: u32,
+    /// Nodes under one parent, for sibling rows.
+    pub per_parent: u32,
+    /// The later command.
+    pub to: u8,
+    /// See [`TimingRow::sibling`].
+    pub sibling: bool,
+    /// Index of the issue-history ring, for rows with a window above 1.
+    pub ring: Option<u32>,
+    /// See [`TimingRow::cycles`].
+    pub cycles: Cycle,
+}
+
+/// A ring of the last `window` issue times of the commands of some rows, one for each node of a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ring {
+    /// Offset of the first node's slots.
+    pub base: u32,
+    /// Slots per node.
+    pub window: u32,
+    /// Banks below a node of the ring's level.
+    pub banks: u32,
+    /// The commands that it records.
+    pub commands: u64,
+    /// The longest wait of the rows that count from it.
+    pub longest_wait: Cycle,
+}
+
+/// A DRAM channel's device, compiled.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// Name in the catalog.
+    pub name: String,
+    /// What it is.
+    pub description: String,
+    /// Where its numbers come from.
+    pub source: String,
+    /// Period of the command clock, femtoseconds.
+    pub clock_fs: u64,
+    /// Levels from the outermost inwards.
+    pub levels: Vec<Level>,
+    /// Banks in the channel.
+    pub banks: u32,
+    /// Rows per bank.
+    pub rows: u32,
+    /// Column accesses per row.
+    pub columns: u32,
+    /// Bytes per column access.
+    pub access_bytes: u32,
+    /// Data pins of the channel.
+    pub data_pins: u32,
+    /// Data rate of a pin, gigabits per second.
+    pub pin_gbps: f64,
+    /// The command set.
+    pub commands: Vec<Command>,
+    /// The timing rows, one for each pair of commands.
+    pub timing: Vec<TimingRow>,
+    /// Refresh, where the device needs it.
+    pub refresh: Option<Refresh>,
+    /// The level whose banks share a standby state.
+    pub standby: LevelId,
+    /// Energy of commands and of standing still.
+    pub energy: EnergyModel,
+    /// Named timings, for display (`nRCD` to 12).
+    pub symbols: Vec<(String, f64)>,
+    /// Updates of each command: `updates[update_ranges[c]]`.
+    pub(crate) updates: Vec<Update>,
+    pub(crate) update_ranges: Vec<(u32, u32)>,
+    pub(crate) rings: Vec<Ring>,
+    pub(crate) ring_slots: u32,
+    /// Offset of each level's first node in the table of earliest cycles, in nodes.
+    pub(crate) level_base: Vec<u32>,
+    pub(crate) ready_nodes: u32,
+}
+
+impl Device {
+    /// The command of that name.
+    pub fn command(&self, name: &str) -> Option<CommandId> {
+        self.commands.iter().position(|c| c.name == name).map(|i| CommandId(i as u8))
+    }
+
+    /// The command's entry.
+    pub fn spec(&self, command: CommandId) -> &Command {
+        &self.commands[command.0 as usize]
+    }
+
+    /// A timing by name (`nRCD`), where the device defines it.
+    pub fn timing(&self, name: &str) -> Option<f64> {
+        self.symbols.iter().find(|(n, _)| n == name).map(|(_, v)| *v)
+    }
+
+    /// Bytes of a row of one bank.
+    pub fn row_bytes(&self) -> u64 {
+        u64::from(self.columns) * u64::from(self.access_bytes)
+    }
+
+    /// Bytes of the channel.
+    pub fn capacity_bytes(&self) -> u64 {
+        u64::from(self.banks) * u64::from(self.rows) * self.row_bytes()
+    }
+
+    /// Peak rate of the channel's pins, bytes per second.
+    pub fn pin_bandwidth(&self) -> f64 {
+        f64::from(self.data_pins) * self.pin_gbps * 1e9 / 8.0
+    }
+
+    /// The first bank below a node of a command's scope, and how many there are.
+    pub fn banks_of(&self, command: CommandId, node: u32) -> std::ops::Range<u32> {
+        let banks = self.levels[self.spec(command).scope.0 as usize].banks;
+        node * banks..(node + 1) * banks
+    }
+
+    /// Resolves and compiles a table whose base has already been merged in. `source` is the file for errors.
+    ///
+    /// # Errors
+    /// Something is missing, out of range, of the wrong unit, or names what does not exist.
+    pub fn compile(raw: &RawDevice, source: &Source) -> Result<Self, InputError> {
+        Compiler { raw, source, symbols: Symbols::new() }.device()
+    }
+}
+
+struct Compiler<'a> {
+    raw: &'a RawDevice,
+    source: &'a Source,
+    symbols: Symbols,
+}
+
+impl Compiler<'_> {
+    fn need<T: Copy>(&self, key: &str, value: Option<T>) -> Result<T, InputError> {
+        value.ok_or_else(|| {
+            self.source.error(key, "is missing, here and in the base").help("every DRAM device needs this key")
+        })
+    }
+
+    fn device(mut self) -> Result<Device, InputError> {
+        let raw = self.raw;
+        let src = self.source;
+        if raw.source.trim().is_empty() {
+            return Err(src.error("source", "is empty").help("say where the numbers come from"));
+        }
+        let clock_ps = src.check("clock_ps", self.need("clock_ps", raw.clock_ps)?, 1.0..=1e6)?;
+        let levels = self.levels()?;
+        let banks = levels.last().map_or(0, |l| l.nodes);
+        let org = &raw.organization;
+        let key = |k: &str| format!("organization.{k}");
+        let rows = src.check(&key("rows"), self.need(&key("rows"), org.rows)?, 1..=1 << 26)?;
+        let columns = src.check(&key("columns"), self.need(&key("columns"), org.columns)?, 1..=1 << 20)?;
+        let access_bytes =
+            src.check(&key("access_bytes"), self.need(&key("access_bytes"), org.access_bytes)?, 1..=4096)?;
+        let data_pins = src.check(&key("data_pins"), self.need(&key("data_pins"), org.data_pins)?, 1..=65536)?;
+        let pin_gbps = src.check(&key("pin_gbps"), self.need(&key("pin_gbps"), org.pin_gbps)?, 1e-3..=1e3)?;
+        let devices = src.check(&key("devices"), org.devices.unwrap_or(1), 1..=1024)?;
+
+        self.symbols.insert("clock_ps".into(), clock_ps);
+        self.symbols.insert("access_bytes".into(), f64::from(access_bytes));
+        self.symbols.insert("data_pins".into(), f64::from(data_pins));
+        self.symbols.insert("pin_gbps".into(), pin_gbps);
+        self.symbols.insert("banks".into(), f64::from(banks));
+        self.timings(clock_ps)?;
+
+        let commands = self.commands(&levels, access_bytes)?;
+        let timing = self.rows(&levels, &commands)?;
+        let refresh = raw.refresh.as_ref().map(|r| self.refresh(r, &commands)).transpose()?;
+        let standby_name = org.standby_level.clone().unwrap_or_else(|| "channel".into());
+        let standby = self.level_named("organization.standby_level", &standby_name, &levels)?;
+        let energy = EnergyModel::compile(raw, src, &self.symbols, &commands, devices, clock_ps)?;
+
+        let symbols = self.symbols.iter().map(|(k, v)| (k.clone(), *v)).collect();
+        let mut device = Device {
+            name: raw.name.clone(),
+            description: raw.description.clone(),
+            source: raw.source.clone(),
+            clock_fs: (clock_ps * 1000.0).round() as u64,
+            banks,
+            rows,
+            columns,
+            access_bytes,
+            data_pins,
+            pin_gbps,
+            commands,
+            timing,
+            refresh,
+            standby,
+            energy,
+            symbols,
+            updates: Vec::new(),
+            update_ranges: Vec::new(),
+            rings: Vec::new(),
+            ring_slots: 0,
+            level_base: Vec::new(),
+            ready_nodes: 0,
+            levels,
+        };
+        device.flatten();
+        Ok(device)
+    }
+
+    fn levels(&self) -> Result<Vec<Level>, InputError> {
+        let org = &self.raw.organization;
+        let key = "organization.levels";
+        if org.levels.is_empty() || org.levels.len() > 8 {
+            return Err(self.source.error(key, "must name 1 to 8 levels").help("from `channel` inwards to `bank`"));
+        }
+        for name in org.count.keys() {
+            if !org.levels.contains(name) {
+                let known = org.levels.iter().map(String::as_str);
+                return Err(self.source.unknown_name(&format!("organization.count.{name}"), "level", name, known));
+            }
+        }
+        let mut levels = Vec::with_capacity(org.levels.len());
+        let mut nodes = 1u32;
+        for (i, name) in org.levels.iter().enumerate() {
+            if org.levels[..i].contains(name) {
+                return Err(self.source.error(key, format!("names `{name}` twice")));
+            }
+            let count_key = format!("organization.count.{name}");
+            let per_parent = match org.count.get(name) {
+                Some(n) => self.source.check(&count_key, *n, 1..=4096)?,
+                None if i == 0 => 1,
+                None => return Err(self.source.error(&count_key, "is missing, here and in the base")),
+            };
+            if i == 0 && per_parent != 1 {
+                return Err(self
+                    .source
+                    .error(&count_key, format!("is {per_parent}: a device file describes one {name}"))
+                    .help("how many channels there are is the machine's or the command line's to say"));
+            }
+            nodes = nodes
+                .checked_mul(per_parent)
+                .filter(|n| *n <= 65_536)
+                .ok_or_else(|| self.source.error(&count_key, "makes more than 65536 banks in a channel"))?;
+            levels.push(Level { name: name.clone(), per_parent, nodes, banks: 0 });
+        }
+        for level in &mut levels {
+            level.banks = nodes / level.nodes;
+        }
+        Ok(levels)
+    }
+
+    fn timings(&mut self, clock_ps: f64) -> Result<(), InputError> {
+        for (name, value) in &self.raw.parameters {
+            let key = format!("parameters.{name}");
+            self.source.check(&key, *value, -1e12..=1e12)?;
+            self.symbols.insert(name.clone(), *value);
+        }
+        for (name, value) in &self.raw.currents_ma {
+            self.source.check(&format!("currents_ma.{name}"), *value, 0.0..=1e5)?;
+            self.symbols.insert(name.clone(), *value);
+        }
+        for (name, value) in &self.raw.timing_cycles {
+            let key = format!("timing_cycles.{name}");
+            if !name.starts_with('n') {
+                return Err(self
+                    .source
+                    .error(&key, "must begin with `n`: a timing in cycles")
+                    .help("write `nRCD` under [timing_cycles], or `tRCD` under [timing_ns]"));
+            }
+            self.source.check(&key, *value, 0..=1_000_000_000)?;
+            self.symbols.insert(name.clone(), *value as f64);
+        }
+        for (name, value) in &self.raw.timing_ns {
+            let key = format!("timing_ns.{name}");
+            let Some(stem) = name.strip_prefix('t') else {
+                return Err(self
+                    .source
+                    .error(&key, "must begin with `t`: a timing in nanoseconds")
+                    .help("write `tRCD` under [timing_ns], or `nRCD` under [timing_cycles]"));
+            };
+            let cycles_name = format!("n{stem}");
+            if self.raw.timing_cycles.contains_key(&cycles_name) {
+                return Err(self.source.error(&key, format!("is given again as `{cycles_name}` in cycles")));
+            }
+            self.source.check(&key, *value, 0.0..=1e9)?;
+            self.symbols.insert(cycles_name, (value * 1000.0 / clock_ps - 1e-6).ceil().max(0.0));
+        }
+        // Computed timings may use one another in any order; as many passes as there are of them settle every chain.
+        let mut pending: Vec<(&String, &String)> = self.raw.timing_expressions.iter().collect();
+        while !pending.is_empty() {
+            let before = pending.len();
+            let mut first_problem = None;
+            pending.retain(|(name, text)| match evaluate_integer(text, &self.symbols) {
+                Ok(value) => {
+                    self.symbols.insert((*name).clone(), value as f64);
+                    false
+                }
+                Err(problem) => {
+                    first_problem.get_or_insert(((*name).clone(), problem));
+                    true
+                }
+            });
+            if pending.len() == before
+                && let Some((name, problem)) = first_problem
+            {
+                return Err(self.source.error(&format!("timing_expressions.{name}"), problem));
+            }
+        }
+        for name in self.raw.timing_expressions.keys() {
+            let value = self.symbols[name];
+            self.source.check(&format!("timing_expressions.{name}"), value, 0.0..=1e9)?;
+        }
+        Ok(())
+    }
+
+    fn level_named(&self, key: &str, name: &str, levels: &[Level]) -> Result<LevelId, InputError> {
+        levels
+            .iter()
+            .position(|l| l.name == name)
+            .map(|i| LevelId(i as u8))
+            .ok_or_else(|| self.source.unknown_name(key, "level", name, levels.iter().map(|l| l.name.as_str())))
+    }
+
+    fn integer(&self, key: &str, text: &str, max: i64) -> Result<i64, InputError> {
+        let value = evaluate_integer(text, &self.symbols).map_err(|p| self.source.error(key, p))?;
+        self.source.check(key, value, 0..=max)
+    }
+
+    fn commands(&self, levels: &[Level], access_bytes: u32) -> Result<Vec<Command>, InputError> {
+        let raw = &self.raw.commands;
+        if raw.is_empty() || raw.len() > 64 {
+            return Err(self.source.error("command", format!("lists {} commands: must be from 1 to 64", raw.len())));
+        }
+        let id_of = |key: &str, name: &Option<String>| -> Result<Option<CommandId>, InputError> {
+            let Some(name) = name else { return Ok(None) };
+            raw.iter()
+                .position(|c| c.name == *name)
+                .map(|i| Some(CommandId(i as u8)))
+                .ok_or_else(|| self.source.unknown_name(key, "command", name, raw.iter().map(|c| c.name.as_str())))
+        };
+        let mut commands = Vec::with_capacity(raw.len());
+        for (i, c) in raw.iter().enumerate() {
+            let entry = Inherited::path(self.raw.inherited.commands, "command", i);
+            let key = |field: &str| format!("{entry}.{field}");
+            if raw[..i].iter().any(|other| other.name == c.name) {
+                return Err(self.source.error(&key("name"), format!("`{}` is already a command", c.name)));
+            }
+            let scope = self.level_named(&key("scope"), &c.scope, levels)?;
+            let banks = levels[scope.0 as usize].banks;
+            let default_pins = match c.data {
+                RawData::Read | RawData::Write => access_bytes,
+                RawData::None | RawData::Internal => 0,
+            };
+            let default_internal = if c.data == RawData::Internal { banks * access_bytes } else { 0 };
+            let amount = |field: &str, text: &Option<String>, default: u32| match text {
+                Some(text) => self.integer(&key(field), text, i64::from(u32::MAX)).map(|v| v as u32),
+                None => Ok(default),
+            };
+            self.check_open_close(c, &key)?;
+            commands.push(Command {
+                name: c.name.clone(),
+                scope,
+                needs: c.needs,
+                effect: c.effect,
+                data: c.data,
+                pin_bytes: amount("pin_bytes", &c.pin_bytes, default_pins)?,
+                internal_bytes: amount("internal_bytes", &c.internal_bytes, default_internal)?,
+                macs: amount("macs", &c.macs, 0)?,
+                latency: self.integer(&key("latency"), &c.latency, 1_000_000_000)? as Cycle,
+                bus_cycles: Cycle::from(self.source.check(&key("bus_cycles"), c.bus_cycles, 1..=64)?),
+                open_with: id_of(&key("open_with"), &c.open_with)?,
+                close_with: id_of(&key("close_with"), &c.close_with)?,
+            });
+        }
+        self.check_openers(levels, &commands)?;
+        Ok(commands)
+    }
+
+    fn check_open_close(&self, c: &RawCommand, key: &dyn Fn(&str) -> String) -> Result<(), InputError> {
+        let want = |field: &str, given: &Option<String>| {
+            if given.is_some() {
+                return Ok(());
+            }
+            let problem = format!("is missing from command `{}`, which needs its banks {:?}", c.name, c.needs);
+            Err(self.source.error(&key(field), problem.to_lowercase().replacen(&c.name.to_lowercase(), &c.name, 1)))
+        };
+        if c.needs == RawNeeds::Open {
+            want("open_with", &c.open_with)?;
+        }
+        if c.needs != RawNeeds::Any {
+            want("close_with", &c.close_with)?;
+        }
+        Ok(())
+    }
+
+    /// An opener must open, a closer close, and each must reach every bank of the command that it serves.
+    fn check_openers(&self, levels: &[Level], commands: &[Command]) -> Result<(), InputError> {
+        for (i, c) in commands.iter().enumerate() {
+            let uses = [("open_with", c.open_with, RawEffect::Open), ("close_with", c.close_with, RawEffect::Close)];
+            for (field, used, effect) in uses {
+                let Some(CommandId(u)) = used else { continue };
+                let other = &commands[u as usize];
+                let key = format!("{}.{field}", Inherited::path(self.raw.inherited.commands, "command", i));
+                if other.effect != effect {
+                    let problem = format!("names `{}`, which does not {field} a row", other.name);
+                    return Err(self.source.error(&key, problem.replace("_with", "")));
+                }
+                if other.scope > c.scope {
+                    let (theirs, ours) = (&levels[other.scope.0 as usize].name, &levels[c.scope.0 as usize].name);
+                    let problem =
+                        format!("names `{}`, which acts on a {theirs}; `{}` acts on a {ours}", other.name, c.name);
+                    return Err(self.source.error(&key, problem));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&self, levels: &[Level], commands: &[Command]) -> Result<Vec<TimingRow>, InputError> {
+        let mut out = Vec::new();
+        for (i, row) in self.raw.constraints.iter().enumerate() {
+            self.row(i, row, levels, commands, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    fn row(
+        &self,
+        i: usize,
+        row: &RawConstraint,
+        levels: &[Level],
+        commands: &[Command],
+        out: &mut Vec<TimingRow>,
+    ) -> Result<(), InputError> {
+        let entry = Inherited::path(self.raw.inherited.constraints, "constraints", i);
+        let key = |field: &str| format!("{entry}.{field}");
+        let level = self.level_named(&key("level"), &row.level, levels)?;
+        let names = |field: &str, text: &str| -> Result<Vec<CommandId>, InputError> {
+            let mut ids = Vec::new();
+            for name in text.split_whitespace() {
+                let id = commands.iter().position(|c| c.name == name).ok_or_else(|| {
+                    let known = commands.iter().map(|c| c.name.as_str());
+                    self.source.unknown_name(&key(field), "command", name, known)
+                })?;
+                if commands[id].scope < level {
+                    let scope = &levels[commands[id].scope.0 as usize].name;
+                    let problem =
+                        format!("lists `{name}`, which acts on a whole {scope}: its rows stand at that level");
+                    return Err(self.source.error(&key(field), problem));
+                }
+                ids.push(CommandId(id as u8));
+            }
+            if ids.is_empty() { Err(self.source.error(&key(field), "names no command")) } else { Ok(ids) }
+        };
+        self.source.check(&key("window"), row.window, 1..=64)?;
+        let cycles = evaluate_integer(&row.cycles, &self.symbols).map_err(|p| self.source.error(&key("cycles"), p))?;
+        self.source.check(&key("cycles"), cycles, -1_000_000_000..=1_000_000_000)?;
+        if row.sibling && row.window > 1 {
+            return Err(self.source.error(&key("window"), "cannot be combined with `sibling`"));
+        }
+        let (from, to) = (names("from", &row.from)?, names("to", &row.to)?);
+        // Two commands never share a cycle, so a wait of none or less forbids nothing.
+        if cycles <= 0 {
+            return Ok(());
+        }
+        for f in &from {
+            for t in &to {
+                out.push(TimingRow {
+                    level,
+                    from: *f,
+                    to: *t,
+                    cycles: cycles as Cycle,
+                    window: row.window,
+                    sibling: row.sibling,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn refresh(&self, raw: &super::table::RawRefresh, commands: &[Command]) -> Result<Refresh, InputError> {
+        let command = commands.iter().position(|c| c.name == raw.command).ok_or_else(|| {
+            self.source.unknown_name(
+                "refresh.command",
+                "command",
+                &raw.command,
+                commands.iter().map(|c| c.name.as_str()),
+            )
+        })?;
+        if commands[command].effect != RawEffect::Refresh {
+            return Err(self.source.error("refresh.command", format!("`{}` does not refresh", raw.command)));
+        }
+        let interval = self.integer("refresh.interval", &raw.interval, 1_000_000_000)?;
+        self.source.check("refresh.interval", interval, 1..=1_000_000_000)?;
+        Ok(Refresh { command: CommandId(command as u8), interval: interval as Cycle })
+    }
+}
+
+impl Device {
+    /// Turns the timing rows into what one issue of each command sets.
+    fn flatten(&mut self) {
+        let mut base = 0;
+        for level in &self.levels {
+            self.level_base.push(base);
+            base += level.nodes;
+        }
+        self.ready_nodes = base;
+        for c in 0..self.commands.len() {
+            let start = self.updates.len() as u32;
+            let rows: Vec<TimingRow> = self.timing.iter().filter(|r| r.from.0 as usize == c).cloned().collect();
+            for row in rows {
+                let ring = (row.window > 1).then(|| self.ring_for(&row));
+                let level = &self.levels[row.level.0 as usize];
+                let update = Update {
+                    level_base: self.level_base[row.level.0 as usize],
+                    banks: level.banks,
+                    per_parent: level.per_parent,
+                    to: row.to.0,
+                    sibling: row.sibling,
+                    ring,
+                    cycles: row.cycles,
+                };
+                // Of two rows for the same pair at the same nodes only the longer ever decides.
+                let same = self.updates[start as usize..].iter_mut().find(|u| {
+                    (u.level_base, u.to, u.sibling, u.ring)
+                        == (update.level_base, update.to, update.sibling, update.ring)
+                });
+                match same {
+                    Some(longer) => longer.cycles = longer.cycles.max(update.cycles),
+                    None => self.updates.push(update),
+                }
+            }
+            self.update_ranges.push((start, self.updates.len() as u32));
+        }
+    }
+
+    /// The ring of a windowed row. Rows of one level, window, later command and wait share one ring, because "four
+    /// activates of any kind" counts the kinds together.
+    fn ring_for(&mut self, row: &TimingRow) -> u32 {
+        let mut commands = 0u64;
+        for r in &self.timing {
+            if (r.level, r.window, r.to, r.cycles) == (row.level, row.window, row.to, row.cycles) {
+                commands |= 1 << r.from.0;
+            }
+        }
+        let level = &self.levels[row.level.0 as usize];
+        let known =
+            self.rings.iter().position(|r| r.window == row.window && r.banks == level.banks && r.commands == commands);
+        if let Some(known) = known {
+            let ring = &mut self.rings[known];
+            ring.longest_wait = ring.longest_wait.max(row.cycles);
+            return known as u32;
+        }
+        self.rings.push(Ring {
+            base: self.ring_slots,
+            window: row.window,
+            banks: level.banks,
+            commands,
+            longest_wait: row.cycles,
+        });
+        self.ring_slots += row.window * level.nodes;
+        self.rings.len() as u32 - 1
+    }
+
+    /// Evaluates an expression over this device's named quantities.
+    ///
+    /// # Errors
+    /// The expression is malformed or names what the device does not define.
+    pub fn evaluate(&self, text: &str) -> Result<f64, String> {
+        let symbols: Symbols = self.symbols.iter().cloned().collect();
+        evaluate(text, &symbols)
+    }
+}

@@ -1,0 +1,104 @@
+//! Energy: so much for each issue of a command, so much for each cycle of standing open or closed.
+//!
+//! The method is the data sheets' own (Micron TN-40-07 for DDR4): a command costs the current that it draws above the
+//! background, times the supply voltage, times the cycles for which it flows; the background is IDD3N while any row of
+//! the standby level is open and IDD2N otherwise. Devices without published currents give picojoules instead.
+
+use std::collections::BTreeMap;
+
+use banksia_input::{InputError, Source};
+
+use super::device::Command;
+use super::expr::{Symbols, evaluate};
+use super::table::{Inherited, RawDevice};
+
+/// The energy of one device's channel.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct EnergyModel {
+    /// Names of the parts, in the order in which the tables name them; `background` is apart.
+    pub parts: Vec<String>,
+    /// Energy of one issue, picojoules: `per_issue_pj[command][part]`.
+    pub per_issue_pj: Vec<Vec<f64>>,
+    /// Power of one standby node with some row open, picojoules per cycle.
+    pub active_pj_per_cycle: f64,
+    /// Power of one standby node with every row closed, picojoules per cycle.
+    pub precharged_pj_per_cycle: f64,
+}
+
+impl EnergyModel {
+    pub(crate) fn compile(
+        raw: &RawDevice,
+        source: &Source,
+        symbols: &Symbols,
+        commands: &[Command],
+        devices: u32,
+        clock_ps: f64,
+    ) -> Result<Self, InputError> {
+        let energy = &raw.energy;
+        let value = |key: &str, text: &str| -> Result<f64, InputError> {
+            let value = evaluate(text, symbols).map_err(|p| source.error(key, p))?;
+            source.check(key, value, 0.0..=1e15)
+        };
+        // mA x V x ps is 1e-15 J, a thousandth of a picojoule.
+        let vdd = energy.vdd_v.map(|v| source.check("energy.vdd_v", v, 0.01..=20.0)).transpose()?;
+        let pj_per_ma_cycle = vdd.map(|v| v * clock_ps * 1e-3 * f64::from(devices));
+        let needs_vdd =
+            |key: &str| pj_per_ma_cycle.ok_or_else(|| source.error(key, "is a current, and `energy.vdd_v` is missing"));
+        let mut model = Self { per_issue_pj: vec![Vec::new(); commands.len()], ..Self::default() };
+        if let Some(text) = &energy.active_standby_ma {
+            let key = "energy.active_standby_ma";
+            model.active_pj_per_cycle = value(key, text)? * needs_vdd(key)?;
+        }
+        if let Some(text) = &energy.precharge_standby_ma {
+            let key = "energy.precharge_standby_ma";
+            model.precharged_pj_per_cycle = value(key, text)? * needs_vdd(key)?;
+        }
+        for (i, row) in energy.commands.iter().enumerate() {
+            let entry = Inherited::path(raw.inherited.energy, "energy.command", i);
+            let key = |field: &str| format!("{entry}.{field}");
+            let pj = match (&row.pj, &row.current_ma, &row.cycles) {
+                (Some(pj), None, None) => value(&key("pj"), pj)?,
+                (None, Some(current), Some(cycles)) => {
+                    value(&key("current_ma"), current)?
+                        * value(&key("cycles"), cycles)?
+                        * needs_vdd(&key("current_ma"))?
+                }
+                _ => {
+                    return Err(source.error(&entry, "needs either `pj`, or `current_ma` and `cycles`"));
+                }
+            };
+            let part = model.parts.iter().position(|p| *p == row.part).unwrap_or_else(|| {
+                model.parts.push(row.part.clone());
+                model.parts.len() - 1
+            });
+            for name in row.commands.split_whitespace() {
+                let c = commands.iter().position(|c| c.name == name).ok_or_else(|| {
+                    source.unknown_name(&key("commands"), "command", name, commands.iter().map(|c| c.name.as_str()))
+                })?;
+                let per_part = &mut model.per_issue_pj[c];
+                if per_part.len() <= part {
+                    per_part.resize(part + 1, 0.0);
+                }
+                per_part[part] += pj;
+            }
+        }
+        for per_part in &mut model.per_issue_pj {
+            per_part.resize(model.parts.len(), 0.0);
+        }
+        Ok(model)
+    }
+
+    /// Energy of some issues of each command and some cycles of standing, in joules by part. `counts[command]` are issues;
+    /// the cycles are summed over standby nodes.
+    pub fn joules(&self, counts: &[u64], active_cycles: u64, precharged_cycles: u64) -> BTreeMap<String, f64> {
+        let mut parts: BTreeMap<String, f64> = BTreeMap::new();
+        for (p, name) in self.parts.iter().enumerate() {
+            let pj: f64 = counts.iter().zip(&self.per_issue_pj).map(|(n, pj)| *n as f64 * pj[p]).sum();
+            parts.insert(name.clone(), pj * 1e-12);
+        }
+        let background =
+            active_cycles as f64 * self.active_pj_per_cycle + precharged_cycles as f64 * self.precharged_pj_per_cycle;
+        parts.insert("background".into(), background * 1e-12);
+        parts
+    }
+}

@@ -1,0 +1,273 @@
+//! A device as its TOML file writes it, before anything is checked or compiled.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One device file. A file with `base` takes every table of that file and writes its own entries over them: scalar
+/// entries replace, commands of the same name replace, other commands, timing rows and energy rows are added.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawDevice {
+    /// Name in the catalog.
+    pub name: String,
+    /// What it is, in a sentence.
+    #[serde(default)]
+    pub description: String,
+    /// Where the numbers come from.
+    pub source: String,
+    /// The file that this one builds on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// Period of the command clock, picoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ps: Option<f64>,
+    /// Levels, counts and sizes.
+    #[serde(default)]
+    pub organization: RawOrganization,
+    /// Timings in cycles of the command clock (`nRCD`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub timing_cycles: BTreeMap<String, u64>,
+    /// Timings in nanoseconds (`tRCD`), rounded up to whole cycles and known to expressions as `nRCD`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub timing_ns: BTreeMap<String, f64>,
+    /// Timings computed from others (`nBL = "ceil(...)"`), in the order of their names' dependencies.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub timing_expressions: BTreeMap<String, String>,
+    /// Supply currents, milliamperes per device (`IDD0`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub currents_ma: BTreeMap<String, f64>,
+    /// Other named quantities for energy expressions, unit in the name (`mac_unit_mw`, `io_pj_per_bit`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, f64>,
+    /// The command set.
+    #[serde(default, rename = "command", skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<RawCommand>,
+    /// The timing rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<RawConstraint>,
+    /// Refresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<RawRefresh>,
+    /// Energy of commands and of standing still.
+    #[serde(default)]
+    pub energy: RawEnergy,
+    /// How many of the entries of the lists came from bases: errors count from this file's own.
+    #[serde(skip)]
+    pub inherited: Inherited,
+}
+
+/// How many entries at the start of each list came from the bases of a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Inherited {
+    /// Of `command`.
+    pub commands: usize,
+    /// Of `constraints`.
+    pub constraints: usize,
+    /// Of `energy.command`.
+    pub energy: usize,
+}
+
+impl Inherited {
+    /// The path of the `i`-th entry of a merged list in the file that wrote it.
+    pub(crate) fn path(inherited: usize, list: &str, i: usize) -> String {
+        match i.checked_sub(inherited) {
+            Some(own) => format!("{list}[{own}]"),
+            None => format!("base.{list}[{i}]"),
+        }
+    }
+}
+
+/// Levels, counts and sizes of one channel.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawOrganization {
+    /// Names of the levels from the outermost (`channel`) to the innermost (`bank`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<String>,
+    /// How many of each level are in one of the level above (the outermost is one).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub count: BTreeMap<String, u32>,
+    /// Rows per bank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u32>,
+    /// Column accesses per row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<u32>,
+    /// Bytes of one column access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_bytes: Option<u32>,
+    /// Data pins of the channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_pins: Option<u32>,
+    /// Data rate of a pin, gigabits per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin_gbps: Option<f64>,
+    /// DRAM devices that work in step on this channel (the currents are of one).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<u32>,
+    /// The level whose banks share a standby state for background energy (`rank`, or `channel`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby_level: Option<String>,
+}
+
+/// One command.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawCommand {
+    /// Its name.
+    pub name: String,
+    /// The level that it addresses: it acts on every bank below.
+    pub scope: String,
+    /// What state the banks in its scope must be in.
+    #[serde(default)]
+    pub needs: RawNeeds,
+    /// What it does to them.
+    #[serde(default)]
+    pub effect: RawEffect,
+    /// Which way data goes.
+    #[serde(default)]
+    pub data: RawData,
+    /// Bytes over the pins, an expression; the column access size for `read` and `write` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin_bytes: Option<String>,
+    /// Bytes between the banks and their compute units, over all banks in scope, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub internal_bytes: Option<String>,
+    /// Multiply-accumulates done, over all banks in scope, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs: Option<String>,
+    /// Cycles from issue until its effect is complete (the last data beat, for a read), an expression.
+    #[serde(default = "zero")]
+    pub latency: String,
+    /// Command-bus slots that it takes, in cycles.
+    #[serde(default = "one")]
+    pub bus_cycles: u32,
+    /// The command that opens the row for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_with: Option<String>,
+    /// The command that closes what stands in its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_with: Option<String>,
+}
+
+fn zero() -> String {
+    "0".into()
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The state that a command needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawNeeds {
+    /// Any.
+    #[default]
+    Any,
+    /// The addressed row is open in every bank of the scope.
+    Open,
+    /// Every bank of the scope is closed.
+    Closed,
+}
+
+/// What a command does to the banks of its scope.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawEffect {
+    /// Nothing.
+    #[default]
+    None,
+    /// Opens the row.
+    Open,
+    /// Closes.
+    Close,
+    /// Closes once its access is done (auto-precharge).
+    AccessAndClose,
+    /// Refreshes.
+    Refresh,
+}
+
+/// Which way a command's data goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawData {
+    /// No data.
+    #[default]
+    None,
+    /// From the device over the pins.
+    Read,
+    /// To the device over the pins.
+    Write,
+    /// Between banks and compute units, inside.
+    Internal,
+}
+
+/// One timing row: after a command of `from`, a command of `to` at the same node of `level` waits `cycles`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConstraint {
+    /// The level at whose nodes the row holds.
+    pub level: String,
+    /// Names of the earlier command, separated by spaces.
+    pub from: String,
+    /// Names of the later command, separated by spaces.
+    pub to: String,
+    /// The wait, an expression in cycles.
+    pub cycles: String,
+    /// The wait counts from the `window`-th last earlier command (4 for tFAW).
+    #[serde(default = "one")]
+    pub window: u32,
+    /// The row holds between different nodes of the level, under the same parent (rank-to-rank turn-around).
+    #[serde(default)]
+    pub sibling: bool,
+}
+
+/// Refresh of a device.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRefresh {
+    /// The command.
+    pub command: String,
+    /// Interval between two of them at one node of its scope, an expression in cycles.
+    pub interval: String,
+}
+
+/// Energy of a device.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawEnergy {
+    /// Supply voltage, volts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vdd_v: Option<f64>,
+    /// Current of one device with some row open, milliamperes, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_standby_ma: Option<String>,
+    /// Current of one device with every row closed, milliamperes, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precharge_standby_ma: Option<String>,
+    /// Energy by command.
+    #[serde(default, rename = "command", skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<RawCommandEnergy>,
+}
+
+/// The energy that each issue of some commands adds to one part. Either `current_ma` and `cycles` (times the supply
+/// voltage and the number of devices), or `pj`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawCommandEnergy {
+    /// Names of the commands, separated by spaces.
+    pub commands: String,
+    /// The part of the energy that it counts towards (`activate`, `read`, `mac`, `refresh`, `io`).
+    pub part: String,
+    /// Current above the background, milliamperes per device, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_ma: Option<String>,
+    /// For how many cycles that current flows, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cycles: Option<String>,
+    /// Energy in picojoules, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pj: Option<String>,
+}
