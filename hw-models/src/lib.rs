@@ -1,3 +1,5 @@
 //! Machines that run programs: DRAM, PIM, GPU, networks.
 
 pub mod dram;
+pub mod pim;
+pub mod program;

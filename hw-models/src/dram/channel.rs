@@ -313,8 +313,8 @@ impl<L: CommandLog> Channel<L> {
         out.extend(self.open_row.iter().map(|r| if *r == NO_ROW { u64::MAX } else { u64::from(r.wrapping_sub(row)) }));
     }
 
-    /// Moves the whole state later by `cycles`, the open rows up by `rows`, and adds the counts and open time that passed:
-    /// the effect of repeating what happened since `counts_before` and `active_before` another `times` times.
+    /// Repeats an iteration whose course is known: the whole state moves later by its period and the open rows up by its
+    /// stride, `times` over, and its counts and open time are added as often.
     pub(crate) fn repeat(&mut self, repeat: &Repetition<'_>) {
         let by = repeat.period * repeat.times;
         self.bus_ready += by;
@@ -335,18 +335,18 @@ impl<L: CommandLog> Channel<L> {
                 *r += rows;
             }
         }
-        for (count, before) in self.counts.iter_mut().zip(repeat.counts_before) {
-            *count += (*count - before) * repeat.times;
+        for (count, each) in self.counts.iter_mut().zip(repeat.counts) {
+            *count += each * repeat.times;
         }
-        self.active_cycles += repeat.active_per_period * repeat.times;
+        self.active_cycles += repeat.active_cycles * repeat.times;
     }
 }
 
-/// What is to be repeated, and how often: see [`Channel::repeat`].
+/// An iteration whose course is known, and how often it is to be repeated: see [`Channel::repeat`].
 pub(crate) struct Repetition<'a> {
     pub period: Cycle,
     pub times: u64,
     pub row_stride: u32,
-    pub counts_before: &'a [u64],
-    pub active_per_period: Cycle,
+    pub counts: &'a [u64],
+    pub active_cycles: Cycle,
 }
