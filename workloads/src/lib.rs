@@ -1,1 +1,37 @@
-//! Operator graphs of transformer, MoE and SSM models. Knows no hardware.
+//! What is computed, and nothing about what computes it.
+//!
+//! A [`GptConfig`] describes a decoder-only transformer (read from TOML or from the embedded [`zoo`], or written
+//! field by field); a [`Generation`] says how it is used (prompt, tokens, batch); each
+//! [`Step`] of a generation becomes a [`Graph`] of [`OperatorNode`]s whose edges carry [`Tensor`]s and whose shapes are
+//! checked. Counts here are of the algorithm: floating-point operations and bytes of operands. This crate knows no
+//! hardware: no cycles, no bandwidth, no units of a machine.
+//!
+//! ```
+//! use banksia_workloads::{Generation, zoo};
+//!
+//! let model = zoo::load("gpt2-small").unwrap();
+//! assert_eq!(model.parameters(), 124_439_808);
+//!
+//! let generation = Generation { prompt_tokens: 1, generated_tokens: 1024, ..Generation::default() };
+//! let contexts: Vec<u64> = generation.steps().map(|step| step.context).collect();
+//! assert_eq!((contexts.len(), contexts[0], contexts[1023]), (1024, 1, 1024));
+//!
+//! let graph = model.step_graph(&generation.step(1023).unwrap(), &generation);
+//! graph.validate().unwrap();
+//! assert_eq!(graph.operators().count(), 12 * 13 + 5);
+//! ```
+
+mod config;
+mod counts;
+mod decoder;
+mod generation;
+mod graph;
+mod op;
+mod tensor;
+pub mod zoo;
+
+pub use config::{GptConfig, GptFile, Norm, Positions, WeightMatrix};
+pub use generation::{Generation, GenerationFile, Phase, Step};
+pub use graph::{Graph, GraphError};
+pub use op::{ActivationKind, Op, OperatorNode};
+pub use tensor::{DataType, Tensor, TensorKind};

@@ -1,0 +1,184 @@
+//! How a model is used: a prompt, then tokens one by one.
+
+use banksia_input::{InputError, Source};
+use serde::{Deserialize, Serialize};
+
+use crate::config::GptConfig;
+
+/// Longest prompt or generation: far above any model's limit, and low enough that positions never overflow.
+const MAX_TOKENS: i64 = 1 << 30;
+/// Most sequences at once.
+const MAX_BATCH: i64 = 1 << 20;
+
+/// Which part of a generation a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The whole prompt at once; gives the first generated token.
+    Prefill,
+    /// One token in, the next token out.
+    Decode,
+}
+
+/// One pass through the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Step {
+    /// Prefill or decode.
+    pub phase: Phase,
+    /// Tokens of each sequence that enter: the prompt, or 1.
+    pub tokens: u64,
+    /// Tokens in the KV cache once the step has written its own: what attention reads.
+    pub context: u64,
+}
+
+/// A generation: every sequence of a batch has the same prompt and output length.
+///
+/// Step 1 is the prompt of `prompt_tokens` (context `prompt_tokens`) and gives the first generated token; every further
+/// token is a decode step whose context is one longer. So there are `generated_tokens` steps: 1024 tokens from a prompt
+/// of 1 are 1024 steps, of contexts 1 to 1024. The last token generated is never fed back, so the cache ends at
+/// `prompt_tokens + generated_tokens - 1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Generation {
+    /// Tokens of the prompt; at least 1.
+    pub prompt_tokens: u64,
+    /// Tokens generated; at least 1.
+    pub generated_tokens: u64,
+    /// Sequences generated together. Default 1.
+    pub batch: u64,
+    /// Whether the vocabulary projection and the choice of the token run in every step. Default yes: without them no token
+    /// comes out. It runs for the last token of each sequence only. *Where* it runs is the mapper's matter.
+    pub lm_head: bool,
+    /// Whether the look-up of the token (and learned position) embedding runs. Default yes. Without it the hidden state
+    /// enters from outside.
+    pub embedding: bool,
+    /// Accept contexts beyond the model's `max_positions` (a learned table has no such rows, but the cost is defined).
+    /// Default no.
+    pub ignore_position_limit: bool,
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        Self {
+            prompt_tokens: 1,
+            generated_tokens: 1,
+            batch: 1,
+            lm_head: true,
+            embedding: true,
+            ignore_position_limit: false,
+        }
+    }
+}
+
+/// A generation as TOML writes it, before it is checked: the keys of [`Generation`], of which `prompt_tokens` and
+/// `generated_tokens` are required.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerationFile {
+    prompt_tokens: i64,
+    generated_tokens: i64,
+    #[serde(default = "one")]
+    batch: i64,
+    #[serde(default = "yes")]
+    lm_head: bool,
+    #[serde(default = "yes")]
+    embedding: bool,
+    #[serde(default)]
+    ignore_position_limit: bool,
+}
+
+fn one() -> i64 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl GenerationFile {
+    /// The generation that the table at `table` of `source` (`""` for the whole file) describes, checked against the model
+    /// that it uses.
+    ///
+    /// # Errors
+    /// A count is zero, negative or absurd, or the generation is longer than the model's positions.
+    pub fn resolve(&self, source: &Source, table: &str, model: &GptConfig) -> Result<Generation, InputError> {
+        let count = |key: &str, value: i64, limit: i64| {
+            source.check(&path(table, key), value, 1..=limit).map(i64::unsigned_abs)
+        };
+        let generation = Generation {
+            prompt_tokens: count("prompt_tokens", self.prompt_tokens, MAX_TOKENS)?,
+            generated_tokens: count("generated_tokens", self.generated_tokens, MAX_TOKENS)?,
+            batch: count("batch", self.batch, MAX_BATCH)?,
+            lm_head: self.lm_head,
+            embedding: self.embedding,
+            ignore_position_limit: self.ignore_position_limit,
+        };
+        generation.check(model, source, table)?;
+        Ok(generation)
+    }
+}
+
+pub(crate) fn path(table: &str, key: &str) -> String {
+    if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
+}
+
+impl Generation {
+    /// Checks the generation against a model; errors name the keys under `table` of `source`.
+    ///
+    /// # Errors
+    /// A count is zero or absurd, the cache would grow beyond `max_positions`, or an operator's counts would exceed 64 bits.
+    pub fn check(&self, model: &GptConfig, source: &Source, table: &str) -> Result<(), InputError> {
+        source.check(&path(table, "prompt_tokens"), self.prompt_tokens, 1..=MAX_TOKENS.unsigned_abs())?;
+        source.check(&path(table, "generated_tokens"), self.generated_tokens, 1..=MAX_TOKENS.unsigned_abs())?;
+        source.check(&path(table, "batch"), self.batch, 1..=MAX_BATCH.unsigned_abs())?;
+        let limit = model.max_positions;
+        let (prompt, last) = (self.prompt_tokens, self.last_context());
+        if last > limit && !self.ignore_position_limit {
+            let key = if prompt > limit { "prompt_tokens" } else { "generated_tokens" };
+            let problem = format!(
+                "gives a context of {last} tokens ({prompt} of the prompt and {} fed back), but `{}` has {limit} positions",
+                last - prompt,
+                model.name
+            );
+            let help = if prompt > limit {
+                format!("use at most {limit}, or set ignore_position_limit = true")
+            } else {
+                format!("use at most {}, or set ignore_position_limit = true", limit - prompt + 1)
+            };
+            return Err(source.error(&path(table, key), problem).help(help));
+        }
+        for step in [self.step(0), self.step(self.generated_tokens - 1)].into_iter().flatten() {
+            if let Some(node) = model.distinct_operators(&step, self).iter().find(|n| !n.is_countable()) {
+                let problem = format!(
+                    "makes the operator `{}` of a step of {} tokens at context {} exceed 64-bit counts",
+                    node.label, step.tokens, step.context
+                );
+                let help = "use a smaller batch or fewer tokens";
+                return Err(source.error(&path(table, "batch"), problem).help(help));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tokens in the cache after the last step.
+    pub fn last_context(&self) -> u64 {
+        self.prompt_tokens.saturating_add(self.generated_tokens.saturating_sub(1))
+    }
+
+    /// The step of an index from 0; `None` from `generated_tokens` on.
+    pub fn step(&self, index: u64) -> Option<Step> {
+        (index < self.generated_tokens).then(|| {
+            let context = self.prompt_tokens.saturating_add(index);
+            if index == 0 {
+                Step { phase: Phase::Prefill, tokens: self.prompt_tokens, context }
+            } else {
+                Step { phase: Phase::Decode, tokens: 1, context }
+            }
+        })
+    }
+
+    /// Every step, in order: `generated_tokens` of them.
+    pub fn steps(&self) -> impl Iterator<Item = Step> + use<> {
+        let this = self.clone();
+        (0..self.generated_tokens).filter_map(move |index| this.step(index))
+    }
+}
