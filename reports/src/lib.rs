@@ -1,7 +1,22 @@
 //! One run report, and the tables, plots and timelines made from it.
+//!
+//! A run fills a [`RunReport`]. Everything here is a pure function of it: [`terminal`] for a person, [`report_json`] and the
+//! CSV functions for a program, [`chrome_trace`] for Perfetto; [`write_directory`] writes them all.
 
+mod csv_files;
+mod error;
+mod files;
+mod grid;
 mod report;
+mod table;
+mod timeline;
+pub mod units;
 
+pub use csv_files::{components_csv, operators_csv, steps_csv};
+pub use error::ReportError;
+pub use files::{read_report, report_json, write_atomically, write_directory};
 pub use report::{
     ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
 };
+pub use table::terminal;
+pub use timeline::chrome_trace;

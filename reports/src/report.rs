@@ -1,6 +1,6 @@
 //! The one record that a run returns. Every table, plot and file is a pure function of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -193,10 +193,19 @@ impl RunReport {
             close("the steps' latencies", self.steps.iter().map(|s| s.latency_s).sum(), self.latency_s)?;
             close("the steps' energies", self.steps.iter().map(|s| s.energy_j).sum(), self.energy_j)?;
         }
-        for (channel, whole) in &self.traffic_bytes {
-            let by_operator: u64 = self.operators.iter().filter_map(|o| o.traffic_bytes.get(channel)).sum();
-            let by_component: u64 = self.components.iter().filter_map(|c| c.traffic_bytes.get(channel)).sum();
-            if by_operator != *whole || by_component != *whole {
+        let traffic = |maps: &mut dyn Iterator<Item = &BTreeMap<String, u64>>, channel: &str| -> u128 {
+            maps.filter_map(|map| map.get(channel)).map(|&bytes| u128::from(bytes)).sum()
+        };
+        let by_operators = || self.operators.iter().map(|o| &o.traffic_bytes);
+        let by_components = || self.components.iter().map(|c| &c.traffic_bytes);
+        // A channel that only some operator or component knows is a broken law too.
+        let channels: BTreeSet<&String> =
+            by_operators().chain(by_components()).chain([&self.traffic_bytes]).flat_map(BTreeMap::keys).collect();
+        for channel in channels {
+            let whole = u128::from(self.traffic_bytes.get(channel).copied().unwrap_or(0));
+            let by_operator = traffic(&mut by_operators(), channel);
+            let by_component = traffic(&mut by_components(), channel);
+            if by_operator != whole || by_component != whole {
                 return Err(format!(
                     "{channel} bytes: {by_operator} by operator, {by_component} by component, {whole} in all"
                 ));

@@ -1,0 +1,101 @@
+//! The directory that `--out` names.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::csv_files::{components_csv, operators_csv, steps_csv};
+use crate::timeline::chrome_trace;
+use crate::{ReportError, RunReport};
+
+/// The report as the JSON that `--format json` prints and `report.json` holds.
+///
+/// # Errors
+/// The JSON writer fails.
+pub fn report_json(report: &RunReport) -> Result<String, ReportError> {
+    let json = |source| ReportError::Json { what: "report", source };
+    let mut text = serde_json::to_string_pretty(report).map_err(json)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Reads a `report.json` back.
+///
+/// # Errors
+/// The file is missing, is not a report, or comes from a later version of Banksia.
+pub fn read_report(path: &Path) -> Result<RunReport, ReportError> {
+    let text = fs::read_to_string(path).map_err(|e| ReportError::io("read", path, e))?;
+    let file = path.display().to_string();
+    let report: RunReport = serde_json::from_str(&text).map_err(|e| {
+        banksia_input::InputError::new(&file, format!("is not a run report: {e}"))
+            .at_line(e.line())
+            .help("give the `report.json` that `banksia run --out DIR` wrote")
+    })?;
+    if report.schema > crate::SCHEMA {
+        let problem = format!("is {}, and this version of Banksia knows up to {}", report.schema, crate::SCHEMA);
+        let error = banksia_input::InputError::new(&file, problem).key("schema").help("use a later version of Banksia");
+        return Err(error.into());
+    }
+    Ok(report)
+}
+
+/// Writes everything about a run into a directory, which is made where it is missing: `report.json`, `operators.csv`,
+/// `components.csv`, `steps.csv`, `breakdown.svg` and `.png`, `context.svg` and `.png` where there are steps, and
+/// `timeline.json` where spans were recorded. Each file appears whole or not at all; files of an earlier run are replaced,
+/// and those of them that this run does not have are removed. Other files are left alone. Returns the paths written.
+///
+/// # Errors
+/// The report breaks one of its laws, or a file cannot be written.
+pub fn write_directory(report: &RunReport, directory: &Path) -> Result<Vec<PathBuf>, ReportError> {
+    report.check().map_err(ReportError::Inconsistent)?;
+    fs::create_dir_all(directory).map_err(|e| ReportError::io("created", directory, e))?;
+    let mut files: Vec<(&str, Option<Vec<u8>>)> = vec![
+        ("report.json", Some(report_json(report)?.into_bytes())),
+        ("operators.csv", Some(operators_csv(report)?.into_bytes())),
+        ("components.csv", Some(components_csv(report)?.into_bytes())),
+        ("steps.csv", Some(steps_csv(report)?.into_bytes())),
+    ];
+    let timeline = match report.timeline.is_empty() {
+        true => None,
+        false => Some(chrome_trace(report)?.into_bytes()),
+    };
+    files.push(("timeline.json", timeline));
+    let mut written = Vec::new();
+    for (name, content) in files {
+        let path = directory.join(name);
+        match content {
+            Some(content) => {
+                write_atomically(&path, &content)?;
+                written.push(path);
+            }
+            None => remove(&path)?,
+        }
+    }
+    Ok(written)
+}
+
+fn remove(path: &Path) -> Result<(), ReportError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(ReportError::io("removed", path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file beside its place, flushes it, and moves it there: a reader sees the old file or the new one.
+///
+/// # Errors
+/// The directory cannot be written to.
+pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), ReportError> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let result = fs::File::create(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_data()))
+        .and_then(|()| fs::rename(&temporary, path));
+    result.map_err(|e| {
+        // The failure to report is the first one; a temporary that cannot be removed either is only litter.
+        let _ = fs::remove_file(&temporary);
+        ReportError::io("written", path, e)
+    })
+}

@@ -1,0 +1,173 @@
+//! Numbers as people read them: four significant digits, SI prefixes, thousands separators.
+
+/// What is printed for a value that is not a finite number.
+const NOT_A_NUMBER: &str = "n/a";
+
+const PREFIXES: [(f64, &str); 11] = [
+    (1e18, "E"),
+    (1e15, "P"),
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+    (1e-3, "m"),
+    (1e-6, "µ"),
+    (1e-9, "n"),
+    (1e-12, "p"),
+];
+
+/// A quantity with an SI prefix and four significant digits: `quantity(0.001234, "s")` is `1.234 ms`.
+///
+/// Values outside the prefixes' range are in scientific notation; what is not finite is `n/a`.
+pub fn quantity(value: f64, unit: &str) -> String {
+    if !value.is_finite() {
+        return NOT_A_NUMBER.into();
+    }
+    if value == 0.0 {
+        return format!("0 {unit}").trim_end().into();
+    }
+    let (scale, prefix) = prefix_for(value.abs());
+    let scaled = value / scale;
+    // Rounding may carry into the next prefix: 999.96 µs is 1.000 ms.
+    let (scaled, prefix) = match scaled.abs() >= 999.95 {
+        true => {
+            let (scale, prefix) = prefix_for(scale * 1e3);
+            (value / scale, prefix)
+        }
+        false => (scaled, prefix),
+    };
+    if !(0.000_999..1000.0).contains(&scaled.abs()) {
+        return format!("{value:.3e} {unit}").trim_end().into();
+    }
+    format!("{} {prefix}{unit}", four_digits(scaled)).trim_end().into()
+}
+
+/// The largest prefix not above a magnitude, as `(scale, symbol)`; the nearest one beyond the ends of the range.
+pub(crate) fn prefix_for(magnitude: f64) -> (f64, &'static str) {
+    // A magnitude one rounding error below a power of ten belongs to it.
+    let magnitude = magnitude * (1.0 + 4.0 * f64::EPSILON);
+    PREFIXES.iter().copied().find(|(scale, _)| magnitude >= *scale).unwrap_or((1e-12, "p"))
+}
+
+fn four_digits(value: f64) -> String {
+    match value.abs() {
+        v if v < 9.9995 => format!("{value:.3}"),
+        v if v < 99.995 => format!("{value:.2}"),
+        _ => format!("{value:.1}"),
+    }
+}
+
+/// A whole number with thousands separators: `1,234,567`.
+pub fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A share as a percentage with one decimal: `percent(0.1234)` is `12.3 %`.
+pub fn percent(share: f64) -> String {
+    if !share.is_finite() || share.abs() >= 1e6 {
+        return NOT_A_NUMBER.into();
+    }
+    format!("{:.1} %", share * 100.0)
+}
+
+/// A plain number with four significant digits and thousands separators; scientific where very small or large.
+pub fn number(value: f64) -> String {
+    if !value.is_finite() {
+        return NOT_A_NUMBER.into();
+    }
+    match value.abs() {
+        0.0 => "0".into(),
+        v if !(1e-3..1e15).contains(&v) => format!("{value:.3e}"),
+        v if v >= 999.95 => {
+            let sign = if value < 0.0 { "-" } else { "" };
+            format!("{sign}{}", count(v.round() as u64))
+        }
+        v if v < 1.0 => format!("{value:.4}"),
+        _ => four_digits(value),
+    }
+}
+
+/// A count that may be very large, short: `124.4 M`.
+pub fn short_count(value: f64) -> String {
+    if value.is_finite() && value.abs() < 1e3 {
+        return format!("{value}");
+    }
+    quantity(value, "")
+}
+
+/// A metric by its name: the unit is the name's suffix (`_bytes_per_s`, `_s`, `_j`, `_rate`, ...). Returns the name without
+/// the unit, with spaces, and the value as text.
+pub fn metric(name: &str, value: f64) -> (String, String) {
+    let units: [(&str, &str); 9] = [
+        ("_bytes_per_s", "B/s"),
+        ("_flops_per_s", "FLOP/s"),
+        ("_per_s", "/s"),
+        ("_bytes", "B"),
+        ("_cycles", "cycles"),
+        ("_hz", "Hz"),
+        ("_w", "W"),
+        ("_j", "J"),
+        ("_s", "s"),
+    ];
+    let plain = |name: &str| name.replace('_', " ");
+    for (suffix, unit) in units {
+        if let Some(stem) = name.strip_suffix(suffix) {
+            let text = if unit == "cycles" { format!("{} cycles", number(value)) } else { quantity(value, unit) };
+            return (plain(stem), text);
+        }
+    }
+    let is_share = ["_rate", "_utilization", "_share", "_fraction", "_efficiency", "_occupancy"]
+        .iter()
+        .any(|suffix| name.ends_with(suffix));
+    match is_share {
+        true => (plain(name), percent(value)),
+        false => (plain(name), number(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_carry_into_the_next_prefix() {
+        assert_eq!(quantity(1.234e-3, "s"), "1.234 ms");
+        assert_eq!(quantity(999.96e-6, "s"), "1.000 ms");
+        assert_eq!(quantity(1e-3, "s"), "1.000 ms");
+        assert_eq!(quantity(99.996e9, "B/s"), "100.0 GB/s");
+        assert_eq!(quantity(9.99951, "W"), "10.00 W");
+        assert_eq!(quantity(-2.5e-9, "J"), "-2.500 nJ");
+        assert_eq!(quantity(0.0, "J"), "0 J");
+        assert_eq!(quantity(1e30, "J"), "1.000e30 J");
+        assert_eq!(quantity(1e-18, "s"), "1.000e-18 s");
+        assert_eq!(quantity(f64::NAN, "s"), "n/a");
+        assert_eq!(quantity(f64::INFINITY, "s"), "n/a");
+    }
+
+    #[test]
+    fn counts_have_thousands_separators() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1000), "1,000");
+        assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
+        assert_eq!(number(-12345.6), "-12,346");
+        assert_eq!(number(0.98765), "0.9877");
+    }
+
+    #[test]
+    fn a_metrics_unit_is_its_suffix() {
+        assert_eq!(metric("bank_bandwidth_bytes_per_s", 2e11), ("bank bandwidth".into(), "200.0 GB/s".into()));
+        assert_eq!(metric("row_hit_rate", 0.98761), ("row hit rate".into(), "98.8 %".into()));
+        assert_eq!(metric("stall_cycles", 1200.0), ("stall".into(), "1,200 cycles".into()));
+        assert_eq!(metric("speedup", 41.5), ("speedup".into(), "41.50".into()));
+    }
+}
