@@ -1,5 +1,6 @@
 //! Machines that run programs: DRAM, PIM, GPU, networks.
 
 pub mod dram;
+pub mod outcome;
 pub mod pim;
 pub mod program;

@@ -1,5 +1,6 @@
 //! Laws of a PIM channel: every command is legal by an independent checker, no command could have issued a cycle earlier
 //! where nothing else held it back, and skipping ahead gives exactly what stepping gives.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -204,10 +204,10 @@ impl<L: CommandLog> PimChannel<L> {
         }
     }
 
-    /// Whether two channels, both idle at `now`, will do the same from there on.
+    /// Whether two channels that take their next instruction at `now` or later will do the same from there on.
     pub(crate) fn behaves_like(&mut self, other: &mut Self, now: Cycle) -> bool {
         let due = |c: &Self| c.refresh.as_ref().map(|r| r.due);
-        if due(self) != due(other) || self.channel.bus_ready() > now || other.channel.bus_ready() > now {
+        if due(self) != due(other) {
             return false;
         }
         self.channel.relative_state(now, 0, &mut self.state);

@@ -1,7 +1,14 @@
 //! Processing in memory: channels that run command patterns, and the vector unit (ASIC) beside them.
 
+mod account;
 pub mod channel;
+pub mod config;
 pub mod pattern;
+pub mod system;
+pub mod vector;
 
 pub use channel::{BlockTiming, PimChannel};
+pub use config::{PimFile, PimMachine};
 pub use pattern::CompiledPattern;
+pub use system::{PimSystem, RunError, RunOptions};
+pub use vector::VectorUnit;

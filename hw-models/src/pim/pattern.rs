@@ -91,9 +91,11 @@ fn compile_step(index: usize, step: &PatternStep, device: &Device) -> Result<Com
     let level = &device.levels[spec.scope.0 as usize];
     range("node", u64::from(step.first_node) + u64::from(step.nodes), u64::from(level.nodes))?;
     let banks_of = |c: CommandId| device.levels[device.spec(c).scope.0 as usize].banks;
-    // A step that needs an open row must name one, and only such a step may.
+    // A step that needs an open row must name one, and only such a step may. Rows are opened as steps need them; a row that
+    // will not be needed again may be closed early.
     let wants_row = spec.needs == Needs::Open;
-    if wants_row != step.row.is_some() || spec.needs == Needs::Closed || spec.effect != Effect::None {
+    let closes = spec.effect == Effect::Close && step.count == 1;
+    if wants_row != step.row.is_some() || spec.needs == Needs::Closed || !(spec.effect == Effect::None || closes) {
         return Err(ProgramError::Command {
             pattern: index,
             command: format!(

@@ -1,0 +1,310 @@
+//! Bookkeeping of a PIM run: who did what, for how long, and at what cost. Counts are integers until the very end.
+
+use std::collections::BTreeMap;
+
+use banksia_sim::Time;
+
+use super::config::PimMachine;
+use super::system::Group;
+use super::{PimChannel, config};
+use crate::dram::{Cycle, DataDirection, Device};
+use crate::outcome::{ComponentOutcome, OperatorOutcome, Outcome, StepOutcome};
+use crate::program::{Program, VectorFunction};
+
+/// What a channel has done so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct ChannelTotals {
+    counts: Vec<u64>,
+    active: Cycle,
+    busy: Cycle,
+    accesses: u64,
+    misses: u64,
+}
+
+impl ChannelTotals {
+    fn of(channel: &PimChannel, busy: Cycle, now: Cycle) -> Self {
+        Self {
+            counts: channel.dram().counts().to_vec(),
+            active: channel.dram().active_cycles(now),
+            busy,
+            accesses: channel.accesses(),
+            misses: channel.misses(),
+        }
+    }
+
+    fn add_difference(&mut self, now: &Self, before: &Self) {
+        self.counts.resize(now.counts.len(), 0);
+        for (i, total) in self.counts.iter_mut().enumerate() {
+            *total += now.counts[i] - before.counts.get(i).copied().unwrap_or(0);
+        }
+        self.active += now.active - before.active;
+        self.busy += now.busy - before.busy;
+        self.accesses += now.accesses - before.accesses;
+        self.misses += now.misses - before.misses;
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct VectorTotals {
+    cycles: u64,
+    read_bytes: u64,
+    write_bytes: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct OperatorTotals {
+    name: String,
+    count: u64,
+    latency: Time,
+    busy: Time,
+    counts: Vec<u64>,
+    vector: VectorTotals,
+    flops: f64,
+    pim_flops: f64,
+}
+
+/// The books of one run.
+#[derive(Debug)]
+pub(super) struct Account<'m> {
+    machine: &'m PimMachine,
+    operators: Vec<OperatorTotals>,
+    by_name: BTreeMap<String, usize>,
+    /// From the operators of the program in hand to those of the run.
+    map: Vec<usize>,
+    frontier: Time,
+    before: Vec<u64>,
+    channels: Vec<ChannelTotals>,
+    vector: VectorTotals,
+    steps: Vec<StepOutcome>,
+    energy_until_now: f64,
+    commands_stepped: u64,
+}
+
+impl<'m> Account<'m> {
+    pub(super) fn new(machine: &'m PimMachine) -> Self {
+        let commands = machine.device.commands.len();
+        let totals = ChannelTotals { counts: vec![0; commands], ..ChannelTotals::default() };
+        Self {
+            machine,
+            operators: Vec::new(),
+            by_name: BTreeMap::new(),
+            map: Vec::new(),
+            frontier: Time::ZERO,
+            before: Vec::new(),
+            channels: vec![totals; machine.channels() as usize],
+            vector: VectorTotals::default(),
+            steps: Vec::new(),
+            energy_until_now: 0.0,
+            commands_stepped: 0,
+        }
+    }
+
+    pub(super) fn begin_step(&mut self, program: &Program) {
+        self.map.clear();
+        for operator in &program.operators {
+            let index = *self.by_name.entry(operator.name.clone()).or_insert_with(|| {
+                self.operators.push(OperatorTotals {
+                    name: operator.name.clone(),
+                    counts: vec![0; self.machine.device.commands.len()],
+                    ..OperatorTotals::default()
+                });
+                self.operators.len() - 1
+            });
+            let totals = &mut self.operators[index];
+            totals.count += operator.count;
+            totals.flops += operator.flops;
+            totals.pim_flops += operator.pim_flops;
+            self.map.push(index);
+        }
+    }
+
+    /// An instruction has completed: the advance of the frontier is its operator's.
+    pub(super) fn completed(&mut self, operator: u32, now: Time) {
+        let totals = &mut self.operators[self.map[operator as usize]];
+        totals.latency = totals.latency.saturating_add(now.saturating_sub(self.frontier));
+        self.frontier = self.frontier.max(now);
+    }
+
+    /// A channel is about to run a block.
+    pub(super) fn before(&mut self, channel: &PimChannel) {
+        self.before.clear();
+        self.before.extend_from_slice(channel.dram().counts());
+        self.commands_stepped = self.commands_stepped.wrapping_sub(channel.stepped());
+    }
+
+    /// The channel has run the block, for `members` channels alike.
+    pub(super) fn after(&mut self, operator: u32, channel: &PimChannel, members: u32, busy: Time) {
+        let totals = &mut self.operators[self.map[operator as usize]];
+        let counts = channel.dram().counts();
+        for (total, (now, before)) in totals.counts.iter_mut().zip(counts.iter().zip(&self.before)) {
+            *total += (now - before) * u64::from(members);
+        }
+        totals.busy = totals.busy.saturating_add(busy.saturating_mul(u64::from(members)));
+        self.commands_stepped = self.commands_stepped.wrapping_add(channel.stepped());
+    }
+
+    /// The vector unit runs a function.
+    pub(super) fn vector(&mut self, operator: u32, function: &VectorFunction, cycles: u64, busy: Time) {
+        let totals = &mut self.operators[self.map[operator as usize]];
+        totals.busy = totals.busy.saturating_add(busy);
+        let read: u64 = function.phases.iter().map(|p| p.read_bytes).sum();
+        let write: u64 = function.phases.iter().map(|p| p.write_bytes).sum();
+        for v in [&mut totals.vector, &mut self.vector] {
+            v.cycles += cycles;
+            v.read_bytes += read;
+            v.write_bytes += write;
+        }
+    }
+
+    /// Books what a group has done since it was last flushed to each of its channels.
+    pub(super) fn flush(&mut self, group: &mut Group, now: Cycle) {
+        let totals = ChannelTotals::of(&group.channel, group.busy_cycles, now);
+        for channel in group.members.iter() {
+            self.channels[channel as usize].add_difference(&totals, &group.booked);
+        }
+        group.booked = totals;
+    }
+
+    pub(super) fn end_step(
+        &mut self,
+        program: &Program,
+        start: Time,
+        end: Time,
+        end_cycle: Cycle,
+        groups: &mut [Group],
+    ) {
+        for group in groups {
+            self.flush(group, end_cycle);
+        }
+        let energy: f64 = self.memory_energy(end_cycle).values().sum::<f64>() + self.vector_energy(end);
+        self.steps.push(StepOutcome {
+            phase: program.phase.clone(),
+            context_tokens: program.context_tokens,
+            start,
+            latency: end.saturating_sub(start),
+            energy_j: energy - self.energy_until_now,
+        });
+        self.energy_until_now = energy;
+    }
+
+    fn channel_energy(&self, totals: &ChannelTotals, end: Cycle) -> BTreeMap<String, f64> {
+        let device = &self.machine.device;
+        let standing = end * u64::from(device.levels[device.standby.0 as usize].nodes);
+        // A refresh that began in the last step may close rows a few cycles past its end.
+        device.energy.joules(&totals.counts, totals.active, standing.saturating_sub(totals.active))
+    }
+
+    fn memory_energy(&self, end: Cycle) -> BTreeMap<String, f64> {
+        let mut parts = BTreeMap::new();
+        for totals in &self.channels {
+            for (part, joules) in self.channel_energy(totals, end) {
+                *parts.entry(part).or_insert(0.0) += joules;
+            }
+        }
+        parts
+    }
+
+    fn vector_active_energy(&self, cycles: u64) -> f64 {
+        let period = self.machine.vector_clock.period_ps_f64() * 1e-12;
+        let file: &config::VectorUnitFile = &self.machine.file.vector_unit;
+        cycles as f64 * period * (file.active_mw - file.idle_mw) * 1e-3
+    }
+
+    /// Energy of the vector unit until `end`: its idle power throughout, and what working adds.
+    fn vector_energy(&self, end: Time) -> f64 {
+        self.vector_active_energy(self.vector.cycles) + self.vector_idle_energy(end)
+    }
+
+    fn vector_idle_energy(&self, end: Time) -> f64 {
+        end.as_secs_f64() * self.machine.file.vector_unit.idle_mw * 1e-3
+    }
+
+    /// The run's outcome.
+    pub(super) fn outcome(&self, end: Time, end_cycle: Cycle) -> Outcome {
+        let device = &*self.machine.device;
+        let mut outcome = Outcome {
+            latency: end,
+            steps: self.steps.clone(),
+            commands_stepped: self.commands_stepped,
+            ..Outcome::default()
+        };
+        for (c, totals) in self.channels.iter().enumerate() {
+            outcome.accesses += totals.accesses;
+            outcome.misses += totals.misses;
+            for (command, count) in device.commands.iter().zip(&totals.counts) {
+                if *count > 0 {
+                    *outcome.commands.entry(command.name.clone()).or_insert(0) += count;
+                    outcome.mac_slots += count * u64::from(command.macs);
+                }
+            }
+            outcome.components.push(ComponentOutcome {
+                name: format!("channel {c}"),
+                kind: "PIM channel".into(),
+                busy: self.machine.memory_clock.edge(banksia_sim::Cycles(totals.busy)),
+                energy_j: self.channel_energy(totals, end_cycle),
+                traffic_bytes: memory_traffic(device, &totals.counts),
+            });
+        }
+        let energy = BTreeMap::from([
+            ("vector_unit".to_owned(), self.vector_active_energy(self.vector.cycles)),
+            ("vector_unit_idle".to_owned(), self.vector_idle_energy(end)),
+        ]);
+        outcome.components.push(ComponentOutcome {
+            name: "ASIC".into(),
+            kind: "vector unit".into(),
+            busy: self.machine.vector_clock.edge(banksia_sim::Cycles(self.vector.cycles)),
+            energy_j: energy,
+            traffic_bytes: vector_traffic(&self.vector),
+        });
+        let refresh = device.refresh.map(|r| r.command.0 as usize);
+        for totals in &self.operators {
+            let mut own = totals.counts.clone();
+            // Refresh belongs to the time that passes, not to the operator that it interrupts.
+            if let Some(refresh) = refresh {
+                own[refresh] = 0;
+            }
+            let mut energy_j = device.energy.joules(&own, 0, 0);
+            energy_j.remove("background");
+            energy_j.insert("vector_unit".into(), self.vector_active_energy(totals.vector.cycles));
+            let mut traffic_bytes = memory_traffic(device, &totals.counts);
+            traffic_bytes.extend(vector_traffic(&totals.vector));
+            outcome.operators.push(OperatorOutcome {
+                name: totals.name.clone(),
+                count: totals.count,
+                latency: totals.latency,
+                busy: totals.busy,
+                energy_j,
+                flops: totals.flops,
+                pim_flops: totals.pim_flops,
+                traffic_bytes,
+            });
+        }
+        outcome
+    }
+}
+
+/// Bytes by channel of traffic of some issues of each command.
+fn memory_traffic(device: &Device, counts: &[u64]) -> BTreeMap<String, u64> {
+    let mut traffic = BTreeMap::new();
+    for (command, count) in device.commands.iter().zip(counts) {
+        let pins = match command.data {
+            DataDirection::Read => "pins_read",
+            DataDirection::Write => "pins_write",
+            DataDirection::None | DataDirection::Internal => "",
+        };
+        if !pins.is_empty() {
+            *traffic.entry(pins.to_owned()).or_insert(0) += count * u64::from(command.pin_bytes);
+        }
+        if command.internal_bytes > 0 {
+            *traffic.entry("bank_internal".to_owned()).or_insert(0) += count * u64::from(command.internal_bytes);
+        }
+    }
+    traffic
+}
+
+fn vector_traffic(totals: &VectorTotals) -> BTreeMap<String, u64> {
+    BTreeMap::from([
+        ("vector_sram_read".to_owned(), totals.read_bytes),
+        ("vector_sram_write".to_owned(), totals.write_bytes),
+    ])
+}

@@ -1,0 +1,509 @@
+//! A PIM machine runs programs: channels and a vector unit take instructions as their dependencies complete.
+//!
+//! ```text
+//!   Program ----> channel group {0,1,2}: next instruction, DRAM state --- free --> next
+//!                 channel group {3}: ...                              \-- done (+ link) --> dependents
+//!            \--> vector unit: first ready, first served; waits for SRAM ---- done --> dependents
+//! ```
+//!
+//! Each channel takes its instructions in program order, the next as soon as the command bus is free and its dependencies
+//! are complete. Channels that have done the same so far are simulated once, as a group; a group is split when an
+//! instruction is for some of its channels only, and groups are merged when their states have become the same again. That
+//! is exact, and stepping (`exact_stepping`) does without it.
+
+use banksia_sim::{Cycles, EventQueue, Time};
+
+use super::PimChannel;
+use super::account::{Account, ChannelTotals};
+use super::config::PimMachine;
+use super::pattern::CompiledPattern;
+use crate::dram::Cycle;
+use crate::outcome::{Outcome, Span};
+use crate::program::{ChannelSet, Program, ProgramError, Work};
+
+/// How to run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunOptions {
+    /// Step every command of every channel; the result is the same, bit for bit.
+    pub exact_stepping: bool,
+    /// The step (from 0) whose spans are recorded.
+    pub timeline_step: Option<u64>,
+}
+
+/// A run that could not be finished.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RunError {
+    /// A program that this machine cannot run.
+    #[error("step {step}: {error}")]
+    Program {
+        /// Which step.
+        step: u64,
+        /// What is wrong with it.
+        error: ProgramError,
+    },
+    /// Simulated time would exceed what 64-bit femtoseconds hold.
+    #[error("step {step}: simulated time passes {limit}, the most that can be counted: run fewer tokens")]
+    TooLong {
+        /// Which step.
+        step: u64,
+        /// The limit.
+        limit: Time,
+    },
+    /// Instructions wait for one another and none can proceed.
+    #[error("step {step}: deadlock at {time}: {}", waits.join("; "))]
+    Deadlock {
+        /// Which step.
+        step: u64,
+        /// When.
+        time: Time,
+        /// Who waits for what.
+        waits: Vec<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    /// A group's command bus is free.
+    Free(u32),
+    /// An instruction is complete on some channels.
+    PimDone { instruction: u32, channels: u32 },
+    /// The vector unit has finished.
+    VectorDone { instruction: u32 },
+}
+
+/// Channels that have done the same so far.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    pub members: ChannelSet,
+    pub channel: PimChannel,
+    pub busy_cycles: Cycle,
+    /// What has been booked to its channels.
+    pub booked: ChannelTotals,
+    /// Position in the step's list of PIM instructions from which to look for the next.
+    next: usize,
+    busy: bool,
+}
+
+/// A machine in the middle of a run.
+pub struct PimSystem<'m> {
+    machine: &'m PimMachine,
+    options: RunOptions,
+    queue: EventQueue<Event>,
+    now: Time,
+    step: u64,
+    groups: Vec<Group>,
+    vector_busy: bool,
+    sram_free: u64,
+    account: Account<'m>,
+    spans: Vec<Span>,
+    // Of the step in hand; kept between steps for their memory.
+    patterns: Vec<CompiledPattern>,
+    pattern_cache: Vec<(crate::program::Pattern, CompiledPattern)>,
+    vector_cycles: Vec<u64>,
+    pim_list: Vec<u32>,
+    waiting_on: Vec<u32>,
+    dependents: Vec<u32>,
+    dependents_first: Vec<u32>,
+    channels_left: Vec<u32>,
+    ready: Vec<bool>,
+    sram_waiters: std::collections::BTreeSet<u32>,
+    vector_queue: std::collections::VecDeque<u32>,
+    unfinished: usize,
+}
+
+impl<'m> PimSystem<'m> {
+    /// A machine at time zero.
+    pub fn new(machine: &'m PimMachine, options: RunOptions) -> Self {
+        let channel = PimChannel::new(machine.device.clone(), machine.file.memory.refresh, options.exact_stepping);
+        let group = |members| Group {
+            members,
+            channel: channel.clone(),
+            busy_cycles: 0,
+            booked: ChannelTotals::default(),
+            next: 0,
+            busy: false,
+        };
+        let groups = if options.exact_stepping {
+            (0..machine.channels()).map(|c| group(ChannelSet::one(c))).collect()
+        } else {
+            vec![group(ChannelSet::first(machine.channels()))]
+        };
+        Self {
+            machine,
+            options,
+            queue: EventQueue::new(),
+            now: Time::ZERO,
+            step: 0,
+            groups,
+            vector_busy: false,
+            sram_free: machine.vector_unit.sram_bytes,
+            account: Account::new(machine),
+            spans: Vec::new(),
+            patterns: Vec::new(),
+            pattern_cache: Vec::new(),
+            vector_cycles: Vec::new(),
+            pim_list: Vec::new(),
+            waiting_on: Vec::new(),
+            dependents: Vec::new(),
+            dependents_first: Vec::new(),
+            channels_left: Vec::new(),
+            ready: Vec::new(),
+            sram_waiters: std::collections::BTreeSet::new(),
+            vector_queue: std::collections::VecDeque::new(),
+            unfinished: 0,
+        }
+    }
+
+    /// Runs one program after all before it are complete.
+    ///
+    /// # Errors
+    /// The program does not fit the machine, deadlocks, or runs past the end of countable time.
+    pub fn run(&mut self, program: &Program) -> Result<(), RunError> {
+        self.load(program).map_err(|error| RunError::Program { step: self.step, error })?;
+        let start = self.now;
+        self.account.begin_step(program);
+        for i in 0..program.instructions.len() as u32 {
+            if self.waiting_on[i as usize] == 0 {
+                self.dependencies_met(program, i);
+            }
+        }
+        self.start_all(program)?;
+        while let Some((time, event)) = self.queue.pop() {
+            self.now = time;
+            match event {
+                Event::Free(group) => {
+                    self.groups[group as usize].busy = false;
+                    self.start_groups(program)?;
+                }
+                Event::PimDone { instruction, channels } => {
+                    let left = &mut self.channels_left[instruction as usize];
+                    *left -= channels;
+                    if *left == 0 {
+                        self.complete(program, instruction)?;
+                    }
+                }
+                Event::VectorDone { instruction } => {
+                    self.vector_busy = false;
+                    self.complete(program, instruction)?;
+                }
+            }
+        }
+        if self.unfinished > 0 {
+            return Err(self.deadlock(program));
+        }
+        let end_cycle = self.memory_cycle(self.now);
+        for group in &mut self.groups {
+            group.channel.idle_until(end_cycle);
+        }
+        self.account.end_step(program, start, self.now, end_cycle, &mut self.groups);
+        self.merge_groups(end_cycle);
+        self.step += 1;
+        Ok(())
+    }
+
+    /// The time that the steps so far took.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// What the run measured.
+    pub fn finish(mut self) -> Outcome {
+        let end_cycle = self.memory_cycle(self.now);
+        for group in &mut self.groups {
+            self.account.flush(group, end_cycle);
+        }
+        let mut outcome = self.account.outcome(self.now, end_cycle);
+        outcome.spans = self.spans;
+        outcome
+    }
+
+    fn load(&mut self, program: &Program) -> Result<(), ProgramError> {
+        program.validate()?;
+        let device = &self.machine.device;
+        self.patterns.clear();
+        for (i, pattern) in program.patterns.iter().enumerate() {
+            // Programs of successive steps share most patterns; a linear look finds a small table's entry fastest.
+            if let Some((_, compiled)) = self.pattern_cache.iter().find(|(p, _)| p == pattern) {
+                self.patterns.push(compiled.clone());
+                continue;
+            }
+            let compiled = CompiledPattern::new(i, pattern, device)?;
+            if self.pattern_cache.len() < 256 {
+                self.pattern_cache.push((pattern.clone(), compiled.clone()));
+            }
+            self.patterns.push(compiled);
+        }
+        let unit = &self.machine.vector_unit;
+        self.vector_cycles.clear();
+        self.vector_cycles.extend(program.functions.iter().map(|f| unit.cycles(f)));
+        let n = program.instructions.len();
+        self.pim_list.clear();
+        self.waiting_on.clear();
+        self.channels_left.clear();
+        self.ready.clear();
+        self.ready.resize(n, false);
+        self.dependents_first.clear();
+        self.dependents_first.resize(n + 1, 0);
+        let all = ChannelSet::first(self.machine.channels());
+        for (i, instruction) in program.instructions.iter().enumerate() {
+            self.check_instruction(program, i)?;
+            let channels = match instruction.work {
+                Work::Pim { channels, pattern, row, iterations } => {
+                    let place = || format!("instruction {i}");
+                    let range = |what, value, limit| Err(ProgramError::Range { place: place(), what, value, limit });
+                    if !channels.without(all).is_empty() || channels.is_empty() {
+                        let highest = u64::from(127 - channels.0.leading_zeros().min(127));
+                        return range("channel", highest, u64::from(self.machine.channels()));
+                    }
+                    let rows = u64::from(row) + self.patterns[pattern as usize].rows_reached(iterations);
+                    if rows > u64::from(device.rows) {
+                        return range("row", rows - 1, u64::from(device.rows));
+                    }
+                    self.pim_list.push(i as u32);
+                    channels.len()
+                }
+                Work::Vector { .. } => 0,
+            };
+            self.channels_left.push(channels);
+            self.waiting_on.push(instruction.dependencies);
+            for dependency in program.dependencies_of(i) {
+                self.dependents_first[*dependency as usize + 1] += 1;
+            }
+        }
+        for i in 0..n {
+            self.dependents_first[i + 1] += self.dependents_first[i];
+        }
+        self.dependents.clear();
+        self.dependents.resize(program.dependencies.len(), 0);
+        let mut fill = self.dependents_first.clone();
+        for i in 0..n {
+            for dependency in program.dependencies_of(i) {
+                let slot = &mut fill[*dependency as usize];
+                self.dependents[*slot as usize] = i as u32;
+                *slot += 1;
+            }
+        }
+        for group in &mut self.groups {
+            group.next = 0;
+        }
+        self.unfinished = n;
+        Ok(())
+    }
+
+    fn check_instruction(&self, program: &Program, i: usize) -> Result<(), ProgramError> {
+        let instruction = &program.instructions[i];
+        let capacity = self.machine.vector_unit.sram_bytes;
+        if instruction.acquire_bytes > capacity {
+            let operator = program.operators[instruction.operator as usize].name.clone();
+            return Err(ProgramError::Capacity { operator, needs: instruction.acquire_bytes, capacity });
+        }
+        Ok(())
+    }
+
+    /// Every dependency of an instruction is complete: it needs its SRAM next.
+    fn dependencies_met(&mut self, program: &Program, instruction: u32) {
+        let bytes = program.instructions[instruction as usize].acquire_bytes;
+        // Those who wait are served in program order, so that none waits for ever.
+        if bytes > 0 && (bytes > self.sram_free || !self.sram_waiters.is_empty()) {
+            self.sram_waiters.insert(instruction);
+            return;
+        }
+        self.sram_free -= bytes;
+        self.make_ready(program, instruction);
+    }
+
+    fn make_ready(&mut self, program: &Program, instruction: u32) {
+        self.ready[instruction as usize] = true;
+        if let Work::Vector { .. } = program.instructions[instruction as usize].work {
+            self.vector_queue.push_back(instruction);
+        }
+    }
+
+    fn complete(&mut self, program: &Program, instruction: u32) -> Result<(), RunError> {
+        self.unfinished -= 1;
+        let entry = &program.instructions[instruction as usize];
+        self.account.completed(entry.operator, self.now);
+        if entry.release_bytes > 0 {
+            self.sram_free = (self.sram_free + entry.release_bytes).min(self.machine.vector_unit.sram_bytes);
+            while let Some(first) = self.sram_waiters.first().copied() {
+                let bytes = program.instructions[first as usize].acquire_bytes;
+                if bytes > self.sram_free {
+                    break;
+                }
+                self.sram_waiters.remove(&first);
+                self.sram_free -= bytes;
+                self.make_ready(program, first);
+            }
+        }
+        let range = self.dependents_first[instruction as usize]..self.dependents_first[instruction as usize + 1];
+        for d in range {
+            let dependent = self.dependents[d as usize];
+            self.waiting_on[dependent as usize] -= 1;
+            if self.waiting_on[dependent as usize] == 0 {
+                self.dependencies_met(program, dependent);
+            }
+        }
+        self.start_all(program)
+    }
+
+    fn start_all(&mut self, program: &Program) -> Result<(), RunError> {
+        self.start_vector(program)?;
+        self.start_groups(program)
+    }
+
+    fn start_vector(&mut self, program: &Program) -> Result<(), RunError> {
+        if self.vector_busy {
+            return Ok(());
+        }
+        let Some(instruction) = self.vector_queue.pop_front() else { return Ok(()) };
+        let entry = &program.instructions[instruction as usize];
+        let Work::Vector { function } = entry.work else { return Ok(()) };
+        let cycles = self.vector_cycles[function as usize];
+        let clock = &self.machine.vector_clock;
+        let first = clock.cycle_at_or_after(self.now).0;
+        let done = self.edge(clock, first.saturating_add(cycles))?;
+        self.account.vector(
+            entry.operator,
+            &program.functions[function as usize],
+            cycles,
+            done.saturating_sub(self.now),
+        );
+        if self.options.timeline_step == Some(self.step) {
+            self.spans.push(Span {
+                group: "vector unit",
+                lane: "ASIC".into(),
+                operator: program.operators[entry.operator as usize].name.clone(),
+                start: self.now,
+                end: done,
+                details: vec![("cycles", cycles.to_string())],
+            });
+        }
+        self.vector_busy = true;
+        self.queue.push(done, Event::VectorDone { instruction });
+        Ok(())
+    }
+
+    fn start_groups(&mut self, program: &Program) -> Result<(), RunError> {
+        let mut g = 0;
+        // Splitting a group adds one at the end, which this loop then reaches.
+        while g < self.groups.len() {
+            if !self.groups[g].busy {
+                self.start_group(program, g)?;
+            }
+            g += 1;
+        }
+        Ok(())
+    }
+
+    fn start_group(&mut self, program: &Program, g: usize) -> Result<(), RunError> {
+        let group = &mut self.groups[g];
+        let (instruction, channels, pattern, row, iterations) = loop {
+            let Some(instruction) = self.pim_list.get(group.next).copied() else { return Ok(()) };
+            if let Work::Pim { channels, pattern, row, iterations } = program.instructions[instruction as usize].work
+                && !channels.and(group.members).is_empty()
+            {
+                break (instruction, channels, pattern, row, iterations);
+            }
+            group.next += 1;
+        };
+        if !self.ready[instruction as usize] {
+            return Ok(());
+        }
+        let rest = group.members.without(channels);
+        if !rest.is_empty() {
+            let mut other = group.clone();
+            group.members = group.members.and(channels);
+            other.members = rest;
+            other.next += 1;
+            self.groups.push(other);
+        }
+        let group = &mut self.groups[g];
+        let members = group.members;
+        let clock = &self.machine.memory_clock;
+        let start = clock.cycle_at_or_after(self.now).0;
+        let pattern = &self.patterns[pattern as usize];
+        self.account.before(&group.channel);
+        let timing = group.channel.run(pattern, row, iterations, start);
+        group.next += 1;
+        group.busy = true;
+        group.busy_cycles += timing.free - start;
+        let operator = program.instructions[instruction as usize].operator;
+        let free = self.edge(clock, timing.free)?;
+        let done = self.edge(clock, timing.done.max(timing.free))?;
+        self.account.after(operator, &self.groups[g].channel, members.len(), done.saturating_sub(self.now));
+        if self.options.timeline_step == Some(self.step) {
+            for channel in members.iter() {
+                self.spans.push(Span {
+                    group: "PIM channels",
+                    lane: format!("channel {channel}"),
+                    operator: program.operators[operator as usize].name.clone(),
+                    start: self.now,
+                    end: free,
+                    details: vec![("first row", row.to_string()), ("iterations", iterations.to_string())],
+                });
+            }
+        }
+        let done = done
+            .checked_add(self.machine.link_latency)
+            .ok_or(RunError::TooLong { step: self.step, limit: Time::MAX })?;
+        self.queue.push(free, Event::Free(g as u32));
+        self.queue.push(done, Event::PimDone { instruction, channels: members.len() });
+        Ok(())
+    }
+
+    /// Merges groups that will do the same from here on; all are idle.
+    fn merge_groups(&mut self, now: Cycle) {
+        if self.options.exact_stepping || self.groups.len() < 2 {
+            return;
+        }
+        let mut a = 0;
+        while a < self.groups.len() {
+            let mut b = a + 1;
+            while b < self.groups.len() {
+                let (left, right) = self.groups.split_at_mut(b);
+                if left[a].channel.behaves_like(&mut right[0].channel, now) {
+                    self.account.flush(&mut left[a], now);
+                    self.account.flush(&mut right[0], now);
+                    left[a].members = left[a].members.or(right[0].members);
+                    self.groups.swap_remove(b);
+                } else {
+                    b += 1;
+                }
+            }
+            a += 1;
+        }
+    }
+
+    fn memory_cycle(&self, time: Time) -> Cycle {
+        self.machine.memory_clock.cycle_at_or_after(time).0
+    }
+
+    fn edge(&self, clock: &banksia_sim::Clock, cycle: u64) -> Result<Time, RunError> {
+        clock.checked_edge(Cycles(cycle)).map_err(|_| RunError::TooLong { step: self.step, limit: Time::MAX })
+    }
+
+    fn deadlock(&self, program: &Program) -> RunError {
+        let name = |i: u32| {
+            let operator = program.instructions[i as usize].operator as usize;
+            format!("instruction {i} ({})", program.operators[operator].name)
+        };
+        let mut waits: Vec<String> = self
+            .sram_waiters
+            .iter()
+            .map(|i| {
+                let bytes = program.instructions[*i as usize].acquire_bytes;
+                format!("{} waits for {bytes} bytes of SRAM, of which {} are free", name(*i), self.sram_free)
+            })
+            .collect();
+        for i in 0..program.instructions.len() as u32 {
+            if self.waiting_on[i as usize] > 0 && waits.len() < 8 {
+                let on = program.dependencies_of(i as usize).iter().filter(|d| !self.ready[**d as usize]);
+                let on: Vec<String> = on.map(|d| name(*d)).collect();
+                if !on.is_empty() {
+                    waits.push(format!("{} waits for {}", name(i), on.join(", ")));
+                }
+            }
+        }
+        RunError::Deadlock { step: self.step, time: self.now, waits }
+    }
+}
