@@ -9,7 +9,7 @@ fn decode(context: u64) -> Step {
 }
 
 fn small() -> GptConfig {
-    zoo::load("gpt2-small").unwrap()
+    zoo::load("gpt2-small").expect("embedded")
 }
 
 fn activation(name: &str, shape: &[u64]) -> Tensor {

@@ -145,6 +145,9 @@ fn imports_equal_the_zoo() {
         let named = GptConfig { name: expected.name.clone(), source: expected.source.clone(), ..imported };
         assert_eq!(named, expected);
     }
+    // Newer files keep the rotated share in a table.
+    let newer = NEOX.replace("\"rotary_pct\": 0.25", "\"rope_parameters\": {\"partial_rotary_factor\": 0.5}");
+    assert_eq!(import_hf(&newer).unwrap().rotary_dim, 64);
     // Mistral-7B-v0.3: 7,248,023,552 elements (its model page); grouped queries share 8 key heads.
     let mistral = import_hf(MISTRAL).unwrap();
     assert_eq!(mistral.parameters(), 7_248_023_552);
