@@ -33,7 +33,7 @@ pub enum Positions {
 /// a final norm and a vocabulary projection.
 ///
 /// Sizes are in elements. Attention is `heads x head_dim` wide, which need not equal `width`. Build one from TOML
-/// ([`GptConfig::from_toml`]) or from the [`zoo`](crate::zoo):
+/// ([`GptConfig::from_toml`]), from the [`zoo`](crate::zoo) or from a Hugging Face file ([`import_hf`](crate::import_hf)):
 /// those check it. One written field by field passes the same checks with [`GptConfig::check`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GptConfig {
@@ -84,35 +84,35 @@ pub struct GptConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GptFile {
-    name: String,
-    layers: i64,
-    width: i64,
-    heads: i64,
-    kv_heads: Option<i64>,
-    head_dim: Option<i64>,
-    ffn_width: Option<i64>,
-    vocab: i64,
-    max_positions: i64,
-    position_rows: Option<i64>,
+    pub(crate) name: String,
+    pub(crate) layers: i64,
+    pub(crate) width: i64,
+    pub(crate) heads: i64,
+    pub(crate) kv_heads: Option<i64>,
+    pub(crate) head_dim: Option<i64>,
+    pub(crate) ffn_width: Option<i64>,
+    pub(crate) vocab: i64,
+    pub(crate) max_positions: i64,
+    pub(crate) position_rows: Option<i64>,
     #[serde(default = "yes")]
-    tied_embeddings: bool,
+    pub(crate) tied_embeddings: bool,
     #[serde(default = "bf16")]
-    dtype: DataType,
+    pub(crate) dtype: DataType,
     #[serde(default = "gelu")]
-    activation: ActivationKind,
+    pub(crate) activation: ActivationKind,
     #[serde(default)]
-    gated: bool,
+    pub(crate) gated: bool,
     #[serde(default = "yes")]
-    bias: bool,
+    pub(crate) bias: bool,
     #[serde(default = "layer_norm")]
-    norm: Norm,
+    pub(crate) norm: Norm,
     #[serde(default = "learned")]
-    positions: Positions,
-    rotary_dim: Option<i64>,
+    pub(crate) positions: Positions,
+    pub(crate) rotary_dim: Option<i64>,
     #[serde(default)]
-    parallel_block: bool,
+    pub(crate) parallel_block: bool,
     #[serde(default)]
-    source: String,
+    pub(crate) source: String,
 }
 
 fn yes() -> bool {

@@ -1,7 +1,7 @@
 //! What is computed, and nothing about what computes it.
 //!
-//! A [`GptConfig`] describes a decoder-only transformer (read from TOML or from the embedded [`zoo`], or written
-//! field by field); a [`Generation`] says how it is used (prompt, tokens, batch); each
+//! A [`GptConfig`] describes a decoder-only transformer (read from TOML, from the embedded [`zoo`], or imported from a
+//! Hugging Face `config.json` with [`import_hf`]); a [`Generation`] says how it is used (prompt, tokens, batch); each
 //! [`Step`] of a generation becomes a [`Graph`] of [`OperatorNode`]s whose edges carry [`Tensor`]s and whose shapes are
 //! checked. Counts here are of the algorithm: floating-point operations and bytes of operands. This crate knows no
 //! hardware: no cycles, no bandwidth, no units of a machine.
@@ -26,6 +26,7 @@ mod counts;
 mod decoder;
 mod generation;
 mod graph;
+mod hf;
 mod op;
 mod tensor;
 pub mod zoo;
@@ -33,5 +34,6 @@ pub mod zoo;
 pub use config::{GptConfig, GptFile, Norm, Positions, WeightMatrix};
 pub use generation::{Generation, GenerationFile, Phase, Step};
 pub use graph::{Graph, GraphError};
+pub use hf::{import_hf, import_hf_named};
 pub use op::{ActivationKind, Op, OperatorNode};
 pub use tensor::{DataType, Tensor, TensorKind};
