@@ -60,6 +60,37 @@ pub(crate) fn offset_of(text: &str, path: &str) -> Option<usize> {
     best
 }
 
+/// The byte offset of exactly the value at `path`; `None` where the text does not write it.
+pub(crate) fn exact_offset_of(text: &str, path: &str) -> Option<usize> {
+    let document = Document::parse(text).ok()?;
+    let mut table: &dyn TableLike = document.as_table();
+    let mut parts = path.split('.').peekable();
+    while let Some(part) = parts.next() {
+        let (key, item) = table.get_key_value(part.split('[').next()?)?;
+        if parts.peek().is_none() {
+            return key.span().or(item.span()).map(|s| s.start);
+        }
+        table = item.as_table_like()?;
+    }
+    None
+}
+
+/// The dotted path of the first key of a name somewhere under the table at `table`.
+pub(crate) fn path_of_key(text: &str, table: &str, name: &str) -> Option<String> {
+    let document = Document::parse(text).ok()?;
+    let mut at: &dyn TableLike = document.as_table();
+    for part in table.split('.') {
+        at = at.get(part)?.as_table_like()?;
+    }
+    fn find(table: &dyn TableLike, prefix: &str, name: &str) -> Option<String> {
+        table.iter().find_map(|(key, item)| {
+            let path = format!("{prefix}.{key}");
+            if key == name { Some(path) } else { find(item.as_table_like()?, &path, name) }
+        })
+    }
+    find(at, table, name)
+}
+
 /// The line (from 1) of a byte offset.
 pub(crate) fn line_at(text: &str, offset: usize) -> usize {
     text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count() + 1

@@ -3,11 +3,12 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use crate::error::{InputError, suggest};
-use crate::locate::{line_at, offset_of};
+use crate::locate::{exact_offset_of, line_at, offset_of, path_of_key};
 
 /// A configuration file larger than this is a mistake (a trace given as a configuration, say).
 const MAX_BYTES: u64 = 16 << 20;
@@ -17,6 +18,8 @@ const MAX_BYTES: u64 = 16 << 20;
 pub struct Source {
     name: String,
     text: String,
+    /// The source and table that were written over this one: errors about their keys name them.
+    overlay: Option<Arc<(Source, String)>>,
 }
 
 impl Source {
@@ -35,12 +38,12 @@ impl Source {
         let text = String::from_utf8(bytes).map_err(|e| {
             fail("is not UTF-8 text".into()).at_line(line_at_bytes(e.as_bytes(), e.utf8_error().valid_up_to()))
         })?;
-        Ok(Self { name, text })
+        Ok(Self { name, text, overlay: None })
     }
 
     /// A source from text that is already in memory: an embedded catalog entry, or a test.
     pub fn from_text(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self { name: name.into(), text: text.into(), overlay: None }
     }
 
     /// The file's name, as errors print it.
@@ -69,7 +72,28 @@ impl Source {
         for setting in settings {
             apply_setting(&mut document, setting.as_ref())?;
         }
-        Ok(Self { name: self.name.clone(), text: document.to_string() })
+        Ok(Self { text: document.to_string(), ..self.clone() })
+    }
+
+    /// This source with the table at `table` of another written over it, key by key; the keys of `except` are left out.
+    /// Errors about a key that the other writes name the other's file and line.
+    ///
+    /// # Errors
+    /// One of the two is not TOML.
+    pub fn overlaid(&self, other: &Self, table: &str, except: &[&str]) -> Result<Self, InputError> {
+        let parse = |s: &Self| -> Result<toml_edit::DocumentMut, InputError> {
+            s.text.parse().map_err(|e: toml_edit::TomlError| s.syntax_error(e.message(), e.span().map(|s| s.start)))
+        };
+        let (mut document, patch) = (parse(self)?, parse(other)?);
+        let mut item = Some(patch.as_item());
+        for part in table.split('.') {
+            item = item.and_then(|i| i.as_table_like()).and_then(|t| t.get(part));
+        }
+        if let Some(patch) = item.and_then(toml_edit::Item::as_table_like) {
+            merge(document.as_table_mut(), patch, except);
+        }
+        let overlay = Some(Arc::new((other.clone(), table.to_owned())));
+        Ok(Self { name: self.name.clone(), text: document.to_string(), overlay })
     }
 
     /// Parses the text into a typed configuration.
@@ -102,14 +126,33 @@ impl Source {
             error.problem = "is missing".into();
             error.help = Some("add it to this table; `banksia show` prints a complete example".into());
         }
+        // Where an overlay wrote the key at fault, the overlay is what its author has to mend.
+        if let Some((overlay, table)) = self.overlay.as_deref()
+            && let Some(key) = error.key.clone().or_else(|| offset.and_then(|o| key_at(&self.text, o)))
+            && let Some(path) = path_of_key(&overlay.text, table, &key)
+        {
+            error.file.clone_from(&overlay.name);
+            error.line = offset_of(&overlay.text, &path).map(|o| line_at(&overlay.text, o));
+            error.key = Some(path);
+        }
         error
+    }
+
+    /// The file, line and full path of a key: an overlay's where that writes it.
+    fn place(&self, path: &str) -> (String, Option<usize>, String) {
+        if let Some((overlay, table)) = self.overlay.as_deref() {
+            let full = format!("{table}.{path}");
+            if let Some(offset) = exact_offset_of(&overlay.text, &full) {
+                return (overlay.name.clone(), Some(line_at(&overlay.text, offset)), full);
+            }
+        }
+        (self.name.clone(), offset_of(&self.text, path).map(|o| line_at(&self.text, o)), path.to_owned())
     }
 
     /// An error about the value at a dotted path (`a.b[2].c`), with its line.
     pub fn error(&self, path: &str, problem: impl Into<String>) -> InputError {
-        let mut error = InputError::new(&self.name, problem).key(path);
-        error.line = offset_of(&self.text, path).map(|o| line_at(&self.text, o));
-        error
+        let (file, line, key) = self.place(path);
+        InputError { file, line, key: Some(key), problem: problem.into(), help: None }
     }
 
     /// The value, if it lies in the range; otherwise an error that says what the range is. Not-a-number lies in no range.
@@ -137,15 +180,38 @@ impl Source {
         name: &str,
         known: impl IntoIterator<Item = &'a str>,
     ) -> InputError {
-        let mut error = InputError::unknown_name(&self.name, what, name, known).key(path);
-        error.line = offset_of(&self.text, path).map(|o| line_at(&self.text, o));
-        error.problem = format!("names no {what} known here: `{name}`");
-        error
+        let help = InputError::unknown_name(&self.name, what, name, known).help;
+        InputError { help, ..self.error(path, format!("names no {what} known here: `{name}`")) }
     }
 }
 
 fn line_at_bytes(bytes: &[u8], offset: usize) -> usize {
     bytes.iter().take(offset).filter(|b| **b == b'\n').count() + 1
+}
+
+/// Writes `patch` over `table`, key by key; the keys of `except` at the top are left out.
+fn merge(table: &mut dyn toml_edit::TableLike, patch: &dyn toml_edit::TableLike, except: &[&str]) {
+    for (key, value) in patch.iter().filter(|(key, _)| !except.contains(key)) {
+        match (table.get_mut(key).and_then(toml_edit::Item::as_table_like_mut), value.as_table_like()) {
+            (Some(inner), Some(patch)) => merge(inner, patch, &[]),
+            _ => {
+                // What is placed anew must not keep the place that it had in the other file.
+                let mut value = value.clone();
+                if let Some(table) = value.as_table_mut() {
+                    table.set_position(None);
+                }
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
+/// The key that is written on the line of an offset.
+fn key_at(text: &str, offset: usize) -> Option<String> {
+    let start = text.get(..offset)?.rfind('\n').map_or(0, |i| i + 1);
+    let line = text[start..].lines().next()?;
+    let key = line.split('=').next()?.trim();
+    (!key.is_empty() && line.contains('=')).then(|| key.to_owned())
 }
 
 fn apply_setting(document: &mut toml_edit::DocumentMut, setting: &str) -> Result<(), InputError> {
@@ -208,6 +274,28 @@ mod tests {
         let error = source.parse::<File>().unwrap_err();
         assert_eq!(error.line, Some(3));
         assert!(error.to_string().contains("did you mean `clock_mhz`"), "{error}");
+    }
+
+    #[test]
+    fn an_overlay_is_merged_and_named_in_errors() {
+        let base = Source::from_text("base.toml", TEXT);
+        let over = Source::from_text("exp.toml", "[m]\nbase = \"x\"\n\n[m.machine]\nchannels = 99\n");
+        let merged = base.overlaid(&over, "m", &["base"]).unwrap();
+        let file: File = merged.parse().unwrap();
+        assert_eq!((file.machine.channels, file.rows.len()), (99, 2));
+        let error = merged.check("machine.channels", file.machine.channels, 1..=8).unwrap_err();
+        assert_eq!(error.to_string(), "exp.toml:5: `m.machine.channels` is 99: must be from 1 to 8");
+        let error = merged.error("machine.clock_mhz", "is wrong");
+        assert_eq!((error.file.as_str(), error.line), ("base.toml", Some(3)));
+        let over = Source::from_text("exp.toml", "[m.machine]\nchanels = 99\n");
+        let error = base.overlaid(&over, "m", &[]).unwrap().parse::<File>().unwrap_err();
+        assert_eq!(
+            (error.file.as_str(), error.line, error.key.as_deref()),
+            ("exp.toml", Some(2), Some("m.machine.chanels"))
+        );
+        let over = Source::from_text("exp.toml", "[m.machine]\nchannels = \"many\"\n");
+        let error = base.overlaid(&over, "m", &[]).unwrap().parse::<File>().unwrap_err();
+        assert_eq!((error.file.as_str(), error.line), ("exp.toml", Some(2)), "{error}");
     }
 
     #[test]

@@ -1,0 +1,371 @@
+//! From a token's operator graph to the program of that token.
+
+use banksia_hw::program::{
+    ChannelSet, InstructionId, Pattern, PatternStep, Program, ProgramBuilder, VectorFunction, Work,
+};
+use banksia_workloads::{Graph, Op, OperatorNode};
+use petgraph::Direction;
+use petgraph::graph::NodeIndex;
+use petgraph::visit::EdgeRef;
+
+use super::PimGpt;
+use super::layout::{Chunk, Matrix};
+use super::packing::{Access, Walk, mac_and_read, pieces, step, walk};
+
+/// A value in the vector unit's memory: which instructions it is complete after, how much it holds, and how many operators
+/// have yet to read it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Value {
+    pub ready: Vec<InstructionId>,
+    bytes: u64,
+    uses: u32,
+}
+
+/// Whether the mapping knows an operator.
+pub(super) fn supports(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Embedding { .. }
+            | Op::PositionEmbedding { .. }
+            | Op::LayerNorm { .. }
+            | Op::RmsNorm { .. }
+            | Op::Residual { .. }
+            | Op::GatedMul { .. }
+            | Op::Activation { .. }
+            | Op::Rotary { .. }
+            | Op::Linear { .. }
+            | Op::ArgMax { .. }
+            | Op::KvAppend { .. }
+            | Op::AttentionScores { .. }
+            | Op::Softmax { .. }
+            | Op::AttentionValues { .. }
+    )
+}
+
+/// Lowers one token.
+pub(super) struct Lowering<'a> {
+    pub map: &'a PimGpt,
+    pub builder: ProgramBuilder,
+    pub all: ChannelSet,
+    pub context: u64,
+    values: Vec<Value>,
+    /// The nodes of the attention in hand: scores and softmax wait until the values node lowers all three.
+    pub attention: Vec<NodeIndex>,
+}
+
+impl<'a> Lowering<'a> {
+    pub(super) fn new(map: &'a PimGpt, phase: &str, context: u64) -> Self {
+        Self {
+            map,
+            builder: ProgramBuilder::new(phase, context),
+            all: ChannelSet::first(map.geometry.channels),
+            context,
+            values: Vec::new(),
+            attention: Vec::new(),
+        }
+    }
+
+    /// The program of a token whose graph is given.
+    pub(super) fn program(mut self, graph: &Graph) -> Program {
+        // A checked graph has no cycle; without an order there is nothing to lower.
+        let order = graph.topological().unwrap_or_default();
+        self.values = vec![Value::default(); graph.petgraph().node_count()];
+        for index in order {
+            if let Some(node) = graph.operator(index) {
+                self.values[index.index()].uses =
+                    graph.petgraph().edges_directed(index, Direction::Outgoing).count() as u32;
+                self.lower(graph, index, node);
+            }
+        }
+        self.builder.finish()
+    }
+
+    fn lower(&mut self, graph: &Graph, index: NodeIndex, node: &OperatorNode) {
+        let operator = self.builder.operator(&node.label);
+        let in_memory = match node.op {
+            Op::Linear { in_features, out_features, .. } => 2.0 * in_features as f64 * out_features as f64,
+            Op::AttentionScores { heads, head_dim, context, .. }
+            | Op::AttentionValues { heads, head_dim, context, .. } => {
+                2.0 * heads as f64 * head_dim as f64 * context as f64
+            }
+            _ => 0.0,
+        };
+        self.builder.occurs(operator, node.flops() as f64, in_memory);
+        let functions = self.map.functions;
+        match node.op {
+            Op::Embedding { width, .. } => {
+                // Which token it is does not change the cost, only the bank that is read.
+                let token = (self.context - 1) % self.map.model.vocab;
+                let table =
+                    if self.map.layout.matrix("token_embedding").is_some() { "token_embedding" } else { "lm_head" };
+                let read = self.read_row(operator, table, token, width, &[]);
+                self.set(index, read, self.bytes(width));
+            }
+            Op::PositionEmbedding { width, positions } => {
+                let position = (self.context - 1) % positions;
+                let read = self.read_row(operator, "position_embedding", position, width, &[]);
+                let (mut after, freed) = self.take_inputs(graph, index);
+                after.extend(read);
+                let sum = self.vector(operator, functions.add(width), &after);
+                // The table's row is read in beside the hidden state and gone after the sum.
+                self.builder.release(sum, self.bytes(width) + freed);
+                self.builder.acquire(sum, self.bytes(width));
+                self.set(index, vec![sum], self.bytes(width));
+            }
+            Op::LayerNorm { width } => self.elementwise(graph, index, operator, functions.norm(width, true), width),
+            Op::RmsNorm { width } => self.elementwise(graph, index, operator, functions.norm(width, false), width),
+            Op::Residual { width } => self.elementwise(graph, index, operator, functions.add(width), width),
+            Op::GatedMul { width } => self.elementwise(graph, index, operator, functions.multiply(width), width),
+            Op::Activation { kind, width } => {
+                self.elementwise(graph, index, operator, functions.activation(kind, width), width);
+            }
+            Op::Rotary { heads, kv_heads, head_dim, rotary_dim } => {
+                let function = functions.rotary((heads + kv_heads) * rotary_dim);
+                self.elementwise(graph, index, operator, function, (heads + kv_heads) * head_dim);
+            }
+            Op::Linear { .. } => self.linear(graph, index, node, operator),
+            Op::KvAppend { .. } | Op::AttentionScores { .. } | Op::Softmax { .. } => self.attention.push(index),
+            Op::AttentionValues { .. } => {
+                self.attention.push(index);
+                self.attention(graph);
+            }
+            // The choice of the token runs beside the vocabulary projection, tile by tile; operators that the mapping does not
+            // know were refused when the model was laid out.
+            _ => {}
+        }
+    }
+
+    pub(super) fn bytes(&self, elements: u64) -> u64 {
+        elements * self.map.geometry.element_bytes
+    }
+
+    /// Stores a node's value, which holds `bytes` of memory; one that no operator reads gives them back at once.
+    pub(super) fn set(&mut self, index: NodeIndex, ready: Vec<InstructionId>, bytes: u64) {
+        let value = &mut self.values[index.index()];
+        if value.uses == 0 {
+            if let Some(last) = ready.last() {
+                self.builder.release(*last, bytes);
+            }
+            value.ready = ready;
+            return;
+        }
+        value.ready = ready;
+        value.bytes = bytes;
+    }
+
+    /// A producer's value is read once more; returns what it is ready after, and the bytes to give back after that reading.
+    pub(super) fn take(&mut self, producer: NodeIndex, readings: u32) -> (Vec<InstructionId>, u64) {
+        let value = &mut self.values[producer.index()];
+        value.uses = value.uses.saturating_sub(readings);
+        let freed = if value.uses == 0 { std::mem::take(&mut value.bytes) } else { 0 };
+        (value.ready.clone(), freed)
+    }
+
+    /// Reads every input of a node.
+    pub(super) fn take_inputs(&mut self, graph: &Graph, index: NodeIndex) -> (Vec<InstructionId>, u64) {
+        let mut producers: Vec<NodeIndex> =
+            graph.petgraph().edges_directed(index, Direction::Incoming).map(|e| e.source()).collect();
+        producers.sort_unstable();
+        let (mut after, mut freed) = (Vec::new(), 0);
+        for producer in producers {
+            let (ready, bytes) = self.take(producer, 1);
+            after.extend(ready);
+            freed += bytes;
+        }
+        after.sort_unstable();
+        after.dedup();
+        (after, freed)
+    }
+
+    pub(super) fn vector(&mut self, operator: u32, function: VectorFunction, after: &[InstructionId]) -> InstructionId {
+        let function = self.builder.function(function);
+        self.builder.push(operator, Work::Vector { function }, after)
+    }
+
+    pub(super) fn pim(
+        &mut self,
+        operator: u32,
+        channels: ChannelSet,
+        (pattern, row, iterations): (Pattern, u32, u32),
+        after: &[InstructionId],
+    ) -> InstructionId {
+        let pattern = self.builder.pattern(pattern);
+        self.builder.push(operator, Work::Pim { channels, pattern, row, iterations }, after)
+    }
+
+    /// A walk over rows from `row` on; its instructions follow one another in each channel, so the last completes last.
+    pub(super) fn walk(
+        &mut self,
+        operator: u32,
+        channels: ChannelSet,
+        row: u32,
+        walk: Walk,
+        after: &[InstructionId],
+    ) -> Option<InstructionId> {
+        let mut last = None;
+        for (pattern, first, iterations) in walk {
+            last = Some(self.pim(operator, channels, (pattern, row + first, iterations), after));
+        }
+        last
+    }
+
+    /// An operator of one vector function. Where its inputs' memory is free afterwards, its output takes that place.
+    fn elementwise(&mut self, graph: &Graph, index: NodeIndex, operator: u32, function: VectorFunction, elements: u64) {
+        let (after, freed) = self.take_inputs(graph, index);
+        let bytes = self.bytes(elements);
+        let done = self.vector(operator, function, &after);
+        self.builder.acquire(done, bytes.saturating_sub(freed));
+        self.builder.release(done, freed.saturating_sub(bytes));
+        self.set(index, vec![done], bytes);
+    }
+
+    /// Broadcasts some columns of a vector to the global buffers.
+    pub(super) fn write_buffer(
+        &mut self,
+        operator: u32,
+        channels: ChannelSet,
+        columns: u32,
+        after: &[InstructionId],
+    ) -> InstructionId {
+        let pattern = Pattern { steps: vec![step(&self.map.geometry.write_buffer, columns, None)], rows: 0 };
+        self.pim(operator, channels, (pattern, 0, 1), after)
+    }
+
+    /// Reads one row of a table laid out as a matrix: the part of each chunk from the bank that has it.
+    fn read_row(
+        &mut self,
+        operator: u32,
+        table: &str,
+        row: u64,
+        width: u64,
+        after: &[InstructionId],
+    ) -> Vec<InstructionId> {
+        let map = self.map;
+        let geometry = &map.geometry;
+        let Some(matrix) = map.layout.matrix(table) else { return Vec::new() };
+        let group = row / u64::from(geometry.banks);
+        let bank = (row % u64::from(geometry.banks)) as u32;
+        let channel = (group % u64::from(geometry.channels)) as u32;
+        let local = group / u64::from(geometry.channels);
+        let mut out = Vec::new();
+        for chunk in &matrix.chunks {
+            let first = local * u64::from(chunk.columns);
+            let steps: Vec<PatternStep> = pieces(first, chunk.columns, geometry.columns)
+                .map(|(r, n)| PatternStep { first_node: bank, ..step(&geometry.read, n, Some(chunk.row + r)) })
+                .collect();
+            let read = self.pim(operator, ChannelSet::one(channel), (Pattern { steps, rows: 0 }, 0, 1), after);
+            out.push(read);
+        }
+        if let Some(first) = out.first() {
+            self.builder.acquire(*first, self.bytes(width));
+        }
+        out
+    }
+
+    /// A matrix-vector product: for each tile of outputs and each chunk of inputs, the input goes to the global buffers, all
+    /// banks multiply, the sums come back, and the vector unit adds them to those of the chunks before.
+    fn linear(&mut self, graph: &Graph, index: NodeIndex, node: &OperatorNode, operator: u32) {
+        let Op::Linear { bias, .. } = node.op else { return };
+        let map = self.map;
+        let Some(matrix) = map.layout.matrix(&node.name) else { return };
+        let (after, freed) = self.take_inputs(graph, index);
+        // The largest logit is found tile by tile, so that the logits need never be held all at once.
+        let chooser = graph
+            .petgraph()
+            .neighbors_directed(index, Direction::Outgoing)
+            .find(|n| graph.operator(*n).is_some_and(|o| matches!(o.op, Op::ArgMax { .. })))
+            .map(|_| self.builder.operator("argmax"));
+        let tiles = tiles(map, matrix);
+        let mut ready = Vec::new();
+        let mut held = 0;
+        let mut last_broadcast = None;
+        for tile in &tiles {
+            let elements = tile.elements(map.geometry.banks).min(matrix.outputs);
+            let bytes = self.bytes(elements);
+            let mut sums: Vec<InstructionId> = Vec::new();
+            for (c, chunk) in matrix.chunks.iter().enumerate() {
+                let broadcast = self.write_buffer(operator, self.all, chunk.columns, &after);
+                last_broadcast = Some(broadcast);
+                // The first chunk's sums stay; those of later ones are added to them and go.
+                self.builder.acquire(broadcast, bytes);
+                let products = self.products(operator, *chunk, tile, broadcast);
+                if c == 0 && !bias {
+                    sums = products;
+                    continue;
+                }
+                let mut adds_after = products;
+                adds_after.append(&mut sums);
+                let add = self.vector(operator, map.functions.add(elements), &adds_after);
+                if c > 0 {
+                    self.builder.release(add, bytes);
+                }
+                sums = vec![add];
+            }
+            if let Some(chooser) = chooser {
+                let choice = self.vector(chooser, map.functions.largest(elements), &sums);
+                self.builder.release(choice, bytes);
+                sums = vec![choice];
+            } else {
+                held += bytes;
+            }
+            ready.append(&mut sums);
+        }
+        if let Some(last) = last_broadcast {
+            self.builder.release(last, freed);
+        }
+        self.set(index, ready, held);
+    }
+
+    /// The products of one chunk for a tile: a walk on the channels that have one more output a bank, and one on the others.
+    fn products(&mut self, operator: u32, chunk: Chunk, tile: &Tile, broadcast: InstructionId) -> Vec<InstructionId> {
+        let map = self.map;
+        let accesses = [Access { offset: 0, columns: chunk.columns }];
+        let steps = mac_and_read(&map.geometry);
+        let mut out = Vec::new();
+        for (channels, count) in tile.shares.iter().filter(|(channels, count)| *count > 0 && !channels.is_empty()) {
+            let walk = walk(&map.geometry, chunk.columns, (tile.first, tile.first + count), &accesses, &steps);
+            out.extend(self.walk(operator, *channels, chunk.row, walk, &[broadcast]));
+        }
+        out
+    }
+}
+
+/// Some of a matrix's outputs: in each bank those from `first` on, as many as its channel's share says.
+struct Tile {
+    first: u32,
+    shares: [(ChannelSet, u32); 2],
+}
+
+impl Tile {
+    fn elements(&self, banks: u32) -> u64 {
+        self.shares.iter().map(|(channels, n)| u64::from(channels.len()) * u64::from(*n) * u64::from(banks)).sum()
+    }
+}
+
+/// Cuts a matrix's outputs into tiles whose sums take at most a quarter of the vector unit's memory.
+fn tiles(map: &PimGpt, matrix: &Matrix) -> Vec<Tile> {
+    let geometry = &map.geometry;
+    let groups = matrix.outputs.div_ceil(u64::from(geometry.banks));
+    let (least, more) = geometry.share(groups);
+    let bytes_per_output = geometry.units() * geometry.element_bytes;
+    // Tiles begin where every chunk's packing begins a row: at multiples of the row's columns.
+    let step = u64::from(geometry.columns);
+    let fitting = map.sram_bytes / 4 / bytes_per_output / step * step;
+    let most = u32::try_from(fitting.max(step)).unwrap_or(u32::MAX);
+    let all = ChannelSet::first(geometry.channels);
+    let with_more = ChannelSet::first(more);
+    let most_of_all = least + u32::from(more > 0);
+    let mut tiles = Vec::new();
+    let mut first = 0;
+    while first < most_of_all {
+        let share = |n: u32| n.saturating_sub(first).min(most);
+        let shares = if share(least) == share(least + 1) || more == 0 {
+            [(all, share(most_of_all)), (ChannelSet::EMPTY, 0)]
+        } else {
+            [(with_more, share(least + 1)), (all.without(with_more), share(least))]
+        };
+        tiles.push(Tile { first, shares });
+        first = first.saturating_add(most);
+    }
+    tiles
+}

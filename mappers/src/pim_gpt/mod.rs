@@ -1,0 +1,195 @@
+//! PIM-GPT's mapping of decoder-only generation at batch 1 (Wu, Wang, Lu; arXiv 2310.09385).
+//!
+//! Every matrix product runs in the banks, everything else on the vector unit. A weight matrix is split over channels and
+//! banks so that all banks compute at once; the input vector is broadcast to the global buffers; rows are packed so that
+//! nearly every access finds its row open. A head's keys lie row-wise (a token's in one bank), its values column-wise
+//! (an element's in one bank), written back token by token. A prompt is fed token by token.
+
+mod attention;
+mod functions;
+mod geometry;
+mod layout;
+mod lower;
+mod packing;
+mod summary;
+
+use banksia_hw::pim::PimMachine;
+use banksia_hw::program::Program;
+use banksia_input::{InputError, Source};
+use banksia_workloads::{Generation, GptConfig, Graph, Phase, Step};
+use serde::{Deserialize, Serialize};
+
+pub use summary::{MappingSummary, RegionSummary};
+
+use functions::Functions;
+use geometry::Geometry;
+use layout::Layout;
+
+/// Where an operator at the ends of the model runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// In the banks, or read from them.
+    #[default]
+    Pim,
+    /// On a host, outside the machine: it takes no time and no energy here, and the report says so.
+    Host,
+}
+
+/// The options of the mapping, as the table `[mapping]` writes them.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PimGptOptions {
+    /// Where the vocabulary projection and the choice of the token run. Default `pim`.
+    #[serde(default)]
+    pub lm_head: Placement,
+    /// Where the embedding tables lie. Default `pim`.
+    #[serde(default)]
+    pub embedding: Placement,
+}
+
+/// A model laid out on a PIM machine, ready to be lowered step by step.
+#[derive(Debug, Clone)]
+pub struct PimGpt {
+    model: GptConfig,
+    generation: Generation,
+    geometry: Geometry,
+    layout: Layout,
+    functions: Functions,
+    sram_bytes: u64,
+    /// The whole step of one token, with and without what follows the last layer.
+    last_token: Graph,
+    inner_token: Graph,
+}
+
+impl PimGpt {
+    /// Lays a model out. Errors about the workload name keys of the experiment (`source`), those about the machine keys of
+    /// the machine file.
+    ///
+    /// # Errors
+    /// The mapping does not cover the workload, or the model does not fit the machine.
+    pub fn new(
+        model: GptConfig,
+        generation: &Generation,
+        machine: &PimMachine,
+        options: PimGptOptions,
+        source: &Source,
+    ) -> Result<Self, InputError> {
+        if generation.batch != 1 {
+            return Err(source
+                .error(
+                    "workload.generation.batch",
+                    format!("is {}: the pim-gpt mapping runs one sequence", generation.batch),
+                )
+                .help("set batch = 1"));
+        }
+        let geometry = Geometry::new(machine, model.dtype, source)?;
+        let generation = Generation {
+            lm_head: generation.lm_head && options.lm_head == Placement::Pim,
+            embedding: generation.embedding && options.embedding == Placement::Pim,
+            ..generation.clone()
+        };
+        let layout =
+            Layout::new(&geometry, &model, generation.last_context(), generation.lm_head, generation.embedding);
+        check_fit(&model, &layout, &geometry, machine, source)?;
+        let step = Step { phase: Phase::Decode, tokens: 1, context: generation.last_context() };
+        let last_token = model.step_graph(&step, &generation);
+        let without_head = Generation { lm_head: false, ..generation.clone() };
+        let inner_token = model.step_graph(&step, &without_head);
+        last_token.validate().map_err(|e| source.error("workload.model", e.to_string()))?;
+        if let Some(node) = last_token.operators().find(|n| !lower::supports(&n.op)) {
+            let problem =
+                format!("has the operator `{}` ({}), which the pim-gpt mapping cannot run", node.label, node.op.kind());
+            return Err(source.error("workload.model", problem));
+        }
+        if layout.head_columns > geometry.buffer_columns {
+            let problem = format!("has heads of {} elements, more than the global buffer holds", model.head_dim);
+            return Err(source.error("workload.model", problem));
+        }
+        let functions = Functions { series: machine.file.vector_unit.series, element_bytes: geometry.element_bytes };
+        let this = Self {
+            model,
+            generation,
+            geometry,
+            layout,
+            functions,
+            sram_bytes: machine.vector_unit.sram_bytes,
+            last_token,
+            inner_token,
+        };
+        this.check_sram(source)?;
+        Ok(this)
+    }
+
+    /// The programs of the whole generation, one for each token that passes through the model.
+    pub fn programs(&self) -> impl Iterator<Item = Program> {
+        let prompt = self.generation.prompt_tokens;
+        let mut graphs = [self.inner_token.clone(), self.last_token.clone()];
+        (1..=self.generation.last_context()).map(move |context| {
+            let phase = if context <= prompt { "prefill" } else { "decode" };
+            let graph = &mut graphs[usize::from(context >= prompt)];
+            graph.set_context(context);
+            lower::Lowering::new(self, phase, context).program(graph)
+        })
+    }
+
+    /// The generation as this mapping runs it: the vocabulary projection and the embedding switched off where a host has
+    /// them.
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// The longest step must fit the vector unit's memory.
+    fn check_sram(&self, source: &Source) -> Result<(), InputError> {
+        let context = self.generation.last_context();
+        let mut graph = self.last_token.clone();
+        graph.set_context(context);
+        let program = lower::Lowering::new(self, "decode", context).program(&graph);
+        let (mut held, mut worst) = (0u64, (0u64, 0u32));
+        for instruction in &program.instructions {
+            held += instruction.acquire_bytes;
+            worst = worst.max((held, instruction.operator));
+            held = held.saturating_sub(instruction.release_bytes);
+        }
+        if worst.0 > self.sram_bytes {
+            let operator = &program.operators[worst.1 as usize].name;
+            let problem = format!(
+                "is {}: at a context of {context} tokens, `{operator}` and what is still needed then take {} bytes",
+                self.sram_bytes, worst.0
+            );
+            return Err(source
+                .error("machine.vector_unit.sram_bytes", problem)
+                .help("give the vector unit more SRAM, or run a shorter context or a smaller model"));
+        }
+        Ok(())
+    }
+}
+
+fn check_fit(
+    model: &GptConfig,
+    layout: &Layout,
+    geometry: &Geometry,
+    machine: &PimMachine,
+    source: &Source,
+) -> Result<(), InputError> {
+    if layout.rows <= u64::from(geometry.rows) {
+        return Ok(());
+    }
+    let row_bytes = u128::from(machine.device.row_bytes()) * u128::from(geometry.units());
+    let (needs, has) = (u128::from(layout.rows) * row_bytes, u128::from(machine.capacity_bytes()));
+    let channels = (u128::from(layout.rows) * u128::from(geometry.channels)).div_ceil(u128::from(geometry.rows));
+    let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
+    Err(source
+        .error(
+            "workload.model",
+            format!(
+                "`{}` takes {:.2} GiB with its KV cache as this mapping lays it out, {:.2} GiB more than the {:.2} GiB of {} channels",
+                model.name,
+                gib(needs),
+                gib(needs - has),
+                gib(has),
+                geometry.channels
+            ),
+        )
+        .help(format!("use about {channels} channels (machine.memory.channels), a shorter context or a smaller model")))
+}
