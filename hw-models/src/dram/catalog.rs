@@ -55,12 +55,12 @@ pub fn resolved(name: &str) -> Result<RawDevice, InputError> {
     resolve(&open(name, None)?, None)
 }
 
-fn open(name: &str, beside: Option<&Path>) -> Result<Source, InputError> {
-    if Path::new(name).extension().is_some_and(|e| e == "toml") {
-        let path = match beside.and_then(Path::parent) {
-            Some(folder) if Path::new(name).is_relative() => folder.join(name),
-            _ => Path::new(name).to_owned(),
-        };
+/// The file of a device, before its bases are merged in: a name in the catalog, or a path that ends in `.toml`.
+///
+/// # Errors
+/// There is no such device, or its file cannot be read.
+pub fn open(name: &str, beside: Option<&Path>) -> Result<Source, InputError> {
+    if let Some(path) = crate::machines::as_path(name, beside) {
         return Source::read(&path);
     }
     EMBEDDED

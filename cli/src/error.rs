@@ -1,0 +1,42 @@
+//! What can go wrong, and with which exit code.
+
+use banksia_hw::pim::RunError;
+use banksia_input::InputError;
+use banksia_reports::ReportError;
+
+/// An error of the command line.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Something that the user wrote cannot be used: exit code 2.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The run failed: exit code 1.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A result could not be written or read: exit code 1.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A result broke a law that every result must keep: exit code 1, and nothing is shown.
+    #[error(
+        "{name}: the result contradicts itself and is not shown: {reason}; please report this with the experiment file"
+    )]
+    Inconsistent {
+        /// The experiment.
+        name: String,
+        /// Which law.
+        reason: String,
+    },
+    /// Anything else that failed while running: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    /// The process's exit code: 2 for bad input, 1 for a run that failed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input(_) => 2,
+            Self::Run(_) | Self::Report(_) | Self::Inconsistent { .. } | Self::Failed(_) => 1,
+        }
+    }
+}

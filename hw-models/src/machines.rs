@@ -1,0 +1,37 @@
+//! The machines embedded in the binary, and machine files given by path.
+
+use std::path::Path;
+
+use banksia_input::{InputError, Source};
+
+const EMBEDDED: &[(&str, &str)] = &[("pim-gpt", include_str!("../catalog/machines/pim-gpt.toml"))];
+
+/// The names of the embedded machines.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    EMBEDDED.iter().map(|(name, _)| *name)
+}
+
+/// The file of a machine: a name in the catalog, or a path that ends in `.toml`; a relative path is taken from the folder
+/// of `beside`.
+///
+/// # Errors
+/// There is no such machine, or its file cannot be read.
+pub fn open(name: &str, beside: Option<&Path>) -> Result<Source, InputError> {
+    if let Some(path) = as_path(name, beside) {
+        return Source::read(&path);
+    }
+    EMBEDDED
+        .iter()
+        .find(|(n, _)| *n == name)
+        .map(|(n, text)| Source::from_text(format!("catalog:{n}"), *text))
+        .ok_or_else(|| InputError::unknown_name("catalog", "machine", name, names()))
+}
+
+/// The path that a name stands for, where it is one.
+pub(crate) fn as_path(name: &str, beside: Option<&Path>) -> Option<std::path::PathBuf> {
+    let path = Path::new(name);
+    path.extension().is_some_and(|e| e == "toml").then(|| match beside.and_then(Path::parent) {
+        Some(folder) if path.is_relative() => folder.join(path),
+        _ => path.to_owned(),
+    })
+}
