@@ -71,7 +71,16 @@ enum Event {
     VectorDone { instruction: u32 },
 }
 
-/// Channels that have done the same so far.
+/// What a PIM instruction does.
+#[derive(Debug, Clone, Copy)]
+struct PimWork {
+    channels: ChannelSet,
+    pattern: u32,
+    row: u32,
+    iterations: u32,
+}
+
+/// Channels that have done the same so far; one without members has been merged into another.
 #[derive(Debug, Clone)]
 pub(super) struct Group {
     pub members: ChannelSet,
@@ -196,7 +205,6 @@ impl<'m> PimSystem<'m> {
             group.channel.idle_until(end_cycle);
         }
         self.account.end_step(program, start, self.now, end_cycle, &mut self.groups);
-        self.merge_groups(end_cycle);
         self.step += 1;
         Ok(())
     }
@@ -385,9 +393,10 @@ impl<'m> PimSystem<'m> {
 
     fn start_groups(&mut self, program: &Program) -> Result<(), RunError> {
         let mut g = 0;
-        // Splitting a group adds one at the end, which this loop then reaches.
+        // Splitting a group may add one at the end, which this loop then reaches; one that takes an earlier place is idle
+        // until its own next instruction, and is started by hand.
         while g < self.groups.len() {
-            if !self.groups[g].busy {
+            if !self.groups[g].busy && !self.groups[g].members.is_empty() {
                 self.start_group(program, g)?;
             }
             g += 1;
@@ -395,35 +404,41 @@ impl<'m> PimSystem<'m> {
         Ok(())
     }
 
-    fn start_group(&mut self, program: &Program, g: usize) -> Result<(), RunError> {
+    /// The next instruction of an idle group, if it is ready.
+    fn next_of(&mut self, program: &Program, g: usize) -> Option<(u32, PimWork)> {
         let group = &mut self.groups[g];
-        let (instruction, channels, pattern, row, iterations) = loop {
-            let Some(instruction) = self.pim_list.get(group.next).copied() else { return Ok(()) };
+        loop {
+            let instruction = *self.pim_list.get(group.next)?;
             if let Work::Pim { channels, pattern, row, iterations } = program.instructions[instruction as usize].work
                 && !channels.and(group.members).is_empty()
             {
-                break (instruction, channels, pattern, row, iterations);
+                let work = PimWork { channels, pattern, row, iterations };
+                return self.ready[instruction as usize].then_some((instruction, work));
             }
             group.next += 1;
-        };
-        if !self.ready[instruction as usize] {
-            return Ok(());
         }
-        let rest = group.members.without(channels);
+    }
+
+    fn start_group(&mut self, program: &Program, g: usize) -> Result<(), RunError> {
+        let Some((instruction, work)) = self.next_of(program, g) else { return Ok(()) };
+        let clock = &self.machine.memory_clock;
+        let start = clock.cycle_at_or_after(self.now).0;
+        self.merge_into(g, start);
+        let group = &mut self.groups[g];
+        let rest = group.members.without(work.channels);
+        let mut split = None;
         if !rest.is_empty() {
             let mut other = group.clone();
-            group.members = group.members.and(channels);
+            group.members = group.members.and(work.channels);
             other.members = rest;
             other.next += 1;
-            self.groups.push(other);
+            split = Some(self.add_group(other));
         }
         let group = &mut self.groups[g];
         let members = group.members;
-        let clock = &self.machine.memory_clock;
-        let start = clock.cycle_at_or_after(self.now).0;
-        let pattern = &self.patterns[pattern as usize];
+        let pattern = &self.patterns[work.pattern as usize];
         self.account.before(&group.channel);
-        let timing = group.channel.run(pattern, row, iterations, start);
+        let timing = group.channel.run(pattern, work.row, work.iterations, start);
         group.next += 1;
         group.busy = true;
         group.busy_cycles += timing.free - start;
@@ -439,7 +454,7 @@ impl<'m> PimSystem<'m> {
                     operator: program.operators[operator as usize].name.clone(),
                     start: self.now,
                     end: free,
-                    details: vec![("first row", row.to_string()), ("iterations", iterations.to_string())],
+                    details: vec![("first row", work.row.to_string()), ("iterations", work.iterations.to_string())],
                 });
             }
         }
@@ -448,29 +463,44 @@ impl<'m> PimSystem<'m> {
             .ok_or(RunError::TooLong { step: self.step, limit: Time::MAX })?;
         self.queue.push(free, Event::Free(g as u32));
         self.queue.push(done, Event::PimDone { instruction, channels: members.len() });
-        Ok(())
+        match split {
+            Some(other) if other < g => self.start_group(program, other),
+            _ => Ok(()),
+        }
     }
 
-    /// Merges groups that will do the same from here on; all are idle.
-    fn merge_groups(&mut self, now: Cycle) {
-        if self.options.exact_stepping || self.groups.len() < 2 {
+    /// Puts a group into the place of one that was merged away, or at the end.
+    fn add_group(&mut self, group: Group) -> usize {
+        match self.groups.iter().position(|g| g.members.is_empty()) {
+            Some(place) => {
+                self.groups[place] = group;
+                place
+            }
+            None => {
+                self.groups.push(group);
+                self.groups.len() - 1
+            }
+        }
+    }
+
+    /// Merges into an idle group every other idle one that is at the same instruction and, from `now` on, will do the same.
+    fn merge_into(&mut self, g: usize, now: Cycle) {
+        if self.options.exact_stepping {
             return;
         }
-        let mut a = 0;
-        while a < self.groups.len() {
-            let mut b = a + 1;
-            while b < self.groups.len() {
-                let (left, right) = self.groups.split_at_mut(b);
-                if left[a].channel.behaves_like(&mut right[0].channel, now) {
-                    self.account.flush(&mut left[a], now);
-                    self.account.flush(&mut right[0], now);
-                    left[a].members = left[a].members.or(right[0].members);
-                    self.groups.swap_remove(b);
-                } else {
-                    b += 1;
-                }
+        for other in 0..self.groups.len() {
+            let (a, b) = (&self.groups[g], &self.groups[other]);
+            if other == g || b.busy || b.members.is_empty() || a.next != b.next {
+                continue;
             }
-            a += 1;
+            let (low, high) = self.groups.split_at_mut(g.max(other));
+            let (a, b) = if g < other { (&mut low[g], &mut high[0]) } else { (&mut high[0], &mut low[other]) };
+            if a.channel.behaves_like(&mut b.channel, now) {
+                self.account.flush(a, now);
+                self.account.flush(b, now);
+                a.members = a.members.or(b.members);
+                b.members = ChannelSet::EMPTY;
+            }
         }
     }
 
