@@ -83,10 +83,10 @@ impl Axis {
                 false => (low, high) = (low.min(0.0), high.max(0.0)),
             }
         }
+        let (scale, unit) = unit_of(&quantity.unit, low.abs().max(high.abs()));
         let step = round_step((high - low) / ticks as f64);
         // A range that nearly reaches the next tick is extended to it; one that does not keeps its end.
         let (low, high) = ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step);
-        let (scale, unit) = unit_of(&quantity.unit, low.abs().max(high.abs()));
         let first = (low / step).round();
         let number = (((high - low) / step).round().max(1.0) as usize).min(4 * ticks);
         let ticks = (0..=number)
@@ -104,11 +104,11 @@ impl Axis {
         let narrow = high_end - low_end < 2.0;
         if !narrow {
             (low_end, high_end) = ((low_end + 0.02).floor(), (high_end - 0.02).ceil());
-            // Half a decade of nothing is cut off.
-            if low.log10() - low_end > 0.5 {
+            // A third of a decade of nothing is cut off.
+            if low.log10() - low_end > 0.35 {
                 low_end = low.log10() - 0.15;
             }
-            if high_end - high.log10() > 0.5 {
+            if high_end - high.log10() > 0.35 {
                 high_end = high.log10() + 0.15;
             }
         } else if high_end - low_end < 0.3 {
@@ -122,7 +122,8 @@ impl Axis {
         };
         let decades = high_end - low_end;
         let every = (decades / ticks as f64).ceil().max(1.0) as i64;
-        let (scale, unit) = unit_of(&quantity.unit, 10f64.powf(high_end));
+        // The unit of the middle, so that labels are neither long fractions nor long whole numbers.
+        let (scale, unit) = unit_of(&quantity.unit, 10f64.powf(f64::midpoint(low_end, high_end)));
         let (first, last) = (low_end.floor() as i64, high_end.ceil() as i64);
         let plain = 10f64.powf(low_end) / scale >= 0.99e-3 && 10f64.powf(high_end) / scale < 1.01e5;
         let mut labelled = Vec::new();
@@ -269,7 +270,7 @@ mod tests {
 
     #[test]
     fn log_ticks_are_powers_or_parts_of_a_decade() {
-        assert_eq!(labels(Scaling::Log, "s", &[1e-6, 1e-3]).1, ["0.001", "0.01", "0.1", "1"]);
+        assert_eq!(labels(Scaling::Log, "s", &[1e-6, 1e-3]).1, ["1", "10", "100", "1,000"]);
         assert_eq!(labels(Scaling::Log, "", &[1.0, 1e8]).1, ["10⁰", "10²", "10⁴", "10⁶", "10⁸"]);
         assert_eq!(labels(Scaling::Log, "", &[10.0, 60.0]).1, ["10", "20", "50"]);
     }

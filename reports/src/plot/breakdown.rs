@@ -11,7 +11,7 @@ use crate::units::quantity;
 /// Operators with a bar of their own; the rest are one bar.
 const SHOWN: usize = 12;
 
-/// For one report, each operator's share of latency and of energy as a pair of bars; for several, a stacked bar of latency
+/// For one report, each operator's share of latency and of energy as a pair of bars, with its latency beside them; for several, a stacked bar of latency
 /// shares each, with the latency beside it.
 pub fn breakdown(reports: &[RunReport]) -> Drawing {
     match reports {
@@ -37,7 +37,7 @@ fn one(report: &RunReport) -> Drawing {
     }
     let shares: Vec<(f64, f64)> =
         rows.iter().map(|(_, s, j)| (share(*s, report.latency_s), share(*j, report.energy_j))).collect();
-    let names: Vec<String> = rows.into_iter().map(|(name, _, _)| name).collect();
+    let names: Vec<String> = rows.iter().map(|(name, _, _)| name.clone()).collect();
     let entries = fills(
         &[
             format!("Latency ({} in all)", quantity(report.latency_s, "s")),
@@ -47,11 +47,11 @@ fn one(report: &RunReport) -> Drawing {
     );
     let values = shares.iter().flat_map(|&(a, b)| [a, b]).chain([0.0, 5.0]);
     let axis = Axis::fit(&Quantity::new("Share of the run", "%"), Scaling::Linear, values, 4);
-    let (mut drawing, _, page) = Rows::draw(&names, axis, &entries, 13.5, 24.0);
+    let (mut drawing, _, page) = Rows::draw(&names, axis, &entries, 13.5, 30.0);
     for (row, &(latency, energy)) in shares.iter().enumerate() {
         page.bar(&mut drawing, (row, 0, 2), (0.0, latency), color(0));
         page.bar(&mut drawing, (row, 1, 2), (0.0, energy), color(1));
-        page.note(&mut drawing, row, (Notes::AtBar, latency.max(energy)), format!("{latency:.1}"));
+        page.note(&mut drawing, row, (Notes::AtBar, latency.max(energy)), quantity(rows[row].1, "s"));
     }
     drawing
 }

@@ -76,29 +76,29 @@ pub(crate) fn fit_text(font: &Font, text: &str, size: f64, width: f64) -> String
 /// Draws a legend in rows from `top`, at most `width` wide from `left`; returns the y below it.
 pub(crate) fn legend(drawing: &mut Drawing, font: &Font, entries: &[Entry], left: f64, width: f64, top: f64) -> f64 {
     const ROW: f64 = 10.5;
-    const SWATCH: f64 = 12.0;
     const GAP: f64 = 9.0;
     if entries.is_empty() {
         return top;
     }
     let (mut x, mut y) = (left, top + ROW / 2.0);
     for entry in entries {
-        let name = fit_text(font, &entry.name, SMALL, (width - SWATCH - 3.0).min(150.0));
-        let needed = SWATCH + 3.0 + font.width(&name, SMALL);
+        let swatch = if matches!(entry.swatch, Swatch::Mark(_)) { 6.0 } else { 12.0 };
+        let name = fit_text(font, &entry.name, SMALL, (width - swatch - 3.0).min(150.0));
+        let needed = swatch + 3.0 + font.width(&name, SMALL);
         if x > left && x + needed > left + width {
             (x, y) = (left, y + ROW);
         }
-        let middle = (x + SWATCH / 2.0, y);
+        let middle = (x + swatch / 2.0, y);
         match entry.swatch {
-            Swatch::Fill => drawing.rectangle((x + 3.0, y - 3.0), (x + SWATCH, y + 3.0), entry.color),
+            Swatch::Fill => drawing.rectangle((x + 3.0, y - 3.0), (x + swatch, y + 3.0), entry.color),
             Swatch::Mark(mark) => drawing.mark(mark, middle, 2.4, entry.color),
             Swatch::Line(mark) => {
-                drawing.line(vec![(x, y), (x + SWATCH, y)], 1.2, entry.color);
+                drawing.line(vec![(x, y), (x + swatch, y)], 1.2, entry.color);
                 drawing.mark(mark, middle, 2.2, entry.color);
             }
-            Swatch::Dashes => drawing.dashes(&[(x, y), (x + SWATCH, y)], (3.0, 1.5), 0.9, entry.color),
+            Swatch::Dashes => drawing.dashes(&[(x, y), (x + swatch, y)], (3.0, 1.5), 0.9, entry.color),
         }
-        drawing.text(name, (x + SWATCH + 3.0, y), SMALL, Anchor::Start, INK);
+        drawing.text(name, (x + swatch + 3.0, y), SMALL, Anchor::Start, INK);
         x += needed + GAP;
     }
     y + ROW / 2.0 + 2.0

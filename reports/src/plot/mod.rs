@@ -154,7 +154,7 @@ fn names(reports: &[RunReport]) -> Vec<String> {
 
 /// A key of the report as a label: `bank_internal` is `Bank internal`.
 fn label(key: &str) -> String {
-    let words = key.replace('_', " ");
+    let words = crate::units::words(key);
     let mut chars = words.chars();
     match chars.next() {
         Some(first) => first.to_uppercase().chain(chars).collect(),

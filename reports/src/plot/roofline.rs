@@ -1,10 +1,11 @@
 //! Operators under a machine's limits (Williams, Waterman, Patterson: "Roofline", CACM 2009).
 
 use super::axis::{Axis, Quantity, Scaling};
-use super::drawing::{Drawing, Mark};
+use super::drawing::{Anchor, Drawing, Mark};
 use super::font::Font;
-use super::frame::{COLORS, COLUMN, Entry, Frame, GREY, HEIGHT, INK, Swatch, color};
+use super::frame::{COLORS, COLUMN, Entry, Frame, GREY, HEIGHT, INK, SMALL, Swatch, color};
 use crate::RunReport;
+use crate::units::quantity;
 
 /// A machine's two limits, and what ran under them.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -73,7 +74,7 @@ pub fn roofline(machines: &[Roofline]) -> Drawing {
     // The ridge belongs in the middle of the picture: half a decade of roof on either side of it at least.
     let xs = points().map(|p| p.flops_per_byte).chain(ridges.flat_map(|ridge| [ridge / 4.0, ridge * 4.0]));
     let x = Axis::fit(&Quantity::new("Operations per byte", ""), Scaling::Log, xs, 6);
-    let ys = points().map(|p| p.flops_per_s).chain(machines.iter().map(|m| m.peak_flops_per_s));
+    let ys = points().map(|p| p.flops_per_s).chain(machines.iter().map(|m| m.peak_flops_per_s * 1.5));
     let y = Axis::fit(&Quantity::new("Rate", "FLOP/s"), Scaling::Log, ys, 5);
     let mark_of = |operator: usize, machine: usize| Mark::of(if machines.len() > 1 { machine } else { operator });
     let mut entries: Vec<Entry> = names
@@ -89,7 +90,7 @@ pub fn roofline(machines: &[Roofline]) -> Drawing {
     let font = Font::load();
     let frame = Frame::draw(&mut drawing, &font, x, y, &entries);
     for machine in machines {
-        roof(&mut drawing, &frame, machine);
+        roof(&mut drawing, &font, &frame, machine);
     }
     for (i, machine) in machines.iter().enumerate() {
         for point in &machine.points {
@@ -104,7 +105,7 @@ pub fn roofline(machines: &[Roofline]) -> Drawing {
 }
 
 /// The roof: bandwidth up to the ridge, then the peak, cut at the frame.
-fn roof(drawing: &mut Drawing, frame: &Frame, machine: &Roofline) {
+fn roof(drawing: &mut Drawing, font: &Font, frame: &Frame, machine: &Roofline) {
     let (peak, bandwidth) = (machine.peak_flops_per_s, machine.peak_bandwidth_bytes_per_s);
     let positive = |v: f64| v.is_finite() && v > 0.0;
     if !positive(peak) || !positive(bandwidth) || !positive(peak / bandwidth) {
@@ -115,6 +116,17 @@ fn roof(drawing: &mut Drawing, frame: &Frame, machine: &Roofline) {
     let enter = frame.x.low().max(frame.y.low() / bandwidth);
     let corners = [(enter, enter * bandwidth), (ridge, peak), (frame.x.high(), peak)];
     let points: Vec<_> = corners.into_iter().filter(|c| c.0 >= enter).filter_map(|(x, y)| frame.at(x, y)).collect();
+    if let [start, ridge, .., end] = points.as_slice() {
+        let peak = quantity(peak, "FLOP/s");
+        let over = (end.0 - 2.0, end.1 - 6.0);
+        drawing.text(peak, over, SMALL, Anchor::End, INK);
+        // Left of the slope nothing can run, so its label covers no mark.
+        let bandwidth = quantity(bandwidth, "B/s");
+        let middle = (f64::midpoint(start.0, ridge.0) - 4.0, f64::midpoint(start.1, ridge.1) - 5.0);
+        if middle.0 - font.width(&bandwidth, SMALL) > frame.left {
+            drawing.text(bandwidth, middle, SMALL, Anchor::End, INK);
+        }
+    }
     if points.len() > 1 {
         drawing.line(points, 1.1, INK);
     }
