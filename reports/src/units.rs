@@ -27,6 +27,10 @@ pub fn quantity(value: f64, unit: &str) -> String {
     if value == 0.0 {
         return format!("0 {unit}").trim_end().into();
     }
+    if unit == "B" && value.abs() < 1e3 && value.fract() == 0.0 {
+        // Bytes below a thousand are counted, not measured.
+        return format!("{value} B");
+    }
     let (scale, prefix) = prefix_for(value.abs());
     let scaled = value / scale;
     // Rounding may carry into the next prefix: 999.96 µs is 1.000 ms.
@@ -157,6 +161,7 @@ mod tests {
         assert_eq!(quantity(99.996e9, "B/s"), "100.0 GB/s");
         assert_eq!(quantity(9.99951, "W"), "10.00 W");
         assert_eq!(quantity(-2.5e-9, "J"), "-2.500 nJ");
+        assert_eq!(quantity(32.0, "B"), "32 B");
         assert_eq!(quantity(0.0, "J"), "0 J");
         assert_eq!(quantity(1e30, "J"), "1.000e30 J");
         assert_eq!(quantity(1e-18, "s"), "1.000e-18 s");
