@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::csv_files::{components_csv, operators_csv, steps_csv};
+use crate::plot::{self, Drawing};
 use crate::timeline::chrome_trace;
 use crate::{ReportError, RunReport};
 
@@ -60,6 +61,14 @@ pub fn write_directory(report: &RunReport, directory: &Path) -> Result<Vec<PathB
         false => Some(chrome_trace(report)?.into_bytes()),
     };
     files.push(("timeline.json", timeline));
+    let context = (!report.steps.is_empty()).then(|| plot::context(std::slice::from_ref(report)));
+    for (svg, png, drawing) in [
+        ("breakdown.svg", "breakdown.png", Some(plot::breakdown(std::slice::from_ref(report)))),
+        ("context.svg", "context.png", context),
+    ] {
+        files.push((svg, drawing.as_ref().map(Drawing::svg).transpose()?.map(String::into_bytes)));
+        files.push((png, drawing.as_ref().map(Drawing::png).transpose()?));
+    }
     let mut written = Vec::new();
     for (name, content) in files {
         let path = directory.join(name);

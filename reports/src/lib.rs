@@ -1,17 +1,22 @@
 //! One run report, and the tables, plots and timelines made from it.
 //!
 //! A run fills a [`RunReport`]. Everything here is a pure function of it: [`terminal`] for a person, [`report_json`] and the
-//! CSV functions for a program, [`chrome_trace`] for Perfetto; [`write_directory`] writes them all.
+//! CSV functions for a program, [`chrome_trace`] for Perfetto, [`plot`] for a paper; [`write_directory`] writes them all.
+//! [`compare`] sets several reports side by side, and [`validation`] says how near predictions come to measurements.
 
+mod compare;
 mod csv_files;
 mod error;
 mod files;
 mod grid;
+pub mod plot;
 mod report;
 mod table;
 mod timeline;
 pub mod units;
+pub mod validation;
 
+pub use compare::{ComparisonRow, compare, comparison_csv, comparison_json, comparison_markdown, comparison_table};
 pub use csv_files::{components_csv, operators_csv, steps_csv};
 pub use error::ReportError;
 pub use files::{read_report, report_json, write_atomically, write_directory};
@@ -20,3 +25,4 @@ pub use report::{
 };
 pub use table::terminal;
 pub use timeline::chrome_trace;
+pub use validation::{Pair, Subject, ValidationResult, validation_json, validation_markdown, validation_table};

@@ -178,7 +178,8 @@ impl RunReport {
     /// A law does not hold: the report is wrong and must not be shown.
     pub fn check(&self) -> Result<(), String> {
         let close = |what: &str, sum: f64, whole: f64| {
-            if (sum - whole).abs() <= 1e-9 * whole.abs().max(f64::MIN_POSITIVE) {
+            // Two infinities would differ by nothing that a comparison can see.
+            if whole.is_finite() && (sum - whole).abs() <= 1e-9 * whole.abs().max(f64::MIN_POSITIVE) {
                 Ok(())
             } else {
                 Err(format!("{what} add up to {sum:e}, and the whole is {whole:e}"))

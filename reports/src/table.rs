@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::grid::{Align, Grid, bar, clip};
-use crate::units::{count, metric, percent, quantity, short_count};
+use crate::units::{count, metric, percent, quantity, short_count, words};
 use crate::{ComponentReport, RunReport, StepReport};
 
 /// Widest name of an operator, part or component; longer ones are cut with an ellipsis.
 const NAME_WIDTH: usize = 26;
-/// Cells of a share bar.
+/// Cells of a share bar; the largest share fills it.
 const BAR_WIDTH: usize = 12;
 /// A kind of component with more differing members than this is shown as one row of ranges.
 const MEMBERS_SHOWN: usize = 6;
@@ -137,9 +137,10 @@ fn energy_parts(report: &RunReport) -> Grid {
     let mut grid = Grid::new([("", Left), ("energy", Right), ("share", Right), ("", Left)]);
     let mut parts: Vec<(&String, f64)> = report.energy_parts_j.iter().map(|(name, &j)| (name, j)).collect();
     parts.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let largest = parts.first().map_or(0.0, |part| part.1);
     for (name, joules) in parts {
-        let share = joules / report.energy_j;
-        grid.row([label(name), quantity(joules, "J"), percent(share), bar(share, BAR_WIDTH)]);
+        let share = percent(joules / report.energy_j);
+        grid.row([label(name), quantity(joules, "J"), share, bar(joules / largest, BAR_WIDTH)]);
     }
     grid
 }
@@ -176,14 +177,14 @@ fn operators(report: &RunReport) -> Grid {
     ]);
     let mut operators: Vec<_> = report.operators.iter().collect();
     operators.sort_by(|a, b| b.latency_s.total_cmp(&a.latency_s));
+    let largest = operators.first().map_or(0.0, |o| o.latency_s);
     for operator in operators {
-        let share = operator.latency_s / report.latency_s;
         grid.row([
             clip(&operator.name, NAME_WIDTH),
             count(operator.count),
             quantity(operator.latency_s, "s"),
-            percent(share),
-            bar(share, BAR_WIDTH),
+            percent(operator.latency_s / report.latency_s),
+            bar(operator.latency_s / largest, BAR_WIDTH),
             quantity(operator.energy_j, "J"),
             percent(operator.energy_j / report.energy_j),
         ]);
@@ -299,5 +300,5 @@ fn steps(report: &RunReport) -> Grid {
 
 /// A key of the report as words: `bank_internal` is `bank internal`.
 fn label(key: &str) -> String {
-    clip(&key.replace('_', " "), NAME_WIDTH)
+    clip(&words(key), NAME_WIDTH)
 }

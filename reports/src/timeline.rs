@@ -28,9 +28,10 @@ pub fn chrome_trace(report: &RunReport) -> Result<String, ReportError> {
     Ok(out)
 }
 
-/// A thread of the trace: the ends of the spans still open on it, outermost first.
+/// A thread of the trace: the ends of the spans still open on it, outermost first, and the start of the last one.
 struct Thread {
     tid: usize,
+    latest_start: i64,
     open_ends: Vec<i64>,
 }
 
@@ -85,7 +86,7 @@ fn write_lane(lane: &mut Lane<'_>, pid: usize, next_tid: &mut usize, events: &mu
             let name = if number == 1 { lane.name.to_owned() } else { format!("{} ({number})", lane.name) };
             events.push(metadata("thread_name", pid, tid, &json!({ "name": name })));
             events.push(metadata("thread_sort_index", pid, tid, &json!({ "sort_index": tid })));
-            threads.push(Thread { tid, open_ends: Vec::new() });
+            threads.push(Thread { tid, latest_start: start, open_ends: Vec::new() });
             (threads.len() - 1, start)
         });
         let end = end.max(start);
@@ -99,6 +100,9 @@ impl Thread {
     ///
     /// An overlap of one nanosecond is what rounding leaves of two spans that touch: the later one then starts there.
     fn admit(&mut self, start: i64, end: i64) -> Option<i64> {
+        // Spans come in order of their starts, so this moves one only where rounding moved the one before it.
+        let start = start.max(self.latest_start);
+        let end = end.max(start);
         while self.open_ends.last().is_some_and(|&open| open <= start) {
             self.open_ends.pop();
         }
@@ -108,7 +112,8 @@ impl Thread {
             return None;
         }
         let latest_end = self.open_ends.drain(still_open..).max();
-        Some(latest_end.map_or(start, |latest| latest.max(start)))
+        self.latest_start = latest_end.map_or(start, |latest| latest.max(start));
+        Some(self.latest_start)
     }
 }
 

@@ -27,6 +27,10 @@ pub fn quantity(value: f64, unit: &str) -> String {
     if value == 0.0 {
         return format!("0 {unit}").trim_end().into();
     }
+    if unit == "B" && value.abs() < 1e3 && value.fract() == 0.0 {
+        // Bytes below a thousand are counted, not measured.
+        return format!("{value} B");
+    }
     let (scale, prefix) = prefix_for(value.abs());
     let scaled = value / scale;
     // Rounding may carry into the next prefix: 999.96 µs is 1.000 ms.
@@ -104,6 +108,18 @@ pub fn short_count(value: f64) -> String {
     quantity(value, "")
 }
 
+/// Words of the report's keys that are acronyms.
+const ACRONYMS: [&str; 18] = [
+    "alu", "asic", "cpu", "dram", "fma", "gpu", "hbm", "io", "kv", "l1", "l2", "mac", "noc", "pim", "sfu", "sm",
+    "sram", "tma",
+];
+
+/// A key of the report as words: `mac_utilization` is `MAC utilization`.
+pub fn words(key: &str) -> String {
+    let word = |word: &str| if ACRONYMS.contains(&word) { word.to_uppercase() } else { word.to_owned() };
+    key.split('_').map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// A metric by its name: the unit is the name's suffix (`_bytes_per_s`, `_s`, `_j`, `_rate`, ...). Returns the name without
 /// the unit, with spaces, and the value as text.
 pub fn metric(name: &str, value: f64) -> (String, String) {
@@ -118,19 +134,18 @@ pub fn metric(name: &str, value: f64) -> (String, String) {
         ("_j", "J"),
         ("_s", "s"),
     ];
-    let plain = |name: &str| name.replace('_', " ");
     for (suffix, unit) in units {
         if let Some(stem) = name.strip_suffix(suffix) {
             let text = if unit == "cycles" { format!("{} cycles", number(value)) } else { quantity(value, unit) };
-            return (plain(stem), text);
+            return (words(stem), text);
         }
     }
     let is_share = ["_rate", "_utilization", "_share", "_fraction", "_efficiency", "_occupancy"]
         .iter()
         .any(|suffix| name.ends_with(suffix));
     match is_share {
-        true => (plain(name), percent(value)),
-        false => (plain(name), number(value)),
+        true => (words(name), percent(value)),
+        false => (words(name), number(value)),
     }
 }
 
@@ -146,6 +161,7 @@ mod tests {
         assert_eq!(quantity(99.996e9, "B/s"), "100.0 GB/s");
         assert_eq!(quantity(9.99951, "W"), "10.00 W");
         assert_eq!(quantity(-2.5e-9, "J"), "-2.500 nJ");
+        assert_eq!(quantity(32.0, "B"), "32 B");
         assert_eq!(quantity(0.0, "J"), "0 J");
         assert_eq!(quantity(1e30, "J"), "1.000e30 J");
         assert_eq!(quantity(1e-18, "s"), "1.000e-18 s");
