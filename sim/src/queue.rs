@@ -51,7 +51,7 @@ pub struct EventQueue<E> {
     base: u64,
     /// Pushes from `base` to `last` belong to the front while it is not empty.
     last: u64,
-    wheel: Vec<[Slot; SLOTS]>,
+    wheel: Box<[[Slot; SLOTS]; LEVELS]>,
     /// Bit s of `occupied[l]`: slot s of level l is not empty.
     occupied: [u64; LEVELS],
     /// Bit l: some slot of level l is not empty.
@@ -108,7 +108,7 @@ impl<E> EventQueue<E> {
             front: Vec::with_capacity(LONGEST_FRONT + 1),
             base: 0,
             last: 0,
-            wheel: vec![[EMPTY; SLOTS]; LEVELS],
+            wheel: Box::new([[EMPTY; SLOTS]; LEVELS]),
             occupied: [0; LEVELS],
             levels: 0,
             early: BinaryHeap::new(),
@@ -242,7 +242,15 @@ impl<E> EventQueue<E> {
             }
             at -= 1;
         }
-        self.front.insert(at, Run { time, head: node, tail: node });
+        // Mostly a step or two: a loop beats the call that `Vec::insert` makes.
+        let new = Run { time, head: node, tail: node };
+        self.front.push(new);
+        let mut hole = self.front.len() - 1;
+        while hole > at {
+            self.front[hole] = self.front[hole - 1];
+            hole -= 1;
+        }
+        self.front[at] = new;
     }
 
     /// Appends a list of `count` events of one time, not before `base`, to its slot.
