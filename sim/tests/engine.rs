@@ -66,7 +66,10 @@ impl Component<Ports> for Stage {
                 None => self.kept.push((now.as_fs(), value)),
             }
         }
-        if let Some(value) = ports.inputs[self.id.index()].recv(now, wakes) {
+        // What it makes itself comes first, so that a ring fills up.
+        if self.to_make == 0
+            && let Some(value) = ports.inputs[self.id.index()].recv(now, wakes)
+        {
             self.holds = Some(value);
             self.busy_until = now.saturating_add(fs(self.work));
         }
@@ -76,7 +79,7 @@ impl Component<Ports> for Stage {
         if self.holds.is_some() {
             return ports.after(self.input()).map(|p| ports.inputs[p].wait_for_room()).into_iter().collect();
         }
-        if (self.kept.len() as u32) < self.expected {
+        if self.kept.len() < self.expected as usize {
             let before = ComponentId(self.id.0.saturating_sub(1));
             return vec![ports.inputs[self.input()].wait_for_value(before)];
         }
@@ -91,8 +94,7 @@ fn stages(work: &[u64], capacity: usize, latency: u64, ring: bool) -> Machine<St
     let mut machine = Machine::new(Ports { inputs, ring });
     for (i, &work) in work.iter().enumerate() {
         let id = ComponentId(i as u32);
-        let stage =
-            Stage { id, work, busy_until: Time::ZERO, holds: None, to_make: 0, expected: 0, kept: Vec::new() };
+        let stage = Stage { id, work, busy_until: Time::ZERO, holds: None, to_make: 0, expected: 0, kept: Vec::new() };
         assert_eq!(machine.add(format!("stage{i}"), stage), id);
     }
     machine
