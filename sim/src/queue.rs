@@ -13,8 +13,8 @@
 //! and many are spread over the finer levels below. An event moves down at most once a level and there are at most
 //! twelve, so skewed times cannot make the cost quadratic.
 //!
-//! The wide digit is put where its slots hold about half an event each: most events then go straight into the slot that
-//! they are popped from, and need no sorting. As the run goes on, the queue counts how full those slots are, and moves
+//! The wide digit is put where an occupied slot rarely holds a second event: most events then need no sorting, and only
+//! one spreading, in a long and foreseeable loop. As the run goes on, the queue counts how full those slots are, and moves
 //! the digit when they are too full or too empty. Where it lies changes the speed and never the order.
 //!
 //! Events of equal time are one linked list, and lists are moved front to back, which keeps them first in first out
@@ -50,9 +50,9 @@ const FIRST_WIDE_SHIFT: u32 = 12;
 /// The place of the wide digit is judged after this many of its slots, and as many events as are pending.
 const JUDGE_AFTER: usize = 256;
 /// Distinct times in an occupied slot of the wide level, in hundredths: with more than the upper bound its slots become
-/// finer, with fewer than the lower coarser. About one event for each two slots: then almost every slot taken holds a
-/// single event, which needs no sorting, and the processor foresees that.
-const FILL: (usize, usize) = (106, 130);
+/// finer, with fewer than the lower coarser. By chance alone (Poisson) that is one event for every 6 to 25 slots: almost
+/// every slot taken then holds a single event, which needs no sorting, and the processor foresees that.
+const FILL: (usize, usize) = (102, 109);
 
 /// No list. A list is circular and named by its last node, whose `next` is the first: four bytes to a slot, and two
 /// lists are joined by exchanging their last nodes' `next`.
