@@ -1,13 +1,15 @@
 //! Events per second in the hold model (take the earliest event, put it back a random time later), with 64, 1 Ki and
 //! 16 Ki events pending, of the event queue and of a plain binary heap beside it.
 //!
+//! Also acts per second of the engine, for components that pass tokens around a ring of bounded ports.
+//!
 //! `cargo bench -p banksia-sim --bench hold`
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hint::black_box;
 
-use banksia_sim::{EventQueue, Time, rng};
+use banksia_sim::{Component, ComponentId, Engine, EventQueue, Machine, NullObserver, Port, Time, Wait, Wakes, rng};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::RngExt;
 
@@ -81,12 +83,80 @@ fn hold(c: &mut Criterion) {
     }
 }
 
+/// Receives a token from its own port, and sends it to the next component's.
+struct Hop {
+    id: ComponentId,
+    holds: Option<u32>,
+}
+
+impl Hop {
+    fn next(&self, ports: &[Port<u32>]) -> usize {
+        (self.id.index() + 1) % ports.len()
+    }
+}
+
+impl Component<Vec<Port<u32>>> for Hop {
+    fn next_action(&self, ports: &Vec<Port<u32>>) -> Option<Time> {
+        match self.holds {
+            Some(_) => (!ports[self.next(ports)].is_waiting(self.id)).then_some(Time::ZERO),
+            None => ports[self.id.index()].ready_at(),
+        }
+    }
+
+    fn act(&mut self, now: Time, ports: &mut Vec<Port<u32>>, wakes: &mut Wakes) {
+        if self.holds.is_none() {
+            self.holds = ports[self.id.index()].recv(now, wakes);
+        }
+        if let Some(token) = self.holds {
+            let next = self.next(ports);
+            if ports[next].try_send(now, self.id, token, wakes).is_ok() {
+                self.holds = None;
+            }
+        }
+    }
+
+    fn waits(&self, _: &Vec<Port<u32>>) -> Vec<Wait> {
+        Vec::new()
+    }
+}
+
+fn engine(c: &mut Criterion) {
+    let mut group = c.benchmark_group("engine/ring");
+    for components in [64u32, 1024] {
+        let ports = (0..components)
+            .map(|i| {
+                let latency = Time::from_fs(1_000_000 + u64::from(i) * 1_373);
+                Port::new("ring", ComponentId(i), 4).with_latency(latency)
+            })
+            .collect();
+        let mut machine = Machine::new(ports);
+        for i in 0..components {
+            machine.add("hop", Hop { id: ComponentId(i), holds: Some(i) });
+        }
+        let mut engine = Engine::new();
+        let mut until = Time::ZERO;
+        // So long that about `HOLDS` tokens hop.
+        let step = Time::from_fs(1_000_000 * HOLDS as u64 / u64::from(components));
+        let mut round = || {
+            until = until.saturating_add(step);
+            black_box(engine.run_until(&mut machine, until, &mut NullObserver).is_ok());
+            engine.acts()
+        };
+        round();
+        let before = round();
+        let acts = round() - before;
+        group.throughput(Throughput::Elements(acts));
+        group.bench_function(format!("{components}"), |b| b.iter(&mut round));
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(30)
         .warm_up_time(std::time::Duration::from_millis(300))
         .measurement_time(std::time::Duration::from_millis(1000));
-    targets = hold
+    targets = hold, engine
 }
 criterion_main!(benches);

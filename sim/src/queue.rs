@@ -1,18 +1,24 @@
 //! The event queue: a priority queue over [`Time`], first in first out among equals.
 //!
-//! It is a hierarchical timing wheel, digits of 6 bits, with a short sorted list in front:
+//! It is a hierarchical timing wheel with one wide digit, and a short sorted list in front:
 //!
 //! ```text
 //!   early      front (sorted)      wheel: level l, slot s holds the events whose highest
 //!   (heap)     <= 64 times         digit that differs from `base` is digit l, of value s
-//!   t < base   base <= t <= last   level 0: 64 slots of 1 fs; level 1: 64 of 64 fs; ... level 10
+//!   t < base   base <= t <= last   digits have 6 bits (64 slots), but one has 12 (4096 slots)
 //! ```
 //!
 //! Pushing is a shift and an exclusive or. When the front is empty, `pop` takes the first occupied slot of the lowest
-//! occupied level: if few events lie there, it sorts them into the front; if many, it spreads them over the finer level
-//! below. So slots become as fine as the events are dense, whatever their distribution: an event moves down at most
-//! once a level, and skewed times cannot make the cost quadratic. Events of equal time are one linked list, and lists
-//! are moved front to back, which keeps them first in first out without a sequence number.
+//! occupied level, found in two or three words of bits: a single event is the result, a few are sorted into the front,
+//! and many are spread over the finer levels below. An event moves down at most once a level and there are at most
+//! twelve, so skewed times cannot make the cost quadratic.
+//!
+//! The wide digit is put where an occupied slot rarely holds a second event: most events then need no sorting, and only
+//! one spreading, in a long and foreseeable loop. As the run goes on, the queue counts how full those slots are, and moves
+//! the digit when they are too full or too empty. Where it lies changes the speed and never the order.
+//!
+//! Events of equal time are one linked list, and lists are moved front to back, which keeps them first in first out
+//! without a sequence number.
 //!
 //! Any time may be pushed at any moment, also one earlier than the last that was popped; it is simply the next to come
 //! out. (A simulation that does so has broken causality; the [engine](crate::engine) checks that, the queue does not.)
@@ -25,17 +31,31 @@ use std::collections::BinaryHeap;
 
 use crate::time::Time;
 
-/// Bits of one digit of the wheel, and what follows from them.
+/// Bits of an ordinary digit of a time.
 const DIGIT: u32 = 6;
 const SLOTS: usize = 1 << DIGIT;
-const LEVELS: usize = (u64::BITS as usize).div_ceil(DIGIT as usize);
+/// Bits of the wide digit.
+const WIDE: u32 = 2 * DIGIT;
+const WIDE_SLOTS: usize = 1 << WIDE;
+/// The most digits that a time has, wherever the wide one lies.
+const LEVELS: usize = 12;
 
 /// A slot with at most this many events is sorted into the front at once.
 const FEW: u32 = 24;
 /// The front is spread over the wheel when pushes make it longer than this.
 const LONGEST_FRONT: usize = 64;
 
-/// End of a list.
+/// Where the wide digit starts at first, until it is known how dense events are: slots of 4 ps.
+const FIRST_WIDE_SHIFT: u32 = 12;
+/// The place of the wide digit is judged after this many of its slots, and as many events as are pending.
+const JUDGE_AFTER: usize = 256;
+/// Distinct times in an occupied slot of the wide level, in hundredths: with more than the upper bound its slots become
+/// finer, with fewer than the lower coarser. By chance alone (Poisson) that is one event for every 6 to 25 slots: almost
+/// every slot taken then holds a single event, which needs no sorting, and the processor foresees that.
+const FILL: (usize, usize) = (102, 109);
+
+/// No list. A list is circular and named by its last node, whose `next` is the first: four bytes to a slot, and two
+/// lists are joined by exchanging their last nodes' `next`.
 const NIL: u32 = u32::MAX;
 
 /// Pending events in order of (time, order of insertion).
@@ -51,9 +71,13 @@ pub struct EventQueue<E> {
     base: u64,
     /// Pushes from `base` to `last` belong to the front while it is not empty.
     last: u64,
-    wheel: Vec<[Slot; SLOTS]>,
-    /// Bit s of `occupied[l]`: slot s of level l is not empty.
+    digits: Digits,
+    wheel: Box<[[u32; SLOTS]; LEVELS]>,
+    /// Bit s of `occupied[l]`: slot s of level l is not empty; for the wide level, word s of `wide_occupied`.
     occupied: [u64; LEVELS],
+    wide: Box<[u32; WIDE_SLOTS]>,
+    wide_occupied: [u64; SLOTS],
+    fill: Fill,
     /// Bit l: some slot of level l is not empty.
     levels: u32,
     /// Events before `base`, by (time, sequence number).
@@ -68,22 +92,51 @@ struct Node<E> {
     event: Option<E>,
 }
 
-/// The events of one time, as a list.
+/// The events of one time.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     time: u64,
-    head: u32,
-    tail: u32,
+    list: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    head: u32,
-    tail: u32,
-    count: u32,
+/// Which bits of a time make up which digit: the wide digit starts at bit `shift[wide]`.
+#[derive(Clone, Debug)]
+struct Digits {
+    level_of_bit: [u8; 64],
+    shift: [u8; LEVELS],
+    wide: usize,
 }
 
-const EMPTY: Slot = Slot { head: NIL, tail: NIL, count: 0 };
+impl Digits {
+    fn new(wide_shift: u32) -> Digits {
+        let mut digits = Digits { level_of_bit: [0; 64], shift: [0; LEVELS], wide: 0 };
+        let (mut level, mut bit) = (0, 0);
+        while bit < u64::BITS && level < LEVELS {
+            let end = match bit {
+                b if b < wide_shift => (b + DIGIT).min(wide_shift),
+                b if b == wide_shift => b + WIDE,
+                b => b + DIGIT,
+            }
+            .min(u64::BITS);
+            if bit == wide_shift {
+                digits.wide = level;
+            }
+            digits.shift[level] = bit as u8;
+            digits.level_of_bit[bit as usize..end as usize].fill(level as u8);
+            (level, bit) = (level + 1, end);
+        }
+        digits
+    }
+}
+
+/// How full the wide level's slots have been since its place was last judged.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fill {
+    slots: usize,
+    extra: usize,
+    events: usize,
+    judge_at: usize,
+}
 
 impl<E> Default for EventQueue<E> {
     fn default() -> Self {
@@ -108,8 +161,12 @@ impl<E> EventQueue<E> {
             front: Vec::with_capacity(LONGEST_FRONT + 1),
             base: 0,
             last: 0,
-            wheel: vec![[EMPTY; SLOTS]; LEVELS],
+            digits: Digits::new(FIRST_WIDE_SHIFT),
+            wheel: Box::new([[NIL; SLOTS]; LEVELS]),
             occupied: [0; LEVELS],
+            wide: Box::new([NIL; WIDE_SLOTS]),
+            wide_occupied: [0; SLOTS],
+            fill: Fill::default(),
             levels: 0,
             early: BinaryHeap::new(),
             early_pushed: 0,
@@ -149,7 +206,7 @@ impl<E> EventQueue<E> {
                 self.spread_front();
             }
         } else {
-            self.insert_wheel(Run { time, head: node, tail: node }, 1);
+            self.insert_wheel(time, node);
         }
     }
 
@@ -159,15 +216,18 @@ impl<E> EventQueue<E> {
         if !self.early.is_empty() {
             return self.pop_early();
         }
-        if self.front.is_empty() {
-            self.refill();
+        if self.front.is_empty()
+            && let Some((time, node)) = self.refill(true)
+        {
+            return self.release(time, node);
         }
-        let run = self.front.last_mut()?;
-        let (time, node) = (run.time, run.head);
-        if run.head == run.tail {
+        let run = self.front.last()?;
+        let (time, last) = (run.time, run.list);
+        let node = self.nodes[last as usize].next;
+        if node == last {
             self.front.pop();
         } else {
-            run.head = self.nodes[node as usize].next;
+            self.nodes[last as usize].next = self.nodes[node as usize].next;
         }
         self.release(time, node)
     }
@@ -179,7 +239,7 @@ impl<E> EventQueue<E> {
             return Some(Time::from_fs(*time));
         }
         if self.front.is_empty() {
-            self.refill();
+            self.refill(false);
         }
         self.front.last().map(|run| Time::from_fs(run.time))
     }
@@ -191,8 +251,10 @@ impl<E> EventQueue<E> {
         self.len = 0;
         self.front.clear();
         (self.base, self.last) = (0, 0);
-        self.wheel.fill([EMPTY; SLOTS]);
+        self.wheel.fill([NIL; SLOTS]);
         self.occupied = [0; LEVELS];
+        self.wide.fill(NIL);
+        self.wide_occupied = [0; SLOTS];
         self.levels = 0;
         self.early.clear();
     }
@@ -201,13 +263,14 @@ impl<E> EventQueue<E> {
         if let Some(node) = self.nodes.get_mut(self.free as usize) {
             let index = self.free;
             self.free = node.next;
-            *node = Node { time, next: NIL, event: Some(event) };
+            *node = Node { time, next: index, event: Some(event) };
             index
         } else {
             let index = self.nodes.len();
             assert!(index < NIL as usize, "more than 2^32 - 2 pending events");
-            self.nodes.push(Node { time, next: NIL, event: Some(event) });
-            index as u32
+            let index = index as u32;
+            self.nodes.push(Node { time, next: index, event: Some(event) });
+            index
         }
     }
 
@@ -226,77 +289,204 @@ impl<E> EventQueue<E> {
         self.release(time, node)
     }
 
-    /// Puts one event in its place in the front, behind those of its time.
+    /// Appends list `b` to list `a`; `b`'s name is the name of both.
     #[inline]
-    fn insert_front(&mut self, time: u64, node: u32) {
+    fn join(&mut self, a: u32, b: u32) {
+        let first = self.nodes[a as usize].next;
+        self.nodes[a as usize].next = self.nodes[b as usize].next;
+        self.nodes[b as usize].next = first;
+    }
+
+    /// Puts a list of events of one time in its place in the front, behind those of its time.
+    #[inline]
+    fn insert_front(&mut self, time: u64, list: u32) {
         let mut at = self.front.len();
         while at > 0 {
-            let run = &mut self.front[at - 1];
+            let run = self.front[at - 1];
             if run.time > time {
                 break;
             }
             if run.time == time {
-                self.nodes[run.tail as usize].next = node;
-                run.tail = node;
+                self.join(run.list, list);
+                self.front[at - 1].list = list;
                 return;
             }
             at -= 1;
         }
-        self.front.insert(at, Run { time, head: node, tail: node });
+        // Mostly a step or two: a loop beats the call that `Vec::insert` makes.
+        self.front.push(Run { time, list });
+        let mut hole = self.front.len() - 1;
+        while hole > at {
+            self.front[hole] = self.front[hole - 1];
+            hole -= 1;
+        }
+        self.front[at] = Run { time, list };
     }
 
-    /// Appends a list of `count` events of one time, not before `base`, to its slot.
+    /// Appends a list of events of one time, not before `base`, to its slot.
     #[inline]
-    fn insert_wheel(&mut self, run: Run, count: u32) {
-        let differs = run.time ^ self.base;
-        let level = ((u64::BITS - 1 - (differs | 1).leading_zeros()) / DIGIT) as usize;
-        let index = (run.time >> (level as u32 * DIGIT)) as usize % SLOTS;
-        let slot = &mut self.wheel[level][index];
-        if slot.count == 0 {
+    fn insert_wheel(&mut self, time: u64, list: u32) {
+        let differs = time ^ self.base;
+        let wide = self.digits.wide;
+        let above = differs >> self.digits.shift[wide];
+        // The wide level is the usual one: found without the tables.
+        let (level, slot, index) = if above != 0 && above < WIDE_SLOTS as u64 {
+            let digit = (time >> self.digits.shift[wide]) as usize % WIDE_SLOTS;
+            self.wide_occupied[digit / SLOTS] |= 1 << (digit % SLOTS);
+            (wide, &mut self.wide[digit], digit / SLOTS)
+        } else {
+            let bit = u64::BITS - 1 - (differs | 1).leading_zeros();
+            let level = self.digits.level_of_bit[bit as usize] as usize;
+            let index = (time >> self.digits.shift[level]) as usize % SLOTS;
+            (level, &mut self.wheel[level][index], index)
+        };
+        let before = std::mem::replace(slot, list);
+        if before == NIL {
             self.occupied[level] |= 1 << index;
             self.levels |= 1 << level;
-            slot.head = run.head;
         } else {
-            self.nodes[slot.tail as usize].next = run.head;
+            self.join(before, list);
         }
-        slot.tail = run.tail;
-        slot.count += count;
     }
 
-    /// Fills the empty front with the earliest events of the wheel, if it has any.
-    fn refill(&mut self) {
-        while self.levels != 0 {
-            let level = self.levels.trailing_zeros() as usize % LEVELS;
-            let index = self.occupied[level].trailing_zeros() as usize % SLOTS;
-            let slot = std::mem::replace(&mut self.wheel[level][index], EMPTY);
+    /// Takes the first slot of the lowest occupied level off the wheel, with its level and first time.
+    fn take_slot(&mut self) -> Option<(usize, u64, u32)> {
+        if self.levels == 0 {
+            return None;
+        }
+        let level = self.levels.trailing_zeros() as usize;
+        let shift = self.digits.shift[level];
+        let index = self.occupied[level].trailing_zeros() as usize % SLOTS;
+        let (slot, digit, mask) = if level == self.digits.wide {
+            let word = &mut self.wide_occupied[index];
+            let digit = index * SLOTS + word.trailing_zeros() as usize % SLOTS;
+            *word &= *word - 1;
+            if *word == 0 {
+                self.occupied[level] &= !(1 << index);
+            }
+            (&mut self.wide[digit], digit, WIDE_SLOTS - 1)
+        } else {
             self.occupied[level] &= !(1 << index);
-            if self.occupied[level] == 0 {
-                self.levels &= !(1 << level);
+            (&mut self.wheel[level][index], index, SLOTS - 1)
+        };
+        if self.occupied[level] == 0 {
+            self.levels &= !(1 << level);
+        }
+        // The slot's times share all digits above this with the base.
+        let below = (1u64 << shift) - 1;
+        let start = (self.base & !(((mask as u64) << shift) | below)) | ((digit as u64) << shift);
+        Some((level, start, std::mem::replace(slot, NIL)))
+    }
+
+    /// Fills the empty front with the earliest events of the wheel, if it has any. If that is a single event and
+    /// `take` is set, returns it instead: with slots as fine as they are, that is the usual case.
+    #[inline]
+    fn refill(&mut self, take: bool) -> Option<(u64, u32)> {
+        if self.fill.events > self.fill.judge_at {
+            self.judge();
+        }
+        while let Some((level, start, list)) = self.take_slot() {
+            let below = (1u64 << self.digits.shift[level]) - 1;
+            self.base = start;
+            self.last = start | below;
+            let wide = level == self.digits.wide;
+            self.fill.slots += usize::from(wide);
+            let Node { time, next: first, .. } = self.nodes[list as usize];
+            if first == list {
+                self.fill.events += 1;
+                if take {
+                    return Some((time, list));
+                }
+                self.front.push(Run { time, list });
+                return None;
             }
-            // The slot's times share all digits above `level` with the base, and have this one.
-            let shift = level as u32 * DIGIT;
-            let below = (1u64 << shift) - 1;
-            let digit = (SLOTS as u64 - 1) << shift;
-            self.base = (self.base & !(digit | below)) | ((index as u64) << shift);
-            self.last = self.base | below;
-            if level == 0 {
-                self.front.push(Run { time: self.base, head: slot.head, tail: slot.tail });
-                return;
+            if below == 0 {
+                self.front.push(Run { time, list });
+                return None;
             }
-            let mut node = slot.head;
-            if slot.count <= FEW {
-                for _ in 0..slot.count {
+            if self.has_few(list) {
+                let mut node = first;
+                loop {
                     let Node { time, next, .. } = self.nodes[node as usize];
+                    self.nodes[node as usize].next = node;
                     self.insert_front(time, node);
+                    if node == list {
+                        break;
+                    }
                     node = next;
                 }
-                return;
+                self.fill.events += self.front.len();
+                self.fill.extra += if wide { self.front.len() - 1 } else { 0 };
+                return None;
             }
-            for _ in 0..slot.count {
-                let Node { time, next, .. } = self.nodes[node as usize];
-                self.insert_wheel(Run { time, head: node, tail: node }, 1);
-                node = next;
+            let count = self.insert_list(list);
+            if wide {
+                // Too full, unless it is that many events share a few times, which finer slots would not part.
+                let finer: u32 = self.occupied[..level].iter().map(|o| o.count_ones()).sum();
+                self.fill.extra += if finer > 4 { count - 1 } else { 0 };
             }
+        }
+        None
+    }
+
+    /// Whether a list has at most [`FEW`] events.
+    fn has_few(&self, list: u32) -> bool {
+        let mut node = list;
+        for _ in 0..FEW {
+            node = self.nodes[node as usize].next;
+            if node == list {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Puts the events of a list into their slots, in order; returns how many there are.
+    fn insert_list(&mut self, list: u32) -> usize {
+        let mut node = self.nodes[list as usize].next;
+        let mut count = 0;
+        loop {
+            let Node { time, next, .. } = self.nodes[node as usize];
+            self.nodes[node as usize].next = node;
+            self.insert_wheel(time, node);
+            count += 1;
+            if node == list {
+                return count;
+            }
+            node = next;
+        }
+    }
+
+    /// Moves the wide digit if its slots hold too many distinct times (slow to sort) or hardly more than one each (then
+    /// it spans less time than it could, and more events pass through a coarser slot first). Costs a pass over all
+    /// pending events, of which at least as many have been popped since the last.
+    #[cold]
+    fn judge(&mut self) {
+        let Fill { slots, extra, .. } = self.fill;
+        let times = slots + extra;
+        self.fill = Fill { judge_at: self.len.max(JUDGE_AFTER), ..Fill::default() };
+        let shift = u32::from(self.digits.shift[self.digits.wide]);
+        let new = if 100 * times > FILL.1 * slots {
+            shift.saturating_sub((2 * times / slots).ilog2().max(1)).max(1)
+        } else if 100 * times < FILL.0 * slots {
+            (shift + 1).min(u64::BITS - WIDE)
+        } else {
+            shift
+        };
+        if new == shift {
+            return;
+        }
+        // All lists become one, in which events of one time keep their order, as they came from one slot.
+        let mut all = NIL;
+        while let Some((_, _, list)) = self.take_slot() {
+            if all != NIL {
+                self.join(all, list);
+            }
+            all = list;
+        }
+        self.digits = Digits::new(new);
+        if all != NIL {
+            self.insert_list(all);
         }
     }
 
@@ -304,14 +494,8 @@ impl<E> EventQueue<E> {
     #[cold]
     fn spread_front(&mut self) {
         for i in 0..self.front.len() {
-            let run = self.front[i];
-            let mut count = 1;
-            let mut node = run.head;
-            while node != run.tail {
-                node = self.nodes[node as usize].next;
-                count += 1;
-            }
-            self.insert_wheel(run, count);
+            let Run { time, list } = self.front[i];
+            self.insert_wheel(time, list);
         }
         self.front.clear();
     }
