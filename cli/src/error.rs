@@ -35,7 +35,7 @@ impl CliError {
     /// The process's exit code: 2 for bad input, 1 for a run that failed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Input(_) => 2,
+            Self::Input(_) | Self::Report(ReportError::Input(_)) => 2,
             Self::Run(_) | Self::Report(_) | Self::Inconsistent { .. } | Self::Failed(_) => 1,
         }
     }

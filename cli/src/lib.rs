@@ -1,7 +1,12 @@
 //! The command line as a library: everything `banksia` does, callable from tests.
 
+pub mod args;
+pub mod commands;
 mod error;
 pub mod experiment;
+mod progress;
 pub mod run;
+pub mod sweep;
+pub mod versus;
 
 pub use error::CliError;

@@ -1,9 +1,12 @@
 //! Runs an experiment and makes its report.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use banksia_hw::outcome::Outcome;
 use banksia_hw::pim::{PimSystem, RunOptions};
+use banksia_hw::program::Program;
+use banksia_input::InputError;
 use banksia_reports::{
     ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
 };
@@ -31,6 +34,44 @@ pub fn run(
     let report = report(experiment, &outcome);
     report.check().map_err(|reason| CliError::Inconsistent { name: experiment.name.clone(), reason })?;
     Ok((report, outcome))
+}
+
+/// Runs one program on an experiment's machine.
+///
+/// # Errors
+/// The program does not fit the machine, or its result contradicts itself.
+pub fn run_program(
+    experiment: &Experiment,
+    program: &Program,
+    options: RunOptions,
+) -> Result<(RunReport, Outcome), CliError> {
+    let mut system = PimSystem::new(&experiment.machine, options);
+    system.run(program)?;
+    let outcome = system.finish();
+    let mut report = report(experiment, &outcome);
+    report.tokens = None;
+    report.tokens_per_s = None;
+    report.check().map_err(|reason| CliError::Inconsistent { name: experiment.name.clone(), reason })?;
+    Ok((report, outcome))
+}
+
+/// Reads a program file.
+///
+/// # Errors
+/// The file cannot be read, is not a program, or contradicts itself.
+pub fn read_program(path: &Path) -> Result<Program, InputError> {
+    let name = path.display().to_string();
+    let file = std::fs::File::open(path).map_err(|e| InputError::new(&name, format!("cannot be read: {e}")))?;
+    let program: Program = serde_json::from_reader(std::io::BufReader::new(file)).map_err(|e| {
+        InputError::new(&name, format!("is not a program: {e}")).help("`banksia map --program` writes one")
+    })?;
+    program.validate().map_err(|e| InputError::new(&name, e.to_string()))?;
+    Ok(program)
+}
+
+/// The hash of all that a result depends on.
+pub fn configuration_sha256(experiment: &Experiment) -> String {
+    hex(&Sha256::digest(experiment.configuration.as_bytes()))
 }
 
 /// The report of an outcome.
@@ -75,7 +116,7 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
         name: experiment.name.clone(),
         seed: experiment.seed,
-        configuration_sha256: hex(&Sha256::digest(experiment.configuration.as_bytes())),
+        configuration_sha256: configuration_sha256(experiment),
         configuration: experiment.configuration.clone(),
         machine: MachineInfo {
             name: machine.file.name.clone(),

@@ -5,3 +5,4 @@ pub mod machines;
 pub mod outcome;
 pub mod pim;
 pub mod program;
+pub mod roofline;

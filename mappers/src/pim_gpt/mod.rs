@@ -133,6 +133,15 @@ impl PimGpt {
         })
     }
 
+    /// The program of the pass at one context.
+    pub fn program(&self, context: u64) -> Program {
+        let inner = context < self.generation.prompt_tokens;
+        let mut graph = if inner { self.inner_token.clone() } else { self.last_token.clone() };
+        graph.set_context(context);
+        let phase = if context <= self.generation.prompt_tokens { "prefill" } else { "decode" };
+        lower::Lowering::new(self, phase, context).program(&graph)
+    }
+
     /// The generation as this mapping runs it: the vocabulary projection and the embedding switched off where a host has
     /// them.
     pub fn generation(&self) -> &Generation {

@@ -1,0 +1,201 @@
+//! The command line's grammar.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A cycle-accurate simulator of the machines that run transformers.
+#[derive(Debug, Parser)]
+#[command(name = "banksia", version, about, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run one experiment and print its report.
+    Run(RunArgs),
+    /// Run many experiments, in parallel, and compare them.
+    Sweep(SweepArgs),
+    /// Draw a plot from reports or CSV files.
+    Plot(PlotArgs),
+    /// Print how an experiment's model lies in its machine's memory: bytes, rows and use of the units by matrix.
+    Map(MapArgs),
+    /// List what the catalogs hold.
+    List(ListArgs),
+    /// Print one entry of a catalog, fully resolved.
+    Show(ShowArgs),
+    /// Turn another tool's file into one of Banksia's.
+    Import(ImportArgs),
+}
+
+/// How to print a result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people.
+    #[default]
+    Table,
+    /// JSON for programs.
+    Json,
+}
+
+/// What every run can be told.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The experiment file.
+    pub experiment: PathBuf,
+    /// Write a value over one of the file's keys, as in `--set machine.memory.channels=16`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Print a table or JSON.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Also write report.json, CSV files, plots and the timeline into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Write the timeline of one token as a Chrome trace (open it in Perfetto).
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
+    /// The token of the timeline, from 1 [default: the last].
+    #[arg(long, value_name = "N")]
+    pub timeline_token: Option<u64>,
+    /// Step every command of every channel instead of skipping ahead where that is exact. The result is the same.
+    #[arg(long)]
+    pub exact_stepping: bool,
+    /// Run this program file (see `banksia map --program`) on the experiment's machine, instead of the mapped model.
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
+    /// Compare with the roofline of a device from `banksia list rooflines`; may be given more than once.
+    #[arg(long, value_name = "NAME")]
+    pub versus: Vec<String>,
+}
+
+/// A sweep.
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// The sweep file.
+    pub sweep: PathBuf,
+    /// Write a value over a key of every experiment.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Print a table or JSON.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Write every point's files and the comparison into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How many points to run at once [default: the number of cores].
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Skip points whose report in the output folder was made from the same configuration by the same version.
+    #[arg(long, requires = "out")]
+    pub resume: bool,
+    /// Compare with the roofline of a device; may be given more than once.
+    #[arg(long, value_name = "NAME")]
+    pub versus: Vec<String>,
+}
+
+/// A plot.
+#[derive(Debug, Args)]
+pub struct PlotArgs {
+    /// What to draw: breakdown, context, energy, roofline, sweep, pareto, validation or bandwidth.
+    pub kind: String,
+    /// Reports (report.json, or the folder of a run), or CSV files.
+    #[arg(required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// The plot, .svg or .png.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The column on the horizontal axis.
+    #[arg(long)]
+    pub x: Option<String>,
+    /// The column on the vertical axis.
+    #[arg(long)]
+    pub y: Option<String>,
+    /// The column that tells series apart.
+    #[arg(long)]
+    pub by: Option<String>,
+    /// Logarithmic horizontal axis.
+    #[arg(long)]
+    pub log_x: bool,
+    /// Logarithmic vertical axis.
+    #[arg(long)]
+    pub log_y: bool,
+}
+
+/// A mapping to print.
+#[derive(Debug, Args)]
+pub struct MapArgs {
+    /// The experiment file.
+    pub experiment: PathBuf,
+    /// Write a value over one of the file's keys.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Print a table or JSON.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Write the program of one token to this file, for `banksia run --program`.
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
+    /// The token of the program, from 1 [default: the last].
+    #[arg(long, value_name = "N")]
+    pub token: Option<u64>,
+}
+
+/// A catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Catalog {
+    /// Models of the zoo.
+    Models,
+    /// Machines and memory devices.
+    Hardware,
+    /// Mapping strategies.
+    Mappings,
+    /// Devices to compare with, as plain rooflines.
+    Rooflines,
+}
+
+/// A catalog to list.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Which catalog.
+    #[arg(value_enum)]
+    pub catalog: Catalog,
+    /// Print a table or JSON.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// An entry to print.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Which catalog.
+    #[arg(value_enum)]
+    pub catalog: Catalog,
+    /// The entry's name, or a TOML file.
+    pub name: String,
+}
+
+/// What to import.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Where the file comes from.
+    #[command(subcommand)]
+    pub from: ImportFrom,
+}
+
+/// Where a file comes from.
+#[derive(Debug, Subcommand)]
+pub enum ImportFrom {
+    /// A Hugging Face config.json.
+    Hf {
+        /// The config.json.
+        config: PathBuf,
+        /// The model file to write.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+}

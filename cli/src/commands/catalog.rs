@@ -1,0 +1,140 @@
+//! `banksia list` and `banksia show`.
+
+use std::path::Path;
+
+use banksia_hw::{dram, machines, roofline};
+use banksia_input::{InputError, Source};
+use banksia_reports::units::short_count;
+use banksia_workloads::{GptConfig, zoo};
+
+use super::{json, print};
+use crate::CliError;
+use crate::args::{Catalog, Format, ListArgs, ShowArgs};
+
+/// One line of a list.
+#[derive(serde::Serialize)]
+struct Entry {
+    name: String,
+    kind: &'static str,
+    description: String,
+}
+
+pub(super) fn list(args: &ListArgs) -> Result<(), CliError> {
+    let entries = entries(args.catalog)?;
+    print(&match args.format {
+        Format::Json => json("list", &entries)?,
+        Format::Table => {
+            let width = entries.iter().map(|e| e.name.len()).max().unwrap_or(0);
+            let kind = entries.iter().map(|e| e.kind.len()).max().unwrap_or(0);
+            let line = |e: &Entry| format!("{:<width$}  {:<kind$}  {}\n", e.name, e.kind, e.description);
+            entries.iter().map(line).collect()
+        }
+    })
+}
+
+fn entries(catalog: Catalog) -> Result<Vec<Entry>, InputError> {
+    let mut out = Vec::new();
+    let mut add = |name: &str, kind, description: String| out.push(Entry { name: name.to_owned(), kind, description });
+    match catalog {
+        Catalog::Models => {
+            for name in zoo::names() {
+                let m = zoo::load(name)?;
+                let size = format!(
+                    "{} parameters, {} layers, width {}",
+                    short_count(m.parameters() as f64),
+                    m.layers,
+                    m.width
+                );
+                add(name, "decoder", size);
+            }
+        }
+        Catalog::Hardware => {
+            for name in machines::names() {
+                let file: banksia_hw::pim::PimFile = machines::open(name, None)?.parse()?;
+                add(name, "machine", file.description);
+            }
+            for name in dram::catalog::names() {
+                add(name, "memory device", dram::catalog::load(name)?.description.clone());
+            }
+        }
+        Catalog::Mappings => add(
+            "pim-gpt",
+            "strategy",
+            "decoder-only generation at batch 1: every matrix product in the banks, the rest on the vector unit".into(),
+        ),
+        Catalog::Rooflines => {
+            for name in roofline::names() {
+                let r = roofline::Roofline::load(name)?;
+                let figures = format!("{} TFLOP/s, {} GB/s, {} W", r.peak_tflop_per_s, r.bandwidth_gb_per_s, r.power_w);
+                add(name, "roofline", figures);
+            }
+        }
+    }
+    Ok(out)
+}
+
+pub(super) fn show(args: &ShowArgs) -> Result<(), CliError> {
+    let name = args.name.as_str();
+    let unwritable = |e: toml::ser::Error| CliError::Failed(format!("{name} cannot be written as TOML: {e}"));
+    let text = match args.catalog {
+        Catalog::Models => model(name)?,
+        Catalog::Hardware if is_machine(name)? => machines::open(name, None)?.text().to_owned(),
+        Catalog::Hardware => {
+            // Compiled first, so that what is shown is known to be usable.
+            let device = dram::catalog::load(name).map_err(|e| with_machines(e, name))?;
+            let mut text = toml::to_string(&dram::catalog::resolved(name)?).map_err(unwritable)?;
+            text.push_str("\n# Every named quantity, in cycles of the clock where it is a timing:\n");
+            for (symbol, value) in &device.symbols {
+                text.push_str(&format!("# {symbol} = {value}\n"));
+            }
+            text
+        }
+        Catalog::Mappings => match name {
+            "pim-gpt" => include_str!("../../../docs/mapping-pim-gpt.md").to_owned(),
+            _ => return Err(InputError::unknown_name("catalog", "mapping", name, ["pim-gpt"]).into()),
+        },
+        Catalog::Rooflines => {
+            roofline::Roofline::load(name)?;
+            roofline::text(name).unwrap_or_default().to_owned()
+        }
+    };
+    print(&text)
+}
+
+/// A file is a machine's if it has a `kind`.
+fn is_machine(name: &str) -> Result<bool, InputError> {
+    if !name.ends_with(".toml") {
+        return Ok(machines::names().any(|n| n == name));
+    }
+    let table: toml::Table = Source::read(Path::new(name))?.parse()?;
+    Ok(table.contains_key("kind"))
+}
+
+/// Machines are hardware too: an unknown name may have meant one.
+fn with_machines(error: InputError, name: &str) -> InputError {
+    if name.ends_with(".toml") {
+        return error;
+    }
+    let known: Vec<&str> = machines::names().chain(dram::catalog::names()).collect();
+    InputError::unknown_name("catalog", "hardware", name, known)
+}
+
+fn model(name: &str) -> Result<String, CliError> {
+    let (model, text) = if name.ends_with(".toml") {
+        let source = Source::read(Path::new(name))?;
+        (GptConfig::from_source(&source)?, source.text().to_owned())
+    } else {
+        (zoo::load(name)?, zoo::text(name).unwrap_or_default().to_owned())
+    };
+    let mut out = text.trim_end().to_owned();
+    out.push_str(&format!(
+        "\n\n# {} parameters, {} bytes of weights, {} bytes of KV cache a token\n",
+        model.parameters(),
+        model.weight_bytes(),
+        model.kv_bytes_per_token()
+    ));
+    for m in model.weight_matrices().iter().filter(|m| m.layer.is_none_or(|l| l == 0)) {
+        out.push_str(&format!("# {}: {} x {}\n", m.name, m.shape[0], m.shape[1]));
+    }
+    Ok(out)
+}

@@ -1,0 +1,68 @@
+//! `banksia map`.
+
+use banksia_input::InputError;
+use banksia_mappers::pim_gpt::MappingSummary;
+use banksia_reports::units::{count, percent, quantity};
+use banksia_reports::write_atomically;
+
+use super::{json, print};
+use crate::CliError;
+use crate::args::{Format, MapArgs};
+use crate::experiment::Experiment;
+
+pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
+    let experiment = Experiment::read(&args.experiment, &args.settings)?;
+    if let Some(path) = &args.program {
+        let generation = experiment.mapping.generation();
+        let token = args.token.unwrap_or(generation.generated_tokens);
+        if token == 0 || token > generation.generated_tokens {
+            let problem = format!("is {token}: must be from 1 to {}", generation.generated_tokens);
+            return Err(InputError::new("--token", problem).into());
+        }
+        let context = generation.prompt_tokens + token - 1;
+        let program = experiment.mapping.program(context);
+        let text = serde_json::to_string(&program)
+            .map_err(|e| CliError::Failed(format!("the program cannot be written as JSON: {e}")))?;
+        write_atomically(path, text.as_bytes())?;
+        eprintln!("{} instructions in {}", count(program.instructions.len() as u64), path.display());
+    }
+    let summary = experiment.mapping.summary();
+    print(&match args.format {
+        Format::Table => table(&summary),
+        Format::Json => json("mapping", &summary)?,
+    })
+}
+
+fn table(s: &MappingSummary) -> String {
+    let mut out = format!(
+        "{} on {} channels of {} banks: {} of {} rows in each bank ({}), {} in all\n\n",
+        s.model,
+        s.channels,
+        s.banks_per_channel,
+        count(s.rows_used),
+        count(u64::from(s.rows_per_bank)),
+        percent(s.rows_used as f64 / f64::from(s.rows_per_bank)),
+        quantity(s.capacity_bytes as f64, "B"),
+    );
+    out.push_str(&format!(
+        "  {:<20} {:>6} {:>16} {:>11} {:>11} {:>6} {:>7} {:>7} {:>8}\n",
+        "region", "number", "shape", "contents", "in rows", "rows", "first", "chunks", "MAC use"
+    ));
+    for r in &s.regions {
+        out.push_str(&format!(
+            "  {:<20} {:>6} {:>16} {:>11} {:>11} {:>6} {:>7} {:>7} {:>8}\n",
+            r.name,
+            r.count,
+            format!("{} x {}", r.shape[0], r.shape[1]),
+            quantity(r.bytes as f64, "B"),
+            quantity(r.row_bytes as f64, "B"),
+            r.rows,
+            r.first_row,
+            r.chunks,
+            percent(r.mac_utilization),
+        ));
+    }
+    out.push_str("\n  rows, first: of one, in each bank; chunks: fillings of the global buffer for one product; MAC use: share of\n");
+    out.push_str("  the multiply-accumulates spent on it that are its own, the rest being padding (caches: at the longest context)\n");
+    out
+}

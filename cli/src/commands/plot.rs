@@ -1,0 +1,29 @@
+//! `banksia plot`.
+
+use banksia_input::InputError;
+use banksia_reports::plot::{PlotKind, PlotOptions, plot_files};
+
+use crate::CliError;
+use crate::args::PlotArgs;
+
+pub(super) fn execute(args: &PlotArgs) -> Result<(), CliError> {
+    let kind = PlotKind::ALL.into_iter().find(|k| k.name() == args.kind).ok_or_else(|| {
+        InputError::unknown_name("plot", "kind of plot", &args.kind, PlotKind::ALL.map(PlotKind::name))
+    })?;
+    let extension = args.output.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    if !matches!(extension, "svg" | "png") {
+        let problem = format!("`{}` does not end in .svg or .png", args.output.display());
+        return Err(InputError::new("--output", problem).help("name a file like plot.svg").into());
+    }
+    let options = PlotOptions {
+        x: args.x.clone(),
+        y: args.y.clone(),
+        by: args.by.clone(),
+        log_x: args.log_x,
+        log_y: args.log_y,
+        ..PlotOptions::default()
+    };
+    plot_files(kind, &args.inputs, &options)?.write(&args.output)?;
+    eprintln!("{}", args.output.display());
+    Ok(())
+}

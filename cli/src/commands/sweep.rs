@@ -1,0 +1,31 @@
+//! `banksia sweep`.
+
+use banksia_reports::{
+    compare, comparison_csv, comparison_json, comparison_markdown, comparison_table, write_atomically,
+};
+
+use super::{color, print};
+use crate::CliError;
+use crate::args::{Format, SweepArgs};
+use crate::sweep::{Sweep, SweepOptions};
+
+pub(super) fn execute(args: &SweepArgs) -> Result<(), CliError> {
+    let sweep = Sweep::read(&args.sweep, &args.settings)?;
+    let options = SweepOptions { jobs: args.jobs, out: args.out.clone(), resume: args.resume };
+    let reports = sweep.run(&options)?;
+    let rows = compare(&reports);
+    print(&match args.format {
+        Format::Table => format!("{}\n{}", sweep.name, comparison_table(&rows, color())),
+        Format::Json => comparison_json(&rows)?,
+    })?;
+    if !args.versus.is_empty() && args.format == Format::Table {
+        print(&sweep.versus(&reports, &args.versus)?)?;
+    }
+    if let Some(folder) = &args.out {
+        write_atomically(&folder.join("comparison.csv"), comparison_csv(&rows)?.as_bytes())?;
+        write_atomically(&folder.join("comparison.json"), comparison_json(&rows)?.as_bytes())?;
+        write_atomically(&folder.join("comparison.md"), comparison_markdown(&rows).as_bytes())?;
+        eprintln!("{} points and their comparison in {}", reports.len(), folder.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! A run beside the roofline of another device.
+
+use banksia_hw::roofline::Roofline;
+use banksia_input::InputError;
+use banksia_reports::RunReport;
+
+use crate::experiment::Experiment;
+
+/// What a device could do at best, beside what a run took.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Versus {
+    /// The device.
+    pub device: String,
+    /// The least time in which it could do the same steps: every step's operations at its peak, or the weights and the KV
+    /// cache at its bandwidth, whichever is longer.
+    pub roofline_s: f64,
+    /// The most energy: its power limit over that time.
+    pub roofline_j: f64,
+    /// `roofline_s / latency_s`.
+    pub speedup: f64,
+    /// `roofline_j / energy_j`.
+    pub energy_ratio: f64,
+}
+
+/// Compares a report with the rooflines of some names.
+///
+/// # Errors
+/// There is no such device.
+pub fn versus(experiment: &Experiment, report: &RunReport, names: &[String]) -> Result<Vec<Versus>, InputError> {
+    names.iter().map(|name| Ok(against(experiment, report, &Roofline::load(name)?))).collect()
+}
+
+fn against(experiment: &Experiment, report: &RunReport, device: &Roofline) -> Versus {
+    let generation = experiment.mapping.generation();
+    let weight_bytes =
+        |graph: &banksia_workloads::Graph| -> f64 { graph.operators().map(|o| o.weight_bytes_read() as f64).sum() };
+    let mut roofline_s = 0.0;
+    let mut decode: Option<(banksia_workloads::Graph, f64)> = None;
+    for step in generation.steps() {
+        // Decode steps differ in their context alone.
+        if step.phase == banksia_workloads::Phase::Prefill || decode.is_none() {
+            let graph = experiment.model.step_graph(&step, generation);
+            let bytes = weight_bytes(&graph);
+            roofline_s += device.seconds(graph.flops() as f64, bytes + graph.kv_bytes_read() as f64);
+            if step.phase == banksia_workloads::Phase::Decode {
+                decode = Some((graph, bytes));
+            }
+            continue;
+        }
+        if let Some((graph, bytes)) = &mut decode {
+            graph.set_context(step.context);
+            roofline_s += device.seconds(graph.flops() as f64, *bytes + graph.kv_bytes_read() as f64);
+        }
+    }
+    let roofline_j = roofline_s * device.power_w;
+    Versus {
+        device: device.name.clone(),
+        roofline_s,
+        roofline_j,
+        speedup: roofline_s / report.latency_s,
+        energy_ratio: roofline_j / report.energy_j,
+    }
+}
