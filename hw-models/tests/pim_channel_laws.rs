@@ -2,10 +2,12 @@
 //! where nothing else held it back, and skipping ahead gives exactly what stepping gives.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use banksia_hw::dram::checker::Checker;
-use banksia_hw::dram::{Channel, CommandId, Device, Effect, LoggedCommand, NO_ROW, Needs, catalog};
+use banksia_hw::dram::{Channel, CommandId, CommandLog, Device, Effect, LoggedCommand, NO_ROW, Needs, catalog};
+use banksia_hw::pim::channel::Steady;
 use banksia_hw::pim::{CompiledPattern, PimChannel};
 use banksia_hw::program::{Pattern, PatternStep};
 use proptest::prelude::*;
@@ -48,16 +50,15 @@ fn block() -> impl Strategy<Value = Block> {
     )
 }
 
-fn run<L: banksia_hw::dram::CommandLog>(
-    channel: &mut PimChannel<L>,
-    blocks: &[Block],
-    device: &Device,
-) -> Vec<(u64, u64)> {
+/// Runs the blocks twice over, keeping what is learnt of each pattern as a machine does.
+fn run<L: CommandLog>(channel: &mut PimChannel<L>, blocks: &[Block], device: &Device) -> Vec<(u64, u64)> {
     let mut free = 0;
     let mut out = Vec::new();
-    for block in blocks {
+    let mut known: HashMap<Pattern, Steady> = HashMap::new();
+    for block in blocks.iter().chain(blocks) {
         let pattern = CompiledPattern::new(0, &block.pattern, device).unwrap();
-        let timing = channel.run(&pattern, block.row, block.iterations, free + block.gap);
+        let steady = known.entry(block.pattern.clone()).or_default();
+        let timing = channel.run_knowing(steady, &pattern, block.row, block.iterations, free + block.gap);
         free = timing.free;
         out.push((timing.free, timing.done));
     }

@@ -43,14 +43,15 @@ pub struct PimChannel<L = NoLog> {
     accesses: u64,
     misses: u64,
     stepped: u64,
-    steady: Steady,
     state: RelativeState,
+    last_state: RelativeState,
     counts_before: Vec<u64>,
 }
 
-/// An iteration from whose end state the next is known to take the same course.
+/// What has been learnt of a pattern on a device: a state that an iteration leaves as it found it, and the course that it
+/// takes from there. It holds for every channel of the device, whenever and in whatever rows, so it may be kept and shared.
 #[derive(Debug, Clone, Default)]
-struct Steady {
+pub struct Steady {
     known: bool,
     state: RelativeState,
     period: Cycle,
@@ -92,8 +93,8 @@ impl<L: CommandLog> PimChannel<L> {
             accesses: 0,
             misses: 0,
             stepped: 0,
-            steady: Steady::default(),
             state: RelativeState::default(),
+            last_state: RelativeState::default(),
             counts_before: Vec::new(),
         }
     }
@@ -120,11 +121,22 @@ impl<L: CommandLog> PimChannel<L> {
 
     /// Runs a pattern from a row on, some times, from a cycle on.
     pub fn run(&mut self, pattern: &CompiledPattern, row: u32, iterations: u32, start: Cycle) -> BlockTiming {
+        self.run_knowing(&mut Steady::default(), pattern, row, iterations, start)
+    }
+
+    /// As [`PimChannel::run`], with what is known of the pattern from before; adds to it.
+    pub fn run_knowing(
+        &mut self,
+        steady: &mut Steady,
+        pattern: &CompiledPattern,
+        row: u32,
+        iterations: u32,
+        start: Cycle,
+    ) -> BlockTiming {
         self.idle_until(start);
         let mut cursor = self.channel.bus_ready().max(start);
         let mut done = cursor;
         let mut i = 0;
-        self.steady.known = false;
         let mut have_state = false;
         while i < iterations {
             if self.refresh.as_ref().is_some_and(|r| r.due <= cursor) {
@@ -133,7 +145,8 @@ impl<L: CommandLog> PimChannel<L> {
                 continue;
             }
             let at = row + i * pattern.rows;
-            let watch = !self.stepping && iterations - i > 2;
+            // With nothing known, two iterations must pass before the third can be skipped; with something, one before the second.
+            let watch = !self.stepping && iterations - i > if steady.known { 1 } else { 2 };
             if watch {
                 self.counts_before.clear();
                 self.counts_before.extend_from_slice(self.channel.counts());
@@ -151,16 +164,15 @@ impl<L: CommandLog> PimChannel<L> {
                 continue;
             }
             self.channel.relative_state(cursor, at, &mut self.state);
-            if !(self.steady.known && self.state == self.steady.state) {
-                // The state before this iteration was the last one taken; equal at both ends, it will stay so.
-                let same = have_state && self.state == self.steady.state;
-                std::mem::swap(&mut self.state, &mut self.steady.state);
-                have_state = true;
-                self.steady.known = same;
-                if !same {
+            if !(steady.known && self.state == steady.state) {
+                // A state that is the same before and after an iteration stays the same.
+                if !(have_state && self.state == self.last_state) {
+                    std::mem::swap(&mut self.state, &mut self.last_state);
+                    have_state = true;
                     continue;
                 }
-                let steady = &mut self.steady;
+                steady.known = true;
+                std::mem::swap(&mut self.state, &mut steady.state);
                 steady.period = cursor - begun;
                 steady.counts.clear();
                 steady.counts.extend(self.channel.counts().iter().zip(&self.counts_before).map(|(now, was)| now - was));
@@ -171,24 +183,24 @@ impl<L: CommandLog> PimChannel<L> {
             }
             // Refresh is looked for at the start of each iteration.
             let until_refresh = match &self.refresh {
-                Some(r) if self.steady.period > 0 => r.due.saturating_sub(cursor).div_ceil(self.steady.period),
+                Some(r) if steady.period > 0 => r.due.saturating_sub(cursor).div_ceil(steady.period),
                 _ => u64::MAX,
             };
             let times = until_refresh.min(u64::from(iterations - i));
             if times == 0 {
                 continue;
             }
-            cursor += self.steady.period * times;
+            cursor += steady.period * times;
             self.channel.repeat(&Repetition {
-                period: self.steady.period,
+                period: steady.period,
                 times,
                 row_stride: pattern.rows,
-                counts: &self.steady.counts,
-                active_cycles: self.steady.active,
+                counts: &steady.counts,
+                active_cycles: steady.active,
             });
-            self.accesses += self.steady.accesses * times;
-            self.misses += self.steady.misses * times;
-            done = done.max(cursor + self.steady.done_after_end);
+            self.accesses += steady.accesses * times;
+            self.misses += steady.misses * times;
+            done = done.max(cursor + steady.done_after_end);
             i += times as u32;
         }
         BlockTiming { free: cursor, done }

@@ -11,15 +11,17 @@
 //! instruction is for some of its channels only, and groups are merged when their states have become the same again. That
 //! is exact, and stepping (`exact_stepping`) does without it.
 
+use std::collections::HashMap;
+
 use banksia_sim::{Cycles, EventQueue, Time};
 
-use super::PimChannel;
 use super::account::{Account, ChannelTotals};
+use super::channel::{PimChannel, Steady};
 use super::config::PimMachine;
 use super::pattern::CompiledPattern;
 use crate::dram::Cycle;
 use crate::outcome::{Outcome, Span};
-use crate::program::{ChannelSet, Program, ProgramError, Work};
+use crate::program::{ChannelSet, Pattern, Program, ProgramError, Work};
 
 /// How to run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -103,11 +105,14 @@ pub struct PimSystem<'m> {
     groups: Vec<Group>,
     vector_busy: bool,
     sram_free: u64,
+    /// Every pattern met so far, resolved, with what has been learnt of it.
+    known: Vec<(CompiledPattern, Steady)>,
+    known_by_pattern: HashMap<Pattern, u32>,
     account: Account<'m>,
     spans: Vec<Span>,
     // Of the step in hand; kept between steps for their memory.
-    patterns: Vec<CompiledPattern>,
-    pattern_cache: Vec<(crate::program::Pattern, CompiledPattern)>,
+    /// Index in `known` of each of the program's patterns.
+    patterns: Vec<u32>,
     vector_cycles: Vec<u64>,
     pim_list: Vec<u32>,
     waiting_on: Vec<u32>,
@@ -149,7 +154,8 @@ impl<'m> PimSystem<'m> {
             account: Account::new(machine),
             spans: Vec::new(),
             patterns: Vec::new(),
-            pattern_cache: Vec::new(),
+            known: Vec::new(),
+            known_by_pattern: HashMap::new(),
             vector_cycles: Vec::new(),
             pim_list: Vec::new(),
             waiting_on: Vec::new(),
@@ -230,16 +236,16 @@ impl<'m> PimSystem<'m> {
         let device = &self.machine.device;
         self.patterns.clear();
         for (i, pattern) in program.patterns.iter().enumerate() {
-            // Programs of successive steps share most patterns; a linear look finds a small table's entry fastest.
-            if let Some((_, compiled)) = self.pattern_cache.iter().find(|(p, _)| p == pattern) {
-                self.patterns.push(compiled.clone());
-                continue;
-            }
-            let compiled = CompiledPattern::new(i, pattern, device)?;
-            if self.pattern_cache.len() < 256 {
-                self.pattern_cache.push((pattern.clone(), compiled.clone()));
-            }
-            self.patterns.push(compiled);
+            let index = match self.known_by_pattern.get(pattern) {
+                Some(index) => *index,
+                None => {
+                    self.known.push((CompiledPattern::new(i, pattern, device)?, Steady::default()));
+                    let index = self.known.len() as u32 - 1;
+                    self.known_by_pattern.insert(pattern.clone(), index);
+                    index
+                }
+            };
+            self.patterns.push(index);
         }
         let unit = &self.machine.vector_unit;
         self.vector_cycles.clear();
@@ -263,7 +269,8 @@ impl<'m> PimSystem<'m> {
                         let highest = u64::from(127 - channels.0.leading_zeros().min(127));
                         return range("channel", highest, u64::from(self.machine.channels()));
                     }
-                    let rows = u64::from(row) + self.patterns[pattern as usize].rows_reached(iterations);
+                    let rows = u64::from(row)
+                        + self.known[self.patterns[pattern as usize] as usize].0.rows_reached(iterations);
                     if rows > u64::from(device.rows) {
                         return range("row", rows - 1, u64::from(device.rows));
                     }
@@ -436,9 +443,9 @@ impl<'m> PimSystem<'m> {
         }
         let group = &mut self.groups[g];
         let members = group.members;
-        let pattern = &self.patterns[work.pattern as usize];
+        let (pattern, steady) = &mut self.known[self.patterns[work.pattern as usize] as usize];
         self.account.before(&group.channel);
-        let timing = group.channel.run(pattern, work.row, work.iterations, start);
+        let timing = group.channel.run_knowing(steady, pattern, work.row, work.iterations, start);
         group.next += 1;
         group.busy = true;
         group.busy_cycles += timing.free - start;

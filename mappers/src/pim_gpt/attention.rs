@@ -11,8 +11,8 @@ use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
 use super::layout::{KvCache, ValueItems};
-use super::lower::Lowering;
-use super::packing::{Access, mac_and_read, pieces, step, walk, write_every_bank};
+use super::lower::{Items, Lowering, Purpose};
+use super::packing::{Access, pieces, step};
 
 /// The shape of one layer's attention.
 #[derive(Clone, Copy)]
@@ -129,11 +129,15 @@ impl Lowering<'_> {
         let geometry = &map.geometry;
         let column = ((self.context - 1) / geometry.lanes) as u32;
         let accesses = [Access { offset: column, columns: 1 }];
-        let steps = write_every_bank(geometry);
         let mut last = InstructionId(0);
         for (channels, items) in self.value_shares(shape) {
-            let walk = walk(geometry, map.layout.value_columns, (0, items), &accesses, &steps);
-            if let Some(written) = self.walk(operator, channels, shape.cache.value_row, walk, after) {
+            let items = Items {
+                purpose: Purpose::Write,
+                stride: map.layout.value_columns,
+                range: (0, items),
+                accesses: &accesses,
+            };
+            if let Some(written) = self.walk(operator, channels, shape.cache.value_row, &items, after) {
                 last = written;
             }
         }
@@ -174,7 +178,6 @@ impl Lowering<'_> {
         let with_more = ChannelSet::first(more);
         let shares = [(with_more, least + 1), (self.all.without(with_more), least)];
         let busy = if least > 0 { self.all } else { with_more };
-        let steps = mac_and_read(geometry);
         let mut passes = Vec::new();
         let mut first = from;
         while first < to {
@@ -187,8 +190,13 @@ impl Lowering<'_> {
             self.builder.acquire(broadcast, u64::from(last - first) * score_bytes);
             let mut products = Vec::new();
             for (channels, slots) in shares.iter().filter(|(c, n)| !c.is_empty() && *n > 0) {
-                let walk = walk(geometry, map.layout.key_columns, (0, *slots), &accesses, &steps);
-                products.extend(self.walk(operator, *channels, shape.cache.key_row, walk, &[broadcast]));
+                let items = Items {
+                    purpose: Purpose::Multiply,
+                    stride: map.layout.key_columns,
+                    range: (0, *slots),
+                    accesses: &accesses,
+                };
+                products.extend(self.walk(operator, *channels, shape.cache.key_row, &items, &[broadcast]));
             }
             let rows = u64::from(last - first);
             let done = self.vector(softmax, map.functions.softmax(rows, self.context), &products);
@@ -267,7 +275,6 @@ impl Lowering<'_> {
     ) -> Vec<InstructionId> {
         let map = self.map;
         let geometry = &map.geometry;
-        let steps = mac_and_read(geometry);
         let columns = geometry.columns_of(self.context) as u32;
         let mut sums: Vec<InstructionId> = Vec::new();
         let mut offset = 0;
@@ -275,8 +282,13 @@ impl Lowering<'_> {
             let n = (columns - offset).min(geometry.buffer_columns);
             let broadcast = self.write_buffer(operator, channels, n, after);
             let accesses = [Access { offset, columns: n }];
-            let walk = walk(geometry, map.layout.value_columns, (from, to), &accesses, &steps);
-            let products = self.walk(operator, channels, shape.cache.value_row, walk, &[broadcast]);
+            let items = Items {
+                purpose: Purpose::Multiply,
+                stride: map.layout.value_columns,
+                range: (from, to),
+                accesses: &accesses,
+            };
+            let products = self.walk(operator, channels, shape.cache.value_row, &items, &[broadcast]);
             if offset == 0 {
                 sums.extend(products);
             } else {

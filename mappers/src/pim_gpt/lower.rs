@@ -1,5 +1,8 @@
 //! From a token's operator graph to the program of that token.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use banksia_hw::program::{
     ChannelSet, InstructionId, Pattern, PatternStep, Program, ProgramBuilder, VectorFunction, Work,
 };
@@ -10,7 +13,7 @@ use petgraph::visit::EdgeRef;
 
 use super::PimGpt;
 use super::layout::{Chunk, Matrix};
-use super::packing::{Access, Walk, mac_and_read, pieces, step, walk};
+use super::packing::{Access, mac_and_read, pieces, step, walk, write_every_bank};
 
 /// A value in the vector unit's memory: which instructions it is complete after, how much it holds, and how many operators
 /// have yet to read it.
@@ -19,6 +22,36 @@ pub(super) struct Value {
     pub ready: Vec<InstructionId>,
     bytes: u64,
     uses: u32,
+}
+
+/// What is done with each access of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Purpose {
+    /// Multiply-accumulate in every bank, and read the sums.
+    Multiply,
+    /// Write one column in every bank.
+    Write,
+}
+
+/// Packed items, and the accesses to make to each.
+pub(super) struct Items<'a> {
+    pub purpose: Purpose,
+    /// Columns of an item.
+    pub stride: u32,
+    /// From which item on, and up to which.
+    pub range: (u32, u32),
+    pub accesses: &'a [Access],
+}
+
+type WalkKey = (Purpose, u32, (u32, u32), Vec<Access>);
+
+/// Patterns, first rows and iterations.
+type KnownWalk = Rc<[(u32, u32, u32)]>;
+
+impl Items<'_> {
+    fn key(&self) -> WalkKey {
+        (self.purpose, self.stride, self.range, self.accesses.to_vec())
+    }
 }
 
 /// Whether the mapping knows an operator.
@@ -49,6 +82,8 @@ pub(super) struct Lowering<'a> {
     pub all: ChannelSet,
     pub context: u64,
     values: Vec<Value>,
+    /// Walks that the program has.
+    walks: HashMap<WalkKey, KnownWalk>,
     /// The nodes of the attention in hand: scores and softmax wait until the values node lowers all three.
     pub attention: Vec<NodeIndex>,
 }
@@ -61,6 +96,7 @@ impl<'a> Lowering<'a> {
             all: ChannelSet::first(map.geometry.channels),
             context,
             values: Vec::new(),
+            walks: HashMap::new(),
             attention: Vec::new(),
         }
     }
@@ -193,18 +229,35 @@ impl<'a> Lowering<'a> {
         self.builder.push(operator, Work::Pim { channels, pattern, row, iterations }, after)
     }
 
-    /// A walk over rows from `row` on; its instructions follow one another in each channel, so the last completes last.
+    /// A walk over packed items of a region that begins at `row`; its instructions follow one another in each channel, so
+    /// the last completes last.
     pub(super) fn walk(
         &mut self,
         operator: u32,
         channels: ChannelSet,
         row: u32,
-        walk: Walk,
+        items: &Items<'_>,
         after: &[InstructionId],
     ) -> Option<InstructionId> {
+        // Layers do the same walks in other rows.
+        let found = self.walks.get(&items.key()).cloned();
+        let walk = found.unwrap_or_else(|| {
+            let geometry = &self.map.geometry;
+            let walk = match items.purpose {
+                Purpose::Multiply => walk(geometry, items.stride, items.range, items.accesses, &mac_and_read(geometry)),
+                Purpose::Write => {
+                    walk(geometry, items.stride, items.range, items.accesses, &write_every_bank(geometry))
+                }
+            };
+            let walk: KnownWalk =
+                walk.into_iter().map(|(pattern, first, n)| (self.builder.pattern(pattern), first, n)).collect();
+            self.walks.insert(items.key(), Rc::clone(&walk));
+            walk
+        });
         let mut last = None;
-        for (pattern, first, iterations) in walk {
-            last = Some(self.pim(operator, channels, (pattern, row + first, iterations), after));
+        for (pattern, first, iterations) in walk.iter().copied() {
+            let work = Work::Pim { channels, pattern, row: row + first, iterations };
+            last = Some(self.builder.push(operator, work, after));
         }
         last
     }
@@ -318,13 +371,12 @@ impl<'a> Lowering<'a> {
 
     /// The products of one chunk for a tile: a walk on the channels that have one more output a bank, and one on the others.
     fn products(&mut self, operator: u32, chunk: Chunk, tile: &Tile, broadcast: InstructionId) -> Vec<InstructionId> {
-        let map = self.map;
         let accesses = [Access { offset: 0, columns: chunk.columns }];
-        let steps = mac_and_read(&map.geometry);
         let mut out = Vec::new();
         for (channels, count) in tile.shares.iter().filter(|(channels, count)| *count > 0 && !channels.is_empty()) {
-            let walk = walk(&map.geometry, chunk.columns, (tile.first, tile.first + count), &accesses, &steps);
-            out.extend(self.walk(operator, *channels, chunk.row, walk, &[broadcast]));
+            let range = (tile.first, tile.first + count);
+            let items = Items { purpose: Purpose::Multiply, stride: chunk.columns, range, accesses: &accesses };
+            out.extend(self.walk(operator, *channels, chunk.row, &items, &[broadcast]));
         }
         out
     }

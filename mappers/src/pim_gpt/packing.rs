@@ -15,7 +15,7 @@ pub(crate) type Walk = Vec<(Pattern, u32, u32)>;
 pub(crate) type Steps<'a> = dyn Fn(&mut Vec<PatternStep>, &[(u32, u32)], bool) + 'a;
 
 /// One access to some columns of an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Access {
     /// The first column within the item.
     pub offset: u32,
