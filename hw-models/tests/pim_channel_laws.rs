@@ -141,6 +141,6 @@ fn state_fits(device: &Device, channel: &Channel, command: CommandId, node: u32)
     match device.spec(command).needs {
         Needs::Any => true,
         Needs::Open => row != NO_ROW && channel.state_allows(command, node, row),
-        Needs::Closed => channel.state_allows(command, node, NO_ROW),
+        Needs::Closed | Needs::Opening => channel.state_allows(command, node, NO_ROW),
     }
 }

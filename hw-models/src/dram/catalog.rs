@@ -8,18 +8,14 @@ use banksia_input::{InputError, Source};
 use super::device::Device;
 use super::table::{Inherited, RawDevice};
 
-/// `(name, text)` of every embedded device and of every base.
-const EMBEDDED: &[(&str, &str)] = &[
-    ("gddr6", include_str!("../../catalog/dram/gddr6.toml")),
-    ("gddr6-pim-gpt", include_str!("../../catalog/dram/gddr6-pim-gpt.toml")),
-];
+use super::embedded::EMBEDDED;
 
 /// How deep files may build on one another.
 const MAX_DEPTH: usize = 8;
 
 /// The names of the embedded devices (a base without an organisation is none).
 pub fn names() -> Vec<&'static str> {
-    EMBEDDED.iter().filter(|(_, text)| text.contains("clock_ps")).map(|(name, _)| *name).collect()
+    EMBEDDED.iter().filter(|(_, text)| text.contains("\nclock_ps = ")).map(|(name, _)| *name).collect()
 }
 
 /// The device of a name in the catalog, or of a TOML file where the name is a path (it ends in `.toml`).
@@ -98,6 +94,7 @@ impl RawDevice {
             out.description = self.description;
         }
         out.clock_ps = self.clock_ps.or(out.clock_ps);
+        out.ticks_per_clock = self.ticks_per_clock.or(out.ticks_per_clock);
         let (org, ours) = (&mut out.organization, self.organization);
         if !ours.levels.is_empty() {
             org.levels = ours.levels;
@@ -135,9 +132,37 @@ impl RawDevice {
         }
         out.constraints.extend(self.constraints);
         out.refresh = self.refresh.or(out.refresh);
+        let (ours, base) = (self.controller, &mut out.controller);
+        let fields = [
+            (ours.activate, &mut base.activate),
+            (ours.activate_second, &mut base.activate_second),
+            (ours.activate_deadline, &mut base.activate_deadline),
+            (ours.precharge, &mut base.precharge),
+            (ours.precharge_all, &mut base.precharge_all),
+            (ours.read, &mut base.read),
+            (ours.write, &mut base.write),
+            (ours.read_precharge, &mut base.read_precharge),
+            (ours.write_precharge, &mut base.write_precharge),
+            (ours.sync_read, &mut base.sync_read),
+            (ours.sync_write, &mut base.sync_write),
+            (ours.sync_read_keeps, &mut base.sync_read_keeps),
+            (ours.sync_write_keeps, &mut base.sync_write_keeps),
+            (ours.power_down, &mut base.power_down),
+            (ours.self_refresh, &mut base.self_refresh),
+            (ours.power_up, &mut base.power_up),
+            (ours.self_refresh_exit, &mut base.self_refresh_exit),
+        ];
+        for (given, kept) in fields {
+            if given.is_some() {
+                *kept = given;
+            }
+        }
         out.energy.vdd_v = self.energy.vdd_v.or(out.energy.vdd_v);
         out.energy.active_standby_ma = self.energy.active_standby_ma.or(out.energy.active_standby_ma);
         out.energy.precharge_standby_ma = self.energy.precharge_standby_ma.or(out.energy.precharge_standby_ma);
+        out.energy.active_power_down_ma = self.energy.active_power_down_ma.or(out.energy.active_power_down_ma);
+        out.energy.precharge_power_down_ma = self.energy.precharge_power_down_ma.or(out.energy.precharge_power_down_ma);
+        out.energy.self_refresh_ma = self.energy.self_refresh_ma.or(out.energy.self_refresh_ma);
         out.energy.commands.extend(self.energy.commands);
         out.base = self.base.or(out.base);
         out

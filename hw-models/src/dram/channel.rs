@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::device::{CommandId, Device, Effect, Needs};
-use super::{Cycle, NO_ROW};
+use super::{Cycle, NO_ROW, OPENING};
 
 /// Hears of every issued command. With [`NoLog`] the calls compile to nothing.
 pub trait CommandLog {
@@ -59,7 +59,8 @@ pub struct Channel<L = NoLog> {
     open_banks: Vec<u32>,
     open_since: Vec<Cycle>,
     active_cycles: Cycle,
-    bus_ready: Cycle,
+    /// The first cycle at which each command bus is free.
+    bus_ready: [Cycle; 2],
     counts: Vec<u64>,
     log: L,
 }
@@ -95,7 +96,7 @@ impl<L: CommandLog> Channel<L> {
             open_banks: vec![0; standby],
             open_since: vec![0; standby],
             active_cycles: 0,
-            bus_ready: 0,
+            bus_ready: [0; 2],
             counts: vec![0; commands],
             device,
             log,
@@ -139,9 +140,9 @@ impl<L: CommandLog> Channel<L> {
         self.open_banks.len() as u64
     }
 
-    /// The first cycle at which the command bus is free.
+    /// The first cycle at which every command bus is free.
     pub fn bus_ready(&self) -> Cycle {
-        self.bus_ready
+        self.bus_ready[0].max(self.bus_ready[1])
     }
 
     /// The earliest cycle at which timing and the command bus allow a command at a node of its scope. The banks' states are
@@ -149,26 +150,35 @@ impl<L: CommandLog> Channel<L> {
     pub fn earliest(&self, command: CommandId, node: u32) -> Cycle {
         let device = &*self.device;
         let commands = device.commands.len();
-        let scope = device.commands[command.0 as usize].scope.0 as usize;
-        let bank = node * device.levels[scope].banks;
-        let mut earliest = self.bus_ready;
-        for level in 0..=scope {
-            let at = device.level_base[level] + bank / device.levels[level].banks;
-            earliest = earliest.max(self.ready[at as usize * commands + command.0 as usize]);
+        let spec = &device.commands[command.0 as usize];
+        let scope = spec.scope.0 as usize;
+        let mut earliest = self.bus_ready[spec.bus as usize];
+        let (nodes, apart) = device.spread(command);
+        for i in 0..nodes {
+            let bank = (node + i * apart) * device.levels[scope].banks;
+            for level in 0..=scope {
+                let at = device.level_base[level] + bank / device.levels[level].banks;
+                earliest = earliest.max(self.ready[at as usize * commands + command.0 as usize]);
+            }
         }
-        earliest
+        // The rising edges of a clock of two ticks are the odd ones.
+        if device.ticks_per_clock == 2 && !spec.falling_edge { earliest | 1 } else { earliest }
     }
 
     /// Whether the banks in a command's scope are in the state that it needs.
     pub fn state_allows(&self, command: CommandId, node: u32, row: u32) -> bool {
         let device = &*self.device;
-        let banks = device.banks_of(command, node);
-        let rows = &self.open_row[banks.start as usize..banks.end as usize];
-        match device.spec(command).needs {
-            Needs::Any => true,
-            Needs::Open => rows.iter().all(|r| *r == row),
-            Needs::Closed => rows.iter().all(|r| *r == NO_ROW),
-        }
+        let (nodes, apart) = device.spread(command);
+        (0..nodes).all(|i| {
+            let banks = device.banks_of(command, node + i * apart);
+            let rows = &self.open_row[banks.start as usize..banks.end as usize];
+            match device.spec(command).needs {
+                Needs::Any => true,
+                Needs::Open => rows.iter().all(|r| *r == row),
+                Needs::Closed => rows.iter().all(|r| *r == NO_ROW),
+                Needs::Opening => rows.iter().all(|r| *r == OPENING),
+            }
+        })
     }
 
     /// Issues a command at a cycle that [`Channel::earliest`] allows.
@@ -224,15 +234,26 @@ impl<L: CommandLog> Channel<L> {
     /// Applies the last of a run of issues: `counted` is how many issues to count (0 for one), `logged` whether to log it.
     fn issue_last_of(&mut self, command: CommandId, node: u32, row: u32, cycle: Cycle, counted: u64, logged: u64) {
         let device = &*self.device;
+        let c = command.0 as usize;
+        let spec = &device.commands[c];
+        self.counts[c] += counted.max(1);
+        self.bus_ready[spec.bus as usize] = cycle + spec.bus_cycles;
+        if logged == 1 {
+            self.log.issued(LoggedCommand { cycle, command, node, row });
+        }
+        let (nodes, apart) = device.spread(command);
+        for i in 0..nodes {
+            self.apply(command, node + i * apart, row, cycle);
+        }
+    }
+
+    /// What an issue does at one node.
+    fn apply(&mut self, command: CommandId, node: u32, row: u32, cycle: Cycle) {
+        let device = &*self.device;
         let commands = device.commands.len();
         let c = command.0 as usize;
         let spec = &device.commands[c];
         let bank = node * device.levels[spec.scope.0 as usize].banks;
-        self.counts[c] += counted.max(1);
-        self.bus_ready = cycle + spec.bus_cycles;
-        if logged == 1 {
-            self.log.issued(LoggedCommand { cycle, command, node, row });
-        }
         for (r, ring) in device.rings.iter().enumerate() {
             if ring.commands & (1 << command.0) != 0 {
                 let at = bank / ring.banks;
@@ -269,8 +290,9 @@ impl<L: CommandLog> Channel<L> {
             *ready = (*ready).max(since + update.cycles);
         }
         let row = match spec.effect {
-            Effect::None | Effect::Refresh => return,
+            Effect::None | Effect::Refresh | Effect::PowerDown | Effect::SelfRefresh | Effect::Wake => return,
             Effect::Open => row,
+            Effect::OpenFirst => OPENING,
             Effect::Close | Effect::AccessAndClose => NO_ROW,
         };
         let standby_banks = device.levels[device.standby.0 as usize].banks;
@@ -296,7 +318,7 @@ impl<L: CommandLog> Channel<L> {
     pub fn relative_state(&self, now: Cycle, row: u32, state: &mut RelativeState) {
         let out = &mut state.0;
         out.clear();
-        out.push(self.bus_ready.saturating_sub(now));
+        out.extend(self.bus_ready.iter().map(|b| b.saturating_sub(now)));
         out.extend(self.ready.iter().map(|r| r.saturating_sub(now)));
         for (r, ring) in self.device.rings.iter().enumerate() {
             let nodes = self.device.banks / ring.banks;
@@ -310,14 +332,20 @@ impl<L: CommandLog> Channel<L> {
                 }));
             }
         }
-        out.extend(self.open_row.iter().map(|r| if *r == NO_ROW { u64::MAX } else { u64::from(r.wrapping_sub(row)) }));
+        out.extend(
+            self.open_row
+                .iter()
+                .map(|r| if *r >= OPENING { u64::MAX - u64::from(*r) } else { u64::from(r.wrapping_sub(row)) }),
+        );
     }
 
     /// Repeats an iteration whose course is known: the whole state moves later by its period and the open rows up by its
     /// stride, `times` over, and its counts and open time are added as often.
     pub(crate) fn repeat(&mut self, repeat: &Repetition<'_>) {
         let by = repeat.period * repeat.times;
-        self.bus_ready += by;
+        for b in &mut self.bus_ready {
+            *b += by;
+        }
         for r in &mut self.ready {
             *r += by;
         }
@@ -331,7 +359,7 @@ impl<L: CommandLog> Channel<L> {
         }
         let rows = repeat.row_stride * repeat.times as u32;
         for r in &mut self.open_row {
-            if *r != NO_ROW {
+            if *r < OPENING {
                 *r += rows;
             }
         }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::channel::LoggedCommand;
-use super::device::{CommandId, Device, Effect, Needs};
-use super::{Cycle, NO_ROW};
+use super::device::{Bus, CommandId, Device, Effect, Needs};
+use super::{Cycle, NO_ROW, OPENING};
 
 /// A command that a device would not accept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +30,12 @@ pub struct Checker<'a> {
     /// Issue times by (level, node, command), the last few of each, newest first.
     history: BTreeMap<(usize, u32, CommandId), VecDeque<Cycle>>,
     rows: Vec<Option<u32>>,
-    last: Option<(Cycle, Cycle)>,
+    /// When the last command of each bus issued, and for how long it holds the bus.
+    last: [Option<(Cycle, Cycle)>; 2],
+    /// The last command on a rising edge, where a clock has two.
+    rising: Option<LoggedCommand>,
+    /// Banks that sleep.
+    asleep: Vec<bool>,
     longest_window: usize,
     refreshes: u64,
 }
@@ -43,7 +48,9 @@ impl<'a> Checker<'a> {
             device,
             history: BTreeMap::new(),
             rows: vec![None; device.banks as usize],
-            last: None,
+            last: [None; 2],
+            rising: None,
+            asleep: vec![false; device.banks as usize],
             longest_window,
             refreshes: 0,
         }
@@ -56,15 +63,42 @@ impl<'a> Checker<'a> {
 
     /// The first cycle at which the timing rows and the command bus allow a command, by the history so far.
     pub fn first_legal(&self, command: CommandId, node: u32) -> Cycle {
-        let mut first = self.last.map_or(0, |(cycle, slots)| cycle + slots);
+        let mut first = self.last[self.device.spec(command).bus as usize].map_or(0, |(cycle, slots)| cycle + slots);
         for (wait, _) in self.waits(command, node) {
             first = first.max(wait);
+        }
+        while self.edge_problem(command, node, first).is_some() {
+            first += 1;
         }
         first
     }
 
+    /// Why the clock edge at a cycle is not for a command, where a clock has two (JESD238: row commands of half a clock may use
+    /// the falling edge, and a precharge there must not meet the bank of the command that it is paired with).
+    fn edge_problem(&self, command: CommandId, node: u32, cycle: Cycle) -> Option<String> {
+        if self.device.ticks_per_clock == 1 || cycle % 2 == 1 {
+            return None;
+        }
+        let spec = self.device.spec(command);
+        if !spec.falling_edge {
+            return Some("it may not use the falling edge".into());
+        }
+        let rising = self.rising?;
+        let other = self.device.spec(rising.command);
+        let banks = |c: CommandId, n: u32| self.device.banks_of(c, n);
+        let (ours, theirs) = (banks(command, node), banks(rising.command, rising.node));
+        let meet = ours.start < theirs.end && theirs.start < ours.end;
+        (rising.cycle + other.bus_cycles == cycle && meet)
+            .then(|| format!("it is paired with {} at {} on the same bank", other.name, rising.cycle))
+    }
+
     /// Every row that counts for a command at a node: until when it forbids it, and the row in words.
     fn waits(&self, command: CommandId, node: u32) -> Vec<(Cycle, String)> {
+        let (nodes, apart) = self.device.spread(command);
+        (0..nodes).flat_map(|i| self.waits_at(command, node + i * apart)).collect()
+    }
+
+    fn waits_at(&self, command: CommandId, node: u32) -> Vec<(Cycle, String)> {
         let bank = self.first_bank(command, node);
         let mut out = Vec::new();
         for row in self.device.timing.iter().filter(|r| r.to == command) {
@@ -119,44 +153,77 @@ impl<'a> Checker<'a> {
         let LoggedCommand { cycle, command, node, row } = logged;
         let spec = self.device.spec(command);
         let fail = |reason: String| Violation { cycle, command: spec.name.clone(), node, reason };
-        if let Some((last, slots)) = self.last
+        if let Some((last, slots)) = self.last[spec.bus as usize]
             && cycle < last + slots
         {
             return Err(fail(format!("the command bus is taken from {last} for {slots} cycles")));
         }
+        if let Some(problem) = self.edge_problem(command, node, cycle) {
+            return Err(fail(problem));
+        }
         if let Some((until, words)) = self.waits(command, node).into_iter().find(|(until, _)| cycle < *until) {
             return Err(fail(format!("{words}: not before {until}")));
         }
-        let first = self.first_bank(command, node);
-        let banks = first..first + self.device.levels[spec.scope.0 as usize].banks;
-        for bank in banks.clone() {
-            let open = self.rows[bank as usize];
-            match spec.needs {
-                Needs::Any => {}
-                Needs::Open if open == Some(row) && row != NO_ROW => {}
-                Needs::Closed if open.is_none() => {}
-                Needs::Open => return Err(fail(format!("bank {bank} has {open:?} open, and it needs row {row}"))),
-                Needs::Closed => return Err(fail(format!("bank {bank} has {open:?} open, and it needs it closed"))),
-            }
-            if row != NO_ROW && row >= self.device.rows {
-                return Err(fail(format!("row {row} is beyond the bank's {}", self.device.rows)));
+        let (nodes, apart) = self.device.spread(command);
+        for i in 0..nodes {
+            let first = self.first_bank(command, node + i * apart);
+            let banks = first..first + self.device.levels[spec.scope.0 as usize].banks;
+            for bank in banks {
+                self.check_bank(command, bank, row).map_err(fail)?;
             }
         }
-        for bank in banks {
+        for i in 0..nodes {
+            self.apply(command, node + i * apart, row, cycle);
+        }
+        self.refreshes += u64::from(spec.effect == Effect::Refresh);
+        self.last[spec.bus as usize] = Some((cycle, spec.bus_cycles));
+        if spec.bus == Bus::Row && cycle % 2 == 1 {
+            self.rising = Some(logged);
+        }
+        Ok(())
+    }
+
+    /// Whether one bank is in the state that a command needs.
+    fn check_bank(&self, command: CommandId, bank: u32, row: u32) -> Result<(), String> {
+        let spec = self.device.spec(command);
+        if self.asleep[bank as usize] != (spec.effect == Effect::Wake) {
+            return Err(format!("bank {bank} is {}", if self.asleep[bank as usize] { "asleep" } else { "awake" }));
+        }
+        let open = self.rows[bank as usize];
+        match spec.needs {
+            Needs::Any => {}
+            Needs::Open if open == Some(row) && row < OPENING => {}
+            Needs::Closed if open.is_none() => {}
+            Needs::Opening if open == Some(OPENING) => {}
+            Needs::Open => return Err(format!("bank {bank} has {open:?} open, and it needs row {row}")),
+            Needs::Closed => return Err(format!("bank {bank} has {open:?} open, and it needs it closed")),
+            Needs::Opening => return Err(format!("bank {bank} was not given the first half of an activation")),
+        }
+        if row != NO_ROW && row >= self.device.rows {
+            return Err(format!("row {row} is beyond the bank's {}", self.device.rows));
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, command: CommandId, node: u32, row: u32, cycle: Cycle) {
+        let spec = self.device.spec(command);
+        let first = self.first_bank(command, node);
+        for bank in first..first + self.device.levels[spec.scope.0 as usize].banks {
+            let open = &mut self.rows[bank as usize];
             match spec.effect {
-                Effect::Open => self.rows[bank as usize] = Some(row),
-                Effect::Close | Effect::AccessAndClose => self.rows[bank as usize] = None,
+                Effect::Open => *open = Some(row),
+                Effect::OpenFirst => *open = Some(OPENING),
+                Effect::Close | Effect::AccessAndClose => *open = None,
+                Effect::PowerDown | Effect::SelfRefresh => self.asleep[bank as usize] = true,
+                Effect::Wake => self.asleep[bank as usize] = false,
                 Effect::None | Effect::Refresh => {}
             }
         }
-        self.refreshes += u64::from(spec.effect == Effect::Refresh);
-        self.last = Some((cycle, spec.bus_cycles));
         for level in 0..=spec.scope.0 as usize {
             let times = self.history.entry((level, self.node_at(level, first), command)).or_default();
             times.push_front(cycle);
             times.truncate(self.longest_window);
         }
-        Ok(())
     }
 
     /// Takes a whole log.

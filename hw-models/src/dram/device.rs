@@ -15,7 +15,7 @@ pub struct CommandId(pub u8);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LevelId(pub u8);
 
-pub use super::table::{RawData as DataDirection, RawEffect as Effect, RawNeeds as Needs};
+pub use super::table::{RawBus as Bus, RawData as DataDirection, RawEffect as Effect, RawNeeds as Needs};
 
 /// A level of the hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +51,14 @@ pub struct Command {
     pub macs: u32,
     /// Cycles from issue until its effect is complete.
     pub latency: Cycle,
-    /// Command-bus slots, in cycles.
+    /// Ticks for which it holds its command bus.
     pub bus_cycles: Cycle,
+    /// Its command bus.
+    pub bus: Bus,
+    /// It may issue on the falling edge of a clock of two ticks.
+    pub falling_edge: bool,
+    /// It acts on the same bank of every node of that level.
+    pub across: Option<LevelId>,
     /// The command that opens the row for it.
     pub open_with: Option<CommandId>,
     /// The command that closes what stands in its way.
@@ -83,6 +89,50 @@ pub struct Refresh {
     pub command: CommandId,
     /// Cycles between two at one node of its scope.
     pub interval: Cycle,
+}
+
+/// The commands that a memory controller uses, resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Opens a row, or begins to.
+    pub activate: CommandId,
+    /// The second half of an activation and the cycles by which it must follow.
+    pub activate_second: Option<(CommandId, Cycle)>,
+    /// Closes a bank.
+    pub precharge: CommandId,
+    /// Closes every bank of its scope.
+    pub precharge_all: CommandId,
+    /// Reads a column.
+    pub read: CommandId,
+    /// Writes a column.
+    pub write: CommandId,
+    /// Read and write that close the bank.
+    pub auto_precharge: Option<(CommandId, CommandId)>,
+    /// What starts the data clock before an access.
+    pub sync: Option<Sync>,
+    /// Refreshes one bank: the command and its interval.
+    pub refresh_bank: Option<(CommandId, Cycle)>,
+    /// Refreshes the same bank of every bank group: the command and its interval.
+    pub refresh_same_bank: Option<(CommandId, Cycle)>,
+    /// How many all-bank refreshes may be postponed.
+    pub max_postponed: u32,
+    /// Entry to and exit from power-down.
+    pub power_down: Option<(CommandId, CommandId)>,
+    /// Entry to and exit from self-refresh.
+    pub self_refresh: Option<(CommandId, CommandId)>,
+}
+
+/// The data clock of a device that stops it (LPDDR5's WCK): commands that start it, and for how long an access keeps it running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sync {
+    /// Starts it before a read.
+    pub read: CommandId,
+    /// Starts it before a write.
+    pub write: CommandId,
+    /// Cycles after a read for which it runs.
+    pub read_keeps: Cycle,
+    /// Cycles after a write for which it runs.
+    pub write_keeps: Cycle,
 }
 
 /// What one issue of a command sets in the engine: later commands' earliest cycles, by level.
@@ -128,8 +178,11 @@ pub struct Device {
     pub description: String,
     /// Where its numbers come from.
     pub source: String,
-    /// Period of the command clock, femtoseconds.
+    /// Period of one tick, femtoseconds: of the command clock, or of half of it where [`Device::ticks_per_clock`] is 2. Every
+    /// `Cycle` of this device counts these.
     pub clock_fs: u64,
+    /// Ticks in a cycle of the command clock.
+    pub ticks_per_clock: u32,
     /// Levels from the outermost inwards.
     pub levels: Vec<Level>,
     /// Banks in the channel.
@@ -150,6 +203,8 @@ pub struct Device {
     pub timing: Vec<TimingRow>,
     /// Refresh, where the device needs it.
     pub refresh: Option<Refresh>,
+    /// Which commands a memory controller uses for what, where the device has what one needs.
+    pub roles: Option<Roles>,
     /// The level whose banks share a standby state.
     pub standby: LevelId,
     /// Energy of commands and of standing still.
@@ -197,10 +252,19 @@ impl Device {
         f64::from(self.data_pins) * self.pin_gbps * 1e9 / 8.0
     }
 
-    /// The first bank below a node of a command's scope, and how many there are.
+    /// The banks below a node of a command's scope; of a command that acts across a level, the first of its banks.
     pub fn banks_of(&self, command: CommandId, node: u32) -> std::ops::Range<u32> {
         let banks = self.levels[self.spec(command).scope.0 as usize].banks;
         node * banks..(node + 1) * banks
+    }
+
+    /// For a command that acts across a level ([`Command::across`]): how many nodes of its scope it acts on, and how far apart
+    /// they lie. One and nothing for any other.
+    pub fn spread(&self, command: CommandId) -> (u32, u32) {
+        match self.spec(command).across {
+            Some(level) => (self.levels[level.0 as usize].per_parent, self.levels[level.0 as usize].banks),
+            None => (1, 0),
+        }
     }
 
     /// Resolves and compiles a table whose base has already been merged in. `source` is the file for errors.
@@ -208,14 +272,15 @@ impl Device {
     /// # Errors
     /// Something is missing, out of range, of the wrong unit, or names what does not exist.
     pub fn compile(raw: &RawDevice, source: &Source) -> Result<Self, InputError> {
-        Compiler { raw, source, symbols: Symbols::new() }.device()
+        Compiler { raw, source, symbols: Symbols::new(), ticks: 1 }.device()
     }
 }
 
-struct Compiler<'a> {
-    raw: &'a RawDevice,
-    source: &'a Source,
+pub(super) struct Compiler<'a> {
+    pub(super) raw: &'a RawDevice,
+    pub(super) source: &'a Source,
     symbols: Symbols,
+    ticks: u32,
 }
 
 impl Compiler<'_> {
@@ -232,6 +297,7 @@ impl Compiler<'_> {
             return Err(src.error("source", "is empty").help("say where the numbers come from"));
         }
         let clock_ps = src.check("clock_ps", self.need("clock_ps", raw.clock_ps)?, 1.0..=1e6)?;
+        self.ticks = src.check("ticks_per_clock", raw.ticks_per_clock.unwrap_or(1), 1..=2)?;
         let levels = self.levels()?;
         let banks = levels.last().map_or(0, |l| l.nodes);
         let org = &raw.organization;
@@ -256,14 +322,17 @@ impl Compiler<'_> {
         let refresh = raw.refresh.as_ref().map(|r| self.refresh(r, &commands)).transpose()?;
         let standby_name = org.standby_level.clone().unwrap_or_else(|| "channel".into());
         let standby = self.level_named("organization.standby_level", &standby_name, &levels)?;
-        let energy = EnergyModel::compile(raw, src, &self.symbols, &commands, devices, clock_ps)?;
+        let roles = self.roles(&levels, &commands)?;
+        let mut energy = EnergyModel::compile(raw, src, &self.symbols, &commands, devices, clock_ps)?;
+        energy.per_tick(self.ticks);
 
         let symbols = self.symbols.iter().map(|(k, v)| (k.clone(), *v)).collect();
         let mut device = Device {
             name: raw.name.clone(),
             description: raw.description.clone(),
             source: raw.source.clone(),
-            clock_fs: (clock_ps * 1000.0).round() as u64,
+            clock_fs: (clock_ps * 1000.0 / f64::from(self.ticks)).round() as u64,
+            ticks_per_clock: self.ticks,
             banks,
             rows,
             columns,
@@ -273,6 +342,7 @@ impl Compiler<'_> {
             commands,
             timing,
             refresh,
+            roles,
             standby,
             energy,
             symbols,
@@ -407,6 +477,13 @@ impl Compiler<'_> {
         self.source.check(key, value, 0..=max)
     }
 
+    /// A time written in cycles of the command clock (whole, or half where a clock has two ticks), in ticks.
+    pub(super) fn ticks(&self, key: &str, text: &str, max: i64) -> Result<i64, InputError> {
+        let scaled = format!("{} * ({text})", self.ticks);
+        let value = evaluate_integer(&scaled, &self.symbols).map_err(|p| self.source.error(key, p))?;
+        self.source.check(key, value, 0..=max)
+    }
+
     fn commands(&self, levels: &[Level], access_bytes: u32) -> Result<Vec<Command>, InputError> {
         let raw = &self.raw.commands;
         if raw.is_empty() || raw.len() > 64 {
@@ -438,6 +515,12 @@ impl Compiler<'_> {
                 None => Ok(default),
             };
             self.check_open_close(c, &key)?;
+            let across = c.across.as_ref().map(|l| self.level_named(&key("across"), l, levels)).transpose()?;
+            if across.is_some_and(|a| a >= scope || usize::from(scope.0) + 1 != levels.len()) {
+                return Err(self
+                    .source
+                    .error(&key("across"), "must name a level above the bank, and the scope must be a bank"));
+            }
             commands.push(Command {
                 name: c.name.clone(),
                 scope,
@@ -447,8 +530,15 @@ impl Compiler<'_> {
                 pin_bytes: amount("pin_bytes", &c.pin_bytes, default_pins)?,
                 internal_bytes: amount("internal_bytes", &c.internal_bytes, default_internal)?,
                 macs: amount("macs", &c.macs, 0)?,
-                latency: self.integer(&key("latency"), &c.latency, 1_000_000_000)? as Cycle,
-                bus_cycles: Cycle::from(self.source.check(&key("bus_cycles"), c.bus_cycles, 1..=64)?),
+                latency: self.ticks(&key("latency"), &c.latency, 1_000_000_000)? as Cycle,
+                bus_cycles: self.source.check(
+                    &key("bus_cycles"),
+                    self.ticks(&key("bus_cycles"), &c.bus_cycles.to_string(), 64)?,
+                    1..=64,
+                )? as Cycle,
+                bus: c.bus,
+                falling_edge: c.falling_edge,
+                across,
                 open_with: id_of(&key("open_with"), &c.open_with)?,
                 close_with: id_of(&key("close_with"), &c.close_with)?,
             });
@@ -468,7 +558,7 @@ impl Compiler<'_> {
         if c.needs == RawNeeds::Open {
             want("open_with", &c.open_with)?;
         }
-        if c.needs != RawNeeds::Any {
+        if matches!(c.needs, RawNeeds::Open | RawNeeds::Closed) {
             want("close_with", &c.close_with)?;
         }
         Ok(())
@@ -482,7 +572,8 @@ impl Compiler<'_> {
                 let Some(CommandId(u)) = used else { continue };
                 let other = &commands[u as usize];
                 let key = format!("{}.{field}", Inherited::path(self.raw.inherited.commands, "command", i));
-                if other.effect != effect {
+                let begins = effect == RawEffect::Open && other.effect == RawEffect::OpenFirst;
+                if other.effect != effect && !begins {
                     let problem = format!("names `{}`, which does not {field} a row", other.name);
                     return Err(self.source.error(&key, problem.replace("_with", "")));
                 }
@@ -534,18 +625,25 @@ impl Compiler<'_> {
             if ids.is_empty() { Err(self.source.error(&key(field), "names no command")) } else { Ok(ids) }
         };
         self.source.check(&key("window"), row.window, 1..=64)?;
-        let cycles = evaluate_integer(&row.cycles, &self.symbols).map_err(|p| self.source.error(&key("cycles"), p))?;
+        let scaled = format!("{} * ({})", self.ticks, row.cycles);
+        let cycles = evaluate_integer(&scaled, &self.symbols).map_err(|p| self.source.error(&key("cycles"), p))?;
         self.source.check(&key("cycles"), cycles, -1_000_000_000..=1_000_000_000)?;
+        if row.window > 1 && from_spreads(commands, &row.from) {
+            return Err(self.source.error(&key("window"), "cannot count commands that act across a level"));
+        }
         if row.sibling && row.window > 1 {
             return Err(self.source.error(&key("window"), "cannot be combined with `sibling`"));
         }
         let (from, to) = (names("from", &row.from)?, names("to", &row.to)?);
-        // Two commands never share a cycle, so a wait of none or less forbids nothing.
-        if cycles <= 0 {
-            return Ok(());
-        }
         for f in &from {
             for t in &to {
+                // A command acts from its last cycle on the bus; the engine counts from the first of each.
+                let bus = |c: &CommandId| commands[c.0 as usize].bus_cycles as i64;
+                let cycles = cycles + bus(f) - bus(t);
+                // Two commands never share a slot, so a wait of none or less forbids nothing.
+                if cycles <= 0 {
+                    continue;
+                }
                 out.push(TimingRow {
                     level,
                     from: *f,
@@ -571,10 +669,15 @@ impl Compiler<'_> {
         if commands[command].effect != RawEffect::Refresh {
             return Err(self.source.error("refresh.command", format!("`{}` does not refresh", raw.command)));
         }
-        let interval = self.integer("refresh.interval", &raw.interval, 1_000_000_000)?;
+        let interval = self.ticks("refresh.interval", &raw.interval, 1_000_000_000)?;
         self.source.check("refresh.interval", interval, 1..=1_000_000_000)?;
         Ok(Refresh { command: CommandId(command as u8), interval: interval as Cycle })
     }
+}
+
+/// Whether a list of names has a command that acts across a level.
+fn from_spreads(commands: &[Command], names: &str) -> bool {
+    names.split_whitespace().any(|n| commands.iter().any(|c| c.name == n && c.across.is_some()))
 }
 
 impl Device {

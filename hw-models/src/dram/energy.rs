@@ -23,6 +23,12 @@ pub struct EnergyModel {
     pub active_pj_per_cycle: f64,
     /// Power of one standby node with every row closed, picojoules per cycle.
     pub precharged_pj_per_cycle: f64,
+    /// Power of one standby node in power-down with some row open, picojoules per cycle.
+    pub active_power_down_pj_per_cycle: f64,
+    /// Power of one standby node in power-down with every row closed, picojoules per cycle.
+    pub precharge_power_down_pj_per_cycle: f64,
+    /// Power of one standby node in self-refresh, picojoules per cycle.
+    pub self_refresh_pj_per_cycle: f64,
 }
 
 impl EnergyModel {
@@ -45,13 +51,18 @@ impl EnergyModel {
         let needs_vdd =
             |key: &str| pj_per_ma_cycle.ok_or_else(|| source.error(key, "is a current, and `energy.vdd_v` is missing"));
         let mut model = Self { per_issue_pj: vec![Vec::new(); commands.len()], ..Self::default() };
-        if let Some(text) = &energy.active_standby_ma {
-            let key = "energy.active_standby_ma";
-            model.active_pj_per_cycle = value(key, text)? * needs_vdd(key)?;
-        }
-        if let Some(text) = &energy.precharge_standby_ma {
-            let key = "energy.precharge_standby_ma";
-            model.precharged_pj_per_cycle = value(key, text)? * needs_vdd(key)?;
+        let standing = [
+            ("active_standby_ma", &energy.active_standby_ma, &mut model.active_pj_per_cycle),
+            ("precharge_standby_ma", &energy.precharge_standby_ma, &mut model.precharged_pj_per_cycle),
+            ("active_power_down_ma", &energy.active_power_down_ma, &mut model.active_power_down_pj_per_cycle),
+            ("precharge_power_down_ma", &energy.precharge_power_down_ma, &mut model.precharge_power_down_pj_per_cycle),
+            ("self_refresh_ma", &energy.self_refresh_ma, &mut model.self_refresh_pj_per_cycle),
+        ];
+        for (field, text, power) in standing {
+            if let Some(text) = text {
+                let key = format!("energy.{field}");
+                *power = value(&key, text)? * needs_vdd(&key)?;
+            }
         }
         for (i, row) in energy.commands.iter().enumerate() {
             let entry = Inherited::path(raw.inherited.energy, "energy.command", i);
@@ -86,6 +97,20 @@ impl EnergyModel {
             per_part.resize(model.parts.len(), 0.0);
         }
         Ok(model)
+    }
+
+    /// Turns powers per cycle of the command clock into powers per tick.
+    pub(crate) fn per_tick(&mut self, ticks_per_clock: u32) {
+        let ticks = f64::from(ticks_per_clock);
+        for power in [
+            &mut self.active_pj_per_cycle,
+            &mut self.precharged_pj_per_cycle,
+            &mut self.active_power_down_pj_per_cycle,
+            &mut self.precharge_power_down_pj_per_cycle,
+            &mut self.self_refresh_pj_per_cycle,
+        ] {
+            *power /= ticks;
+        }
     }
 
     /// Energy of some issues of each command and some cycles of standing, in joules by part. `counts[command]` are issues;

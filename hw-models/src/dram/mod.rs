@@ -11,13 +11,16 @@
 pub mod catalog;
 pub mod channel;
 pub mod checker;
+pub mod controller;
 pub mod device;
+mod embedded;
 pub mod energy;
 mod expr;
+mod roles;
 pub mod table;
 
 pub use channel::{Channel, CommandLog, LoggedCommand, NoLog};
-pub use device::{Command, CommandId, DataDirection, Device, Effect, LevelId, Needs};
+pub use device::{Bus, Command, CommandId, DataDirection, Device, Effect, LevelId, Needs};
 pub use energy::EnergyModel;
 
 /// A count of a channel's command-clock cycles.
@@ -25,3 +28,6 @@ pub type Cycle = u64;
 
 /// No row is open.
 pub const NO_ROW: u32 = u32::MAX;
+
+/// The first of two commands of an activation was given.
+pub const OPENING: u32 = u32::MAX - 1;

@@ -22,6 +22,9 @@ pub struct RawDevice {
     /// Period of the command clock, picoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ps: Option<f64>,
+    /// Ticks of the simulation in one cycle of the command clock: 2 where row commands move by half clocks (HBM3, HBM4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticks_per_clock: Option<u32>,
     /// Levels, counts and sizes.
     #[serde(default)]
     pub organization: RawOrganization,
@@ -49,6 +52,9 @@ pub struct RawDevice {
     /// Refresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<RawRefresh>,
+    /// Which commands a memory controller uses for what.
+    #[serde(default)]
+    pub controller: RawController,
     /// Energy of commands and of standing still.
     #[serde(default)]
     pub energy: RawEnergy,
@@ -140,9 +146,19 @@ pub struct RawCommand {
     /// Cycles from issue until its effect is complete (the last data beat, for a read), an expression.
     #[serde(default = "zero")]
     pub latency: String,
-    /// Command-bus slots that it takes, in cycles.
-    #[serde(default = "one")]
-    pub bus_cycles: u32,
+    /// Cycles for which it holds its command bus; halves where a clock has two ticks.
+    #[serde(default = "one_cycle")]
+    pub bus_cycles: f64,
+    /// The bus that it goes over; commands of different buses issue side by side.
+    #[serde(default)]
+    pub bus: RawBus,
+    /// It may issue on the falling edge too, where a clock has two ticks; every other command waits for the rising edge.
+    #[serde(default)]
+    pub falling_edge: bool,
+    /// It acts on the same bank of every node of that level at once (`bankgroup`, for a same-bank refresh); its node is
+    /// counted without that level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub across: Option<String>,
     /// The command that opens the row for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_with: Option<String>,
@@ -159,6 +175,21 @@ fn one() -> u32 {
     1
 }
 
+fn one_cycle() -> f64 {
+    1.0
+}
+
+/// A command bus.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawBus {
+    /// The only one, or the one of row commands.
+    #[default]
+    Row,
+    /// The second one, of column commands (HBM, GDDR7).
+    Column,
+}
+
 /// The state that a command needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -170,6 +201,8 @@ pub enum RawNeeds {
     Open,
     /// Every bank of the scope is closed.
     Closed,
+    /// The first half of an activation was given to every bank of the scope.
+    Opening,
 }
 
 /// What a command does to the banks of its scope.
@@ -181,12 +214,20 @@ pub enum RawEffect {
     None,
     /// Opens the row.
     Open,
+    /// Names the row that a second command will open (LPDDR5's ACT-1).
+    OpenFirst,
     /// Closes.
     Close,
     /// Closes once its access is done (auto-precharge).
     AccessAndClose,
     /// Refreshes.
     Refresh,
+    /// Takes the banks into power-down; they keep their rows and take no command but the one that wakes them.
+    PowerDown,
+    /// Takes the banks into self-refresh.
+    SelfRefresh,
+    /// Wakes the banks.
+    Wake,
 }
 
 /// Which way a command's data goes.
@@ -232,6 +273,79 @@ pub struct RawRefresh {
     pub command: String,
     /// Interval between two of them at one node of its scope, an expression in cycles.
     pub interval: String,
+    /// The command that refreshes one bank, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bank_command: Option<String>,
+    /// Interval between two of these under one node of the all-bank command's scope, an expression in cycles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bank_interval: Option<String>,
+    /// The command that refreshes the same bank of every bank group, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_bank_command: Option<String>,
+    /// Interval between two of these under one node of the all-bank command's scope, an expression in cycles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_bank_interval: Option<String>,
+    /// How many all-bank refreshes the standard lets a controller postpone.
+    #[serde(default)]
+    pub max_postponed: u32,
+}
+
+/// Which commands a memory controller uses for what. What is not given is the command of the customary name (`ACT`, `PREpb`,
+/// `PREab`, `RD`, `WR`, `RDA`, `WRA`), where the device has it.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawController {
+    /// Opens a row (or begins to).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activate: Option<String>,
+    /// Completes what `activate` began (LPDDR5's ACT-2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activate_second: Option<String>,
+    /// Cycles after the first by which the second must have issued, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activate_deadline: Option<String>,
+    /// Closes a bank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precharge: Option<String>,
+    /// Closes every bank of the all-bank refresh's scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precharge_all: Option<String>,
+    /// Reads a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<String>,
+    /// Writes a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write: Option<String>,
+    /// Reads a column and closes the bank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_precharge: Option<String>,
+    /// Writes a column and closes the bank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_precharge: Option<String>,
+    /// Starts the data clock right before a read, when it has stopped (LPDDR5's CAS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_read: Option<String>,
+    /// As `sync_read`, before a write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_write: Option<String>,
+    /// Cycles after a read for which the data clock still runs, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_read_keeps: Option<String>,
+    /// As `sync_read_keeps`, after a write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_write_keeps: Option<String>,
+    /// Takes a rank into power-down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_down: Option<String>,
+    /// Takes a rank into self-refresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_refresh: Option<String>,
+    /// Ends power-down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_up: Option<String>,
+    /// Ends self-refresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_refresh_exit: Option<String>,
 }
 
 /// Energy of a device.
@@ -247,6 +361,15 @@ pub struct RawEnergy {
     /// Current of one device with every row closed, milliamperes, an expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precharge_standby_ma: Option<String>,
+    /// Current of one device in power-down with some row open, milliamperes, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_power_down_ma: Option<String>,
+    /// Current of one device in power-down with every row closed, milliamperes, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precharge_power_down_ma: Option<String>,
+    /// Current of one device in self-refresh, milliamperes, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_refresh_ma: Option<String>,
     /// Energy by command.
     #[serde(default, rename = "command", skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<RawCommandEnergy>,

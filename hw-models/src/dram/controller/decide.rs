@@ -1,0 +1,263 @@
+//! Which candidate is next, and when: each class's best, kept until something touches it.
+
+use super::super::{Cycle, NO_ROW, OPENING};
+use super::config::Scheduler;
+use super::fast::{Fast, HALF, SPLIT};
+use super::queue::{ACCESS, CLOSE, OPEN};
+use super::record::Recorder;
+use super::role::{self, Role};
+use super::timing::NEVER;
+
+/// The best candidate of a class: the earliest tick at which it may issue, and of those ready at once the oldest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Best {
+    pub at: Cycle,
+    pub age: Cycle,
+    pub slot: usize,
+    pub bank: usize,
+}
+
+/// No candidate.
+pub(super) const NOTHING: Best = Best { at: NEVER, age: Cycle::MAX, slot: 0, bank: usize::MAX };
+
+impl Best {
+    #[inline(always)]
+    fn precedes(&self, other: &Self) -> bool {
+        self.at < other.at || (self.at == other.at && self.age < other.age)
+    }
+}
+
+impl<const K: u8, R: Recorder> Fast<K, R> {
+    /// Every kept decision is void.
+    #[inline(always)]
+    pub(super) fn forget(&mut self) {
+        self.known = [false; 3];
+        self.known_active = false;
+    }
+
+    /// The command of a class, in the present mode.
+    #[inline(always)]
+    fn command_of(&self, class: usize) -> Role {
+        match class {
+            ACCESS if self.draining => role::WR,
+            ACCESS => role::RD,
+            OPEN => role::ACT,
+            _ => role::PRE,
+        }
+    }
+
+    /// The first tick at or after `at` whose clock edge is for the command.
+    #[inline(always)]
+    pub(super) fn edge(&self, command: Role, at: Cycle, bank: usize) -> Cycle {
+        if K != HALF {
+            return at;
+        }
+        if !self.shape.falling[command] {
+            return at | 1;
+        }
+        let rank = self.shape.rank_banks;
+        let paired = at == self.paired_edge
+            && bank / rank == self.paired_bank / rank
+            && (self.paired_all || command == role::PREAB || bank == self.paired_bank);
+        at + Cycle::from(paired)
+    }
+
+    /// The first tick at which a command may issue at a bank, not before `floor`.
+    #[inline(always)]
+    fn earliest(&self, command: Role, bank: usize, floor: Cycle) -> Cycle {
+        let mut at = self.timing.earliest(command, bank).max(floor);
+        if !self.plain && self.shape.config.page == super::config::PagePolicy::Closed {
+            at = match command {
+                role::RD => at.max(self.timing.earliest(role::RDA, bank)),
+                role::WR => at.max(self.timing.earliest(role::WRA, bank)),
+                _ => at,
+            };
+        }
+        self.edge(command, at, bank)
+    }
+
+    #[inline(always)]
+    fn class_slots(&self, class: usize) -> u64 {
+        if K == SPLIT && class == OPEN && !self.activating.is_empty() {
+            return 0;
+        }
+        let queue = if self.draining { &self.writes } else { &self.reads };
+        let slots = queue.class[class];
+        if !self.plain && self.shape.config.scheduler == Scheduler::Fcfs {
+            return slots & queue.oldest().map_or(0, |slot| 1 << slot);
+        }
+        slots
+    }
+
+    #[inline(always)]
+    fn scan(&mut self, class: usize, floor: Cycle) {
+        let command = self.command_of(class);
+        let mut slots = self.class_slots(class);
+        let queue = if self.draining { &self.writes } else { &self.reads };
+        let mut best = NOTHING;
+        while slots != 0 {
+            let slot = slots.trailing_zeros() as usize;
+            slots &= slots - 1;
+            let bank = queue.bank[slot] as usize;
+            let found = Best { at: self.earliest(command, bank, floor), age: queue.arrival[slot], slot, bank };
+            if found.precedes(&best) {
+                best = found;
+            }
+        }
+        self.best[class] = best;
+        self.known[class] = true;
+    }
+
+    /// The best of a class that may issue at `floor` or later.
+    #[inline(always)]
+    pub(super) fn class_best(&mut self, class: usize, floor: Cycle) -> Best {
+        if !self.known[class] || self.best[class].at < floor {
+            self.scan(class, floor);
+        }
+        self.best[class]
+    }
+
+    /// The best activation or precharge.
+    #[inline(always)]
+    pub(super) fn row_best(&mut self, floor: Cycle) -> (usize, Best) {
+        let open = self.class_best(OPEN, floor);
+        let close = self.class_best(CLOSE, floor);
+        if close.precedes(&open) { (CLOSE, close) } else { (OPEN, open) }
+    }
+
+    /// The best of all classes, at `floor`.
+    #[inline(always)]
+    pub(super) fn any_best(&mut self, floor: Cycle) -> (usize, Best) {
+        let access = self.class_best(ACCESS, floor);
+        if self.shape.config.scheduler == Scheduler::RowHitsFirst && access.at <= floor {
+            return (ACCESS, access);
+        }
+        let (class, row) = self.row_best(floor);
+        if row.precedes(&access) { (class, row) } else { (ACCESS, access) }
+    }
+
+    /// The best of the activated requests.
+    #[inline(always)]
+    pub(super) fn active_best(&mut self, floor: Cycle) -> Cycle {
+        if !self.known_active || self.best_active.at < floor {
+            let mut best = NOTHING;
+            for (slot, entry) in self.active.iter().enumerate() {
+                let bank = entry.bank as usize;
+                let command = if entry.write { role::WR } else { role::RD };
+                let found = Best { at: self.earliest(command, bank, floor), age: entry.arrival, slot, bank };
+                if found.precedes(&best) {
+                    best = found;
+                }
+            }
+            self.best_active = best;
+            self.known_active = true;
+        }
+        self.best_active.at
+    }
+
+    /// A bank's candidate of a class may have become better: compares it with the best, or scans again later if it was it.
+    #[inline(always)]
+    fn touch(&mut self, class: usize, bank: usize, floor: Cycle) {
+        if !self.known[class] {
+            return;
+        }
+        if self.best[class].bank == bank {
+            self.known[class] = false;
+            return;
+        }
+        if K == SPLIT && class == OPEN && !self.activating.is_empty() {
+            return;
+        }
+        let queue = if self.draining { &self.writes } else { &self.reads };
+        if let Some(slot) = queue.candidate(class, bank) {
+            let age = queue.arrival[slot];
+            let found = Best { at: self.earliest(self.command_of(class), bank, floor), age, slot, bank };
+            if found.precedes(&self.best[class]) {
+                self.best[class] = found;
+            }
+        }
+    }
+
+    /// A request has come that wants a row of a bank.
+    #[inline(always)]
+    pub(super) fn consider_new(&mut self, bank: usize, row: u32, floor: Cycle) {
+        let open = self.banks[bank].row;
+        let class = if open == NO_ROW {
+            OPEN
+        } else if open == row {
+            ACCESS
+        } else {
+            CLOSE
+        };
+        // It is behind the older ones of its bank, so it cannot displace the best if that is its bank's.
+        if open != OPENING && self.best[class].bank != bank {
+            self.touch(class, bank, floor);
+        }
+    }
+
+    /// After a command at a bank: voids or mends the decisions that it may have changed.
+    #[inline(always)]
+    pub(super) fn affected(&mut self, command: Role, bank: usize) {
+        if !self.plain {
+            self.forget();
+            return;
+        }
+        let (column_floor, row_floor) = self.floors;
+        let reach = &self.reach[command];
+        let (access, opening, closing) = (reach[self.command_of(ACCESS)], reach[role::ACT], reach[role::PRE]);
+        let accesses = reach[role::RD] | reach[role::WR];
+        if access == 2 {
+            self.known[ACCESS] = false;
+        } else {
+            self.touch(ACCESS, bank, column_floor);
+        }
+        if opening == 2 {
+            self.known[OPEN] = false;
+        } else {
+            self.touch(OPEN, bank, row_floor);
+        }
+        if closing == 2 {
+            self.known[CLOSE] = false;
+        } else {
+            self.touch(CLOSE, bank, row_floor);
+        }
+        if accesses > 0 || role::is_access(command) || command == role::ACT || command == role::ACT2 {
+            self.known_active = false;
+        }
+        if K == SPLIT && (command == role::ACT || command == role::ACT2) {
+            self.known[OPEN] = false;
+        }
+    }
+
+    /// The refresh at the head of the queue: its next command, at which bank, and when (`NEVER` while something else must
+    /// come first).
+    pub(super) fn task_next(&self, floor: Cycle) -> Option<(Role, usize, Cycle)> {
+        let task = self.tasks.front()?;
+        let (count, apart) = self.shape.refresh_banks(task.command);
+        let mut open = None;
+        for bank in (0..count).map(|i| task.bank + i * apart) {
+            let b = &self.banks[bank];
+            if b.row == OPENING || (b.row != NO_ROW && b.active) {
+                return Some((task.command, task.bank, NEVER));
+            }
+            if b.row != NO_ROW && open.is_none() {
+                open = Some(bank);
+            }
+        }
+        let rank = task.bank / self.shape.rank_banks;
+        if self.ranks[rank].asleep {
+            return Some((task.command, task.bank, NEVER));
+        }
+        let (command, bank) = match open {
+            None => (task.command, task.bank),
+            Some(_) if task.command == role::REF => (role::PREAB, task.bank),
+            Some(bank) => (role::PRE, bank),
+        };
+        let mut at = floor;
+        let (count, apart) = if command == role::REF_SAME { self.shape.spread } else { (1, 1) };
+        for i in 0..count {
+            at = at.max(self.timing.earliest(command, bank + i * apart));
+        }
+        Some((command, bank, self.edge(command, at, bank)))
+    }
+}

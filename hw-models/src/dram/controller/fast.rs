@@ -1,0 +1,524 @@
+//! The controller that skips: it visits only the ticks at which something can change, and at these it looks only at the best
+//! candidate of each class. [`super::stepped`] states the same rules without any of this; the two agree bit for bit.
+
+use std::collections::VecDeque;
+
+use super::super::{Cycle, NO_ROW, OPENING};
+use super::decide::{Best, NOTHING};
+use super::queue::{BankView, Entry, Queue};
+use super::record::{Completion, Issued, Recorder, Request, Statistics};
+use super::role::{self, ROLES, Role};
+use super::shape::Shape;
+use super::timing::{NEVER, Timing};
+
+/// One command bus.
+pub(super) const SINGLE: u8 = 0;
+/// A row and a column bus.
+pub(super) const DUAL: u8 = 1;
+/// Two buses, two ticks a clock.
+pub(super) const HALF: u8 = 2;
+/// Activation in two commands, a data clock to start.
+pub(super) const SPLIT: u8 = 3;
+
+/// A refresh that waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task {
+    pub command: Role,
+    pub bank: usize,
+}
+
+/// A bank.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bank {
+    pub row: u32,
+    /// An activated request waits for its access.
+    pub active: bool,
+    /// Nothing of it may be scheduled.
+    pub held: bool,
+    /// Accesses since its row was opened.
+    pub accesses: u32,
+    /// The tick of its last access or activation.
+    pub touched: Cycle,
+    /// Idle ticks before its row is closed.
+    pub timeout: Cycle,
+    /// The row that was last closed for idleness.
+    pub timed_out: u32,
+}
+
+/// A rank: what refreshes and sleeps as one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rank {
+    /// Requests queued or activated.
+    pub waiting: u32,
+    pub asleep: bool,
+    pub idle_since: Cycle,
+}
+
+/// Open rows of a standby node, for the background energy.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Standby {
+    open: u32,
+    since: Cycle,
+}
+
+/// One channel's controller.
+#[derive(Debug)]
+pub(super) struct Fast<const K: u8, R> {
+    pub shape: Shape,
+    pub plain: bool,
+    pub timing: Timing,
+    pub banks: Vec<Bank>,
+    pub ranks: Vec<Rank>,
+    pub standby: Vec<Standby>,
+    pub reads: Queue,
+    pub writes: Queue,
+    pub active: Vec<Entry>,
+    pub activating: Vec<(Entry, Cycle)>,
+    pub tasks: VecDeque<Task>,
+    /// Drain mode: writes are served.
+    pub draining: bool,
+    /// Queue sizes changed since the mode was last evaluated.
+    pub stale_mode: bool,
+    pub next_refresh: Cycle,
+    pub refresh_turn: u64,
+    pub owed: u32,
+    // decisions, kept while they hold
+    pub best: [Best; 3],
+    pub known: [bool; 3],
+    pub best_active: Best,
+    pub known_active: bool,
+    pub reach: [[u8; ROLES]; ROLES],
+    /// The first ticks of the column and of the row slot that a new candidate may use.
+    pub floors: (Cycle, Cycle),
+    // half clocks
+    pub paired_edge: Cycle,
+    pub paired_all: bool,
+    pub paired_bank: usize,
+    // LPDDR5
+    pub synchronised: Option<(bool, usize)>,
+    pub data_clock_until: Cycle,
+    // completions
+    last_done: Cycle,
+    finished: VecDeque<Completion>,
+    outstanding: usize,
+    limit: usize,
+    freed: bool,
+    // driver
+    cycle: Cycle,
+    blocked: bool,
+    end: Option<Cycle>,
+    pub stats: Statistics,
+    pub recorder: R,
+}
+
+impl<const K: u8, R: Recorder> Fast<K, R> {
+    pub(super) fn new(shape: Shape, limit: Option<usize>, recorder: R) -> Self {
+        let timing = Timing::new(&shape.device, &shape.ids, &shape.config);
+        let mut reach = [[0; ROLES]; ROLES];
+        for (from, row) in reach.iter_mut().enumerate() {
+            for (to, reach) in row.iter_mut().enumerate() {
+                *reach = timing.reach(from, to);
+            }
+        }
+        let bank = Bank {
+            row: NO_ROW,
+            active: false,
+            held: false,
+            accesses: 0,
+            touched: 0,
+            timeout: shape.page_timeout,
+            timed_out: NO_ROW,
+        };
+        let commands = shape.device.commands.len();
+        Self {
+            plain: shape.config.is_plain(),
+            timing,
+            banks: vec![bank; shape.banks],
+            ranks: vec![Rank::default(); shape.banks / shape.rank_banks],
+            standby: vec![Standby::default(); shape.banks / shape.standby_banks],
+            reads: Queue::new(shape.banks, shape.config.read_queue),
+            writes: Queue::new(shape.banks, shape.config.write_queue),
+            active: Vec::with_capacity(64),
+            activating: Vec::new(),
+            tasks: VecDeque::new(),
+            draining: false,
+            stale_mode: true,
+            next_refresh: shape.refresh.map_or(NEVER, |(interval, _)| interval),
+            refresh_turn: 0,
+            owed: 0,
+            best: [NOTHING; 3],
+            known: [false; 3],
+            best_active: NOTHING,
+            known_active: false,
+            reach,
+            floors: (0, 0),
+            paired_edge: 0,
+            paired_all: false,
+            paired_bank: 0,
+            synchronised: None,
+            data_clock_until: 0,
+            last_done: 0,
+            finished: VecDeque::new(),
+            outstanding: 0,
+            limit: limit.unwrap_or(usize::MAX),
+            freed: false,
+            cycle: 0,
+            blocked: false,
+            end: None,
+            stats: Statistics { commands: vec![0; commands], ..Statistics::default() },
+            recorder,
+            shape,
+        }
+    }
+
+    /// Runs on until the next request is not among `requests` and would be needed, or, with `last`, to the end.
+    pub(super) fn advance(&mut self, requests: &[Request], last: bool) {
+        let mut next = 0;
+        loop {
+            if next == requests.len() && !last {
+                return;
+            }
+            let cycle = self.cycle;
+            if self.freed {
+                self.freed = false;
+                self.blocked = false;
+            }
+            self.drain_finished(cycle);
+            let mut offer_at = NEVER;
+            if let Some(request) = requests.get(next) {
+                if request.arrival > cycle {
+                    offer_at = request.arrival;
+                } else if self.outstanding >= self.limit {
+                    offer_at = self.finished.front().map_or(NEVER, |f| f.done + 1);
+                } else if !self.blocked {
+                    if self.offer(request, cycle) {
+                        next += 1;
+                        offer_at = cycle + 1;
+                        if next == requests.len() && !last {
+                            // The tick runs first; the request after this one is offered in the next.
+                            self.tick(cycle + 1);
+                            self.cycle = cycle + 1;
+                            return;
+                        }
+                    } else {
+                        self.blocked = true;
+                    }
+                }
+            }
+            let next_visit = self.tick(cycle + 1);
+            if let Some(request) = requests.get(next)
+                && request.arrival <= cycle + 1
+                && offer_at > cycle + 1
+            {
+                if self.outstanding >= self.limit {
+                    offer_at = offer_at.min(self.finished.front().map_or(NEVER, |f| f.done + 1));
+                } else if self.freed || !self.blocked {
+                    offer_at = cycle + 1;
+                }
+            }
+            if next == requests.len() && self.end.is_none() && self.is_empty() {
+                self.end = Some(self.last_done.max(self.stats.ticks.saturating_sub(1)).max(cycle));
+            }
+            let to = (next_visit - 1).min(self.next_refresh - 1).min(offer_at).max(cycle + 1);
+            if self.end.is_some_and(|end| to > end) {
+                self.finish();
+                return;
+            }
+            self.cycle = to;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.reads.len == 0 && self.writes.len == 0 && self.active.is_empty() && self.activating.is_empty()
+    }
+
+    /// Closes the accounts at the last completion.
+    fn finish(&mut self) {
+        self.drain_finished(NEVER);
+        let end = self.stats.ticks;
+        for node in 0..self.standby.len() {
+            let asleep = self.ranks[node * self.shape.standby_banks / self.shape.rank_banks].asleep;
+            self.settle(node, end, asleep);
+        }
+    }
+
+    /// Adds a standby node's time since the last change to its account.
+    fn settle(&mut self, node: usize, now: Cycle, asleep: bool) {
+        let standby = &mut self.standby[node];
+        let time = now.saturating_sub(standby.since);
+        standby.since = standby.since.max(now);
+        let self_refresh = self.shape.config.sleep.is_some_and(|s| s.self_refresh);
+        let account = match (asleep, standby.open > 0) {
+            (false, true) => &mut self.stats.active_ticks,
+            (false, false) => return,
+            (true, _) if self_refresh => &mut self.stats.self_refresh_ticks,
+            (true, true) => &mut self.stats.active_sleep_ticks,
+            (true, false) => &mut self.stats.precharged_sleep_ticks,
+        };
+        *account += time;
+    }
+
+    /// A rank falls asleep or wakes.
+    pub(super) fn set_asleep(&mut self, rank: usize, asleep: bool, now: Cycle) {
+        let banks = rank * self.shape.rank_banks..(rank + 1) * self.shape.rank_banks;
+        for node in banks.start / self.shape.standby_banks..banks.end.div_ceil(self.shape.standby_banks) {
+            self.settle(node, now, !asleep);
+        }
+        self.ranks[rank].asleep = asleep;
+        self.ranks[rank].idle_since = now;
+        for bank in banks {
+            self.banks[bank].held = asleep;
+            self.classify(bank);
+        }
+        self.forget();
+    }
+
+    /// Sets a bank's row, and sorts its requests anew.
+    #[inline(always)]
+    pub(super) fn set_row(&mut self, bank: usize, row: u32, now: Cycle) {
+        let was = self.banks[bank].row;
+        self.banks[bank].row = row;
+        if (was == NO_ROW) != (row == NO_ROW) {
+            let node = bank / self.shape.standby_banks;
+            if row == NO_ROW {
+                self.standby[node].open -= 1;
+                if self.standby[node].open == 0 {
+                    self.stats.active_ticks += now - self.standby[node].since;
+                    self.standby[node].since = now;
+                }
+            } else {
+                if self.standby[node].open == 0 {
+                    self.standby[node].since = now;
+                }
+                self.standby[node].open += 1;
+            }
+        }
+        self.classify(bank);
+    }
+
+    #[inline(always)]
+    pub(super) fn view(&self, bank: usize) -> BankView {
+        let b = &self.banks[bank];
+        if self.plain {
+            return BankView { row: b.row, active: b.active, held: false, capped: false, protect: false };
+        }
+        BankView {
+            row: b.row,
+            active: b.active,
+            held: b.held,
+            capped: self.shape.config.row_hit_cap.is_some_and(|cap| b.accesses >= cap),
+            protect: self.shape.config.scheduler == super::config::Scheduler::RowHitsFirst,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn classify(&mut self, bank: usize) {
+        let view = self.view(bank);
+        self.reads.classify(bank, view);
+        self.writes.classify(bank, view);
+    }
+
+    /// Passes finished reads on; those done before `cycle` no longer count as outstanding.
+    #[inline(always)]
+    fn drain_finished(&mut self, cycle: Cycle) {
+        while self.finished.front().is_some_and(|f| f.done < cycle) {
+            if let Some(done) = self.finished.pop_front() {
+                self.outstanding -= 1;
+                if R::COMPLETIONS {
+                    self.recorder.completion(done);
+                }
+            }
+        }
+    }
+
+    /// Takes note of a read whose data is known to come by `done` at the earliest: reads finish in the order of their
+    /// accesses.
+    #[inline(always)]
+    fn finish_read(&mut self, entry: &Entry, done: Cycle) {
+        let done = done.max(self.last_done);
+        self.last_done = done;
+        let latency = done - entry.arrival;
+        self.stats.requests += 1;
+        self.stats.reads += 1;
+        self.stats.read_latency += latency;
+        self.stats.read_latency_max = self.stats.read_latency_max.max(latency);
+        self.stats.ticks = self.stats.ticks.max(done + 1);
+        if R::COMPLETIONS || self.limit != usize::MAX {
+            let (sequence, index, sent) = (entry.sequence, entry.address, entry.arrival);
+            self.finished.push_back(Completion { sequence, write: false, index, sent, done });
+        }
+    }
+
+    #[inline(always)]
+    fn finish_write(&mut self, entry: &Entry, done: Cycle) {
+        self.stats.requests += 1;
+        self.stats.ticks = self.stats.ticks.max(done + 1);
+        if R::COMPLETIONS {
+            let (sequence, index, sent) = (entry.sequence, entry.address, entry.arrival);
+            self.recorder.completion(Completion { sequence, write: true, index, sent, done });
+        }
+    }
+
+    /// Offers a request in a cycle. Whether it was accepted.
+    #[inline(always)]
+    fn offer(&mut self, request: &Request, cycle: Cycle) -> bool {
+        let address = request.index;
+        let mut entry = Entry {
+            address,
+            arrival: cycle,
+            sequence: request.sequence,
+            row: 0,
+            bank: 0,
+            write: request.write,
+            started: false,
+        };
+        if self.writes.len > 0 && self.writes.has(address) {
+            if request.write {
+                self.stats.absorbed += 1;
+                self.finish_write(&entry, cycle);
+            } else {
+                self.stats.forwarded += 1;
+                self.outstanding += 1;
+                self.finish_read(&entry, cycle);
+            }
+            return true;
+        }
+        let queue = if request.write { &mut self.writes } else { &mut self.reads };
+        if queue.len >= queue.capacity {
+            return false;
+        }
+        let place = self.shape.map.place(address);
+        entry.bank = place.bank as u16;
+        entry.row = place.row;
+        let bank = place.bank as usize;
+        let view = self.view(bank);
+        let queue = if request.write { &mut self.writes } else { &mut self.reads };
+        queue.push(entry, view);
+        self.outstanding += 1;
+        self.stale_mode = true;
+        if !self.plain {
+            let rank = &mut self.ranks[bank / self.shape.rank_banks];
+            rank.waiting += 1;
+            rank.idle_since = cycle;
+            self.forget();
+        } else if request.write == self.draining {
+            self.consider_new(bank, place.row, cycle + 1);
+        }
+        true
+    }
+
+    /// Logs a command and counts it.
+    #[inline(always)]
+    pub(super) fn emit(&mut self, command: Role, bank: usize, index: Option<u64>, clock: Cycle) {
+        if let Some(id) = self.shape.ids[command] {
+            self.stats.commands[id.0 as usize] += 1;
+            if R::COMMANDS {
+                self.recorder.command(Issued { clock, command: id, bank: bank as u32, index });
+            }
+        }
+        if K == HALF && !role::is_access(command) {
+            self.pair(command, bank, clock);
+        }
+    }
+
+    /// Remembers which falling edge a row command on a rising edge is paired with.
+    #[inline(always)]
+    fn pair(&mut self, command: Role, bank: usize, clock: Cycle) {
+        if clock & 1 == 1 {
+            self.paired_edge = clock + self.shape.bus_ticks[command];
+            self.paired_all = matches!(command, role::PREAB | role::REF | role::SLEEP | role::WAKE);
+            self.paired_bank = bank;
+            if self.best[super::queue::CLOSE].at == self.paired_edge {
+                self.known[super::queue::CLOSE] = false;
+            }
+        }
+    }
+
+    /// Takes note of a request's first command.
+    #[inline(always)]
+    pub(super) fn start(&mut self, entry: &mut Entry, command: Role) {
+        if !entry.started {
+            entry.started = true;
+            match command {
+                role::PRE => self.stats.row_conflicts += 1,
+                role::ACT => self.stats.row_misses += 1,
+                _ => self.stats.row_hits += 1,
+            }
+        }
+    }
+
+    /// Issues a request's access; the request has left its list already.
+    #[inline(always)]
+    pub(super) fn access(&mut self, mut entry: Entry, clock: Cycle) {
+        let bank = entry.bank as usize;
+        let mut command = if entry.write { role::WR } else { role::RD };
+        self.start(&mut entry, command);
+        if !self.plain {
+            let b = &mut self.banks[bank];
+            b.accesses += 1;
+            b.touched = clock;
+            let row = b.row;
+            let keep = b.active || self.reads.wants(bank, row) || self.writes.wants(bank, row);
+            if self.shape.config.page == super::config::PagePolicy::Closed && !keep {
+                command = if entry.write { role::WRA } else { role::RDA };
+            }
+            let rank = &mut self.ranks[bank / self.shape.rank_banks];
+            rank.waiting -= 1;
+            rank.idle_since = clock;
+        }
+        self.timing.issue(command, bank, clock);
+        self.emit(command, bank, Some(entry.address), clock);
+        if K == SPLIT {
+            let keeps = if entry.write { self.shape.write_keeps } else { self.shape.read_keeps };
+            self.data_clock_until = self.data_clock_until.max(clock + keeps);
+        }
+        if entry.write {
+            self.outstanding -= 1;
+            self.drain_finished(clock);
+            self.finish_write(&entry, clock - 1);
+        } else {
+            self.stats.read_queueing += clock - 1 - entry.arrival;
+            self.finish_read(&entry, clock + self.shape.read_latency - 1);
+        }
+        if command >= role::RDA {
+            self.set_row(bank, NO_ROW, clock);
+        } else {
+            self.classify(bank);
+        }
+        self.affected(command, bank);
+    }
+
+    /// Opens the row of a request that has left its queue (or gives the first half of its activation).
+    #[inline(always)]
+    pub(super) fn activate(&mut self, mut entry: Entry, clock: Cycle) {
+        let bank = entry.bank as usize;
+        self.start(&mut entry, role::ACT);
+        self.timing.issue(role::ACT, bank, clock);
+        self.emit(role::ACT, bank, Some(entry.address), clock);
+        if !self.plain {
+            let b = &mut self.banks[bank];
+            b.accesses = 0;
+            b.touched = clock;
+            if b.timed_out != NO_ROW {
+                if b.timed_out == entry.row {
+                    b.timeout = (b.timeout * 2).min(self.shape.page_timeout * 8);
+                }
+                b.timed_out = NO_ROW;
+            }
+        }
+        if K == SPLIT {
+            self.activating.push((entry, clock + self.shape.activate_deadline));
+            self.set_row(bank, OPENING, clock);
+        } else {
+            self.banks[bank].active = true;
+            self.set_row(bank, entry.row, clock);
+            self.active.push(entry);
+        }
+        self.affected(role::ACT, bank);
+    }
+
+    pub(super) fn set_freed(&mut self) {
+        self.freed = true;
+        self.stale_mode = true;
+    }
+}

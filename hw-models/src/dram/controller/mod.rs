@@ -1,0 +1,108 @@
+//! The memory controller: requests of one channel become commands.
+//!
+//! The rules are in `docs/memory-controller.md`. They are written twice: in the controller that skips from one event to the
+//! next, and in [`stepped`], which steps every tick over plain lists and shares no decision with it.
+
+mod config;
+mod decide;
+mod fast;
+mod history;
+mod map;
+mod queue;
+mod record;
+mod role;
+mod shape;
+mod stepped;
+mod tick;
+mod timing;
+
+use std::sync::Arc;
+
+use banksia_input::InputError;
+
+pub use config::{ControllerConfig, PagePolicy, RefreshPolicy, Scheduler, Sleep};
+pub use map::{AddressMap, MapSpec, Place, XorSpec};
+pub use record::{Completion, Issued, Keep, Recorder, Request, Silent, Statistics};
+
+use super::device::Device;
+use fast::{DUAL, Fast, HALF, SINGLE, SPLIT};
+use shape::{Kind, Shape};
+use stepped::Stepped;
+
+/// The controller of one channel. It is fed requests and keeps no more of them than its queues hold.
+#[derive(Debug)]
+pub struct Controller<R: Recorder = Silent>(Inner<R>);
+
+#[derive(Debug)]
+enum Inner<R: Recorder> {
+    Single(Box<Fast<SINGLE, R>>),
+    Dual(Box<Fast<DUAL, R>>),
+    Half(Box<Fast<HALF, R>>),
+    Split(Box<Fast<SPLIT, R>>),
+    Stepped(Box<Stepped<R>>),
+}
+
+/// What a controller is made of.
+#[derive(Debug, Clone)]
+pub struct ControllerOptions {
+    /// Its policies.
+    pub config: ControllerConfig,
+    /// Channels among which the address map deals transactions.
+    pub channels: u32,
+    /// At most so many requests are in the channel at a time.
+    pub outstanding: Option<usize>,
+    /// Steps every tick.
+    pub exact_stepping: bool,
+}
+
+impl<R: Recorder> Controller<R> {
+    /// A controller at rest, every bank closed.
+    ///
+    /// # Errors
+    /// The device lacks what the policies need, or the address map does not fit it.
+    pub fn new(device: &Arc<Device>, options: &ControllerOptions, recorder: R) -> Result<Self, InputError> {
+        let shape = Shape::new(device, &options.config, options.channels)?;
+        let limit = options.outstanding;
+        Ok(Self(match shape.kind {
+            _ if options.exact_stepping => Inner::Stepped(Box::new(Stepped::new(shape, limit, recorder))),
+            Kind::Single => Inner::Single(Box::new(Fast::new(shape, limit, recorder))),
+            Kind::Dual => Inner::Dual(Box::new(Fast::new(shape, limit, recorder))),
+            Kind::HalfClock => Inner::Half(Box::new(Fast::new(shape, limit, recorder))),
+            Kind::Split => Inner::Split(Box::new(Fast::new(shape, limit, recorder))),
+        }))
+    }
+
+    /// Takes the next requests of the channel, in order, and runs until the one after them is needed. With `last` there is
+    /// none after them, and it runs to the end. Cutting a trace in other places changes nothing.
+    pub fn advance(&mut self, requests: &[Request], last: bool) {
+        match &mut self.0 {
+            Inner::Single(c) => c.advance(requests, last),
+            Inner::Dual(c) => c.advance(requests, last),
+            Inner::Half(c) => c.advance(requests, last),
+            Inner::Split(c) => c.advance(requests, last),
+            Inner::Stepped(c) => c.advance(requests, last),
+        }
+    }
+
+    /// What it did.
+    pub fn statistics(&self) -> &Statistics {
+        match &self.0 {
+            Inner::Single(c) => &c.stats,
+            Inner::Dual(c) => &c.stats,
+            Inner::Half(c) => &c.stats,
+            Inner::Split(c) => &c.stats,
+            Inner::Stepped(c) => &c.stats,
+        }
+    }
+
+    /// What its recorder heard.
+    pub fn recorder(&mut self) -> &mut R {
+        match &mut self.0 {
+            Inner::Single(c) => &mut c.recorder,
+            Inner::Dual(c) => &mut c.recorder,
+            Inner::Half(c) => &mut c.recorder,
+            Inner::Split(c) => &mut c.recorder,
+            Inner::Stepped(c) => &mut c.recorder,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What goes into a controller and what comes out of it.
+
+use super::super::Cycle;
+use super::super::device::CommandId;
+
+/// A request of one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Request {
+    /// It writes.
+    pub write: bool,
+    /// Index of the transaction: byte address over access size.
+    pub index: u64,
+    /// Not offered before this tick.
+    pub arrival: Cycle,
+    /// Its place in the trace, from 0.
+    pub sequence: u64,
+}
+
+/// A request that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completion {
+    /// Its place in the trace.
+    pub sequence: u64,
+    /// It wrote.
+    pub write: bool,
+    /// Its transaction.
+    pub index: u64,
+    /// The tick in which it was accepted.
+    pub sent: Cycle,
+    /// The tick in which it was done.
+    pub done: Cycle,
+}
+
+/// A command as a controller gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Issued {
+    /// The clock (a tick; the first is 1).
+    pub clock: Cycle,
+    /// The command.
+    pub command: CommandId,
+    /// The bank, or the first of those in its scope.
+    pub bank: u32,
+    /// The transaction that it serves, or `None` for a refresh and the like.
+    pub index: Option<u64>,
+}
+
+/// Hears of commands and completions. With [`Silent`] the calls compile to nothing.
+pub trait Recorder {
+    /// Whether commands are heard.
+    const COMMANDS: bool;
+    /// Whether completions are heard.
+    const COMPLETIONS: bool;
+    /// A command issued. Called in the order of issue.
+    fn command(&mut self, issued: Issued);
+    /// A request is done. Called in the order of completion.
+    fn completion(&mut self, completion: Completion);
+}
+
+/// No one listens.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Recorder for Silent {
+    const COMMANDS: bool = false;
+    const COMPLETIONS: bool = false;
+    fn command(&mut self, _: Issued) {}
+    fn completion(&mut self, _: Completion) {}
+}
+
+/// Keeps everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Commands in the order of issue.
+    pub commands: Vec<Issued>,
+    /// Completions in order.
+    pub completions: Vec<Completion>,
+}
+
+impl Recorder for Keep {
+    const COMMANDS: bool = true;
+    const COMPLETIONS: bool = true;
+    fn command(&mut self, issued: Issued) {
+        self.commands.push(issued);
+    }
+    fn completion(&mut self, completion: Completion) {
+        self.completions.push(completion);
+    }
+}
+
+/// What a channel did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Requests done.
+    pub requests: u64,
+    /// Of these, reads.
+    pub reads: u64,
+    /// Reads that took their data from a queued write.
+    pub forwarded: u64,
+    /// Writes that were merged into a queued write.
+    pub absorbed: u64,
+    /// Ticks from acceptance to the last data, summed over reads.
+    pub read_latency: Cycle,
+    /// Of these, ticks from acceptance to the column command.
+    pub read_queueing: Cycle,
+    /// The longest of them.
+    pub read_latency_max: Cycle,
+    /// Requests that found their row open.
+    pub row_hits: u64,
+    /// Requests that found their bank closed.
+    pub row_misses: u64,
+    /// Requests that found another row open.
+    pub row_conflicts: u64,
+    /// The last completion's tick plus one.
+    pub ticks: Cycle,
+    /// Issues of each of the device's commands.
+    pub commands: Vec<u64>,
+    /// Ticks for which some row was open, awake, summed over standby nodes.
+    pub active_ticks: Cycle,
+    /// Ticks in power-down with some row open, summed over standby nodes.
+    pub active_sleep_ticks: Cycle,
+    /// Ticks in power-down with every row closed, summed over standby nodes.
+    pub precharged_sleep_ticks: Cycle,
+    /// Ticks in self-refresh, summed over standby nodes.
+    pub self_refresh_ticks: Cycle,
+}
