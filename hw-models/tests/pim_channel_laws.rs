@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use banksia_hw::dram::checker::Checker;
 use banksia_hw::dram::{Channel, CommandId, CommandLog, Device, Effect, LoggedCommand, NO_ROW, Needs, catalog};
-use banksia_hw::pim::channel::Steady;
+use banksia_hw::pim::courses::Courses;
 use banksia_hw::pim::{CompiledPattern, PimChannel};
 use banksia_hw::program::{Pattern, PatternStep};
 use proptest::prelude::*;
@@ -54,11 +54,11 @@ fn block() -> impl Strategy<Value = Block> {
 fn run<L: CommandLog>(channel: &mut PimChannel<L>, blocks: &[Block], device: &Device) -> Vec<(u64, u64)> {
     let mut free = 0;
     let mut out = Vec::new();
-    let mut known: HashMap<Pattern, Steady> = HashMap::new();
+    let mut known: HashMap<Pattern, Courses> = HashMap::new();
     for block in blocks.iter().chain(blocks) {
         let pattern = CompiledPattern::new(0, &block.pattern, device).unwrap();
-        let steady = known.entry(block.pattern.clone()).or_default();
-        let timing = channel.run_knowing(steady, &pattern, block.row, block.iterations, free + block.gap);
+        let courses = known.entry(block.pattern.clone()).or_default();
+        let timing = channel.run_knowing(courses, &pattern, block.row, block.iterations, free + block.gap);
         free = timing.free;
         out.push((timing.free, timing.done));
     }

@@ -65,9 +65,14 @@ pub struct Channel<L = NoLog> {
     log: L,
 }
 
+/// How a relative state writes a bank without an open row: rows stay below 2^26, so no difference of two is this large.
+const CLOSED: u32 = 1 << 31;
+/// How it writes a bank between the two halves of an activate.
+const HALF_OPEN: u32 = CLOSED + 1;
+
 /// A channel's state relative to a cycle and a row; two equal ones behave alike from there on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RelativeState(Vec<u64>);
+pub struct RelativeState(Vec<u32>);
 
 impl Channel<NoLog> {
     /// A channel with every bank closed and no history.
@@ -318,8 +323,9 @@ impl<L: CommandLog> Channel<L> {
     pub fn relative_state(&self, now: Cycle, row: u32, state: &mut RelativeState) {
         let out = &mut state.0;
         out.clear();
-        out.extend(self.bus_ready.iter().map(|b| b.saturating_sub(now)));
-        out.extend(self.ready.iter().map(|r| r.saturating_sub(now)));
+        // Waits are at most 10^9 cycles each (the table's limit), so what is left of one fits 32 bits.
+        out.extend(self.bus_ready.iter().map(|b| b.saturating_sub(now) as u32));
+        out.extend(self.ready.iter().map(|r| r.saturating_sub(now) as u32));
         for (r, ring) in self.device.rings.iter().enumerate() {
             let nodes = self.device.banks / ring.banks;
             for at in 0..nodes {
@@ -328,53 +334,88 @@ impl<L: CommandLog> Channel<L> {
                 // Oldest first; an issue too long ago to delay anything counts as none.
                 out.extend((0..ring.window).map(|i| match slots[((head + i) % ring.window) as usize] {
                     Cycle::MAX => 0,
-                    cycle => (cycle + ring.longest_wait).saturating_sub(now),
+                    cycle => (cycle + ring.longest_wait).saturating_sub(now) as u32,
                 }));
             }
         }
-        out.extend(
-            self.open_row
-                .iter()
-                .map(|r| if *r >= OPENING { u64::MAX - u64::from(*r) } else { u64::from(r.wrapping_sub(row)) }),
-        );
+        out.extend(self.open_row.iter().map(|r| match *r {
+            NO_ROW => CLOSED,
+            OPENING => HALF_OPEN,
+            open => open.wrapping_sub(row),
+        }));
     }
 
-    /// Repeats an iteration whose course is known: the whole state moves later by its period and the open rows up by its
-    /// stride, `times` over, and its counts and open time are added as often.
-    pub(crate) fn repeat(&mut self, repeat: &Repetition<'_>) {
-        let by = repeat.period * repeat.times;
-        for b in &mut self.bus_ready {
-            *b += by;
+    /// Counts what a known course did, `times` over; where it leaves the channel is for [`Channel::restore`] to say.
+    /// Standing open until `now`, when the course begins, is counted here, and afterwards by the course.
+    pub(crate) fn take_course(&mut self, course: &CourseTotals<'_>) {
+        for (count, each) in self.counts.iter_mut().zip(course.counts) {
+            *count += each * course.times;
         }
-        for r in &mut self.ready {
-            *r += by;
+        self.active_cycles = self.active_cycles(course.begins) + course.active_cycles * course.times;
+        let ends = course.begins + course.period * course.times;
+        for since in &mut self.open_since {
+            *since = ends;
         }
-        for r in &mut self.rings {
-            if *r != Cycle::MAX {
-                *r += by;
+    }
+
+    /// Puts the channel into a state taken relative to another cycle and row. What was irrelevant then is so now: an entry
+    /// that forbade nothing any more becomes the present.
+    pub(crate) fn restore(&mut self, state: &RelativeState, now: Cycle, row: u32) {
+        let device = &*self.device;
+        let (bus, rest) = state.0.split_at(self.bus_ready.len());
+        let (ready, mut rest) = rest.split_at(self.ready.len());
+        for (b, relative) in self.bus_ready.iter_mut().zip(bus) {
+            *b = now + Cycle::from(*relative);
+        }
+        for (r, relative) in self.ready.iter_mut().zip(ready) {
+            *r = now + Cycle::from(*relative);
+        }
+        for (r, ring) in device.rings.iter().enumerate() {
+            for at in 0..device.banks / ring.banks {
+                let (times, others) = rest.split_at(ring.window as usize);
+                rest = others;
+                // They were taken oldest first.
+                self.ring_heads[(self.ring_head_base[r] + at) as usize] = 0;
+                let slots = &mut self.rings[(ring.base + at * ring.window) as usize..][..ring.window as usize];
+                for (slot, relative) in slots.iter_mut().zip(times) {
+                    *slot = if *relative == 0 { Cycle::MAX } else { now + Cycle::from(*relative) - ring.longest_wait };
+                }
             }
         }
-        for s in &mut self.open_since {
-            *s += by;
+        let standby_banks = device.levels[device.standby.0 as usize].banks as usize;
+        self.open_banks.fill(0);
+        for (bank, (open, relative)) in self.open_row.iter_mut().zip(rest).enumerate() {
+            *open = match *relative {
+                CLOSED => NO_ROW,
+                HALF_OPEN => OPENING,
+                relative => row.wrapping_add(relative),
+            };
+            self.open_banks[bank / standby_banks] += u32::from(*open != NO_ROW);
         }
-        let rows = repeat.row_stride * repeat.times as u32;
-        for r in &mut self.open_row {
-            if *r < OPENING {
-                *r += rows;
-            }
-        }
-        for (count, each) in self.counts.iter_mut().zip(repeat.counts) {
-            *count += each * repeat.times;
-        }
-        self.active_cycles += repeat.active_cycles * repeat.times;
     }
 }
 
-/// An iteration whose course is known, and how often it is to be repeated: see [`Channel::repeat`].
-pub(crate) struct Repetition<'a> {
+/// What a known course did: see [`Channel::take_course`].
+pub(crate) struct CourseTotals<'a> {
+    pub begins: Cycle,
     pub period: Cycle,
     pub times: u64,
-    pub row_stride: u32,
     pub counts: &'a [u64],
     pub active_cycles: Cycle,
+}
+
+impl RelativeState {
+    /// A short number that equal states share.
+    pub(crate) fn signature(&self) -> u64 {
+        // Lanes apart, so that the compiler can use vectors; a clash only costs a comparison.
+        let mut lanes = [0u32; 16];
+        let mut chunks = self.0.chunks_exact(16);
+        for (chunk, i) in chunks.by_ref().zip(0u32..) {
+            for (lane, value) in lanes.iter_mut().zip(chunk) {
+                *lane = lane.rotate_left(5) ^ value.wrapping_add(i);
+            }
+        }
+        let words = lanes.iter().chain(chunks.remainder());
+        words.fold(0, |s, word| (s ^ u64::from(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29))
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::courses::{Course, Courses};
 use super::pattern::{CompiledPattern, CompiledStep, Opener};
-use crate::dram::channel::{RelativeState, Repetition};
+use crate::dram::channel::{CourseTotals, RelativeState};
 use crate::dram::{Channel, CommandId, CommandLog, Cycle, Device, NO_ROW, NoLog};
 
 /// When an instruction's commands issued and completed, in the channel's cycles.
@@ -33,8 +34,8 @@ struct RefreshState {
 /// is in, which postpones it by less than one tREFI, within the eight that JEDEC standards allow, and never in the middle of
 /// an accumulation.
 ///
-/// Unless stepping is asked for, iterations whose effect is known are not stepped: once the state relative to time and row
-/// is the same at the end of two iterations, every further one does the same, until refresh falls due.
+/// Unless stepping is asked for, an iteration that begins in a state (relative to time and row) in which the same pattern has
+/// begun before is not stepped: it takes the same course again ([`Courses`]).
 #[derive(Debug, Clone)]
 pub struct PimChannel<L = NoLog> {
     channel: Channel<L>,
@@ -44,22 +45,7 @@ pub struct PimChannel<L = NoLog> {
     misses: u64,
     stepped: u64,
     state: RelativeState,
-    last_state: RelativeState,
     counts_before: Vec<u64>,
-}
-
-/// What has been learnt of a pattern on a device: a state that an iteration leaves as it found it, and the course that it
-/// takes from there. It holds for every channel of the device, whenever and in whatever rows, so it may be kept and shared.
-#[derive(Debug, Clone, Default)]
-pub struct Steady {
-    known: bool,
-    state: RelativeState,
-    period: Cycle,
-    counts: Vec<u64>,
-    active: Cycle,
-    accesses: u64,
-    misses: u64,
-    done_after_end: Cycle,
 }
 
 impl PimChannel<NoLog> {
@@ -94,7 +80,6 @@ impl<L: CommandLog> PimChannel<L> {
             misses: 0,
             stepped: 0,
             state: RelativeState::default(),
-            last_state: RelativeState::default(),
             counts_before: Vec::new(),
         }
     }
@@ -121,13 +106,13 @@ impl<L: CommandLog> PimChannel<L> {
 
     /// Runs a pattern from a row on, some times, from a cycle on.
     pub fn run(&mut self, pattern: &CompiledPattern, row: u32, iterations: u32, start: Cycle) -> BlockTiming {
-        self.run_knowing(&mut Steady::default(), pattern, row, iterations, start)
+        self.run_knowing(&mut Courses::default(), pattern, row, iterations, start)
     }
 
     /// As [`PimChannel::run`], with what is known of the pattern from before; adds to it.
     pub fn run_knowing(
         &mut self,
-        steady: &mut Steady,
+        known: &mut Courses,
         pattern: &CompiledPattern,
         row: u32,
         iterations: u32,
@@ -137,73 +122,103 @@ impl<L: CommandLog> PimChannel<L> {
         let mut cursor = self.channel.bus_ready().max(start);
         let mut done = cursor;
         let mut i = 0;
-        let mut have_state = false;
+        // The known start that the present state is; and, where the state has not been written out, the course that ends in it.
+        let mut here: Option<u32> = None;
+        let mut unwritten: Option<u32> = None;
         while i < iterations {
+            let at = row + i * pattern.rows;
             if self.refresh.as_ref().is_some_and(|r| r.due <= cursor) {
+                self.write_out(known, &mut unwritten, cursor, at);
                 cursor = self.do_refresh(cursor);
-                have_state = false;
+                here = None;
                 continue;
             }
-            let at = row + i * pattern.rows;
-            // With nothing known, two iterations must pass before the third can be skipped; with something, one before the second.
-            let watch = !self.stepping && iterations - i > if steady.known { 1 } else { 2 };
-            if watch {
-                self.counts_before.clear();
-                self.counts_before.extend_from_slice(self.channel.counts());
+            if self.stepping {
+                cursor = self.iterate(pattern, at, cursor, &mut done);
+                i += 1;
+                continue;
             }
+            if here.is_none() && unwritten.is_none() {
+                self.channel.relative_state(cursor, at, &mut self.state);
+                here = known.start(&self.state);
+            }
+            if let Some(course) = here.and_then(|h| known.course(h)) {
+                // Where it leaves the state as it found it, it goes on until refresh falls due, looked for at each start.
+                let until_refresh = match &self.refresh {
+                    Some(r) if course.period > 0 => r.due.saturating_sub(cursor).div_ceil(course.period),
+                    _ => u64::MAX,
+                };
+                let times = if course.next == here { until_refresh.min(u64::from(iterations - i)) } else { 1 };
+                self.channel.take_course(&CourseTotals {
+                    begins: cursor,
+                    period: course.period,
+                    times,
+                    counts: &course.counts,
+                    active_cycles: course.active,
+                });
+                self.accesses += course.accesses * times;
+                self.misses += course.misses * times;
+                cursor += course.period * times;
+                done = done.max(cursor + course.done_after_end);
+                i += times as u32;
+                unwritten = here;
+                here = course.next;
+                if here.is_none() {
+                    // The state it ends in was not yet known as a start; it may be by now, or there is no room for it.
+                    let at = row + i * pattern.rows;
+                    self.write_out(known, &mut unwritten, cursor, at);
+                }
+                continue;
+            }
+            self.write_out(known, &mut unwritten, cursor, at);
+            let Some(start_here) = here else {
+                cursor = self.iterate(pattern, at, cursor, &mut done);
+                i += 1;
+                continue;
+            };
+            self.counts_before.clear();
+            self.counts_before.extend_from_slice(self.channel.counts());
             let (accesses, misses) = (self.accesses, self.misses);
-            let active = if watch { self.channel.active_cycles(cursor) } else { 0 };
-            let begun = cursor;
+            let (begun, active) = (cursor, self.channel.active_cycles(cursor));
             let mut iteration_done = cursor;
-            for step in &pattern.steps {
-                cursor = self.step(step, at, cursor, &mut iteration_done);
-            }
+            cursor = self.iterate(pattern, at, cursor, &mut iteration_done);
             done = done.max(iteration_done);
             i += 1;
-            if !watch {
-                continue;
-            }
-            self.channel.relative_state(cursor, at, &mut self.state);
-            if !(steady.known && self.state == steady.state) {
-                // A state that is the same before and after an iteration stays the same.
-                if !(have_state && self.state == self.last_state) {
-                    std::mem::swap(&mut self.state, &mut self.last_state);
-                    have_state = true;
-                    continue;
-                }
-                steady.known = true;
-                std::mem::swap(&mut self.state, &mut steady.state);
-                steady.period = cursor - begun;
-                steady.counts.clear();
-                steady.counts.extend(self.channel.counts().iter().zip(&self.counts_before).map(|(now, was)| now - was));
-                steady.active = self.channel.active_cycles(cursor) - active;
-                steady.accesses = self.accesses - accesses;
-                steady.misses = self.misses - misses;
-                steady.done_after_end = iteration_done.saturating_sub(cursor);
-            }
-            // Refresh is looked for at the start of each iteration.
-            let until_refresh = match &self.refresh {
-                Some(r) if steady.period > 0 => r.due.saturating_sub(cursor).div_ceil(steady.period),
-                _ => u64::MAX,
-            };
-            let times = until_refresh.min(u64::from(iterations - i));
-            if times == 0 {
-                continue;
-            }
-            cursor += steady.period * times;
-            self.channel.repeat(&Repetition {
-                period: steady.period,
-                times,
-                row_stride: pattern.rows,
-                counts: &steady.counts,
-                active_cycles: steady.active,
-            });
-            self.accesses += steady.accesses * times;
-            self.misses += steady.misses * times;
-            done = done.max(cursor + steady.done_after_end);
-            i += times as u32;
+            self.channel.relative_state(cursor, at.wrapping_add(pattern.rows), &mut self.state);
+            let next = known.start(&self.state);
+            let counts = self.channel.counts().iter().zip(&self.counts_before).map(|(now, was)| now - was).collect();
+            known.learn(
+                start_here,
+                Course {
+                    end: self.state.clone(),
+                    next,
+                    period: cursor - begun,
+                    counts,
+                    active: self.channel.active_cycles(cursor) - active,
+                    accesses: self.accesses - accesses,
+                    misses: self.misses - misses,
+                    done_after_end: iteration_done.saturating_sub(cursor),
+                },
+            );
+            here = next;
         }
+        self.write_out(known, &mut unwritten, cursor, row.wrapping_add(iterations.wrapping_mul(pattern.rows)));
         BlockTiming { free: cursor, done }
+    }
+
+    /// One iteration, command by command (runs of one command as runs, unless stepping).
+    fn iterate(&mut self, pattern: &CompiledPattern, row: u32, mut cursor: Cycle, done: &mut Cycle) -> Cycle {
+        for step in &pattern.steps {
+            cursor = self.step(step, row, cursor, done);
+        }
+        cursor
+    }
+
+    /// Puts the channel into the state in which a known course ends, where that has not been done.
+    fn write_out(&mut self, known: &Courses, unwritten: &mut Option<u32>, now: Cycle, row: u32) {
+        if let Some(course) = unwritten.take().and_then(|u| known.course(u)) {
+            self.channel.restore(&course.end, now, row);
+        }
     }
 
     /// Lets time pass with nothing to do: refreshes that fall due until `cycle` are issued when they are due.

@@ -3,6 +3,7 @@
 mod account;
 pub mod channel;
 pub mod config;
+pub mod courses;
 pub mod pattern;
 pub mod system;
 pub mod vector;

@@ -16,8 +16,9 @@ use std::collections::HashMap;
 use banksia_sim::{Cycles, EventQueue, Time};
 
 use super::account::{Account, ChannelTotals};
-use super::channel::{PimChannel, Steady};
+use super::channel::PimChannel;
 use super::config::PimMachine;
+use super::courses::Courses;
 use super::pattern::CompiledPattern;
 use crate::dram::Cycle;
 use crate::outcome::{Outcome, Span};
@@ -106,7 +107,7 @@ pub struct PimSystem<'m> {
     vector_busy: bool,
     sram_free: u64,
     /// Every pattern met so far, resolved, with what has been learnt of it.
-    known: Vec<(CompiledPattern, Steady)>,
+    known: Vec<(CompiledPattern, Courses)>,
     known_by_pattern: HashMap<Pattern, u32>,
     account: Account<'m>,
     spans: Vec<Span>,
@@ -239,7 +240,7 @@ impl<'m> PimSystem<'m> {
             let index = match self.known_by_pattern.get(pattern) {
                 Some(index) => *index,
                 None => {
-                    self.known.push((CompiledPattern::new(i, pattern, device)?, Steady::default()));
+                    self.known.push((CompiledPattern::new(i, pattern, device)?, Courses::default()));
                     let index = self.known.len() as u32 - 1;
                     self.known_by_pattern.insert(pattern.clone(), index);
                     index
@@ -443,9 +444,9 @@ impl<'m> PimSystem<'m> {
         }
         let group = &mut self.groups[g];
         let members = group.members;
-        let (pattern, steady) = &mut self.known[self.patterns[work.pattern as usize] as usize];
+        let (pattern, courses) = &mut self.known[self.patterns[work.pattern as usize] as usize];
         self.account.before(&group.channel);
-        let timing = group.channel.run_knowing(steady, pattern, work.row, work.iterations, start);
+        let timing = group.channel.run_knowing(courses, pattern, work.row, work.iterations, start);
         group.next += 1;
         group.busy = true;
         group.busy_cycles += timing.free - start;

@@ -1,0 +1,66 @@
+//! What has been learnt of a pattern: from which state an iteration takes which course.
+//!
+//! Refresh comes between iterations only, so the course of an iteration depends on nothing but the channel's state relative to
+//! the time and the row at which it begins. A course once taken is therefore exact whenever that state comes again, on any
+//! channel of the device, at any time and in any row.
+
+use crate::dram::Cycle;
+use crate::dram::channel::RelativeState;
+
+/// The most starts kept for a pattern; beyond them, iterations are worked out.
+const MOST: usize = 48;
+
+/// One iteration's course, from a state in which it may begin.
+#[derive(Debug, Clone)]
+pub(super) struct Course {
+    /// The state in which it ends, relative to its end and to the next iteration's row.
+    pub end: RelativeState,
+    /// That state as a start, where it is kept as one.
+    pub next: Option<u32>,
+    /// Cycles from its beginning to its end.
+    pub period: Cycle,
+    /// Issues of each command.
+    pub counts: Vec<u64>,
+    /// Cycles for which some bank of a standby node was open.
+    pub active: Cycle,
+    /// Accesses of one bank to a column.
+    pub accesses: u64,
+    /// Those among them for which the row had to be opened.
+    pub misses: u64,
+    /// Cycles after its end until its last effect is complete.
+    pub done_after_end: Cycle,
+}
+
+#[derive(Debug, Clone)]
+struct Start {
+    signature: u64,
+    state: RelativeState,
+    course: Option<Course>,
+}
+
+/// The courses of one pattern on one device.
+#[derive(Debug, Clone, Default)]
+pub struct Courses(Vec<Start>);
+
+impl Courses {
+    /// The start that a state is; a new one is added while there is room.
+    pub(super) fn start(&mut self, state: &RelativeState) -> Option<u32> {
+        let signature = state.signature();
+        let found = self.0.iter().position(|s| s.signature == signature && s.state == *state);
+        if found.is_none() && self.0.len() < MOST {
+            self.0.push(Start { signature, state: state.clone(), course: None });
+            return Some(self.0.len() as u32 - 1);
+        }
+        found.map(|i| i as u32)
+    }
+
+    /// The course from a start, where one has been taken.
+    pub(super) fn course(&self, start: u32) -> Option<&Course> {
+        self.0[start as usize].course.as_ref()
+    }
+
+    /// A course has been taken from a start.
+    pub(super) fn learn(&mut self, start: u32, course: Course) {
+        self.0[start as usize].course = Some(course);
+    }
+}
