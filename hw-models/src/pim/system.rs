@@ -6,6 +6,11 @@
 //!            \--> vector unit: first ready, first served; waits for SRAM ---- done --> dependents
 //! ```
 //!
+//! The link lies between the vector unit, which keeps the books of dependencies, and the channels: an instruction's completion
+//! on a channel is known one link latency later, and an instruction reaches its channels one link latency after the last of
+//! its dependencies is known. What need only follow an earlier instruction on the same channels has the program's order for
+//! that, and waits for neither.
+//!
 //! Each channel takes its instructions in program order, the next as soon as the command bus is free and its dependencies
 //! are complete. Channels that have done the same so far are simulated once, as a group; a group is split when an
 //! instruction is for some of its channels only, and groups are merged when their states have become the same again. That
@@ -68,6 +73,8 @@ pub enum RunError {
 enum Event {
     /// A group's command bus is free.
     Free(u32),
+    /// An instruction whose dependencies are complete has crossed the link to its channels.
+    Arrived { instruction: u32 },
     /// An instruction is complete on some channels.
     PimDone { instruction: u32, channels: u32 },
     /// The vector unit has finished.
@@ -180,7 +187,7 @@ impl<'m> PimSystem<'m> {
         self.account.begin_step(program);
         for i in 0..program.instructions.len() as u32 {
             if self.waiting_on[i as usize] == 0 {
-                self.dependencies_met(program, i);
+                self.dependencies_met(program, i)?;
             }
         }
         self.start_all(program)?;
@@ -189,6 +196,10 @@ impl<'m> PimSystem<'m> {
             match event {
                 Event::Free(group) => {
                     self.groups[group as usize].busy = false;
+                    self.start_groups(program)?;
+                }
+                Event::Arrived { instruction } => {
+                    self.ready[instruction as usize] = true;
                     self.start_groups(program)?;
                 }
                 Event::PimDone { instruction, channels } => {
@@ -317,22 +328,34 @@ impl<'m> PimSystem<'m> {
     }
 
     /// Every dependency of an instruction is complete: it needs its SRAM next.
-    fn dependencies_met(&mut self, program: &Program, instruction: u32) {
+    fn dependencies_met(&mut self, program: &Program, instruction: u32) -> Result<(), RunError> {
         let bytes = program.instructions[instruction as usize].acquire_bytes;
         // Those who wait are served in program order, so that none waits for ever.
         if bytes > 0 && (bytes > self.sram_free || !self.sram_waiters.is_empty()) {
             self.sram_waiters.insert(instruction);
-            return;
+            return Ok(());
         }
         self.sram_free -= bytes;
-        self.make_ready(program, instruction);
+        self.make_ready(program, instruction)
     }
 
-    fn make_ready(&mut self, program: &Program, instruction: u32) {
-        self.ready[instruction as usize] = true;
-        if let Work::Vector { .. } = program.instructions[instruction as usize].work {
-            self.vector_queue.push_back(instruction);
+    fn make_ready(&mut self, program: &Program, instruction: u32) -> Result<(), RunError> {
+        match program.instructions[instruction as usize].work {
+            Work::Vector { .. } => {
+                self.ready[instruction as usize] = true;
+                self.vector_queue.push_back(instruction);
+            }
+            Work::Pim { .. } => {
+                let at = self.over_link(self.now)?;
+                self.queue.push(at, Event::Arrived { instruction });
+            }
         }
+        Ok(())
+    }
+
+    /// When what leaves one end of the link at `time` is at the other.
+    fn over_link(&self, time: Time) -> Result<Time, RunError> {
+        time.checked_add(self.machine.link_latency).ok_or(RunError::TooLong { step: self.step, limit: Time::MAX })
     }
 
     fn complete(&mut self, program: &Program, instruction: u32) -> Result<(), RunError> {
@@ -348,7 +371,7 @@ impl<'m> PimSystem<'m> {
                 }
                 self.sram_waiters.remove(&first);
                 self.sram_free -= bytes;
-                self.make_ready(program, first);
+                self.make_ready(program, first)?;
             }
         }
         let range = self.dependents_first[instruction as usize]..self.dependents_first[instruction as usize + 1];
@@ -356,7 +379,7 @@ impl<'m> PimSystem<'m> {
             let dependent = self.dependents[d as usize];
             self.waiting_on[dependent as usize] -= 1;
             if self.waiting_on[dependent as usize] == 0 {
-                self.dependencies_met(program, dependent);
+                self.dependencies_met(program, dependent)?;
             }
         }
         self.start_all(program)
@@ -466,9 +489,7 @@ impl<'m> PimSystem<'m> {
                 });
             }
         }
-        let done = done
-            .checked_add(self.machine.link_latency)
-            .ok_or(RunError::TooLong { step: self.step, limit: Time::MAX })?;
+        let done = self.over_link(done)?;
         self.queue.push(free, Event::Free(g as u32));
         self.queue.push(done, Event::PimDone { instruction, channels: members.len() });
         match split {

@@ -77,7 +77,7 @@ impl Lowering<'_> {
 
         self.append_keys(append_op, &shape, &inputs);
         let mut values_written = false;
-        let mut ready = Vec::new();
+        let (mut ready, mut first_broadcast) = (Vec::new(), None);
         let score_bytes = self.bytes(self.context.next_multiple_of(u64::from(map.geometry.banks)));
         // Half of the memory for scores: the other half holds what comes before and after.
         let block = u32::try_from(map.sram_bytes / 2 / score_bytes.max(1)).unwrap_or(u32::MAX).clamp(1, shape.heads);
@@ -93,13 +93,15 @@ impl Lowering<'_> {
                 self.builder.release(written, freed);
                 values_written = true;
             }
-            ready.extend(self.values(values_op, &shape, &passes, score_bytes));
+            let broadcast = self.values(values_op, &shape, &passes, score_bytes, &mut ready);
+            first_broadcast = first_broadcast.or(broadcast);
             first = to;
         }
         let bytes = self.bytes(heads * head_dim);
-        if let Some(first) = ready.first() {
-            // Where the mixed heads go is taken with the first of them.
-            self.builder.acquire(*first, bytes);
+        if let Some(first) = first_broadcast {
+            // Where the mixed heads go is taken with the first of them. (With the broadcast, since the products themselves wait
+            // for nothing but their turn.)
+            self.builder.acquire(first, bytes);
         }
         self.set(values, ready, bytes);
     }
@@ -196,7 +198,7 @@ impl Lowering<'_> {
                     range: (0, *slots),
                     accesses: &accesses,
                 };
-                products.extend(self.walk(operator, *channels, shape.cache.key_row, &items, &[broadcast]));
+                products.extend(self.walk(operator, *channels, shape.cache.key_row, &items, &[]));
             }
             let rows = u64::from(last - first);
             let done = self.vector(softmax, map.functions.softmax(rows, self.context), &products);
@@ -206,11 +208,18 @@ impl Lowering<'_> {
         passes
     }
 
-    /// Values of the heads of some passes: every channel that has items of a head multiplies them with its probabilities.
-    fn values(&mut self, operator: u32, shape: &Shape, passes: &[Pass], score_bytes: u64) -> Vec<InstructionId> {
+    /// Values of the heads of some passes: every channel that has items of a head multiplies them with its probabilities. Adds
+    /// what completes them to `ready`, and returns the first broadcast.
+    fn values(
+        &mut self,
+        operator: u32,
+        shape: &Shape,
+        passes: &[Pass],
+        score_bytes: u64,
+        ready: &mut Vec<InstructionId>,
+    ) -> Option<InstructionId> {
         let map = self.map;
         let channels = map.geometry.channels;
-        let mut ready = Vec::new();
         let (from, to) = (passes.first().map_or(0, |p| p.heads.0), passes.last().map_or(0, |p| p.heads.1));
         let softmax_of = |head: u32| passes.iter().find(|p| (p.heads.0..p.heads.1).contains(&head)).map(|p| p.softmax);
         // Heads in whole rounds go together where all channels hold one each; `member` of a group of query heads that share
@@ -242,7 +251,7 @@ impl Lowering<'_> {
         }
         merged.sort_by_key(|(round, member, ..)| (*round, *member));
         let mut after: Vec<InstructionId> = Vec::new();
-        let mut last = None;
+        let (mut first_broadcast, mut last) = (None, None);
         for (round, member, set, first, count) in merged {
             after.clear();
             for channel in 0..channels {
@@ -254,17 +263,19 @@ impl Lowering<'_> {
             }
             after.sort_unstable();
             after.dedup();
-            let done = self.value_items(operator, shape, set, (first, first + count), &after);
+            let (broadcast, done) = self.value_items(operator, shape, set, (first, first + count), &after);
+            first_broadcast = first_broadcast.or(broadcast);
             last = done.last().copied().or(last);
             ready.extend(done);
         }
         if let Some(last) = last {
             self.builder.release(last, u64::from(to - from) * score_bytes);
         }
-        ready
+        first_broadcast
     }
 
-    /// Multiplies some items with one head's probabilities, a bufferful of tokens at a time.
+    /// Multiplies some items with one head's probabilities, a bufferful of tokens at a time; returns the first broadcast, and
+    /// what completes the sums.
     fn value_items(
         &mut self,
         operator: u32,
@@ -272,15 +283,17 @@ impl Lowering<'_> {
         channels: ChannelSet,
         (from, to): (u32, u32),
         after: &[InstructionId],
-    ) -> Vec<InstructionId> {
+    ) -> (Option<InstructionId>, Vec<InstructionId>) {
         let map = self.map;
         let geometry = &map.geometry;
         let columns = geometry.columns_of(self.context) as u32;
+        let mut first_broadcast = None;
         let mut sums: Vec<InstructionId> = Vec::new();
         let mut offset = 0;
         while offset < columns {
             let n = (columns - offset).min(geometry.buffer_columns);
             let broadcast = self.write_buffer(operator, channels, n, after);
+            first_broadcast = first_broadcast.or(Some(broadcast));
             let accesses = [Access { offset, columns: n }];
             let items = Items {
                 purpose: Purpose::Multiply,
@@ -288,7 +301,7 @@ impl Lowering<'_> {
                 range: (from, to),
                 accesses: &accesses,
             };
-            let products = self.walk(operator, channels, shape.cache.value_row, &items, &[broadcast]);
+            let products = self.walk(operator, channels, shape.cache.value_row, &items, &[]);
             if offset == 0 {
                 sums.extend(products);
             } else {
@@ -303,6 +316,6 @@ impl Lowering<'_> {
             }
             offset += n;
         }
-        sums
+        (first_broadcast, sums)
     }
 }

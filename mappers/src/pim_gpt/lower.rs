@@ -341,7 +341,7 @@ impl<'a> Lowering<'a> {
                 last_broadcast = Some(broadcast);
                 // The first chunk's sums stay; those of later ones are added to them and go.
                 self.builder.acquire(broadcast, bytes);
-                let products = self.products(operator, *chunk, tile, broadcast);
+                let products = self.products(operator, *chunk, tile);
                 if c == 0 && !bias {
                     sums = products;
                     continue;
@@ -370,13 +370,14 @@ impl<'a> Lowering<'a> {
     }
 
     /// The products of one chunk for a tile: a walk on the channels that have one more output a bank, and one on the others.
-    fn products(&mut self, operator: u32, chunk: Chunk, tile: &Tile, broadcast: InstructionId) -> Vec<InstructionId> {
+    /// In each channel they follow the broadcast of their inputs, and wait for nothing else.
+    fn products(&mut self, operator: u32, chunk: Chunk, tile: &Tile) -> Vec<InstructionId> {
         let accesses = [Access { offset: 0, columns: chunk.columns }];
         let mut out = Vec::new();
         for (channels, count) in tile.shares.iter().filter(|(channels, count)| *count > 0 && !channels.is_empty()) {
             let range = (tile.first, tile.first + count);
             let items = Items { purpose: Purpose::Multiply, stride: chunk.columns, range, accesses: &accesses };
-            out.extend(self.walk(operator, *channels, chunk.row, &items, &[broadcast]));
+            out.extend(self.walk(operator, *channels, chunk.row, &items, &[]));
         }
         out
     }
