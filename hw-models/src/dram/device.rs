@@ -212,6 +212,9 @@ impl Device {
     }
 }
 
+/// The most bytes of one channel: those of a machine's 128 channels together still count in 64 bits.
+const MAX_CHANNEL_BYTES: u64 = 1 << 56;
+
 struct Compiler<'a> {
     raw: &'a RawDevice,
     source: &'a Source,
@@ -242,6 +245,13 @@ impl Compiler<'_> {
             src.check(&key("access_bytes"), self.need(&key("access_bytes"), org.access_bytes)?, 1..=4096)?;
         let data_pins = src.check(&key("data_pins"), self.need(&key("data_pins"), org.data_pins)?, 1..=65536)?;
         let pin_gbps = src.check(&key("pin_gbps"), self.need(&key("pin_gbps"), org.pin_gbps)?, 1e-3..=1e3)?;
+        let bytes = u128::from(banks) * u128::from(rows) * u128::from(columns) * u128::from(access_bytes);
+        if bytes > u128::from(MAX_CHANNEL_BYTES) {
+            let problem = format!("makes a channel of {bytes} bytes: at most {MAX_CHANNEL_BYTES}");
+            return Err(src
+                .error(&key("rows"), problem)
+                .help("check rows, columns, access_bytes and the counts of the levels"));
+        }
         let devices = src.check(&key("devices"), org.devices.unwrap_or(1), 1..=1024)?;
 
         self.symbols.insert("clock_ps".into(), clock_ps);
@@ -253,7 +263,7 @@ impl Compiler<'_> {
 
         let commands = self.commands(&levels, access_bytes)?;
         let timing = self.rows(&levels, &commands)?;
-        let refresh = raw.refresh.as_ref().map(|r| self.refresh(r, &commands)).transpose()?;
+        let refresh = raw.refresh.as_ref().map(|r| self.refresh(r, &levels, &commands, &timing)).transpose()?;
         let standby_name = org.standby_level.clone().unwrap_or_else(|| "channel".into());
         let standby = self.level_named("organization.standby_level", &standby_name, &levels)?;
         let energy = EnergyModel::compile(raw, src, &self.symbols, &commands, devices, clock_ps)?;
@@ -559,7 +569,13 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn refresh(&self, raw: &super::table::RawRefresh, commands: &[Command]) -> Result<Refresh, InputError> {
+    fn refresh(
+        &self,
+        raw: &super::table::RawRefresh,
+        levels: &[Level],
+        commands: &[Command],
+        timing: &[TimingRow],
+    ) -> Result<Refresh, InputError> {
         let command = commands.iter().position(|c| c.name == raw.command).ok_or_else(|| {
             self.source.unknown_name(
                 "refresh.command",
@@ -573,7 +589,26 @@ impl Compiler<'_> {
         }
         let interval = self.integer("refresh.interval", &raw.interval, 1_000_000_000)?;
         self.source.check("refresh.interval", interval, 1..=1_000_000_000)?;
-        Ok(Refresh { command: CommandId(command as u8), interval: interval as Cycle })
+        // A round refreshes every node of the scope. Where rounds follow one another no faster than they fall due, nothing
+        // else would ever run.
+        let (id, spec) = (CommandId(command as u8), &commands[command]);
+        let nodes = Cycle::from(levels[spec.scope.0 as usize].nodes);
+        let own = timing.iter().filter(|r| r.from == id && r.to == id);
+        let round = own
+            .map(|r| {
+                let times = if r.level == spec.scope { 1 } else { nodes };
+                (r.cycles * times).div_ceil(Cycle::from(r.window))
+            })
+            .fold(spec.bus_cycles * nodes, Cycle::max);
+        if interval as Cycle <= round {
+            let problem =
+                format!("is {interval} cycles, and refreshing takes {round} of them: nothing else could ever run");
+            return Err(self
+                .source
+                .error("refresh.interval", problem)
+                .help("give tREFI in nanoseconds, and tRFC below it"));
+        }
+        Ok(Refresh { command: id, interval: interval as Cycle })
     }
 }
 

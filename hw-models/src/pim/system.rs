@@ -259,7 +259,10 @@ impl<'m> PimSystem<'m> {
                 Work::Pim { channels, pattern, row, iterations } => {
                     let place = || format!("instruction {i}");
                     let range = |what, value, limit| Err(ProgramError::Range { place: place(), what, value, limit });
-                    if !channels.without(all).is_empty() || channels.is_empty() {
+                    if channels.is_empty() {
+                        return Err(ProgramError::NoChannel { instruction: i });
+                    }
+                    if !channels.without(all).is_empty() {
                         let highest = u64::from(127 - channels.0.leading_zeros().min(127));
                         return range("channel", highest, u64::from(self.machine.channels()));
                     }
@@ -332,7 +335,8 @@ impl<'m> PimSystem<'m> {
         let entry = &program.instructions[instruction as usize];
         self.account.completed(entry.operator, self.now);
         if entry.release_bytes > 0 {
-            self.sram_free = (self.sram_free + entry.release_bytes).min(self.machine.vector_unit.sram_bytes);
+            self.sram_free =
+                self.sram_free.saturating_add(entry.release_bytes).min(self.machine.vector_unit.sram_bytes);
             while let Some(first) = self.sram_waiters.first().copied() {
                 let bytes = program.instructions[first as usize].acquire_bytes;
                 if bytes > self.sram_free {
