@@ -1,5 +1,7 @@
 //! From a dotted key to its line.
 
+use std::ops::Range;
+
 use toml_edit::{Document, Item, TableLike};
 
 /// One step of a path: a key, or an index into an array.
@@ -81,6 +83,32 @@ pub(crate) fn path_at(text: &str, offset: usize) -> Option<String> {
     in_table(document.as_table(), "", offset)
 }
 
+/// Whether the value at a path is a table, and a span begins and ends within what may be its own: not the whole file's.
+pub(crate) fn table_at(text: &str, path: &str, span: &Range<usize>) -> bool {
+    let Ok(document) = Document::parse(text) else { return false };
+    if span.end >= text.trim_end().len() && span.start <= text.len() - text.trim_start().len() && path.contains('.') {
+        return false;
+    }
+    let mut table: Option<&dyn TableLike> = Some(document.as_table());
+    let mut item: Option<&Item> = None;
+    for step in steps(path) {
+        match step {
+            Step::Key(key) => {
+                item = table.and_then(|t| t.get(key));
+                table = item.and_then(Item::as_table_like);
+            }
+            Step::Index(i) => {
+                let in_tables =
+                    item.and_then(Item::as_array_of_tables).and_then(|a| a.get(i)).map(|t| t as &dyn TableLike);
+                let in_array = || item?.as_array()?.get(i)?.as_inline_table().map(|t| t as &dyn TableLike);
+                table = in_tables.or_else(in_array);
+                item = None;
+            }
+        }
+    }
+    table.is_some()
+}
+
 fn in_table(table: &dyn TableLike, prefix: &str, offset: usize) -> Option<String> {
     table.iter().find_map(|(name, item)| {
         let dot = if prefix.is_empty() { "" } else { "." };
@@ -111,7 +139,7 @@ fn in_array(value: &toml_edit::Value, path: &str, offset: usize) -> Option<Strin
     })
 }
 
-fn covers(span: Option<std::ops::Range<usize>>, offset: usize) -> bool {
+fn covers(span: Option<Range<usize>>, offset: usize) -> bool {
     span.is_some_and(|span| span.contains(&offset))
 }
 

@@ -2,14 +2,14 @@
 
 use std::fmt::Display;
 use std::io::Read;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use crate::error::{InputError, suggest};
-use crate::locate::{exact_offset_of, line_at, offset_of, path_at};
+use crate::locate::{exact_offset_of, line_at, offset_of, path_at, table_at};
 
 /// A configuration file larger than this is a mistake (a trace given as a configuration, say).
 const MAX_BYTES: u64 = 16 << 20;
@@ -81,10 +81,8 @@ impl Source {
         if settings.is_empty() {
             return Ok(self.clone());
         }
-        let mut document: toml_edit::DocumentMut = self
-            .text
-            .parse()
-            .map_err(|e: toml_edit::TomlError| self.syntax_error(e.message(), e.span().map(|s| s.start)))?;
+        let mut document: toml_edit::DocumentMut =
+            self.text.parse().map_err(|e: toml_edit::TomlError| self.syntax_error(e.message(), e.span()))?;
         for setting in settings {
             apply_setting(&mut document, setting.as_ref())?;
         }
@@ -104,7 +102,7 @@ impl Source {
     /// One of the two is not TOML.
     pub fn overlaid(&self, other: &Self, table: &str, except: &[&str]) -> Result<Self, InputError> {
         let parse = |s: &Self| -> Result<toml_edit::DocumentMut, InputError> {
-            s.text.parse().map_err(|e: toml_edit::TomlError| s.syntax_error(e.message(), e.span().map(|s| s.start)))
+            s.text.parse().map_err(|e: toml_edit::TomlError| s.syntax_error(e.message(), e.span()))
         };
         let (mut document, patch) = (parse(self)?, parse(other)?);
         let mut item = Some(patch.as_item());
@@ -123,10 +121,11 @@ impl Source {
     /// # Errors
     /// The text is not TOML, a key is unknown or missing, or a value has the wrong type.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, InputError> {
-        toml::from_str(&self.text).map_err(|e| self.syntax_error(e.message(), e.span().map(|s| s.start)))
+        toml::from_str(&self.text).map_err(|e| self.syntax_error(e.message(), e.span()))
     }
 
-    fn syntax_error(&self, message: &str, offset: Option<usize>) -> InputError {
+    fn syntax_error(&self, message: &str, span: Option<Range<usize>>) -> InputError {
+        let offset = span.as_ref().map(|s| s.start);
         let mut error = InputError::new(&self.name, message.trim().replace('\n', "; "));
         error.line = offset.map(|o| line_at(&self.text, o));
         // Only text that parses has keys at its offsets; of text that does not, the line is all that is known.
@@ -143,6 +142,11 @@ impl Source {
             error.problem = format!("is `{name}`, which is not one of the values known here");
             error.help = Some(suggest(name, &known));
         } else if let Some((name, _)) = quoted(message, "missing field `") {
+            // What misses it is a table: the one whose span this is, which for the file itself begins with its first key.
+            let at = match span {
+                Some(span) if table_at(&self.text, &at, &span) => at.as_str(),
+                _ => at.rsplit_once('.').map_or("", |(outer, _)| outer),
+            };
             key = Some(if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") });
             error.problem = "is missing".into();
             error.help = Some("add it to this table; `banksia show` prints a complete example".into());

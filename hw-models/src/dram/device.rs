@@ -5,7 +5,7 @@ use banksia_input::{InputError, Source};
 use super::Cycle;
 use super::energy::EnergyModel;
 use super::expr::{Symbols, evaluate, evaluate_integer};
-use super::table::{Inherited, RawCommand, RawConstraint, RawData, RawDevice, RawEffect, RawNeeds};
+use super::table::{RawCommand, RawConstraint, RawData, RawDevice, RawEffect, RawNeeds, entry_path};
 
 /// Index of a command in its device's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -431,11 +431,8 @@ impl Compiler<'_> {
         };
         let mut commands = Vec::with_capacity(raw.len());
         for (i, c) in raw.iter().enumerate() {
-            let entry = Inherited::path(self.raw.inherited.commands, "command", i);
+            let entry = entry_path("command", i, c.own);
             let key = |field: &str| format!("{entry}.{field}");
-            if raw[..i].iter().any(|other| other.name == c.name) {
-                return Err(self.source.error(&key("name"), format!("`{}` is already a command", c.name)));
-            }
             let scope = self.level_named(&key("scope"), &c.scope, levels)?;
             let banks = levels[scope.0 as usize].banks;
             let default_pins = match c.data {
@@ -491,7 +488,7 @@ impl Compiler<'_> {
             for (field, used, effect) in uses {
                 let Some(CommandId(u)) = used else { continue };
                 let other = &commands[u as usize];
-                let key = format!("{}.{field}", Inherited::path(self.raw.inherited.commands, "command", i));
+                let key = format!("{}.{field}", entry_path("command", i, self.raw.commands[i].own));
                 if other.effect != effect {
                     let problem = format!("names `{}`, which does not {field} a row", other.name);
                     return Err(self.source.error(&key, problem.replace("_with", "")));
@@ -523,7 +520,7 @@ impl Compiler<'_> {
         commands: &[Command],
         out: &mut Vec<TimingRow>,
     ) -> Result<(), InputError> {
-        let entry = Inherited::path(self.raw.inherited.constraints, "constraints", i);
+        let entry = entry_path("constraints", i, row.own);
         let key = |field: &str| format!("{entry}.{field}");
         let level = self.level_named(&key("level"), &row.level, levels)?;
         let names = |field: &str, text: &str| -> Result<Vec<CommandId>, InputError> {

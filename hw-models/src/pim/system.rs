@@ -314,13 +314,25 @@ impl<'m> PimSystem<'m> {
     /// Every dependency of an instruction is complete: it needs its SRAM next.
     fn dependencies_met(&mut self, program: &Program, instruction: u32) {
         let bytes = program.instructions[instruction as usize].acquire_bytes;
-        // Those who wait are served in program order, so that none waits for ever.
-        if bytes > 0 && (bytes > self.sram_free || !self.sram_waiters.is_empty()) {
-            self.sram_waiters.insert(instruction);
+        if bytes == 0 {
+            self.make_ready(program, instruction);
             return;
         }
-        self.sram_free -= bytes;
-        self.make_ready(program, instruction);
+        self.sram_waiters.insert(instruction);
+        self.serve_sram(program);
+    }
+
+    /// Those who wait are served in program order, so that none waits for ever: as many as fit, from the first.
+    fn serve_sram(&mut self, program: &Program) {
+        while let Some(first) = self.sram_waiters.first().copied() {
+            let bytes = program.instructions[first as usize].acquire_bytes;
+            if bytes > self.sram_free {
+                break;
+            }
+            self.sram_waiters.remove(&first);
+            self.sram_free -= bytes;
+            self.make_ready(program, first);
+        }
     }
 
     fn make_ready(&mut self, program: &Program, instruction: u32) {
@@ -337,15 +349,7 @@ impl<'m> PimSystem<'m> {
         if entry.release_bytes > 0 {
             self.sram_free =
                 self.sram_free.saturating_add(entry.release_bytes).min(self.machine.vector_unit.sram_bytes);
-            while let Some(first) = self.sram_waiters.first().copied() {
-                let bytes = program.instructions[first as usize].acquire_bytes;
-                if bytes > self.sram_free {
-                    break;
-                }
-                self.sram_waiters.remove(&first);
-                self.sram_free -= bytes;
-                self.make_ready(program, first);
-            }
+            self.serve_sram(program);
         }
         let range = self.dependents_first[instruction as usize]..self.dependents_first[instruction as usize + 1];
         for d in range {
