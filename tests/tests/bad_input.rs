@@ -375,12 +375,12 @@ fn device_files_that_cannot_be_used() {
         (
             "command: opener that does not open",
             command("name = \"NEW\"\nscope = \"bank\"\nneeds = \"open\"\nopen_with = \"RD\"\nclose_with = \"PREpb\""),
-            &["dev.toml:8: `command[0].open_with` names `RD`, which does not open a row"],
+            &["dev.toml:9: `command[0].open_with` names `RD`, which does not open a row"],
         ),
         (
             "command: closer that does not close",
             command("name = \"NEW\"\nscope = \"bank\"\nneeds = \"open\"\nopen_with = \"ACT\"\nclose_with = \"ACT\""),
-            &["dev.toml:9: `command[0].close_with` names `ACT`, which does not close a row"],
+            &["dev.toml:10: `command[0].close_with` names `ACT`, which does not close a row"],
         ),
         (
             "command: opener of too few banks",
@@ -394,7 +394,7 @@ fn device_files_that_cannot_be_used() {
             command(
                 "name = \"NEW\"\nscope = \"bank\"\nneeds = \"open\"\nopen_with = \"ACTIVATE\"\nclose_with = \"PREpb\"",
             ),
-            &["dev.toml:8: `command[0].open_with` names no command", "help:"],
+            &["dev.toml:9: `command[0].open_with` names no command", "help:"],
         ),
         (
             "command: unknown scope",
@@ -516,7 +516,7 @@ fn device_files_that_cannot_be_used() {
 #[test]
 fn programs_that_cannot_be_run() {
     let folder = Folder::new("bad-programs");
-    let experiment = folder.write("exp.toml", EXPERIMENT);
+    let experiment = folder.write("exp.toml", EXPERIMENT.replace("\"gpt2-small\"", ODD_MODEL));
     let good = folder.path("good.json");
     succeeds(&["map", &experiment, "--program", &good]);
     let good = folder.read("good.json");

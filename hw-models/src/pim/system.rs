@@ -503,6 +503,9 @@ impl<'m> PimSystem<'m> {
             }
             let (low, high) = self.groups.split_at_mut(g.max(other));
             let (a, b) = if g < other { (&mut low[g], &mut high[0]) } else { (&mut high[0], &mut low[other]) };
+            // Refreshes that fell due before now close rows before now: they come first, or the books would run backwards.
+            a.channel.idle_until(now);
+            b.channel.idle_until(now);
             if a.channel.behaves_like(&mut b.channel, now) {
                 self.account.flush(a, now);
                 self.account.flush(b, now);
