@@ -630,7 +630,7 @@ fn programs_that_cannot_be_run() {
     for edit in [
         &(|p: &mut serde_json::Value| p["instructions"][0]["release_bytes"] = u64::MAX.into())
             as &dyn Fn(&mut serde_json::Value),
-        &|p| p["functions"][0]["phases"][0]["add_depth"] = u32::MAX.into(),
+        &|p| p["functions"][0]["phases"][0]["add_depth"] = 10_000_000.into(),
         &|p| p["operators"][0]["count"] = u64::MAX.into(),
         &|p| p["context_tokens"] = u64::MAX.into(),
         &|p| p["instructions"][pim]["work"]["pim"]["iterations"] = 0.into(),

@@ -301,3 +301,12 @@ fn an_imported_model_runs() {
     let experiment = folder.write("exp.toml", EXPERIMENT.replace("gpt2-small", "model.toml"));
     assert!(json(&succeeds(&["run", &experiment, "--format", "json"]))["latency_s"].as_f64().unwrap() > 0.0);
 }
+
+/// 16384 banks a channel once ended in a deadlock: a request for SRAM that fitted waited behind a later, larger one.
+#[test]
+fn a_request_for_sram_that_fits_is_served() {
+    let folder = Folder::new("cli-sram");
+    let experiment = folder.write("exp.toml", EXPERIMENT);
+    let settings = ["--set", "device.organization.count.bank=4096", "--set", "workload.generation.generated_tokens=1"];
+    succeeds(&[&["run", &experiment][..], &settings].concat());
+}

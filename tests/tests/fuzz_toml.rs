@@ -201,8 +201,13 @@ fn embedded(name: &str) -> String {
     }
 }
 
+/// Cases of each kind: 200, or as many as the variable `PROPTEST_CASES` says.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(200)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn mutated_experiments(mutations in prop::collection::vec(mutation(), 1..4)) {
