@@ -118,13 +118,13 @@ impl Experiment {
     /// Something in it, or in a file that it names, cannot be used.
     pub fn new(source: &Source, path: Option<&Path>) -> Result<Self, InputError> {
         let file: ExperimentFile = source.parse()?;
-        let named = |key: &str, e: InputError| InputError { help: e.help.clone(), ..source.error(key, e.problem) };
-        let base = machines::open(&file.machine.base, path).map_err(|e| named("machine.base", e))?;
+        let base = machines::open(&file.machine.base, path)
+            .map_err(|e| names_unusable(source, "machine.base", &file.machine.base, e))?;
         let machine_source = base.overlaid(source, "machine", &["base"])?;
         let machine_file: PimFile = machine_source.parse()?;
         let beside = if file.machine.base.ends_with(".toml") { Some(Path::new(base.name())) } else { path };
         let device_base = dram::catalog::open(&machine_file.memory.device, beside)
-            .map_err(|e| InputError { help: e.help.clone(), ..machine_source.error("memory.device", e.problem) })?;
+            .map_err(|e| names_unusable(&machine_source, "memory.device", &machine_file.memory.device, e))?;
         let device_source = device_base.overlaid(source, "device", &[])?;
         let device = dram::catalog::load_source(&device_source)?;
         let machine = PimMachine::new(machine_file, device, &machine_source)?;
@@ -147,13 +147,24 @@ impl Experiment {
     }
 }
 
+/// An error about a name that cannot be opened, at the key that gives it; of a file, with the path that was tried.
+fn names_unusable(source: &Source, key: &str, name: &str, error: InputError) -> InputError {
+    let problem = if name.ends_with(".toml") {
+        format!("names a file that cannot be used: {}: {}", error.file, error.problem)
+    } else {
+        format!("is `{name}`: {}", error.problem)
+    };
+    InputError { help: error.help, ..source.error(key, problem) }
+}
+
 /// The model of the key `workload.model`: a name in the zoo, a TOML file beside the experiment, or a table.
 fn model(value: &toml::Value, source: &Source, path: Option<&Path>) -> Result<GptConfig, InputError> {
     let key = "workload.model";
     match value {
         toml::Value::String(name) if name.ends_with(".toml") => {
             let folder = path.and_then(Path::parent).unwrap_or_else(|| Path::new(""));
-            GptConfig::from_source(&Source::read(&folder.join(name))?)
+            let file = Source::read(&folder.join(name)).map_err(|e| names_unusable(source, key, name, e))?;
+            GptConfig::from_source(&file)
         }
         toml::Value::String(name) => zoo::load(name).map_err(|_| source.unknown_name(key, "model", name, zoo::names())),
         toml::Value::Table(_) => {

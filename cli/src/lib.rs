@@ -10,3 +10,18 @@ pub mod sweep;
 pub mod versus;
 
 pub use error::CliError;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The `banksia` command: parses the process's arguments, does what they say, and prints an error if that fails.
+pub fn main() -> ExitCode {
+    match commands::execute(&args::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

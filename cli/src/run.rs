@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use banksia_hw::outcome::Outcome;
-use banksia_hw::pim::{PimSystem, RunOptions};
+use banksia_hw::pim::{PimSystem, RunError, RunOptions};
 use banksia_hw::program::Program;
 use banksia_input::InputError;
 use banksia_reports::{
@@ -39,14 +39,21 @@ pub fn run(
 /// Runs one program on an experiment's machine.
 ///
 /// # Errors
-/// The program does not fit the machine, or its result contradicts itself.
+/// The program, which `path` names, does not fit the machine or deadlocks, or its result contradicts itself.
 pub fn run_program(
     experiment: &Experiment,
+    path: &Path,
     program: &Program,
     options: RunOptions,
 ) -> Result<(RunReport, Outcome), CliError> {
     let mut system = PimSystem::new(&experiment.machine, options);
-    system.run(program)?;
+    system.run(program).map_err(|e| match e {
+        // What the user wrote, not what the run came to.
+        RunError::Program { error, .. } => InputError::new(path.display().to_string(), error.to_string())
+            .help("`banksia map --program` writes a program for an experiment's own machine")
+            .into(),
+        other => CliError::Run(other),
+    })?;
     let outcome = system.finish();
     let mut report = report(experiment, &outcome);
     report.tokens = None;
@@ -65,7 +72,9 @@ pub fn read_program(path: &Path) -> Result<Program, InputError> {
     let program: Program = serde_json::from_reader(std::io::BufReader::new(file)).map_err(|e| {
         InputError::new(&name, format!("is not a program: {e}")).help("`banksia map --program` writes one")
     })?;
-    program.validate().map_err(|e| InputError::new(&name, e.to_string()))?;
+    program.validate().map_err(|e| {
+        InputError::new(&name, e.to_string()).help("`banksia map --program` writes a program that is sound")
+    })?;
     Ok(program)
 }
 

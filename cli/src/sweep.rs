@@ -120,14 +120,16 @@ impl Sweep {
         }
         if !file.points.is_empty() {
             let grid = if file.vary.is_empty() { Vec::new() } else { variants };
-            variants = file.points.into_iter().chain(grid).collect();
+            variants = file.points.iter().cloned().chain(grid).collect();
         }
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         let mut points = Vec::new();
         for name in &file.experiments {
             for variant in &variants {
                 let all: Vec<&String> = file.set.iter().chain(&variant.set).chain(settings).collect();
-                let mut experiment = Experiment::read(&folder.join(name), &all)?;
+                let mut experiment = Experiment::read(&folder.join(name), &all).map_err(|e| {
+                    if settings.iter().any(|s| e.file == format!("--set {s}")) { e } else { wrote(&source, &file, e) }
+                })?;
                 let several = file.experiments.len() > 1;
                 experiment.name = match (variant.name.is_empty(), several) {
                     (true, _) => experiment.name,
@@ -221,6 +223,23 @@ impl Point {
         }
         Ok(report)
     }
+}
+
+/// An error about a setting that the sweep file wrote, as one about the sweep file.
+fn wrote(source: &Source, file: &SweepFile, error: InputError) -> InputError {
+    let Some(setting) = error.file.strip_prefix("--set ") else { return error };
+    let in_set = |list: &str, set: &[String]| Some(format!("{list}[{}]", set.iter().position(|s| s == setting)?));
+    let in_points = || file.points.iter().enumerate().find_map(|(i, p)| in_set(&format!("point[{i}].set"), &p.set));
+    let in_vary = || {
+        let key = setting.split('=').next()?;
+        Some(format!("vary[{}]", file.vary.iter().position(|v| v.key == key)?))
+    };
+    let Some(key) = in_set("set", &file.set).or_else(in_points).or_else(in_vary) else { return error };
+    let problem = match &error.key {
+        Some(inner) => format!("sets `{setting}`: `{inner}` {}", error.problem),
+        None => format!("sets `{setting}`, which {}", error.problem),
+    };
+    InputError { help: error.help, ..source.error(&key, problem) }
 }
 
 /// Letters, digits, dots and dashes of a name.

@@ -269,6 +269,12 @@ pub enum ProgramError {
         /// The device.
         device: String,
     },
+    /// A PIM instruction for no channel, which would never be done.
+    #[error("instruction {instruction} is for no channel: its mask is zero")]
+    NoChannel {
+        /// Which instruction.
+        instruction: usize,
+    },
     /// A row, node, column or channel that the machine does not have.
     #[error("{place}: {what} {value} is beyond the machine's {limit}")]
     Range {

@@ -1,5 +1,7 @@
 //! From a dotted key to its line.
 
+use std::ops::Range;
+
 use toml_edit::{Document, Item, TableLike};
 
 /// One step of a path: a key, or an index into an array.
@@ -75,20 +77,70 @@ pub(crate) fn exact_offset_of(text: &str, path: &str) -> Option<usize> {
     None
 }
 
-/// The dotted path of the first key of a name somewhere under the table at `table`.
-pub(crate) fn path_of_key(text: &str, table: &str, name: &str) -> Option<String> {
+/// The dotted path of the innermost key or value that is written at an offset.
+pub(crate) fn path_at(text: &str, offset: usize) -> Option<String> {
     let document = Document::parse(text).ok()?;
-    let mut at: &dyn TableLike = document.as_table();
-    for part in table.split('.') {
-        at = at.get(part)?.as_table_like()?;
+    in_table(document.as_table(), "", offset)
+}
+
+/// Whether the value at a path is a table, and a span begins and ends within what may be its own: not the whole file's.
+pub(crate) fn table_at(text: &str, path: &str, span: &Range<usize>) -> bool {
+    let Ok(document) = Document::parse(text) else { return false };
+    if span.end >= text.trim_end().len() && span.start <= text.len() - text.trim_start().len() && path.contains('.') {
+        return false;
     }
-    fn find(table: &dyn TableLike, prefix: &str, name: &str) -> Option<String> {
-        table.iter().find_map(|(key, item)| {
-            let path = format!("{prefix}.{key}");
-            if key == name { Some(path) } else { find(item.as_table_like()?, &path, name) }
-        })
+    let mut table: Option<&dyn TableLike> = Some(document.as_table());
+    let mut item: Option<&Item> = None;
+    for step in steps(path) {
+        match step {
+            Step::Key(key) => {
+                item = table.and_then(|t| t.get(key));
+                table = item.and_then(Item::as_table_like);
+            }
+            Step::Index(i) => {
+                let in_tables =
+                    item.and_then(Item::as_array_of_tables).and_then(|a| a.get(i)).map(|t| t as &dyn TableLike);
+                let in_array = || item?.as_array()?.get(i)?.as_inline_table().map(|t| t as &dyn TableLike);
+                table = in_tables.or_else(in_array);
+                item = None;
+            }
+        }
     }
-    find(at, table, name)
+    table.is_some()
+}
+
+fn in_table(table: &dyn TableLike, prefix: &str, offset: usize) -> Option<String> {
+    table.iter().find_map(|(name, item)| {
+        let dot = if prefix.is_empty() { "" } else { "." };
+        let path = format!("{prefix}{dot}{name}");
+        let inner = if let Some(tables) = item.as_array_of_tables() {
+            tables.iter().enumerate().find_map(|(i, t)| {
+                let path = format!("{path}[{i}]");
+                in_table(t, &path, offset).or_else(|| covers(t.span(), offset).then_some(path))
+            })
+        } else if let Some(table) = item.as_table_like() {
+            in_table(table, &path, offset)
+        } else {
+            item.as_value().and_then(|value| in_array(value, &path, offset))
+        };
+        let key = table.get_key_value(name).and_then(|(key, _)| key.span());
+        inner.or_else(|| (covers(key, offset) || covers(item.span(), offset)).then_some(path))
+    })
+}
+
+fn in_array(value: &toml_edit::Value, path: &str, offset: usize) -> Option<String> {
+    value.as_array()?.iter().enumerate().find_map(|(i, entry)| {
+        let path = format!("{path}[{i}]");
+        let inner = match entry.as_inline_table() {
+            Some(table) => in_table(table, &path, offset),
+            None => in_array(entry, &path, offset),
+        };
+        inner.or_else(|| covers(entry.span(), offset).then_some(path))
+    })
+}
+
+fn covers(span: Option<Range<usize>>, offset: usize) -> bool {
+    span.is_some_and(|span| span.contains(&offset))
 }
 
 /// The line (from 1) of a byte offset.

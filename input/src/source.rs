@@ -1,14 +1,15 @@
 //! A file's name and text, kept together for the errors of later checks.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
+use std::io::Read;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use crate::error::{InputError, suggest};
-use crate::locate::{exact_offset_of, line_at, offset_of, path_of_key};
+use crate::locate::{exact_offset_of, line_at, offset_of, path_at, table_at};
 
 /// A configuration file larger than this is a mistake (a trace given as a configuration, say).
 const MAX_BYTES: u64 = 16 << 20;
@@ -20,6 +21,17 @@ pub struct Source {
     text: String,
     /// The source and table that were written over this one: errors about their keys name them.
     overlay: Option<Arc<(Source, String)>>,
+    /// The settings that were written over this one: errors about their keys name them, and lines are those of the file.
+    settings: Option<Arc<Settings>>,
+}
+
+/// What `--set` has written over a file.
+#[derive(Debug)]
+struct Settings {
+    /// The text as the file has it.
+    original: String,
+    /// Each setting's path and its whole text.
+    list: Vec<(String, String)>,
 }
 
 impl Source {
@@ -30,20 +42,24 @@ impl Source {
     pub fn read(path: &Path) -> Result<Self, InputError> {
         let name = path.display().to_string();
         let fail = |problem: String| InputError::new(&name, problem);
-        let size = std::fs::metadata(path).map_err(|e| fail(format!("cannot be read: {e}")))?.len();
-        if size > MAX_BYTES {
-            return Err(fail(format!("is {size} bytes; a configuration has at most {MAX_BYTES}")));
+        let unreadable = |e: std::io::Error| fail(format!("cannot be read: {e}"));
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        // A device or a pipe says that it has no bytes, and may never end: what is read decides.
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            let error = fail(format!("is too large: a configuration has at most {MAX_BYTES} bytes"));
+            return Err(error.help("check that this is the file that was meant"));
         }
-        let bytes = std::fs::read(path).map_err(|e| fail(format!("cannot be read: {e}")))?;
         let text = String::from_utf8(bytes).map_err(|e| {
             fail("is not UTF-8 text".into()).at_line(line_at_bytes(e.as_bytes(), e.utf8_error().valid_up_to()))
         })?;
-        Ok(Self { name, text, overlay: None })
+        Ok(Self { name, text, overlay: None, settings: None })
     }
 
     /// A source from text that is already in memory: an embedded catalog entry, or a test.
     pub fn from_text(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), text: text.into(), overlay: None }
+        Self { name: name.into(), text: text.into(), overlay: None, settings: None }
     }
 
     /// The file's name, as errors print it.
@@ -65,14 +81,18 @@ impl Source {
         if settings.is_empty() {
             return Ok(self.clone());
         }
-        let mut document: toml_edit::DocumentMut = self
-            .text
-            .parse()
-            .map_err(|e: toml_edit::TomlError| self.syntax_error(e.message(), e.span().map(|s| s.start)))?;
+        let mut document: toml_edit::DocumentMut =
+            self.text.parse().map_err(|e: toml_edit::TomlError| self.syntax_error(e.message(), e.span()))?;
         for setting in settings {
             apply_setting(&mut document, setting.as_ref())?;
         }
-        Ok(Self { text: document.to_string(), ..self.clone() })
+        let (original, mut list) = match self.settings.as_deref() {
+            Some(before) => (before.original.clone(), before.list.clone()),
+            None => (self.text.clone(), Vec::new()),
+        };
+        list.extend(settings.iter().map(|s| (setting_path(s.as_ref()), s.as_ref().to_owned())));
+        let settings = Some(Arc::new(Settings { original, list }));
+        Ok(Self { text: document.to_string(), settings, ..self.clone() })
     }
 
     /// This source with the table at `table` of another written over it, key by key; the keys of `except` are left out.
@@ -82,7 +102,7 @@ impl Source {
     /// One of the two is not TOML.
     pub fn overlaid(&self, other: &Self, table: &str, except: &[&str]) -> Result<Self, InputError> {
         let parse = |s: &Self| -> Result<toml_edit::DocumentMut, InputError> {
-            s.text.parse().map_err(|e: toml_edit::TomlError| s.syntax_error(e.message(), e.span().map(|s| s.start)))
+            s.text.parse().map_err(|e: toml_edit::TomlError| s.syntax_error(e.message(), e.span()))
         };
         let (mut document, patch) = (parse(self)?, parse(other)?);
         let mut item = Some(patch.as_item());
@@ -93,7 +113,7 @@ impl Source {
             merge(document.as_table_mut(), patch, except);
         }
         let overlay = Some(Arc::new((other.clone(), table.to_owned())));
-        Ok(Self { name: self.name.clone(), text: document.to_string(), overlay })
+        Ok(Self { name: self.name.clone(), text: document.to_string(), overlay, settings: self.settings.clone() })
     }
 
     /// Parses the text into a typed configuration.
@@ -101,52 +121,77 @@ impl Source {
     /// # Errors
     /// The text is not TOML, a key is unknown or missing, or a value has the wrong type.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, InputError> {
-        toml::from_str(&self.text).map_err(|e| self.syntax_error(e.message(), e.span().map(|s| s.start)))
+        toml::from_str(&self.text).map_err(|e| self.syntax_error(e.message(), e.span()))
     }
 
-    fn syntax_error(&self, message: &str, offset: Option<usize>) -> InputError {
+    fn syntax_error(&self, message: &str, span: Option<Range<usize>>) -> InputError {
+        let offset = span.as_ref().map(|s| s.start);
         let mut error = InputError::new(&self.name, message.trim().replace('\n', "; "));
         error.line = offset.map(|o| line_at(&self.text, o));
+        // Only text that parses has keys at its offsets; of text that does not, the line is all that is known.
+        let Some(at) = offset.and_then(|o| path_at(&self.text, o)).or_else(|| self.is_toml().then(String::new)) else {
+            return error;
+        };
+        let mut key = Some(at.clone()).filter(|at| !at.is_empty());
         // serde's own words name the key; add the nearest known one.
-        if let Some(rest) = message.strip_prefix("unknown field `")
-            && let Some((name, rest)) = rest.split_once('`')
-        {
-            let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
-            error.key = Some(name.to_owned());
+        if let Some((name, known)) = quoted(message, "unknown field `") {
             error.problem = "is not a key of this table".into();
             error.help = Some(suggest(name, &known));
-        } else if let Some(rest) = message.strip_prefix("unknown variant `")
-            && let Some((name, rest)) = rest.split_once('`')
-        {
-            let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
-            error.problem = format!("`{name}` is not one of the values known here");
+            key = key.or_else(|| Some(name.to_owned()));
+        } else if let Some((name, known)) = quoted(message, "unknown variant `") {
+            error.problem = format!("is `{name}`, which is not one of the values known here");
             error.help = Some(suggest(name, &known));
-        } else if let Some(rest) = message.strip_prefix("missing field `") {
-            error.key = rest.split('`').next().map(str::to_owned);
+        } else if let Some((name, _)) = quoted(message, "missing field `") {
+            // What misses it is a table: the one whose span this is, which for the file itself begins with its first key.
+            let at = match span {
+                Some(span) if table_at(&self.text, &at, &span) => at.as_str(),
+                _ => at.rsplit_once('.').map_or("", |(outer, _)| outer),
+            };
+            key = Some(if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") });
             error.problem = "is missing".into();
             error.help = Some("add it to this table; `banksia show` prints a complete example".into());
+        } else if message.starts_with("invalid ") {
+            error.problem = format!("has an {}", error.problem);
+        } else {
+            key = None;
         }
-        // Where an overlay wrote the key at fault, the overlay is what its author has to mend.
-        if let Some((overlay, table)) = self.overlay.as_deref()
-            && let Some(key) = error.key.clone().or_else(|| offset.and_then(|o| key_at(&self.text, o)))
-            && let Some(path) = path_of_key(&overlay.text, table, &key)
-        {
-            error.file.clone_from(&overlay.name);
-            error.line = offset_of(&overlay.text, &path).map(|o| line_at(&overlay.text, o));
+        // Where an overlay or a setting wrote the key at fault, that is what its author has to mend.
+        let (file, line, path) = self.place(key.as_deref().unwrap_or(&at));
+        if key.is_some() {
+            error.file = file;
+            error.line = line;
             error.key = Some(path);
+        } else if self.settings.is_some() {
+            error.line = line;
         }
         error
     }
 
-    /// The file, line and full path of a key: an overlay's where that writes it.
+    fn is_toml(&self) -> bool {
+        self.text.parse::<toml_edit::DocumentMut>().is_ok()
+    }
+
+    /// The file, line and full path of a key: an overlay's or a setting's where that writes it.
     fn place(&self, path: &str) -> (String, Option<usize>, String) {
         if let Some((overlay, table)) = self.overlay.as_deref() {
             let full = format!("{table}.{path}");
-            if let Some(offset) = exact_offset_of(&overlay.text, &full) {
-                return (overlay.name.clone(), Some(line_at(&overlay.text, offset)), full);
+            if exact_offset_of(&overlay.text, &full).is_some() {
+                return overlay.place(&full);
             }
         }
-        (self.name.clone(), offset_of(&self.text, path).map(|o| line_at(&self.text, o)), path.to_owned())
+        let mut text = &self.text;
+        if let Some(settings) = self.settings.as_deref() {
+            // The last of several settings is the one that holds; an earlier, longer one may have been written over.
+            let wrote = |set: &str| {
+                path.strip_prefix(set).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+                    || (set.starts_with(path) && exact_offset_of(&settings.original, path).is_none())
+            };
+            if let Some((_, setting)) = settings.list.iter().rev().find(|(set, _)| wrote(set)) {
+                return (format!("--set {setting}"), None, path.to_owned());
+            }
+            text = &settings.original;
+        }
+        (self.name.clone(), offset_of(text, path).map(|o| line_at(text, o)), path.to_owned())
     }
 
     /// An error about the value at a dotted path (`a.b[2].c`), with its line.
@@ -206,12 +251,16 @@ fn merge(table: &mut dyn toml_edit::TableLike, patch: &dyn toml_edit::TableLike,
     }
 }
 
-/// The key that is written on the line of an offset.
-fn key_at(text: &str, offset: usize) -> Option<String> {
-    let start = text.get(..offset)?.rfind('\n').map_or(0, |i| i + 1);
-    let line = text[start..].lines().next()?;
-    let key = line.split('=').next()?.trim();
-    (!key.is_empty() && line.contains('=')).then(|| key.to_owned())
+/// The name that follows an opening, and the names that the message lists after it.
+fn quoted<'a>(message: &'a str, opening: &str) -> Option<(&'a str, Vec<&'a str>)> {
+    let (name, rest) = message.strip_prefix(opening)?.split_once('`')?;
+    Some((name, rest.split('`').skip(1).step_by(2).collect()))
+}
+
+/// The path of a setting, `a.b` of `a . b = 1`.
+fn setting_path(setting: &str) -> String {
+    let path = setting.split_once('=').map_or(setting, |(path, _)| path);
+    path.split('.').map(str::trim).collect::<Vec<_>>().join(".")
 }
 
 fn apply_setting(document: &mut toml_edit::DocumentMut, setting: &str) -> Result<(), InputError> {

@@ -25,8 +25,11 @@ pub fn report_json(report: &RunReport) -> Result<String, ReportError> {
 /// # Errors
 /// The file is missing, is not a report, or comes from a later version of Banksia.
 pub fn read_report(path: &Path) -> Result<RunReport, ReportError> {
-    let text = fs::read_to_string(path).map_err(|e| ReportError::io("read", path, e))?;
     let file = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|e| {
+        banksia_input::InputError::new(&file, format!("cannot be read: {e}"))
+            .help("give the `report.json` that `banksia run --out DIR` wrote, or its folder")
+    })?;
     let report: RunReport = serde_json::from_str(&text).map_err(|e| {
         banksia_input::InputError::new(&file, format!("is not a run report: {e}"))
             .at_line(e.line())

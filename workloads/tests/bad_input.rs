@@ -42,7 +42,11 @@ fn bad_models_are_refused_with_file_line_key_and_remedy() {
         ("", "kv_heads = 0", "m.toml:7: `kv_heads` is 0"),
         ("", "head_dim = 0", "m.toml:7: `head_dim` is 0"),
         ("", "ffn_width = 0", "m.toml:7: `ffn_width` is 0"),
-        ("", "dtype = \"bf61\"", "m.toml:7: `bf61` is not one of the values known here\n  help: did you mean `bf16`?"),
+        (
+            "",
+            "dtype = \"bf61\"",
+            "m.toml:7: `dtype` is `bf61`, which is not one of the values known here\n  help: did you mean `bf16`?",
+        ),
         (
             "",
             "dtype = \"int32\"",
@@ -51,7 +55,7 @@ fn bad_models_are_refused_with_file_line_key_and_remedy() {
         (
             "",
             "activation = \"tanh\"",
-            "m.toml:7: `tanh` is not one of the values known here\n  help: use one of: gelu, relu",
+            "m.toml:7: `activation` is `tanh`, which is not one of the values known here\n  help: use one of: gelu, relu",
         ),
         ("", "bias = 1", "m.toml:7: invalid type: integer `1`, expected a boolean"),
         ("", "rotary_dim = 8", "m.toml:7: `rotary_dim` is given, but positions are not rotary\n  help: add positions"),

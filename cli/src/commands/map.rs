@@ -12,13 +12,13 @@ use crate::experiment::Experiment;
 
 pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
     let experiment = Experiment::read(&args.experiment, &args.settings)?;
+    let generation = experiment.mapping.generation();
+    let token = args.token.unwrap_or(generation.generated_tokens);
+    if token == 0 || token > generation.generated_tokens {
+        let problem = format!("is {token}: must be from 1 to {}", generation.generated_tokens);
+        return Err(InputError::new("--token", problem).help("tokens are counted from 1").into());
+    }
     if let Some(path) = &args.program {
-        let generation = experiment.mapping.generation();
-        let token = args.token.unwrap_or(generation.generated_tokens);
-        if token == 0 || token > generation.generated_tokens {
-            let problem = format!("is {token}: must be from 1 to {}", generation.generated_tokens);
-            return Err(InputError::new("--token", problem).into());
-        }
         let context = generation.prompt_tokens + token - 1;
         let program = experiment.mapping.program(context);
         let text = serde_json::to_string(&program)

@@ -23,7 +23,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<(), CliError> {
     let options = RunOptions { exact_stepping: args.exact_stepping, timeline_step: timeline_step(args, &experiment)? };
     let begun = Instant::now();
     let (report, outcome) = match &args.program {
-        Some(path) => run::run_program(&experiment, &run::read_program(path)?, options)?,
+        Some(path) => run::run_program(&experiment, path, &run::read_program(path)?, options)?,
         None => {
             let progress = Progress::new(passes, "tokens");
             run::run(&experiment, options, &mut |done| progress.set(done))?
@@ -55,17 +55,17 @@ pub(super) fn execute(args: &RunArgs) -> Result<(), CliError> {
 
 /// The pass through the model whose spans are recorded: the one that gives the token asked for.
 fn timeline_step(args: &RunArgs, experiment: &Experiment) -> Result<Option<u64>, CliError> {
+    let generation = experiment.mapping.generation();
+    let token = args.timeline_token.unwrap_or(generation.generated_tokens);
+    if token == 0 || token > generation.generated_tokens {
+        let problem = format!("is {token}: must be from 1 to {}", generation.generated_tokens);
+        return Err(InputError::new("--timeline-token", problem).help("tokens are counted from 1").into());
+    }
     if args.timeline.is_none() && args.out.is_none() {
         return Ok(None);
     }
     if args.program.is_some() {
         return Ok(Some(0));
-    }
-    let generation = experiment.mapping.generation();
-    let token = args.timeline_token.unwrap_or(generation.generated_tokens);
-    if token == 0 || token > generation.generated_tokens {
-        let problem = format!("is {token}: must be from 1 to {}", generation.generated_tokens);
-        return Err(InputError::new("--timeline-token", problem).into());
     }
     Ok(Some(generation.prompt_tokens - 1 + token - 1))
 }

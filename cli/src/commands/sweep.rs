@@ -11,6 +11,9 @@ use crate::sweep::{Sweep, SweepOptions};
 
 pub(super) fn execute(args: &SweepArgs) -> Result<(), CliError> {
     let sweep = Sweep::read(&args.sweep, &args.settings)?;
+    for name in &args.versus {
+        banksia_hw::roofline::Roofline::load(name)?;
+    }
     let options = SweepOptions { jobs: args.jobs, out: args.out.clone(), resume: args.resume };
     let reports = sweep.run(&options)?;
     let rows = compare(&reports);

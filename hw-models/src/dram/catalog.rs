@@ -6,7 +6,7 @@ use std::sync::Arc;
 use banksia_input::{InputError, Source};
 
 use super::device::Device;
-use super::table::{Inherited, RawDevice};
+use super::table::RawDevice;
 
 use super::embedded::EMBEDDED;
 
@@ -32,7 +32,7 @@ pub fn load(name: &str) -> Result<Arc<Device>, InputError> {
 /// There is no such device, or its file cannot be used.
 pub fn load_from(name: &str, beside: Option<&Path>) -> Result<Arc<Device>, InputError> {
     let source = open(name, beside)?;
-    Ok(Arc::new(Device::compile(&resolve(&source, beside)?, &source)?))
+    load_source(&source)
 }
 
 /// The device of a source that is already in memory.
@@ -40,7 +40,7 @@ pub fn load_from(name: &str, beside: Option<&Path>) -> Result<Arc<Device>, Input
 /// # Errors
 /// The source cannot be used.
 pub fn load_source(source: &Source) -> Result<Arc<Device>, InputError> {
-    Ok(Arc::new(Device::compile(&resolve(source, None)?, source)?))
+    Ok(Arc::new(Device::compile(&resolve(source)?, source)?))
 }
 
 /// The table of a name or path with its bases merged in: what `banksia show hardware` prints.
@@ -48,7 +48,7 @@ pub fn load_source(source: &Source) -> Result<Arc<Device>, InputError> {
 /// # Errors
 /// There is no such device, or its file cannot be parsed.
 pub fn resolved(name: &str) -> Result<RawDevice, InputError> {
-    resolve(&open(name, None)?, None)
+    resolve(&open(name, None)?)
 }
 
 /// The file of a device, before its bases are merged in: a name in the catalog, or a path that ends in `.toml`.
@@ -66,15 +66,44 @@ pub fn open(name: &str, beside: Option<&Path>) -> Result<Source, InputError> {
         .ok_or_else(|| InputError::unknown_name("catalog", "DRAM device", name, names()))
 }
 
-fn resolve(source: &Source, beside: Option<&Path>) -> Result<RawDevice, InputError> {
-    let mut raw: RawDevice = source.parse()?;
+/// A base that is a file is found beside the file that names it.
+fn resolve(source: &Source) -> Result<RawDevice, InputError> {
+    let mut raw = parse(source)?;
+    for (i, command) in raw.commands.iter_mut().enumerate() {
+        command.own = Some(i);
+    }
+    for (i, row) in raw.constraints.iter_mut().enumerate() {
+        row.own = Some(i);
+    }
+    for (i, row) in raw.energy.commands.iter_mut().enumerate() {
+        row.own = Some(i);
+    }
+    let mut folder = source.name().to_owned();
     let mut seen = vec![raw.name.clone()];
     while let Some(base) = raw.base.take() {
         if seen.len() >= MAX_DEPTH || seen.contains(&base) {
-            return Err(source.error("base", format!("goes round or too deep: {} -> {base}", seen.join(" -> "))));
+            let problem = format!("goes round or too deep: {} -> {base}", seen.join(" -> "));
+            return Err(source.error("base", problem).help("a device builds on another that does not build on it"));
         }
-        raw = raw.over(open(&base, beside).map_err(|e| source.error("base", e.to_string()))?.parse()?);
+        let next = open(&base, Some(Path::new(&folder))).map_err(|e| {
+            let problem = format!("names `{base}`, which cannot be used: {}: {}", e.file, e.problem);
+            InputError { help: e.help.clone(), ..source.error("base", problem) }
+        })?;
+        raw = raw.over(parse(&next)?);
+        folder = next.name().to_owned();
         seen.push(base);
+    }
+    Ok(raw)
+}
+
+/// One file. Two commands of one name in it would be a mistake; in a base, the same name is replaced.
+fn parse(source: &Source) -> Result<RawDevice, InputError> {
+    let raw: RawDevice = source.parse()?;
+    for (i, command) in raw.commands.iter().enumerate() {
+        if let Some(first) = raw.commands[..i].iter().position(|other| other.name == command.name) {
+            let problem = format!("`{}` is already a command: command[{first}]", command.name);
+            return Err(source.error(&format!("command[{i}].name"), problem).help("give it another name"));
+        }
     }
     Ok(raw)
 }
@@ -83,11 +112,6 @@ impl RawDevice {
     /// This file's entries written over a base's.
     fn over(self, base: Self) -> Self {
         let mut out = base;
-        out.inherited = Inherited {
-            commands: out.commands.len(),
-            constraints: out.constraints.len(),
-            energy: out.energy.commands.len(),
-        };
         out.name = self.name;
         out.source = self.source;
         if !self.description.is_empty() {

@@ -5,7 +5,7 @@ use banksia_input::{InputError, Source};
 use super::Cycle;
 use super::energy::EnergyModel;
 use super::expr::{Symbols, evaluate, evaluate_integer};
-use super::table::{Inherited, RawCommand, RawConstraint, RawData, RawDevice, RawEffect, RawNeeds};
+use super::table::{RawCommand, RawConstraint, RawData, RawDevice, RawEffect, RawNeeds, entry_path};
 
 /// Index of a command in its device's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -276,6 +276,9 @@ impl Device {
     }
 }
 
+/// The most bytes of one channel: those of a machine's 128 channels together still count in 64 bits.
+const MAX_CHANNEL_BYTES: u64 = 1 << 56;
+
 pub(super) struct Compiler<'a> {
     pub(super) raw: &'a RawDevice,
     pub(super) source: &'a Source,
@@ -308,6 +311,13 @@ impl Compiler<'_> {
             src.check(&key("access_bytes"), self.need(&key("access_bytes"), org.access_bytes)?, 1..=4096)?;
         let data_pins = src.check(&key("data_pins"), self.need(&key("data_pins"), org.data_pins)?, 1..=65536)?;
         let pin_gbps = src.check(&key("pin_gbps"), self.need(&key("pin_gbps"), org.pin_gbps)?, 1e-3..=1e3)?;
+        let bytes = u128::from(banks) * u128::from(rows) * u128::from(columns) * u128::from(access_bytes);
+        if bytes > u128::from(MAX_CHANNEL_BYTES) {
+            let problem = format!("makes a channel of {bytes} bytes: at most {MAX_CHANNEL_BYTES}");
+            return Err(src
+                .error(&key("rows"), problem)
+                .help("check rows, columns, access_bytes and the counts of the levels"));
+        }
         let devices = src.check(&key("devices"), org.devices.unwrap_or(1), 1..=1024)?;
 
         self.symbols.insert("clock_ps".into(), clock_ps);
@@ -319,7 +329,7 @@ impl Compiler<'_> {
 
         let commands = self.commands(&levels, access_bytes)?;
         let timing = self.rows(&levels, &commands)?;
-        let refresh = raw.refresh.as_ref().map(|r| self.refresh(r, &commands)).transpose()?;
+        let refresh = raw.refresh.as_ref().map(|r| self.refresh(r, &levels, &commands, &timing)).transpose()?;
         let standby_name = org.standby_level.clone().unwrap_or_else(|| "channel".into());
         let standby = self.level_named("organization.standby_level", &standby_name, &levels)?;
         let roles = self.roles(&levels, &commands)?;
@@ -498,11 +508,8 @@ impl Compiler<'_> {
         };
         let mut commands = Vec::with_capacity(raw.len());
         for (i, c) in raw.iter().enumerate() {
-            let entry = Inherited::path(self.raw.inherited.commands, "command", i);
+            let entry = entry_path("command", i, c.own);
             let key = |field: &str| format!("{entry}.{field}");
-            if raw[..i].iter().any(|other| other.name == c.name) {
-                return Err(self.source.error(&key("name"), format!("`{}` is already a command", c.name)));
-            }
             let scope = self.level_named(&key("scope"), &c.scope, levels)?;
             let banks = levels[scope.0 as usize].banks;
             let default_pins = match c.data {
@@ -571,7 +578,7 @@ impl Compiler<'_> {
             for (field, used, effect) in uses {
                 let Some(CommandId(u)) = used else { continue };
                 let other = &commands[u as usize];
-                let key = format!("{}.{field}", Inherited::path(self.raw.inherited.commands, "command", i));
+                let key = format!("{}.{field}", entry_path("command", i, self.raw.commands[i].own));
                 let begins = effect == RawEffect::Open && other.effect == RawEffect::OpenFirst;
                 if other.effect != effect && !begins {
                     let problem = format!("names `{}`, which does not {field} a row", other.name);
@@ -604,7 +611,7 @@ impl Compiler<'_> {
         commands: &[Command],
         out: &mut Vec<TimingRow>,
     ) -> Result<(), InputError> {
-        let entry = Inherited::path(self.raw.inherited.constraints, "constraints", i);
+        let entry = entry_path("constraints", i, row.own);
         let key = |field: &str| format!("{entry}.{field}");
         let level = self.level_named(&key("level"), &row.level, levels)?;
         let names = |field: &str, text: &str| -> Result<Vec<CommandId>, InputError> {
@@ -657,7 +664,13 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn refresh(&self, raw: &super::table::RawRefresh, commands: &[Command]) -> Result<Refresh, InputError> {
+    fn refresh(
+        &self,
+        raw: &super::table::RawRefresh,
+        levels: &[Level],
+        commands: &[Command],
+        timing: &[TimingRow],
+    ) -> Result<Refresh, InputError> {
         let command = commands.iter().position(|c| c.name == raw.command).ok_or_else(|| {
             self.source.unknown_name(
                 "refresh.command",
@@ -671,7 +684,26 @@ impl Compiler<'_> {
         }
         let interval = self.ticks("refresh.interval", &raw.interval, 1_000_000_000)?;
         self.source.check("refresh.interval", interval, 1..=1_000_000_000)?;
-        Ok(Refresh { command: CommandId(command as u8), interval: interval as Cycle })
+        // A round refreshes every node of the scope. Where rounds follow one another no faster than they fall due, nothing
+        // else would ever run.
+        let (id, spec) = (CommandId(command as u8), &commands[command]);
+        let nodes = Cycle::from(levels[spec.scope.0 as usize].nodes);
+        let own = timing.iter().filter(|r| r.from == id && r.to == id);
+        let round = own
+            .map(|r| {
+                let times = if r.level == spec.scope { 1 } else { nodes };
+                (r.cycles * times).div_ceil(Cycle::from(r.window))
+            })
+            .fold(spec.bus_cycles * nodes, Cycle::max);
+        if interval as Cycle <= round {
+            let problem =
+                format!("is {interval} cycles, and refreshing takes {round} of them: nothing else could ever run");
+            return Err(self
+                .source
+                .error("refresh.interval", problem)
+                .help("give tREFI in nanoseconds, and tRFC below it"));
+        }
+        Ok(Refresh { command: id, interval: interval as Cycle })
     }
 }
 

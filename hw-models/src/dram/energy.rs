@@ -10,7 +10,7 @@ use banksia_input::{InputError, Source};
 
 use super::device::Command;
 use super::expr::{Symbols, evaluate};
-use super::table::{Inherited, RawDevice};
+use super::table::{RawDevice, entry_path};
 
 /// The energy of one device's channel.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -65,7 +65,7 @@ impl EnergyModel {
             }
         }
         for (i, row) in energy.commands.iter().enumerate() {
-            let entry = Inherited::path(raw.inherited.energy, "energy.command", i);
+            let entry = entry_path("energy.command", i, row.own);
             let key = |field: &str| format!("{entry}.{field}");
             let pj = match (&row.pj, &row.current_ma, &row.cycles) {
                 (Some(pj), None, None) => value(&key("pj"), pj)?,

@@ -58,29 +58,13 @@ pub struct RawDevice {
     /// Energy of commands and of standing still.
     #[serde(default)]
     pub energy: RawEnergy,
-    /// How many of the entries of the lists came from bases: errors count from this file's own.
-    #[serde(skip)]
-    pub inherited: Inherited,
 }
 
-/// How many entries at the start of each list came from the bases of a file.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Inherited {
-    /// Of `command`.
-    pub commands: usize,
-    /// Of `constraints`.
-    pub constraints: usize,
-    /// Of `energy.command`.
-    pub energy: usize,
-}
-
-impl Inherited {
-    /// The path of the `i`-th entry of a merged list in the file that wrote it.
-    pub(crate) fn path(inherited: usize, list: &str, i: usize) -> String {
-        match i.checked_sub(inherited) {
-            Some(own) => format!("{list}[{own}]"),
-            None => format!("base.{list}[{i}]"),
-        }
+/// The path of the `i`-th entry of a merged list, in the file that wrote it where that is not a base.
+pub(crate) fn entry_path(list: &str, i: usize, own: Option<usize>) -> String {
+    match own {
+        Some(own) => format!("{list}[{own}]"),
+        None => format!("base.{list}[{i}]"),
     }
 }
 
@@ -165,6 +149,9 @@ pub struct RawCommand {
     /// The command that closes what stands in its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close_with: Option<String>,
+    /// Which entry of its list this is in the file at hand; none where a base wrote it.
+    #[serde(skip)]
+    pub own: Option<usize>,
 }
 
 fn zero() -> String {
@@ -263,6 +250,9 @@ pub struct RawConstraint {
     /// The row holds between different nodes of the level, under the same parent (rank-to-rank turn-around).
     #[serde(default)]
     pub sibling: bool,
+    /// Which entry of its list this is in the file at hand; none where a base wrote it.
+    #[serde(skip)]
+    pub own: Option<usize>,
 }
 
 /// Refresh of a device.
@@ -393,4 +383,7 @@ pub struct RawCommandEnergy {
     /// Energy in picojoules, an expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pj: Option<String>,
+    /// Which entry of its list this is in the file at hand; none where a base wrote it.
+    #[serde(skip)]
+    pub own: Option<usize>,
 }

@@ -111,7 +111,7 @@ impl<'m> Account<'m> {
                 self.operators.len() - 1
             });
             let totals = &mut self.operators[index];
-            totals.count += operator.count;
+            totals.count = totals.count.saturating_add(operator.count);
             totals.flops += operator.flops;
             totals.pim_flops += operator.pim_flops;
             self.map.push(index);
@@ -147,12 +147,12 @@ impl<'m> Account<'m> {
     pub(super) fn vector(&mut self, operator: u32, function: &VectorFunction, cycles: u64, busy: Time) {
         let totals = &mut self.operators[self.map[operator as usize]];
         totals.busy = totals.busy.saturating_add(busy);
-        let read: u64 = function.phases.iter().map(|p| p.read_bytes).sum();
-        let write: u64 = function.phases.iter().map(|p| p.write_bytes).sum();
+        let read: u64 = function.phases.iter().map(|p| p.read_bytes).fold(0, u64::saturating_add);
+        let write: u64 = function.phases.iter().map(|p| p.write_bytes).fold(0, u64::saturating_add);
         for v in [&mut totals.vector, &mut self.vector] {
             v.cycles += cycles;
-            v.read_bytes += read;
-            v.write_bytes += write;
+            v.read_bytes = v.read_bytes.saturating_add(read);
+            v.write_bytes = v.write_bytes.saturating_add(write);
         }
     }
 

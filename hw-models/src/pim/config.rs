@@ -121,6 +121,11 @@ impl PimMachine {
     /// # Errors
     /// A value is out of range.
     pub fn new(file: PimFile, device: Arc<Device>, source: &Source) -> Result<Self, InputError> {
+        if file.kind != "pim" {
+            return Err(source
+                .error("kind", format!("is `{}`", file.kind))
+                .help("the machines known here are of kind `pim`"));
+        }
         source.check("memory.channels", file.memory.channels, 1..=ChannelSet::MAX)?;
         source.check("link.latency_ns", file.link.latency_ns, 0.0..=1e6)?;
         let v = &file.vector_unit;

@@ -277,7 +277,10 @@ impl<'m> PimSystem<'m> {
                 Work::Pim { channels, pattern, row, iterations } => {
                     let place = || format!("instruction {i}");
                     let range = |what, value, limit| Err(ProgramError::Range { place: place(), what, value, limit });
-                    if !channels.without(all).is_empty() || channels.is_empty() {
+                    if channels.is_empty() {
+                        return Err(ProgramError::NoChannel { instruction: i });
+                    }
+                    if !channels.without(all).is_empty() {
                         let highest = u64::from(127 - channels.0.leading_zeros().min(127));
                         return range("channel", highest, u64::from(self.machine.channels()));
                     }
@@ -330,13 +333,25 @@ impl<'m> PimSystem<'m> {
     /// Every dependency of an instruction is complete: it needs its SRAM next.
     fn dependencies_met(&mut self, program: &Program, instruction: u32) -> Result<(), RunError> {
         let bytes = program.instructions[instruction as usize].acquire_bytes;
-        // Those who wait are served in program order, so that none waits for ever.
-        if bytes > 0 && (bytes > self.sram_free || !self.sram_waiters.is_empty()) {
-            self.sram_waiters.insert(instruction);
-            return Ok(());
+        if bytes == 0 {
+            return self.make_ready(program, instruction);
         }
-        self.sram_free -= bytes;
-        self.make_ready(program, instruction)
+        self.sram_waiters.insert(instruction);
+        self.serve_sram(program)
+    }
+
+    /// Those who wait are served in program order, so that none waits for ever: as many as fit, from the first.
+    fn serve_sram(&mut self, program: &Program) -> Result<(), RunError> {
+        while let Some(first) = self.sram_waiters.first().copied() {
+            let bytes = program.instructions[first as usize].acquire_bytes;
+            if bytes > self.sram_free {
+                break;
+            }
+            self.sram_waiters.remove(&first);
+            self.sram_free -= bytes;
+            self.make_ready(program, first)?;
+        }
+        Ok(())
     }
 
     fn make_ready(&mut self, program: &Program, instruction: u32) -> Result<(), RunError> {
@@ -363,16 +378,9 @@ impl<'m> PimSystem<'m> {
         let entry = &program.instructions[instruction as usize];
         self.account.completed(entry.operator, self.now);
         if entry.release_bytes > 0 {
-            self.sram_free = (self.sram_free + entry.release_bytes).min(self.machine.vector_unit.sram_bytes);
-            while let Some(first) = self.sram_waiters.first().copied() {
-                let bytes = program.instructions[first as usize].acquire_bytes;
-                if bytes > self.sram_free {
-                    break;
-                }
-                self.sram_waiters.remove(&first);
-                self.sram_free -= bytes;
-                self.make_ready(program, first)?;
-            }
+            self.sram_free =
+                self.sram_free.saturating_add(entry.release_bytes).min(self.machine.vector_unit.sram_bytes);
+            self.serve_sram(program)?;
         }
         let range = self.dependents_first[instruction as usize]..self.dependents_first[instruction as usize + 1];
         for d in range {
@@ -524,6 +532,9 @@ impl<'m> PimSystem<'m> {
             }
             let (low, high) = self.groups.split_at_mut(g.max(other));
             let (a, b) = if g < other { (&mut low[g], &mut high[0]) } else { (&mut high[0], &mut low[other]) };
+            // Refreshes that fell due before now close rows before now: they come first, or the books would run backwards.
+            a.channel.idle_until(now);
+            b.channel.idle_until(now);
             if a.channel.behaves_like(&mut b.channel, now) {
                 self.account.flush(a, now);
                 self.account.flush(b, now);

@@ -24,7 +24,7 @@ pub struct VectorUnit {
 impl VectorUnit {
     /// Cycles of a function: its phases one after the other.
     pub fn cycles(&self, function: &VectorFunction) -> u64 {
-        function.phases.iter().map(|p| self.phase_cycles(p)).sum()
+        function.phases.iter().map(|p| self.phase_cycles(p)).fold(0, u64::saturating_add)
     }
 
     /// Cycles of a phase: pipelined work at the rate of the busiest of adders, multipliers and SRAM ports, then the chain of
@@ -36,7 +36,10 @@ impl VectorUnit {
             .max(phase.multiplies.div_ceil(self.multipliers))
             .max(phase.read_bytes.div_ceil(self.sram_read_bytes_per_cycle))
             .max(phase.write_bytes.div_ceil(self.sram_write_bytes_per_cycle));
-        work + u64::from(phase.add_depth) * self.add_latency + u64::from(phase.multiply_depth) * self.multiply_latency
+        // A program file may ask for more than can be counted; the run then stops at the end of countable time.
+        let adds = u64::from(phase.add_depth).saturating_mul(self.add_latency);
+        let multiplies = u64::from(phase.multiply_depth).saturating_mul(self.multiply_latency);
+        work.saturating_add(adds).saturating_add(multiplies)
     }
 }
 

@@ -89,6 +89,12 @@ impl PimGpt {
             embedding: generation.embedding && options.embedding == Placement::Pim,
             ..generation.clone()
         };
+        // Before the layout, whose counts of items rely on it.
+        if geometry.columns_of(model.head_dim) > u64::from(geometry.buffer_columns) {
+            let problem = format!("has heads of {} elements, more than the global buffer holds", model.head_dim);
+            let most = u64::from(geometry.buffer_columns) * geometry.lanes;
+            return Err(source.error("workload.model", problem).help(format!("use heads of at most {most} elements")));
+        }
         let layout =
             Layout::new(&geometry, &model, generation.last_context(), generation.lm_head, generation.embedding);
         check_fit(&model, &layout, &geometry, machine, source)?;
@@ -100,10 +106,6 @@ impl PimGpt {
         if let Some(node) = last_token.operators().find(|n| !lower::supports(&n.op)) {
             let problem =
                 format!("has the operator `{}` ({}), which the pim-gpt mapping cannot run", node.label, node.op.kind());
-            return Err(source.error("workload.model", problem));
-        }
-        if layout.head_columns > geometry.buffer_columns {
-            let problem = format!("has heads of {} elements, more than the global buffer holds", model.head_dim);
             return Err(source.error("workload.model", problem));
         }
         let functions = Functions { series: machine.file.vector_unit.series, element_bytes: geometry.element_bytes };

@@ -40,8 +40,13 @@ pub fn gpt3_xl_24x64() -> Experiment {
 
 /// The pass through the model at one context, on a machine that has done nothing before.
 pub fn step(experiment: &Experiment, context: u64) -> (RunReport, Outcome) {
-    run::run_program(experiment, &experiment.mapping.program(context), RunOptions::default())
-        .unwrap_or_else(|e| panic!("{}: {e}", experiment.name))
+    run::run_program(
+        experiment,
+        std::path::Path::new("mapped"),
+        &experiment.mapping.program(context),
+        RunOptions::default(),
+    )
+    .unwrap_or_else(|e| panic!("{}: {e}", experiment.name))
 }
 
 /// Every token of the experiment.
