@@ -446,6 +446,8 @@ impl<'m> PimSystem<'m> {
         let Some((instruction, work)) = self.next_of(program, g) else { return Ok(()) };
         let clock = &self.machine.memory_clock;
         let start = clock.cycle_at_or_after(self.now).0;
+        // A refresh that has fallen due belongs to the time before, and to no operator.
+        self.groups[g].channel.idle_until(start);
         self.merge_into(g, start);
         let group = &mut self.groups[g];
         let rest = group.members.without(work.channels);
@@ -516,6 +518,8 @@ impl<'m> PimSystem<'m> {
             }
             let (low, high) = self.groups.split_at_mut(g.max(other));
             let (a, b) = if g < other { (&mut low[g], &mut high[0]) } else { (&mut high[0], &mut low[other]) };
+            // Only what is left after `now` is compared, so what was due before must have been done.
+            b.channel.idle_until(now);
             if a.channel.behaves_like(&mut b.channel, now) {
                 self.account.flush(a, now);
                 self.account.flush(b, now);
