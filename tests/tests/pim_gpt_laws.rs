@@ -471,9 +471,9 @@ fn doubling_the_channels_never_slows_a_run() {
 fn a_token_takes_longer_the_longer_the_context() {
     let (_, report, _) = gpt3_xl();
     let times: Vec<f64> = report.steps.iter().map(|s| s.latency_s).collect();
-    // A token can meet some refreshes more than the next, at its ends and where the channels' do not fall together; each takes
-    // tRFC and opens a row again.
-    let refresh = 3.0 * (455e-9 + 100e-9);
+    // A token meets some refreshes more or fewer than the next, at its ends and where those of the channels do not fall
+    // together and each holds all others up: half a dozen of 160, each tRFC and a row opened again.
+    let refresh = 6.0 * (455e-9 + 100e-9);
     for (i, pair) in times.windows(2).enumerate() {
         assert!(pair[1] > pair[0] - refresh, "token {}: {} after {}", i + 1, pair[1], pair[0]);
     }
