@@ -55,7 +55,11 @@ fn no_step_is_faster_than_its_bytes_over_the_banks_rate() {
                 assert!(report.latency_s > bound, "{model} at {context} on {channels}: {} < {bound}", report.latency_s);
                 // A model of 12 narrow layers spends most of its time outside the products; none spends four fifths there.
                 let most = if channels == 8 { 4.0 } else { 6.0 };
-                assert!(report.latency_s < most * bound, "{model} at {context} on {channels}: {}", report.latency_s / bound);
+                assert!(
+                    report.latency_s < most * bound,
+                    "{model} at {context} on {channels}: {}",
+                    report.latency_s / bound
+                );
             }
         }
     });
@@ -78,7 +82,9 @@ fn gpt3_xl_stays_within_twice_the_bound_over_1024_tokens() {
 #[test]
 fn larger_models_come_nearer_to_the_bound() {
     // Within a family and by width: a wider matrix has longer rows of work between its overheads.
-    for family in [["gpt2-small", "gpt2-medium", "gpt2-large", "gpt2-xl"], ["gpt3-small", "gpt3-medium", "gpt3-large", "gpt3-xl"]] {
+    for family in
+        [["gpt2-small", "gpt2-medium", "gpt2-large", "gpt2-xl"], ["gpt3-small", "gpt3-medium", "gpt3-large", "gpt3-xl"]]
+    {
         let shares: Vec<f64> = family
             .iter()
             .map(|model| {
@@ -181,7 +187,8 @@ fn commands_and_traffic_are_what_the_mapping_says() {
                 let experiment = experiment(model, &settings.each_ref().map(String::as_str));
                 let contexts: &[u64] = if lm_head == embedding { &[1, 17, 1024] } else { &[300] };
                 for context in contexts {
-                    let what = format!("{model} at {context} on {channels}, head on {lm_head}, embedding on {embedding}");
+                    let what =
+                        format!("{model} at {context} on {channels}, head on {lm_head}, embedding on {embedding}");
                     let (report, outcome) = step(&experiment, *context);
                     let expected =
                         expected(&experiment.model, channels, *context, lm_head == "pim", embedding == "pim");
@@ -262,7 +269,10 @@ fn assert_energy(report: &RunReport, channels: f64) {
     assert!(close(part("vector_unit"), (304.59e-3 - 30.459e-3) * asic.busy_s), "{what}");
     // By component, by operator and by step.
     let sum = |it: &mut dyn Iterator<Item = f64>| it.sum::<f64>();
-    assert!(close(sum(&mut report.components.iter().flat_map(|c| c.energy_parts_j.values().copied())), report.energy_j));
+    assert!(close(
+        sum(&mut report.components.iter().flat_map(|c| c.energy_parts_j.values().copied())),
+        report.energy_j
+    ));
     assert!(close(sum(&mut report.operators.iter().map(|o| o.energy_j)), report.energy_j));
     assert!(close(sum(&mut report.steps.iter().map(|s| s.energy_j)), report.energy_j));
     assert!(close(sum(&mut report.energy_parts_j.values().copied()), report.energy_j));
@@ -283,7 +293,8 @@ fn energy_is_counts_times_currents() {
         }
     });
     // Several steps, so that the steps' shares are seen to add up too.
-    let short = experiment("gpt2-small", &["workload.generation.generated_tokens=12", "workload.generation.prompt_tokens=5"]);
+    let short =
+        experiment("gpt2-small", &["workload.generation.generated_tokens=12", "workload.generation.prompt_tokens=5"]);
     let (report, _) = whole(&short);
     assert_eq!((report.steps.len(), report.steps[0].context_tokens), (12, 5));
     assert_energy(&report, 8.0);
@@ -436,7 +447,8 @@ fn refresh_comes_every_interval_and_costs_its_share() {
         // Some tokens one after the other, so that what is left of an interval at the end does not matter.
         let tokens = ["workload.generation.generated_tokens=24", "workload.generation.prompt_tokens=200"];
         let run = |refresh: bool| {
-            let (report, _) = whole(&experiment(model, &[tokens[0], tokens[1], &format!("machine.memory.refresh={refresh}")]));
+            let (report, _) =
+                whole(&experiment(model, &[tokens[0], tokens[1], &format!("machine.memory.refresh={refresh}")]));
             (report.latency_s, report.commands.get("REFab").copied().unwrap_or(0))
         };
         let ((on, refreshes), (off, none)) = (run(true), run(false));
@@ -582,7 +594,8 @@ fn time_scales_with_the_clocks() {
         ("tRREFD", 8.6),
         ("tRFCpb", 120.3),
     ];
-    let halved: Vec<String> = times_ns.iter().map(|(name, ns)| format!("device.timing_ns.{name}={}", ns / 2.0)).collect();
+    let halved: Vec<String> =
+        times_ns.iter().map(|(name, ns)| format!("device.timing_ns.{name}={}", ns / 2.0)).collect();
     let settings: Vec<&str> = half.iter().copied().chain(halved.iter().map(String::as_str)).collect();
     for model in ["gpt2-small", "gpt3-large"] {
         let as_is = step(&experiment(model, &["machine.memory.refresh=false"]), 300).1;

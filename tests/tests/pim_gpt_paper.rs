@@ -226,7 +226,10 @@ fn models_table() -> String {
             )
         })
         .collect();
-    table("| model | parameters | latency/token | tokens/s | energy/token | power | row hits | MAC utilization | of the bandwidth bound |", &rows)
+    table(
+        "| model | parameters | latency/token | tokens/s | energy/token | power | row hits | MAC utilization | of the bandwidth bound |",
+        &rows,
+    )
 }
 
 /// GPT-3 XL at a context of 512, with one cause of loss after the other taken away.
@@ -281,7 +284,10 @@ fn operators_table() -> String {
         total(asic),
         total(pins)
     ));
-    table("| operator | share, GPT-2 small | share, GPT-3 XL | GPT-3 XL, 1024 tokens | ASIC at 100 MHz | pins at 2 Gb/s |", &rows)
+    table(
+        "| operator | share, GPT-2 small | share, GPT-3 XL | GPT-3 XL, 1024 tokens | ASIC at 100 MHz | pins at 2 Gb/s |",
+        &rows,
+    )
 }
 
 fn sensitivity_table() -> String {
@@ -369,7 +375,10 @@ fn implied_table() -> String {
             ));
         }
     }
-    table("| baseline | model | paper's ratio | implied time/token | roofline | implied / roofline | operators/token | excess per operator |", &rows)
+    table(
+        "| baseline | model | paper's ratio | implied time/token | roofline | implied / roofline | operators/token | excess per operator |",
+        &rows,
+    )
 }
 
 fn h200_table() -> String {

@@ -12,16 +12,8 @@ use banksia_reports::RunReport;
 use banksia_workloads::GptConfig;
 
 /// PIM-GPT's eight models, smallest first within each family.
-pub(crate) const MODELS: [&str; 8] = [
-    "gpt2-small",
-    "gpt2-medium",
-    "gpt2-large",
-    "gpt2-xl",
-    "gpt3-small",
-    "gpt3-medium",
-    "gpt3-large",
-    "gpt3-xl",
-];
+pub(crate) const MODELS: [&str; 8] =
+    ["gpt2-small", "gpt2-medium", "gpt2-large", "gpt2-xl", "gpt3-small", "gpt3-medium", "gpt3-large", "gpt3-xl"];
 
 /// The checkout.
 pub(crate) fn root() -> PathBuf {
@@ -40,7 +32,8 @@ pub(crate) fn gpt3_xl_24x64() -> Experiment {
     let text = format!(
         "[machine]\nbase = \"pim-gpt\"\n[workload.generation]\nprompt_tokens = 1\ngenerated_tokens = 1024\n[workload.model]\n{model}"
     );
-    let experiment = Experiment::new(&Source::from_text("gpt3-xl-24x64.toml", text), None).unwrap_or_else(|e| panic!("{e}"));
+    let experiment =
+        Experiment::new(&Source::from_text("gpt3-xl-24x64.toml", text), None).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((experiment.model.heads, experiment.model.head_dim), (24, 64));
     experiment
 }
