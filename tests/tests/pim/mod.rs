@@ -1,5 +1,5 @@
 //! What the PIM-GPT tests share: experiments by model, single steps, and the bytes that a step cannot do without.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
 use std::path::PathBuf;
 
