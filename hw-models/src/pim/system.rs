@@ -462,6 +462,8 @@ impl<'m> PimSystem<'m> {
         let Some((instruction, work)) = self.next_of(program, g) else { return Ok(()) };
         let clock = &self.machine.memory_clock;
         let start = clock.cycle_at_or_after(self.now).0;
+        // A refresh that has fallen due belongs to the time before, and to no operator.
+        self.groups[g].channel.idle_until(start);
         self.merge_into(g, start);
         let group = &mut self.groups[g];
         let rest = group.members.without(work.channels);

@@ -13,7 +13,7 @@ use petgraph::visit::EdgeRef;
 
 use super::PimGpt;
 use super::layout::{Chunk, Matrix};
-use super::packing::{Access, mac_and_read, pieces, step, walk, write_every_bank};
+use super::packing::{Access, lcm, mac_and_read, period_items, pieces, step, walk, write_every_bank};
 
 /// A value in the vector unit's memory: which instructions it is complete after, how much it holds, and how many operators
 /// have yet to read it.
@@ -401,8 +401,8 @@ fn tiles(map: &PimGpt, matrix: &Matrix) -> Vec<Tile> {
     let groups = matrix.outputs.div_ceil(u64::from(geometry.banks));
     let (least, more) = geometry.share(groups);
     let bytes_per_output = geometry.units() * geometry.element_bytes;
-    // Tiles begin where every chunk's packing begins a row: at multiples of the row's columns.
-    let step = u64::from(geometry.columns);
+    // Tiles begin where every chunk's packing begins a row.
+    let step = matrix.chunks.iter().map(|c| u64::from(period_items(c.columns, geometry.columns))).fold(1, lcm);
     let fitting = map.sram_bytes / 4 / bytes_per_output / step * step;
     let most = u32::try_from(fitting.max(step)).unwrap_or(u32::MAX);
     let all = ChannelSet::first(geometry.channels);

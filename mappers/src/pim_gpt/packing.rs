@@ -23,8 +23,18 @@ pub(crate) struct Access {
     pub columns: u32,
 }
 
-fn gcd(a: u32, b: u32) -> u32 {
+fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// The least common multiple, at least 1.
+pub(crate) fn lcm(a: u64, b: u64) -> u64 {
+    (a / gcd(a, b).max(1)).saturating_mul(b).max(1)
+}
+
+/// After how many items of `stride` columns packing begins a row again.
+pub(crate) fn period_items(stride: u32, row_columns: u32) -> u32 {
+    row_columns / gcd(u64::from(stride), u64::from(row_columns)).max(1) as u32
 }
 
 /// The pieces of `columns` columns from column `first` of a region, by row: `(row, columns)`.
@@ -51,8 +61,8 @@ pub(crate) fn walk(
     steps: &Steps<'_>,
 ) -> Walk {
     let row_columns = geometry.columns;
-    let common = gcd(stride, row_columns);
-    let (period_items, period_rows) = (row_columns / common, stride / common);
+    let period_items = period_items(stride, row_columns);
+    let period_rows = (u64::from(period_items) * u64::from(stride) / u64::from(row_columns)) as u32;
     let pattern = |first: u32, count: u32, rows: u32| {
         // Rows are counted from the row in which the first item begins.
         let base = u64::from(first) * u64::from(stride) / u64::from(row_columns) * u64::from(row_columns);

@@ -1,5 +1,5 @@
 //! What the PIM-GPT tests share: experiments by model, single steps, and the bytes that a step cannot do without.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
 use std::path::PathBuf;
 
@@ -12,21 +12,21 @@ use banksia_reports::RunReport;
 use banksia_workloads::GptConfig;
 
 /// PIM-GPT's eight models, smallest first within each family.
-pub const MODELS: [&str; 8] =
+pub(crate) const MODELS: [&str; 8] =
     ["gpt2-small", "gpt2-medium", "gpt2-large", "gpt2-xl", "gpt3-small", "gpt3-medium", "gpt3-large", "gpt3-xl"];
 
 /// The checkout.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The experiment file of a model, with settings written over it.
-pub fn experiment(model: &str, settings: &[&str]) -> Experiment {
+pub(crate) fn experiment(model: &str, settings: &[&str]) -> Experiment {
     Experiment::read(&root().join(format!("configs/pim-gpt/{model}.toml")), settings).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// GPT-3 XL with 24 heads of 64, as the H200 measured it.
-pub fn gpt3_xl_24x64() -> Experiment {
+pub(crate) fn gpt3_xl_24x64() -> Experiment {
     let text = std::fs::read_to_string(root().join("workloads/models/gpt3-xl.toml")).unwrap();
     let model = text.replace("heads = 16\n", "heads = 24\n").replace("head_dim = 128\n", "head_dim = 64\n");
     let text = format!(
@@ -39,7 +39,7 @@ pub fn gpt3_xl_24x64() -> Experiment {
 }
 
 /// The pass through the model at one context, on a machine that has done nothing before.
-pub fn step(experiment: &Experiment, context: u64) -> (RunReport, Outcome) {
+pub(crate) fn step(experiment: &Experiment, context: u64) -> (RunReport, Outcome) {
     run::run_program(
         experiment,
         std::path::Path::new("mapped"),
@@ -50,12 +50,12 @@ pub fn step(experiment: &Experiment, context: u64) -> (RunReport, Outcome) {
 }
 
 /// Every token of the experiment.
-pub fn whole(experiment: &Experiment) -> (RunReport, Outcome) {
+pub(crate) fn whole(experiment: &Experiment) -> (RunReport, Outcome) {
     run::run(experiment, RunOptions::default(), &mut |_| {}).unwrap_or_else(|e| panic!("{}: {e}", experiment.name))
 }
 
 /// Bytes of weights and of keys and values that one pass at a context multiplies, each once: by the model's sizes alone.
-pub fn weight_and_kv_bytes(model: &GptConfig, context: u64, lm_head: bool) -> u64 {
+pub(crate) fn weight_and_kv_bytes(model: &GptConfig, context: u64, lm_head: bool) -> u64 {
     let attention = model.heads * model.head_dim;
     let layer = model.width * 3 * attention + attention * model.width + 2 * model.width * model.ffn_width;
     let head = if lm_head { model.vocab * model.width } else { 0 };
@@ -65,6 +65,6 @@ pub fn weight_and_kv_bytes(model: &GptConfig, context: u64, lm_head: bool) -> u6
 
 /// Bytes that the banks of all channels deliver to their MAC units in a second: a 32-byte column in each of 16 banks of
 /// each channel every nanosecond (tCCD of PIM-GPT's table).
-pub fn bank_bytes_per_s(channels: u32) -> f64 {
+pub(crate) fn bank_bytes_per_s(channels: u32) -> f64 {
     f64::from(channels) * 16.0 * 32.0 / 1e-9
 }
