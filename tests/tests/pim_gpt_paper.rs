@@ -427,6 +427,7 @@ fn weight_and_kv_bytes_24x64(context: u64) -> f64 {
 fn the_document_is_up_to_date() {
     let path = root().join("docs/experiments/pim-gpt.md");
     let mut text = std::fs::read_to_string(&path).unwrap();
+    #[allow(clippy::type_complexity)]
     let blocks: [(&str, fn() -> String); 8] = [
         ("models", models_table),
         ("gap", gap_table),
