@@ -9,7 +9,7 @@ use banksia::args::Cli;
 use clap::Parser;
 
 /// A small experiment: lines are counted on by the tests of errors.
-pub const EXPERIMENT: &str = "\
+pub(crate) const EXPERIMENT: &str = "\
 name = \"small\"
 
 [machine]
@@ -27,30 +27,30 @@ strategy = \"pim-gpt\"
 ";
 
 /// A model of two narrow layers, as a table of an experiment: 25 heads of 96 on a width of 320, so that nothing divides evenly.
-pub const ODD_MODEL: &str = "\
+pub(crate) const ODD_MODEL: &str = "\
 { name = \"odd\", layers = 2, width = 320, heads = 25, head_dim = 96, vocab = 1003, max_positions = 64 }";
 
 /// A folder that is removed when the test is over.
-pub struct Folder(pub PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.join(name).display().to_string()
     }
 
     /// Writes a file and returns its path.
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         std::fs::write(self.0.join(name), content).unwrap();
         self.path(name)
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.0.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 }
@@ -62,12 +62,12 @@ impl Drop for Folder {
 }
 
 /// Runs the binary.
-pub fn banksia<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Output {
+pub(crate) fn banksia<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_banksia-under-test")).args(args).output().unwrap()
 }
 
 /// Runs the binary, which must succeed; what it printed.
-pub fn succeeds<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> String {
+pub(crate) fn succeeds<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> String {
     let output = banksia(args);
     let error = String::from_utf8_lossy(&output.stderr);
     let given: Vec<_> = args.iter().map(|a| a.as_ref().to_string_lossy()).collect();
@@ -76,7 +76,7 @@ pub fn succeeds<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> String {
 }
 
 /// Does what the command line says in this process. `Err` has the exit code and the message; a panic says so.
-pub fn in_process(args: &[String]) -> Result<(), (u8, String)> {
+pub(crate) fn in_process(args: &[String]) -> Result<(), (u8, String)> {
     let all = std::iter::once("banksia".to_owned()).chain(args.iter().cloned());
     let cli = Cli::try_parse_from(all).map_err(|e| (2, e.to_string()))?;
     match std::panic::catch_unwind(|| banksia::commands::execute(&cli)) {
