@@ -158,8 +158,10 @@ impl Source {
         // Where an overlay or a setting wrote the key at fault, that is what its author has to mend.
         let (file, line, path) = self.place(key.as_deref().unwrap_or(&at));
         if key.is_some() {
+            // A key that is missing has no line; its table has, in a text as the user wrote it.
+            let table_line = error.line.filter(|_| file == self.name && self.settings.is_none());
             error.file = file;
-            error.line = line;
+            error.line = line.or(table_line);
             error.key = Some(path);
         } else if self.settings.is_some() {
             error.line = line;

@@ -22,7 +22,7 @@ fn bad_models_are_refused_with_file_line_key_and_remedy() {
         ("layers = 2", "layers = 0", "m.toml:2: `layers` is 0: must be from 1 to 65536"),
         ("layers = 2", "layers = -3", "m.toml:2: `layers` is -3: must be from 1 to 65536"),
         ("layers = 2", "layers = 70000", "m.toml:2: `layers` is 70000: must be from 1 to 65536"),
-        ("layers = 2", "layers = 2.5", "m.toml:2: invalid type: floating point `2.5`, expected i64"),
+        ("layers = 2", "layers = 2.5", "m.toml:2: `layers` has an invalid type: floating point `2.5`, expected i64"),
         ("layers = 2", "layers = \"2\"", "m.toml:2: invalid type: string \"2\", expected i64"),
         ("layers = 2\n", "", "`layers` is missing"),
         ("name = \"m\"", "name = \" \"", "m.toml:1: `name` is empty"),
