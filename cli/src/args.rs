@@ -24,6 +24,10 @@ pub enum Command {
     Plot(PlotArgs),
     /// Print how an experiment's model lies in its machine's memory: bytes, rows and use of the units by matrix.
     Map(MapArgs),
+    /// Run memory requests through a DRAM device's controller.
+    Memory(crate::memory::MemoryArgs),
+    /// Run memory requests, from a trace or made, through one DRAM device's controller.
+    Memory(crate::memory::MemoryArgs),
     /// List what the catalogs hold.
     List(ListArgs),
     /// Print one entry of a catalog, fully resolved.

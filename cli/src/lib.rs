@@ -4,6 +4,7 @@ pub mod args;
 pub mod commands;
 mod error;
 pub mod experiment;
+pub mod memory;
 mod progress;
 pub mod run;
 pub mod sweep;

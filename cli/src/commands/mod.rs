@@ -22,6 +22,8 @@ pub fn execute(cli: &Cli) -> Result<(), CliError> {
         Command::Sweep(args) => sweep::execute(args),
         Command::Plot(args) => plot::execute(args),
         Command::Map(args) => map::execute(args),
+        Command::Memory(args) => print(&crate::memory::output(args)?),
+        Command::Memory(args) => print(&crate::memory::output(args)?),
         Command::List(args) => catalog::list(args),
         Command::Show(args) => catalog::show(args),
         Command::Import(args) => import::execute(args),

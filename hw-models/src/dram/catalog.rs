@@ -156,6 +156,8 @@ impl RawDevice {
         }
         out.constraints.extend(self.constraints);
         out.refresh = self.refresh.or(out.refresh);
+        out.isa = self.isa.or(out.isa);
+        out.instructions.extend(self.instructions);
         let (ours, base) = (self.controller, &mut out.controller);
         let fields = [
             (ours.activate, &mut base.activate),

@@ -55,6 +55,12 @@ pub struct RawDevice {
     /// Which commands a memory controller uses for what.
     #[serde(default)]
     pub controller: RawController,
+    /// The instruction set, where the device has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isa: Option<RawIsa>,
+    /// Its instructions.
+    #[serde(default, rename = "instruction", skip_serializing_if = "Vec::is_empty")]
+    pub instructions: Vec<RawInstruction>,
     /// Energy of commands and of standing still.
     #[serde(default)]
     pub energy: RawEnergy,
@@ -336,6 +342,69 @@ pub struct RawController {
     /// Ends self-refresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_refresh_exit: Option<String>,
+}
+
+/// The instruction set of a PIM device.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawIsa {
+    /// The word with which every instruction of a trace begins.
+    pub prefix: String,
+    /// Channels of the machine.
+    pub channels: u32,
+    /// The command that goes before the first of another kind: register accesses, and everything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode_change: Option<String>,
+    /// Commands that a channel takes in ahead.
+    pub queue: u32,
+    /// Elements of a row over one bank.
+    pub row_elements: u32,
+    /// Elements of a column access.
+    pub column_elements: u32,
+    /// The instructions of a matrix-vector product.
+    pub gemv: RawGemv,
+}
+
+/// The instructions of a matrix-vector product.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawGemv {
+    /// Puts a part of the input where the units read it.
+    pub load: String,
+    /// Sets the sums.
+    pub bias: String,
+    /// Multiplies a row and adds.
+    pub multiply: String,
+    /// Reads the sums.
+    pub read: String,
+}
+
+/// One instruction.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawInstruction {
+    /// Its name.
+    pub name: String,
+    /// Its operands in the order of the trace: `columns`, `channels` (a mask), `bank`, `row`, `register`.
+    pub operands: Vec<String>,
+    /// The command that it is unrolled into, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// It accesses registers and buffers, not banks.
+    #[serde(default)]
+    pub registers: bool,
+    /// The next instruction waits for its data.
+    #[serde(default)]
+    pub blocks: bool,
+    /// It waits for everything before it.
+    #[serde(default)]
+    pub waits: bool,
+    /// It ends the trace.
+    #[serde(default)]
+    pub ends: bool,
+    /// The row that it uses, where that is no operand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_row: Option<u32>,
 }
 
 /// Energy of a device.

@@ -4,12 +4,16 @@ mod account;
 pub mod channel;
 pub mod config;
 pub mod courses;
+pub mod isa;
+pub mod isa_trace;
 pub mod pattern;
 pub mod system;
 pub mod vector;
 
 pub use channel::{BlockTiming, PimChannel};
 pub use config::{PimFile, PimMachine};
+pub use isa::{IsaMachine, IsaOutcome};
+pub use isa_trace::{Instruction, IsaSet};
 pub use pattern::CompiledPattern;
 pub use system::{PimSystem, RunError, RunOptions};
 pub use vector::VectorUnit;

@@ -63,7 +63,7 @@ pub struct Sleep {
 pub struct ControllerConfig {
     /// Which request is served first.
     pub scheduler: Scheduler,
-    /// How many accesses a row may have before an older request to another row of its bank goes first.
+    /// How many accesses a row may have while a request to another row of its bank waits (not for `Fcfs`).
     pub row_hit_cap: Option<u32>,
     /// When a row is closed.
     pub page: PagePolicy,
@@ -216,6 +216,9 @@ impl ControllerConfig {
             let problem = format!("{} has no activate, precharge, read and write for a controller", device.name);
             return fail("device", problem);
         };
+        if self.drain_low <= 0.0 {
+            return fail("drain_low", "is 0: reads would never be served again after the first write".into());
+        }
         if self.page == PagePolicy::Closed && roles.auto_precharge.is_none() {
             return fail("page", format!("is `closed`, and {} has no read and write with auto-precharge", device.name));
         }

@@ -306,7 +306,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             row: b.row,
             active: b.active,
             held: b.held,
-            capped: self.shape.config.row_hit_cap.is_some_and(|cap| b.accesses >= cap),
+            capped: self.shape.row_hit_cap.is_some_and(|cap| b.accesses >= cap),
             protect: self.shape.config.scheduler == super::config::Scheduler::RowHitsFirst,
         }
     }

@@ -6,7 +6,7 @@ use banksia_input::InputError;
 
 use super::super::Cycle;
 use super::super::device::{Bus, CommandId, Device};
-use super::config::{ControllerConfig, RefreshPolicy};
+use super::config::{ControllerConfig, RefreshPolicy, Scheduler};
 use super::map::AddressMap;
 use super::role::{self, ROLES, Role};
 
@@ -53,6 +53,8 @@ pub(super) struct Shape {
     pub high: f32,
     pub low: f32,
     pub page_timeout: Cycle,
+    /// The cap on row hits; first come, first served has none, because it passes no request over.
+    pub row_hit_cap: Option<u32>,
     pub sleep_after: Cycle,
 }
 
@@ -108,6 +110,7 @@ impl Shape {
             write_keeps: roles.sync.map_or(0, |s| s.write_keeps),
             high: config.drain_high * config.write_queue as f32,
             low: config.drain_low * config.write_queue as f32,
+            row_hit_cap: config.row_hit_cap.filter(|_| config.scheduler != Scheduler::Fcfs),
             page_timeout: config.page_timeout * ticks,
             sleep_after: config.sleep.map_or(0, |s| s.after * ticks),
             config: config.clone(),

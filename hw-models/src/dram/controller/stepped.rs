@@ -450,7 +450,7 @@ impl<R: Recorder> Stepped<R> {
         };
         let conflicts = queue.iter().any(|o| o.bank == w.bank && o.row != row);
         let hits = queue.iter().any(|o| o.bank == w.bank && o.row == row);
-        let passed_over = config.row_hit_cap.is_some_and(|cap| bank.accesses >= cap) && conflicts;
+        let passed_over = self.shape.row_hit_cap.is_some_and(|cap| bank.accesses >= cap) && conflicts;
         if w.row == row {
             return (!passed_over).then_some(self.access_command(w));
         }

@@ -1,0 +1,236 @@
+//! PIM devices with an instruction set: a trace of instructions, unrolled into commands on every channel.
+//!
+//! The set is data: the device's `[isa]` table and its `[[instruction]]` rows say what the operands are, which command an
+//! instruction is unrolled into, and whether it accesses registers, blocks, waits or ends. What the commands do and how far
+//! apart they must be stands in the device's tables as for any DRAM.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use banksia_input::InputError;
+
+use super::isa_trace::{Instruction, IsaSet};
+use crate::dram::{Channel, CommandId, Cycle, Device, NO_ROW, Needs};
+
+/// What a program of instructions did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IsaOutcome {
+    /// Cycles until everything was done.
+    pub cycles: Cycle,
+    /// Issues of each of the device's commands, over all channels.
+    pub counts: Vec<u64>,
+    /// Cycles with rows open, summed over standby nodes of all channels.
+    pub active_cycles: Cycle,
+    /// Standby nodes of all channels.
+    pub standby_nodes: u64,
+}
+
+/// One channel at work.
+struct Lane {
+    channel: Channel,
+    /// The first cycle at which the next command may be chosen.
+    next: Cycle,
+    /// Register accesses are allowed; otherwise everything else is.
+    registers: bool,
+    /// When the last effect of anything issued is complete.
+    pending: Cycle,
+    /// Issue cycles of the last commands: as many as the channel takes in ahead.
+    taken: VecDeque<Cycle>,
+    refresh_due: Cycle,
+}
+
+/// A machine of channels that run a device's instructions.
+pub struct IsaMachine {
+    device: Arc<Device>,
+    set: IsaSet,
+    lanes: Vec<Lane>,
+    refresh: bool,
+    /// The first cycle at which a channel may get the next instruction.
+    host: Cycle,
+    end: Cycle,
+}
+
+impl std::fmt::Debug for IsaMachine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IsaMachine")
+            .field("device", &self.device.name)
+            .field("host", &self.host)
+            .finish_non_exhaustive()
+    }
+}
+
+impl IsaMachine {
+    /// A machine at rest.
+    ///
+    /// # Errors
+    /// The device refreshes by a command that needs no closing, which is none.
+    pub fn new(device: Arc<Device>, set: IsaSet, refresh: bool) -> Result<Self, InputError> {
+        let interval = device.refresh.map(|r| r.interval);
+        if refresh && interval.is_none() {
+            let problem = "has no refresh to issue: give [refresh], or switch refresh off";
+            return Err(InputError::new(format!("device {}", device.name), problem));
+        }
+        let lanes = (0..set.channels)
+            .map(|_| Lane {
+                channel: Channel::new(device.clone()),
+                next: 1,
+                registers: false,
+                pending: 0,
+                taken: VecDeque::with_capacity(set.queue + 1),
+                refresh_due: interval.unwrap_or(0),
+            })
+            .collect();
+        Ok(Self { device, set, lanes, refresh, host: 1, end: 0 })
+    }
+
+    /// Runs an instruction on the channels of its mask.
+    pub fn run(&mut self, instruction: &Instruction) {
+        let spec = &self.set.instructions[instruction.kind];
+        if spec.waits {
+            // Done when every channel has nothing pending, a cycle after it was looked at.
+            let done = self.lanes.iter().map(|l| l.next.max(self.host).max(l.pending) + 1).max().unwrap_or(0);
+            self.end = self.end.max(done);
+            self.host = done + 1;
+            return;
+        }
+        let Some(command) = spec.command else {
+            self.host += 1;
+            return;
+        };
+        let (registers, blocks) = (spec.registers, spec.blocks);
+        let mut answered = 0;
+        // The host hands an instruction over in one cycle, and goes on once every channel has taken in all of it.
+        let mut handed = self.host;
+        for channel in 0..self.lanes.len() {
+            if instruction.channels >> channel & 1 == 0 {
+                continue;
+            }
+            if self.refresh {
+                self.refresh(channel);
+            }
+            let queue = self.set.queue;
+            let lane = &mut self.lanes[channel];
+            lane.next = lane.next.max(self.host);
+            let last = unroll(lane, &self.device, self.set.mode_change, command, registers, instruction, queue);
+            let done = last + self.device.spec(command).latency;
+            lane.pending = lane.pending.max(done);
+            answered = answered.max(done);
+            if lane.taken.len() >= queue && lane.taken[0] >= self.host {
+                handed = handed.max(lane.taken[0] + 1);
+            }
+        }
+        // A cycle of its own to see that what waited is gone; and the answer of a blocking one is taken in the next.
+        self.host = if handed > self.host { handed + 1 } else { self.host + 1 };
+        if blocks {
+            self.host = self.host.max(answered + 1);
+        }
+    }
+
+    /// Refreshes a channel if that is due.
+    fn refresh(&mut self, channel: usize) {
+        let Some(refresh) = self.device.refresh else { return };
+        let lane = &mut self.lanes[channel];
+        while lane.refresh_due <= lane.next.max(self.host) {
+            let mut at = lane.next.max(self.host);
+            if lane.registers {
+                if let Some(change) = self.set.mode_change {
+                    at = lane.channel.earliest(change, 0).max(at);
+                    lane.channel.issue(change, 0, NO_ROW, at);
+                    at += 1;
+                }
+                lane.registers = false;
+            }
+            let close = self.device.spec(refresh.command).close_with;
+            if let Some(close) = close.filter(|_| !lane.channel.state_allows(refresh.command, 0, NO_ROW)) {
+                at = lane.channel.earliest(close, 0).max(at);
+                lane.channel.issue(close, 0, NO_ROW, at);
+            }
+            at = lane.channel.earliest(refresh.command, 0).max(at);
+            lane.channel.issue(refresh.command, 0, NO_ROW, at);
+            lane.next = at + 1;
+            lane.refresh_due += refresh.interval;
+        }
+    }
+
+    /// Ends, and says what was done.
+    pub fn finish(self) -> IsaOutcome {
+        let busy = self.lanes.iter().map(|l| l.pending).max().unwrap_or(0);
+        let cycles = self.end.max(busy);
+        let mut counts = vec![0; self.device.commands.len()];
+        for lane in &self.lanes {
+            for (total, n) in counts.iter_mut().zip(lane.channel.counts()) {
+                *total += n;
+            }
+        }
+        IsaOutcome {
+            cycles,
+            counts,
+            active_cycles: self.lanes.iter().map(|l| l.channel.active_cycles(cycles)).sum(),
+            standby_nodes: self.lanes.iter().map(|l| l.channel.standby_nodes()).sum(),
+        }
+    }
+}
+
+/// Issues an instruction's commands on a channel, with what must go before them. Returns the cycle of the last.
+fn unroll(
+    lane: &mut Lane,
+    device: &Device,
+    mode_change: Option<CommandId>,
+    command: CommandId,
+    registers: bool,
+    instruction: &Instruction,
+    queue: usize,
+) -> Cycle {
+    let spec = device.spec(command);
+    let node = if device.levels[spec.scope.0 as usize].nodes > 1 { instruction.bank } else { 0 };
+    let row = if spec.needs == Needs::Open { instruction.row } else { NO_ROW };
+    let needs_change = mode_change.filter(|_| lane.registers != registers);
+    let mut change = needs_change;
+    loop {
+        let next = needed(&lane.channel, device, command, node, row);
+        let at = lane.channel.earliest(next, node_of(device, next, command, node)).max(lane.next);
+        // The change of mode takes the place of whichever command is ready.
+        if let Some(mode) = change.take() {
+            lane.channel.issue(mode, 0, NO_ROW, at.max(lane.channel.earliest(mode, 0)));
+            lane.registers = registers;
+            lane.next = at + 1;
+            continue;
+        }
+        if next == command {
+            break;
+        }
+        let opened = if device.spec(next).needs == Needs::Closed { row } else { NO_ROW };
+        lane.channel.issue(next, node_of(device, next, command, node), opened, at);
+        lane.next = at + 1;
+    }
+    let count = u64::from(instruction.columns);
+    let (first, last) = lane.channel.issue_run(command, node, row, lane.next, count);
+    lane.next = last + 1;
+    // Every command of a run is as far from the one before it.
+    let gap = if count > 1 { (last - first) / (count - 1) } else { 0 };
+    let skipped = count.saturating_sub(queue as u64);
+    for i in skipped..count {
+        lane.taken.push_back(first + gap * i);
+    }
+    while lane.taken.len() > queue {
+        lane.taken.pop_front();
+    }
+    last
+}
+
+/// The next command on the way to a command: what closes another row, what opens the row, or the command.
+fn needed(channel: &Channel, device: &Device, command: CommandId, node: u32, row: u32) -> CommandId {
+    let spec = device.spec(command);
+    if spec.needs != Needs::Open || channel.state_allows(command, node, row) {
+        return command;
+    }
+    let closed = device.banks_of(command, node).all(|b| channel.open_row(b) == NO_ROW);
+    let next = if closed { spec.open_with } else { spec.close_with };
+    next.unwrap_or(command)
+}
+
+/// The node of a command that serves another at a node.
+fn node_of(device: &Device, command: CommandId, serves: CommandId, node: u32) -> u32 {
+    let bank = device.banks_of(serves, node).start;
+    bank / device.levels[device.spec(command).scope.0 as usize].banks
+}

@@ -1,0 +1,291 @@
+//! Instruction traces and the instruction set that they are written in.
+
+use std::io::BufRead;
+
+use banksia_input::{InputError, Source};
+
+use crate::dram::table::{RawGemv, RawInstruction, RawIsa};
+use crate::dram::{CommandId, Device, catalog};
+
+/// A kind of instruction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstructionKind {
+    /// Its name.
+    pub name: String,
+    /// Its operands, in order.
+    pub operands: Vec<Operand>,
+    /// The command that it is unrolled into.
+    pub command: Option<CommandId>,
+    /// See [`RawInstruction::registers`].
+    pub registers: bool,
+    /// See [`RawInstruction::blocks`].
+    pub blocks: bool,
+    /// See [`RawInstruction::waits`].
+    pub waits: bool,
+    /// See [`RawInstruction::ends`].
+    pub ends: bool,
+    /// See [`RawInstruction::fixed_row`].
+    pub fixed_row: Option<u32>,
+}
+
+/// An operand of an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operand {
+    /// How many columns.
+    Columns,
+    /// A mask of channels.
+    Channels,
+    /// A bank.
+    Bank,
+    /// A row.
+    Row,
+    /// A host register, which takes no time.
+    Register,
+}
+
+/// A device's instruction set.
+#[derive(Debug, Clone)]
+pub struct IsaSet {
+    /// The word before every instruction.
+    pub prefix: String,
+    /// Channels of the machine.
+    pub channels: u32,
+    /// The command between register accesses and the rest.
+    pub mode_change: Option<CommandId>,
+    /// Commands that a channel takes in ahead.
+    pub queue: usize,
+    /// Elements of a row of one bank.
+    pub row_elements: u32,
+    /// Elements of a column access.
+    pub column_elements: u32,
+    /// The instructions of a matrix-vector product: load, bias, multiply, read.
+    pub gemv: [usize; 4],
+    /// The instructions.
+    pub instructions: Vec<InstructionKind>,
+    columns: u32,
+    banks: u32,
+    rows: u32,
+}
+
+/// One instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instruction {
+    /// Which.
+    pub kind: usize,
+    /// How many columns; 1 where it is no operand.
+    pub columns: u32,
+    /// The channels that it is for, as a mask.
+    pub channels: u128,
+    /// The bank, where it is for one.
+    pub bank: u32,
+    /// The row, where it uses one.
+    pub row: u32,
+}
+
+impl IsaSet {
+    /// The instruction set of a device in the catalog or a file.
+    ///
+    /// # Errors
+    /// The device has none, or it names what does not exist.
+    pub fn load(name: &str, device: &Device) -> Result<Self, InputError> {
+        let raw = catalog::resolved(name)?;
+        let fail = |problem: String| InputError::new(format!("device {name}"), problem);
+        let Some(isa) = &raw.isa else {
+            return Err(fail("has no instruction set of its own".into()).key("isa"));
+        };
+        Self::compile(isa, &raw.instructions, device).map_err(|(key, problem)| fail(problem).key(key))
+    }
+
+    fn compile(isa: &RawIsa, raw: &[RawInstruction], device: &Device) -> Result<Self, (String, String)> {
+        let command = |key: &str, name: &str| {
+            device.command(name).ok_or_else(|| (key.to_owned(), format!("names `{name}`, which is no command")))
+        };
+        if isa.channels == 0 || isa.channels > 128 {
+            return Err(("isa.channels".into(), format!("is {}: must be from 1 to 128", isa.channels)));
+        }
+        if isa.queue == 0 || isa.queue > 65_536 {
+            return Err(("isa.queue".into(), format!("is {}: must be from 1 to 65536", isa.queue)));
+        }
+        if isa.column_elements == 0 || !isa.row_elements.is_multiple_of(isa.column_elements) {
+            return Err(("isa.row_elements".into(), "must be whole columns".into()));
+        }
+        let mut instructions = Vec::with_capacity(raw.len());
+        for (i, r) in raw.iter().enumerate() {
+            let key = |field: &str| format!("instruction[{i}].{field}");
+            let operand = |name: &String| match name.as_str() {
+                "columns" => Ok(Operand::Columns),
+                "channels" => Ok(Operand::Channels),
+                "bank" => Ok(Operand::Bank),
+                "row" => Ok(Operand::Row),
+                "register" => Ok(Operand::Register),
+                other => Err((
+                    key("operands"),
+                    format!("has `{other}`: the operands are columns, channels, bank, row and register"),
+                )),
+            };
+            instructions.push(InstructionKind {
+                name: r.name.clone(),
+                operands: r.operands.iter().map(operand).collect::<Result<_, _>>()?,
+                command: r.command.as_ref().map(|c| command(&key("command"), c)).transpose()?,
+                registers: r.registers,
+                blocks: r.blocks,
+                waits: r.waits,
+                ends: r.ends,
+                fixed_row: r.fixed_row,
+            });
+        }
+        let RawGemv { load, bias, multiply, read } = &isa.gemv;
+        let mut gemv = [0; 4];
+        for (slot, name) in gemv.iter_mut().zip([load, bias, multiply, read]) {
+            *slot = instructions
+                .iter()
+                .position(|k| k.name == *name)
+                .ok_or_else(|| ("isa.gemv".to_owned(), format!("names `{name}`, which is no instruction")))?;
+        }
+        Ok(Self {
+            prefix: isa.prefix.clone(),
+            channels: isa.channels,
+            mode_change: isa.mode_change.as_ref().map(|c| command("isa.mode_change", c)).transpose()?,
+            queue: isa.queue as usize,
+            row_elements: isa.row_elements,
+            column_elements: isa.column_elements,
+            gemv,
+            instructions,
+            columns: device.columns,
+            banks: device.banks,
+            rows: device.rows,
+        })
+    }
+
+    /// The mask of all channels.
+    pub fn all_channels(&self) -> u128 {
+        if self.channels == 128 { u128::MAX } else { (1 << self.channels) - 1 }
+    }
+
+    /// Reads a trace; `take` gets each instruction in order, up to and with the one that ends it.
+    ///
+    /// # Errors
+    /// A line cannot be read, or names or asks for what the device does not have.
+    pub fn read(
+        &self,
+        name: &str,
+        input: &mut dyn BufRead,
+        mut take: impl FnMut(&Instruction),
+    ) -> Result<(), InputError> {
+        let mut line = String::new();
+        let mut number = 0;
+        loop {
+            line.clear();
+            number += 1;
+            let fail = |problem: String| InputError::new(name, problem).at_line(number);
+            if input.read_line(&mut line).map_err(|e| fail(format!("cannot be read: {e}")))? == 0 {
+                return Ok(());
+            }
+            let text = line.split('#').next().unwrap_or_default();
+            let words: Vec<&str> = text.split_whitespace().collect();
+            if words.is_empty() {
+                continue;
+            }
+            let instruction = self.parse(name, number, &words)?;
+            if let Some(instruction) = instruction {
+                take(&instruction);
+                if self.instructions[instruction.kind].ends {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn parse(&self, file: &str, line: usize, words: &[&str]) -> Result<Option<Instruction>, InputError> {
+        let fail = |problem: String| InputError::new(file, problem).at_line(line);
+        if words[0] != self.prefix {
+            // The host's own registers take no time on the channels.
+            if matches!((words[0], words.get(1)), ("W" | "R", Some(&("GPR" | "CFR")))) {
+                return Ok(None);
+            }
+            return Err(fail(format!("begins with `{}`: an instruction begins with `{}`", words[0], self.prefix)));
+        }
+        let Some(name) = words.get(1) else { return Err(fail("names no instruction".into())) };
+        let kind = self.instructions.iter().position(|k| k.name == *name).ok_or_else(|| {
+            let known = self.instructions.iter().map(|k| k.name.as_str());
+            InputError::unknown_name(file, "instruction", name, known).at_line(line)
+        })?;
+        let spec = &self.instructions[kind];
+        if words.len() - 2 != spec.operands.len() {
+            let given = words.len() - 2;
+            return Err(fail(format!("gives {name} {given} operands: it takes {:?}", spec.operands).to_lowercase()));
+        }
+        let mut out =
+            Instruction { kind, columns: 1, channels: self.all_channels(), bank: 0, row: spec.fixed_row.unwrap_or(0) };
+        for (operand, word) in spec.operands.iter().zip(&words[2..]) {
+            let value = match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
+                Some(digits) => u128::from_str_radix(digits, 16).ok(),
+                None => word.parse().ok(),
+            };
+            let value = value.ok_or_else(|| fail(format!("has `{word}` where a number should stand")))?;
+            let within = |what: &str, least: u128, most: u128| {
+                if (least..=most).contains(&value) {
+                    Ok(value as u32)
+                } else {
+                    Err(fail(format!("has {what} {value}: must be from {least} to {most}")))
+                }
+            };
+            match operand {
+                Operand::Columns => out.columns = within("columns", 1, u128::from(self.columns))?,
+                Operand::Bank => out.bank = within("bank", 0, u128::from(self.banks) - 1)?,
+                Operand::Row => out.row = within("row", 0, u128::from(self.rows) - 1)?,
+                Operand::Register => {}
+                Operand::Channels => {
+                    if value == 0 || value & !self.all_channels() != 0 {
+                        return Err(fail(format!("has channels {word}: a mask of {} channels", self.channels)));
+                    }
+                    out.channels = value;
+                }
+            }
+        }
+        Ok(Some(out))
+    }
+
+    /// The published mapping of a matrix-vector product: the outputs lie over channels and banks, a row of weights each; for
+    /// each row's worth of input, it is loaded once, and every output of a bank gets its bias, is multiplied and read.
+    ///
+    /// # Errors
+    /// The matrix does not fit.
+    pub fn gemv(&self, outputs: u64, inputs: u64, mut take: impl FnMut(&Instruction)) -> Result<(), InputError> {
+        let fail = |problem: String| InputError::new("--gemv", problem);
+        if outputs == 0 || inputs == 0 {
+            return Err(fail("has a side of 0".into()));
+        }
+        let at_once = u64::from(self.channels) * u64::from(self.banks);
+        let per_bank = outputs.div_ceil(at_once);
+        let chunks = inputs.div_ceil(u64::from(self.row_elements));
+        if per_bank.checked_mul(chunks).is_none_or(|rows| rows > u64::from(self.rows)) {
+            return Err(fail(format!("needs more than the {} rows of a bank", self.rows)));
+        }
+        let [load, bias, multiply, read] = self.gemv;
+        let full = Instruction { kind: load, columns: 1, channels: self.all_channels(), bank: 0, row: 0 };
+        for chunk in 0..chunks {
+            let elements = (inputs - chunk * u64::from(self.row_elements)).min(u64::from(self.row_elements));
+            let columns = elements.div_ceil(u64::from(self.column_elements)) as u32;
+            take(&Instruction { kind: load, columns, ..full });
+            for output in 0..per_bank {
+                let left = outputs - output * at_once;
+                let used = left.div_ceil(u64::from(self.banks)).min(u64::from(self.channels));
+                let channels = if used == 128 { u128::MAX } else { (1 << used) - 1 };
+                let row = (output * chunks + chunk) as u32;
+                take(&Instruction { kind: bias, channels, ..full });
+                take(&Instruction { kind: multiply, channels, columns, row, ..full });
+                take(&Instruction { kind: read, channels, ..full });
+            }
+        }
+        if let Some(end) = self.instructions.iter().position(|k| k.ends) {
+            take(&Instruction { kind: end, ..full });
+        }
+        Ok(())
+    }
+
+    /// A source for a trace in memory, for tests and generators.
+    pub fn read_source(&self, source: &Source, take: impl FnMut(&Instruction)) -> Result<(), InputError> {
+        self.read(source.name(), &mut source.text().as_bytes(), take)
+    }
+}

@@ -1,0 +1,101 @@
+//! SK hynix AiM against the measured cycles of the public AiM simulator (`tests/reference/pim`), which issues no refresh.
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+
+use banksia_hw::dram::catalog;
+use banksia_hw::pim::{IsaMachine, IsaOutcome, IsaSet};
+use banksia_input::Source;
+
+fn run(trace: &str, refresh: bool) -> IsaOutcome {
+    let device = catalog::load("gddr6-aim").unwrap();
+    let set = IsaSet::load("gddr6-aim", &device).unwrap();
+    let mut machine = IsaMachine::new(device, set.clone(), refresh).unwrap();
+    set.read_source(&Source::from_text("test.trace", trace), |i| machine.run(i)).unwrap();
+    machine.finish()
+}
+
+fn gemv(outputs: u64, inputs: u64, refresh: bool) -> IsaOutcome {
+    let device = catalog::load("gddr6-aim").unwrap();
+    let set = IsaSet::load("gddr6-aim", &device).unwrap();
+    let mut machine = IsaMachine::new(device, set.clone(), refresh).unwrap();
+    set.gemv(outputs, inputs, |i| machine.run(i)).unwrap();
+    machine.finish()
+}
+
+#[test]
+fn single_instructions_take_the_measured_cycles() {
+    for (instruction, cycles) in [
+        ("MAC_ABK 1 0xffffffff 0", 59),
+        ("MAC_ABK 64 0xffffffff 0", 185),
+        ("WR_GB 64 0 0xffffffff", 163),
+        ("WR_BIAS 0 0xffffffff", 37),
+        ("RD_MAC 0 0xffffffff", 37),
+        ("AF 0xffffffff", 89),
+        ("EWMUL 64 0xffffffff 0", 154),
+        ("COPY_BKGB 64 0xffffffff 0 0", 195),
+        ("COPY_GBBK 64 0xffffffff 0 0", 177),
+    ] {
+        assert_eq!(run(&format!("AiM {instruction}\nAiM EOC\n"), false).cycles, cycles, "{instruction}");
+    }
+}
+
+#[test]
+fn reference_traces_take_the_measured_cycles() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/pim");
+    for (name, cycles) in
+        [("gemv_512x1024_reuse-GB", 414), ("gemv_512x1024_no-reuse", 414), ("ewmul64", 154), ("wrbias", 37)]
+    {
+        let trace = std::fs::read_to_string(folder.join(format!("{name}.trace"))).unwrap();
+        assert_eq!(run(&trace, false).cycles, cycles, "{name}");
+    }
+}
+
+/// Every further row of a running product costs its columns, the closing of one row and the opening of the next.
+#[test]
+fn products_follow_the_closed_forms() {
+    let rows = |n: u64| {
+        let lines: String = (0..n).map(|row| format!("AiM MAC_ABK 64 0xffffffff {row}\n")).collect();
+        run(&(lines + "AiM EOC\n"), false).cycles
+    };
+    for n in 2..6 {
+        assert_eq!(rows(n) - rows(n - 1), 56 + 126 + 12 + 32);
+    }
+    assert_eq!(gemv(512, 1024, false).cycles, 414);
+    assert_eq!(gemv(4096, 4096, false).cycles, 9664);
+    // 128 cycles to load each kilobyte of input, 286 for each row of a bank.
+    for (outputs, inputs) in [(512, 2048), (1024, 1024), (2048, 3072), (8192, 1024)] {
+        let (chunks, per_bank) = (inputs / 1024, outputs / 512);
+        assert_eq!(gemv(outputs, inputs, false).cycles, chunks * 128 + chunks * per_bank * 286, "{outputs} x {inputs}");
+    }
+}
+
+/// A real device loses about tRFC in every tREFI.
+#[test]
+fn refresh_costs_its_share() {
+    let (without, with) = (gemv(16384, 16384, false), gemv(16384, 16384, true));
+    let device = catalog::load("gddr6-aim").unwrap();
+    let refreshes = with.counts[device.command("REFab").unwrap().0 as usize] / 32;
+    assert_eq!(without.counts[device.command("REFab").unwrap().0 as usize], 0);
+    assert_eq!(refreshes, with.cycles / device.refresh.unwrap().interval);
+    let lost = (with.cycles - without.cycles) as f64 / with.cycles as f64;
+    let share = device.timing("nRFC").unwrap() / device.timing("nREFI").unwrap();
+    assert!(lost > 0.8 * share && lost < 1.6 * share, "{lost} of the time, where tRFC is {share} of tREFI");
+}
+
+#[test]
+fn mistakes_name_their_line() {
+    let device = catalog::load("gddr6-aim").unwrap();
+    let set = IsaSet::load("gddr6-aim", &device).unwrap();
+    for (trace, expected) in [
+        ("AiM MAC_ABK 65 0xf 0", "t:1: has columns 65"),
+        ("\nAiM MAC_ALL 64 0xf 0", "t:2"),
+        ("AiM WR_GB 64 0", "t:1: gives"),
+        ("AiM AF 0x100000000", "t:1: has channels"),
+        ("MAC_ABK 64 0xf 0", "t:1: begins with"),
+        ("AiM EWMUL x 0xf 0", "t:1: has `x`"),
+    ] {
+        let error = set.read_source(&Source::from_text("t", trace), |_| {}).unwrap_err().to_string();
+        assert!(error.contains(expected), "{trace}: {error}");
+    }
+}
