@@ -27,8 +27,8 @@ pub enum CacheState {
     },
     /// The tensors of this list, in its order, as far as they fit, and other data elsewhere.
     Resident {
-        /// Indices into the kernel's tensors.
-        tensors: Vec<usize>,
+        /// Indices into the kernel's tensors, and whether they must be written back when they go.
+        tensors: Vec<(usize, bool)>,
         /// Share of the other lines that are dirty.
         dirty: f64,
     },
@@ -316,9 +316,8 @@ impl Gpu {
             CacheState::Empty => {}
             CacheState::Foreign { dirty } => self.memory.fill_foreign(*dirty),
             CacheState::Resident { tensors, dirty } => {
-                for &t in tensors.iter().filter(|&&t| t < kernel.tensors.len()) {
-                    self.memory.make_resident(t, false);
-                }
+                let known: Vec<_> = tensors.iter().copied().filter(|&(t, _)| t < kernel.tensors.len()).collect();
+                self.memory.make_resident(&known);
                 self.memory.fill_foreign(*dirty);
             }
         }
@@ -545,7 +544,13 @@ impl Gpu {
                         Path::Async => {
                             self.work.shared_bytes += bytes as f64;
                             let accepted = self.sms[sm].lsu.serve(now, transfer(bytes, self.lsu_rate));
-                            at = at.max(accepted);
+                            self.arrive(kernel, slot, barrier, at.max(accepted));
+                            // The warps issue on as long as the unit's queue has room.
+                            let queue = transfer(u64::from(self.spec.sm.async_queue_bytes), self.lsu_rate);
+                            if accepted > now + queue {
+                                break accepted - queue;
+                            }
+                            continue;
                         }
                         Path::Load | Path::LoadL1 => {
                             let accepted = self.sms[sm].lsu.serve(now, transfer(bytes, self.l1_rate));
@@ -578,9 +583,13 @@ impl Gpu {
                         + self.cycles(s.barrier_base_cycles + s.barrier_cycles_per_warp * f64::from(program.warps));
                 }
                 Op::Mma { dtype, m, n, k, sync } => {
-                    let done = self.mma(now, sm, program.warps, dtype, [m, n, k], sync);
+                    let (last, done) = self.mma(now, sm, program.warps, dtype, [m, n, k], sync);
                     state.groups[state.issued as usize % GROUPS] = done;
                     state.issued += 1;
+                    // Issue is in order and the unit takes one instruction at a time: the warps go on when the last begins.
+                    if last > now {
+                        break last;
+                    }
                 }
                 Op::MmaWait(pending) => {
                     if state.issued > u32::from(pending) {
@@ -639,8 +648,9 @@ impl Gpu {
         dtype: super::program::Dtype,
         [m, n, k]: [u32; 3],
         sync: bool,
-    ) -> u64 {
+    ) -> (u64, u64) {
         let t = &self.spec.tensor;
+        let mut last = 0.0;
         let rate = t.fma_per_cycle.get(&dtype).copied().unwrap_or(1.0);
         let fma = f64::from(m) * f64::from(n) * f64::from(k);
         let weighted = fma * width_factor(dtype);
@@ -653,7 +663,10 @@ impl Gpu {
             // m64nNkK instructions; K is 32 bytes.
             let depth = f64::from(32 / dtype.bytes());
             let instructions = (f64::from(m) / 64.0).ceil() * (f64::from(k) / depth).ceil();
-            instructions * (64.0 * f64::from(n) * depth / rate).max(t.min_instruction_cycles)
+            // A warpgroup holds 256 columns of an instruction at most.
+            let wide = (f64::from(n) / 256.0).ceil();
+            last = (64.0 * f64::from(n) / wide * depth / rate).max(t.min_instruction_cycles);
+            instructions * wide * last
         };
         self.work.tensor_fma += fma;
         let drain = t.drain_cycles;
@@ -665,11 +678,12 @@ impl Gpu {
         let time = self.cycles(cycles);
         self.epoch_tensor += time;
         let done = self.sms[sm].tensor.serve(now, time);
-        done + self.cycles(drain)
+        (if last > 0.0 { done - self.cycles(last) } else { 0 }, done + self.cycles(drain))
     }
 
     fn result(&mut self, kernel: &Kernel, per_sm: u32) -> KernelResult {
-        let end = self.end.max(1);
+        // What the channels still owe, the next kernel would wait for.
+        let end = self.end.max(self.memory.dram_drained()).max(1);
         let tail = end.saturating_sub(self.epoch_end - EPOCH_FS);
         self.clock_sum += tail as f64 * 1e9 / self.period;
         self.clock_fs += tail;

@@ -40,16 +40,25 @@ struct Mapped {
     base: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Slot {
-    /// Block, or `FOREIGN`.
+    /// Block, or `FOREIGN`; a slot of size 0 is free.
     block: u32,
     size: u32,
     valid: u32,
     dirty: u32,
+    /// When it was last used, in requests.
+    used: u32,
 }
 
 const FOREIGN: u32 = u32::MAX;
+/// Ways of a set, in blocks of the grain's size.
+const WAYS: u64 = 16;
+/// Blocks that a set holds at most, smaller ones included.
+const PLACES: usize = 32;
+/// A reduction or a store holds a slice's data bank twice as long as a read: it reads and writes the line's tags, data
+/// and error-correcting code. `write_cold` of 4 to 16 MiB in microbenchmarks.csv: 4.7 TB/s, half of what reads reach.
+const WRITE_PASSES: u64 = 2;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Channel {
@@ -77,10 +86,14 @@ pub(crate) struct Memory {
     tensors: Vec<Mapped>,
     /// Slot of each block, plus one.
     tags: Vec<u32>,
-    /// Until when a block is on its way to a GPC, block by block.
-    flight: Vec<u64>,
+    /// When each GPC last asked for a block, and when it gets it.
+    flight: Vec<(u64, u64)>,
+    /// Sets of `PLACES` slots.
     slots: Vec<Slot>,
-    used: u64,
+    sets: u64,
+    /// Bytes held by each set.
+    filled: Vec<u32>,
+    stamp: u32,
     bits: Bits,
     halves: [Server; 2],
     partitions: u32,
@@ -133,7 +146,9 @@ impl Memory {
             tags: Vec::new(),
             flight: Vec::new(),
             slots: Vec::new(),
-            used: 0,
+            sets: 1,
+            filled: Vec::new(),
+            stamp: 0,
             bits: Bits::new(0x5eed),
             halves: [Server::default(); 2],
             partitions: spec.l2.partitions,
@@ -180,9 +195,13 @@ impl Memory {
         self.tags.clear();
         self.tags.resize(base as usize, 0);
         self.flight.clear();
-        self.flight.resize(base as usize * self.gpcs, 0);
+        self.flight.resize(base as usize * self.gpcs, (0, 0));
+        self.sets = (self.capacity / (WAYS * grain)).max(1);
         self.slots.clear();
-        self.used = 0;
+        self.slots.resize(self.sets as usize * PLACES, Slot::default());
+        self.filled.clear();
+        self.filled.resize(self.sets as usize, 0);
+        self.stamp = 0;
         self.halves = [Server::default(); 2];
         self.channels.fill(Channel::default());
         for port in &mut self.ports {
@@ -199,27 +218,37 @@ impl Memory {
         Ok(())
     }
 
-    /// Fills what is free of L2 with lines of no tensor of this kernel, of which `dirty` must be written back.
+    /// Fills L2 with lines of no tensor of this kernel, of which `dirty` must be written back.
     pub(crate) fn fill_foreign(&mut self, dirty: f64) {
         let size = self.grain as u32;
         let share = (dirty.clamp(0.0, 1.0) * f64::from(u16::MAX)) as u64;
-        while self.used + self.grain <= self.capacity {
-            let d = if (self.bits.next() >> 20) & 0xffff < share { size } else { 0 };
-            self.slots.push(Slot { block: FOREIGN, size, valid: size, dirty: d });
-            self.used += self.grain;
+        for set in 0..self.sets as usize {
+            for place in 0..PLACES {
+                let slot = &mut self.slots[set * PLACES + place];
+                if slot.size > 0 || u64::from(self.filled[set]) + self.grain > WAYS * self.grain {
+                    continue;
+                }
+                let d = if (self.bits.next() >> 20) & 0xffff < share { size } else { 0 };
+                *slot = Slot { block: FOREIGN, size, valid: size, dirty: d, used: 0 };
+                self.filled[set] += size;
+            }
         }
     }
 
-    /// Puts a tensor into L2, as a kernel before this one left it.
-    pub(crate) fn make_resident(&mut self, tensor: usize, dirty: bool) {
-        let t = self.tensors[tensor];
-        for r in 0..t.rows.div_ceil(t.height).max(1) {
-            for c in 0..t.columns {
-                let size = block_bytes(&t, r, c);
-                let block = t.base + r * t.columns + c;
-                let slot = self.insert(0, block, size);
-                self.slots[slot].valid = size as u32;
-                self.slots[slot].dirty = if dirty { size as u32 } else { 0 };
+    /// Puts tensors into L2 as a kernel that went through them side by side left them; `(tensor, dirty)`.
+    pub(crate) fn make_resident(&mut self, tensors: &[(usize, bool)]) {
+        let count = |t: &Mapped| t.rows.div_ceil(t.height).max(1) * t.columns;
+        let most = tensors.iter().map(|&(t, _)| count(&self.tensors[t])).max().unwrap_or(0);
+        for i in 0..most {
+            for &(tensor, dirty) in tensors {
+                let t = self.tensors[tensor];
+                let n = count(&t);
+                for j in i * n / most..(i + 1) * n / most {
+                    let size = block_bytes(&t, j / t.columns, j % t.columns);
+                    let slot = self.insert(0, t.base + j, size);
+                    self.slots[slot].valid = size as u32;
+                    self.slots[slot].dirty = if dirty { size as u32 } else { 0 };
+                }
             }
         }
         // Filling happened before the kernel: it costs it nothing.
@@ -227,27 +256,50 @@ impl Memory {
         self.traffic = Traffic::default();
     }
 
+    /// A slot for a block that is not in L2; what was used longest ago in its set goes.
     fn insert(&mut self, now: u64, block: u64, size: u64) -> usize {
-        while self.used + size > self.capacity && !self.slots.is_empty() {
-            let victim = (self.bits.next() >> 11) as usize % self.slots.len();
-            let slot = self.slots.swap_remove(victim);
-            if slot.block != FOREIGN {
-                self.tags[slot.block as usize] = 0;
+        let set = (hash(block ^ 0x5bd1) % self.sets) as usize;
+        let first = set * PLACES;
+        loop {
+            let mut free = None;
+            let mut oldest = (u32::MAX, first);
+            for i in first..first + PLACES {
+                let slot = &self.slots[i];
+                if slot.size == 0 {
+                    free = Some(i);
+                } else if slot.used < oldest.0 {
+                    oldest = (slot.used, i);
+                }
             }
-            if let Some(moved) = self.slots.get(victim)
-                && moved.block != FOREIGN
+            if let Some(i) = free
+                && (u64::from(self.filled[set]) + size <= WAYS * self.grain || self.filled[set] == 0)
             {
-                self.tags[moved.block as usize] = victim as u32 + 1;
+                self.stamp = self.stamp.saturating_add(1);
+                self.slots[i] = Slot { block: block as u32, size: size as u32, valid: 0, dirty: 0, used: self.stamp };
+                self.filled[set] += size as u32;
+                self.tags[block as usize] = i as u32 + 1;
+                return i;
             }
-            self.used -= u64::from(slot.size);
-            if slot.dirty > 0 {
-                self.write_back(now, u64::from(slot.block), slot.dirty);
+            let victim = std::mem::take(&mut self.slots[oldest.1]);
+            self.filled[set] -= victim.size;
+            if victim.block != FOREIGN {
+                self.tags[victim.block as usize] = 0;
+            }
+            if victim.dirty > 0 {
+                self.write_back(now, u64::from(victim.block), victim.dirty);
             }
         }
-        self.slots.push(Slot { block: block as u32, size: size as u32, valid: 0, dirty: 0 });
-        self.tags[block as usize] = self.slots.len() as u32;
-        self.used += size;
-        self.slots.len() - 1
+    }
+
+    fn touch(&mut self, now: u64, block: u64, size: u64) -> usize {
+        let tag = self.tags[block as usize];
+        if tag == 0 {
+            return self.insert(now, block, size.max(self.sector));
+        }
+        self.stamp = self.stamp.saturating_add(1);
+        let slot = tag as usize - 1;
+        self.slots[slot].used = self.stamp;
+        slot
     }
 
     fn write_back(&mut self, now: u64, block: u64, bytes: u32) {
@@ -334,19 +386,20 @@ impl Memory {
         self.traffic.crossbar_read_bytes += bytes;
         let latency = if size > self.line || hash(block) & 1 == half as u64 { self.far } else { self.near };
         let flight = block as usize * self.gpcs + gpc;
-        let arrives = if self.flight[flight] > now {
-            self.flight[flight].max(now + self.near)
+        let (asked, promised) = self.flight[flight];
+        let arrives = if promised > now && now < asked + self.near {
+            // The first request of this GPC for the block has just gone out: one answer serves both.
+            promised.max(now + self.near)
         } else {
             self.traffic.l2_read_bytes += self.slice_bytes(share);
             let mut at = self.slices(now, half, share) + latency;
-            let tag = self.tags[block as usize];
-            let slot = if tag == 0 { self.insert(now, block, size.max(self.sector)) } else { tag as usize - 1 };
+            let slot = self.touch(now, block, size);
             let missing = u64::from(self.slots[slot].size - self.slots[slot].valid).min(bytes);
             if missing > 0 {
                 self.slots[slot].valid += missing as u32;
                 at = at.max(self.dram_read(now, block, missing) + latency);
             }
-            self.flight[flight] = at;
+            self.flight[flight] = (now, at);
             at
         };
         // Ports queue by the time of the request, so that a miss does not hold up the hits behind it.
@@ -400,11 +453,11 @@ impl Memory {
                 self.traffic.crossbar_write_bytes += bytes;
                 // A reduction reads, adds and writes in its slice.
                 let passes = if reduce { 2 } else { 1 };
+                let held = passes * WRITE_PASSES;
                 self.traffic.l2_write_bytes += self.slice_bytes(bytes) * passes;
                 let sent = self.ports[sm].write.serve(now, transfer(bytes, self.port_write_rate));
-                let served = self.slices(now, half, bytes * passes);
-                let tag = self.tags[block as usize];
-                let slot = if tag == 0 { self.insert(now, block, size.max(self.sector)) } else { tag as usize - 1 };
+                let served = self.slices(now, half, bytes * held);
+                let slot = self.touch(now, block, size);
                 let s = &mut self.slots[slot];
                 s.dirty = s.dirty.saturating_add(bytes as u32).min(s.size);
                 s.valid = s.valid.saturating_add(bytes as u32).min(s.size);
@@ -412,6 +465,11 @@ impl Memory {
             }
         }
         done
+    }
+
+    /// When the channels will have done what they have been asked, on average.
+    pub(crate) fn dram_drained(&self) -> u64 {
+        (self.channels.iter().map(|c| u128::from(c.server.free)).sum::<u128>() / self.channels.len() as u128) as u64
     }
 
     /// Femtoseconds for which the busiest half of L2, and all channels on average, worked.

@@ -69,6 +69,8 @@ pub struct SmSpec {
     pub shared_bytes_per_cycle: f64,
     /// Bytes a cycle that `cp.async` copies through the load/store unit into shared memory.
     pub async_copy_bytes_per_cycle: f64,
+    /// Bytes of `cp.async` that the unit has accepted and not yet begun, before warps must wait to issue more.
+    pub async_queue_bytes: u32,
     /// Cost of a CTA barrier without warps.
     pub barrier_base_cycles: f64,
     /// What each warp adds to it.
