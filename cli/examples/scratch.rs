@@ -7,7 +7,10 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let text = std::fs::read_to_string(&args[1]).unwrap();
     let grain: u32 = args.get(2).map_or(16384, |s| s.parse().unwrap());
-    let mut gpu = Gpu::new(device("h200").unwrap());
+    let mut spec = device("h200").unwrap();
+    if let Ok(v) = std::env::var("MERGE") { spec.crossbar.merge_window_ns = v.parse().unwrap(); }
+    if let Ok(v) = std::env::var("LSU") { spec.sm.async_copy_bytes_per_cycle = v.parse().unwrap(); }
+    let mut gpu = Gpu::new(spec);
     let (mut sum, mut n) = (std::collections::BTreeMap::<String, f64>::new(), std::collections::BTreeMap::<String, f64>::new());
     let t0 = std::time::Instant::now();
     for line in text.lines().skip(1) {

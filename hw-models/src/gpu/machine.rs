@@ -135,7 +135,7 @@ struct SmUnits {
     fma: Server,
     alu: Server,
     sfu: Server,
-    shared: Server,
+    /// The data path of L1 and shared memory: loads, stores, `cp.async`, operands of matrix instructions.
     lsu: Server,
 }
 
@@ -553,7 +553,8 @@ impl Gpu {
                             continue;
                         }
                         Path::Load | Path::LoadL1 => {
-                            let accepted = self.sms[sm].lsu.serve(now, transfer(bytes, self.l1_rate));
+                            // What comes from L2 is written into L1 and read out of it.
+                            let accepted = self.sms[sm].lsu.serve(now, transfer(2 * bytes, self.l1_rate));
                             at = at.max(accepted + self.cycles(self.spec.l1.latency_cycles));
                         }
                     }
@@ -612,7 +613,7 @@ impl Gpu {
                         (&mut units.fma, cost.fma),
                         (&mut units.alu, cost.alu),
                         (&mut units.sfu, cost.sfu),
-                        (&mut units.shared, cost.shared),
+                        (&mut units.lsu, cost.shared),
                     ] {
                         if cycles > 0.0 {
                             at = at.max(server.serve(now, (cycles * period) as u64));
@@ -666,6 +667,10 @@ impl Gpu {
             // A warpgroup holds 256 columns of an instruction at most.
             let wide = (f64::from(n) / 256.0).ceil();
             last = (64.0 * f64::from(n) / wide * depth / rate).max(t.min_instruction_cycles);
+            // Operands come out of shared memory through the data path that `cp.async` fills it by.
+            let bytes = instructions * wide * (64.0 + f64::from(n) / wide) * 32.0;
+            let read = self.cycles(bytes / self.spec.sm.shared_bytes_per_cycle);
+            self.sms[sm].lsu.serve(now, read);
             instructions * wide * last
         };
         self.work.tensor_fma += fma;

@@ -52,6 +52,9 @@ struct Slot {
 }
 
 const FOREIGN: u32 = u32::MAX;
+/// Neighbouring bytes that one channel keeps (assumed; a bulk copy of 16 KB from memory takes 200 cycles longer than one
+/// of 2 KB does, so it is not spread over all channels).
+const INTERLEAVE: u64 = 4096;
 /// Ways of a set, in blocks of the grain's size.
 const WAYS: u64 = 16;
 /// Blocks that a set holds at most, smaller ones included.
@@ -110,6 +113,7 @@ pub(crate) struct Memory {
     port_write_rate: u64,
     gpc_rate: u64,
     near: u64,
+    merge: u64,
     far: u64,
     dram_latency: u64,
     turnaround: u64,
@@ -165,6 +169,7 @@ impl Memory {
             port_rate: fs_per_kib(spec.crossbar.sm_bytes_per_cycle * clock),
             port_write_rate: fs_per_kib(spec.crossbar.sm_write_bytes_per_cycle * clock),
             gpc_rate: fs_per_kib(spec.crossbar.gpc_bytes_per_cycle * clock),
+            merge: ns(spec.crossbar.merge_window_ns),
             near: ns(spec.l2.near_latency_ns),
             far: ns(spec.l2.far_latency_ns),
             dram_latency: ns(spec.dram.latency_ns),
@@ -178,8 +183,15 @@ impl Memory {
 
     /// Maps a kernel's tensors into an empty cache; `l1_bytes` is what shared memory leaves of each L1.
     pub(crate) fn map(&mut self, tensors: &[Tensor], grain: u64, l1_bytes: u64) -> Result<(), String> {
-        self.grain = grain;
         self.tensors.clear();
+        // Sets are counted in blocks of the size that the largest tensor has.
+        let block = |t: &Tensor| {
+            let width = u64::from(t.piece_bytes).min(grain).max(self.sector);
+            let pieces = (u64::from(t.piece_rows) * width).div_ceil(grain);
+            width.min(t.row_bytes.max(1)) * u64::from(t.piece_rows).div_ceil(pieces.max(1)).max(1)
+        };
+        let largest = tensors.iter().max_by_key(|t| t.bytes());
+        let set_grain = largest.map_or(grain, block).clamp(self.sector, grain);
         let mut base = 0u64;
         for t in tensors {
             let width = u64::from(t.piece_bytes).min(grain).max(self.sector);
@@ -196,7 +208,8 @@ impl Memory {
         self.tags.resize(base as usize, 0);
         self.flight.clear();
         self.flight.resize(base as usize * self.gpcs, (0, 0));
-        self.sets = (self.capacity / (WAYS * grain)).max(1);
+        self.grain = set_grain;
+        self.sets = (self.capacity / (WAYS * set_grain)).max(1);
         self.slots.clear();
         self.slots.resize(self.sets as usize * PLACES, Slot::default());
         self.filled.clear();
@@ -212,7 +225,7 @@ impl Memory {
         self.gpc_ports.fill(Server::default());
         self.gpc_translation.fill(Server::default());
         self.l1_bytes = l1_bytes;
-        self.l1_ways = (l1_bytes / grain).max(1);
+        self.l1_ways = (l1_bytes / set_grain).max(1);
         self.l1_tags.clear();
         self.traffic = Traffic::default();
         Ok(())
@@ -272,7 +285,7 @@ impl Memory {
                 }
             }
             if let Some(i) = free
-                && (u64::from(self.filled[set]) + size <= WAYS * self.grain || self.filled[set] == 0)
+                && (u64::from(self.filled[set]) + size <= WAYS * self.grain.max(size) || self.filled[set] == 0)
             {
                 self.stamp = self.stamp.saturating_add(1);
                 self.slots[i] = Slot { block: block as u32, size: size as u32, valid: 0, dirty: 0, used: self.stamp };
@@ -305,7 +318,7 @@ impl Memory {
     fn write_back(&mut self, now: u64, block: u64, bytes: u32) {
         self.traffic.dram_write_bytes += u64::from(bytes);
         let n = self.channels.len() as u64;
-        let parts = u64::from(bytes).div_ceil(1024).clamp(1, 8);
+        let parts = u64::from(bytes).div_ceil(INTERLEAVE).clamp(1, 8);
         // A foreign block has no address: it goes where chance sends it.
         let first = if block == u64::from(FOREIGN) { self.bits.next() >> 7 } else { hash(block) };
         for i in 0..parts {
@@ -322,7 +335,7 @@ impl Memory {
     fn dram_read(&mut self, now: u64, block: u64, bytes: u64) -> u64 {
         self.traffic.dram_read_bytes += bytes;
         let n = self.channels.len() as u64;
-        let parts = bytes.div_ceil(1024).clamp(1, 8);
+        let parts = bytes.div_ceil(INTERLEAVE).clamp(1, 8);
         let first = hash(block);
         let time = transfer(bytes.div_ceil(parts), self.channel_rate);
         let mut done = 0;
@@ -387,7 +400,7 @@ impl Memory {
         let latency = if size > self.line || hash(block) & 1 == half as u64 { self.far } else { self.near };
         let flight = block as usize * self.gpcs + gpc;
         let (asked, promised) = self.flight[flight];
-        let arrives = if promised > now && now < asked + self.near {
+        let arrives = if promised > now && now < asked + self.merge {
             // The first request of this GPC for the block has just gone out: one answer serves both.
             promised.max(now + self.near)
         } else {

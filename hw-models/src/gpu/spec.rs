@@ -145,6 +145,8 @@ pub struct CrossbarSpec {
     pub sm_write_bytes_per_cycle: f64,
     /// Bytes a cycle into one GPC of `sms_per_gpc[0]` SMs.
     pub gpc_bytes_per_cycle: f64,
+    /// Requests of one GPC for one line are merged when the second comes so soon after the first.
+    pub merge_window_ns: f64,
 }
 
 /// Device memory, by channels.

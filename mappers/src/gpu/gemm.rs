@@ -160,7 +160,8 @@ pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
         let by_rows = if by_rows > 2 && t.warps >= 4 && t.bn >= 32 { by_rows.min(t.warps / 2) } else { by_rows };
         let shared = a * f64::from(t.warps / by_rows) + b * f64::from(by_rows);
         let instructions = f64::from(t.bm) * f64::from(t.bn) * f64::from(t.bk) / 2048.0 * f64::from(e) / 2.0;
-        VectorWork { issue: issue + shared / 512.0 + instructions, shared_bytes: shared, ..overhead }
+        // A fragment is loaded, then multiplied; the loads of the next overlap, those of the first do not.
+        VectorWork { issue: issue + shared / 512.0 + instructions, shared_bytes: shared, latency_cycles: 70.0, ..overhead }
     };
     let nk = Trips::Work(NK as u8, 0);
     let mut ops = Vec::new();
