@@ -2,6 +2,7 @@
 
 pub mod gemm;
 pub mod rows;
+pub mod select;
 pub mod simulate;
 
 use banksia_hw::gpu::program::{Op, Path, Role, Tile, VectorWork};

@@ -120,3 +120,89 @@ fn continued(a: &KernelResult, b: &KernelResult, waves: f64, items: f64) -> Kern
     };
     r
 }
+
+/// What a sequence of launches takes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Outcome {
+    /// One after another, as in a CUDA graph.
+    pub latency_s: f64,
+    /// Energy by cause.
+    pub energy: EnergyParts,
+    /// Bytes read from device memory.
+    pub dram_read_bytes: f64,
+    /// Bytes written to it.
+    pub dram_write_bytes: f64,
+    /// Bytes that L2's slices moved.
+    pub l2_bytes: f64,
+    /// Multiply-adds of the matrix units.
+    pub tensor_fma: f64,
+    /// Average clock, by time.
+    pub clock_mhz: f64,
+    /// Warps resident on SMs, of the most, by time.
+    pub occupancy: f64,
+    /// Launches.
+    pub kernels: u32,
+}
+
+impl Outcome {
+    /// Adds a launch.
+    pub fn add(&mut self, r: &KernelResult) {
+        let t = self.latency_s + r.latency_s;
+        let mean = |x: f64, y: f64, a: f64| if t > 0.0 { (x * a + y * r.latency_s) / t } else { y };
+        self.clock_mhz = mean(self.clock_mhz, r.clock_mhz, self.latency_s);
+        self.occupancy = mean(self.occupancy, r.occupancy, self.latency_s);
+        self.latency_s = t;
+        self.energy.idle_j += r.energy.idle_j;
+        self.energy.tensor_j += r.energy.tensor_j;
+        self.energy.vector_j += r.energy.vector_j;
+        self.energy.shared_j += r.energy.shared_j;
+        self.energy.l2_j += r.energy.l2_j;
+        self.energy.dram_j += r.energy.dram_j;
+        self.dram_read_bytes += r.traffic.dram_read_bytes as f64;
+        self.dram_write_bytes += r.traffic.dram_write_bytes as f64;
+        self.l2_bytes += (r.traffic.l2_read_bytes + r.traffic.l2_write_bytes) as f64;
+        self.tensor_fma += r.work.tensor_fma;
+        self.kernels += 1;
+    }
+}
+
+/// Runs launches one after another.
+///
+/// # Errors
+/// The machine cannot run one of them.
+pub fn simulate_steps(
+    gpu: &mut Gpu,
+    steps: &[(Kernel, CacheState)],
+    detail: Detail,
+    clock_limit_mhz: f64,
+) -> Result<Outcome, GpuError> {
+    let mut outcome = Outcome::default();
+    for (kernel, cache) in steps {
+        outcome.add(&simulate_at(gpu, kernel, cache, detail, clock_limit_mhz)?);
+    }
+    Ok(outcome)
+}
+
+/// Launches over and over for seconds: the clock settles where the power limit is kept. Energy is of one round.
+///
+/// # Errors
+/// The machine cannot run one of them.
+pub fn sustained(gpu: &mut Gpu, steps: &[(Kernel, CacheState)], detail: Detail, first: &Outcome) -> Result<Outcome, GpuError> {
+    let p = gpu.spec().power.clone();
+    let power = |o: &Outcome| o.energy.total_j() / o.latency_s;
+    if power(first) <= p.limit_w {
+        return Ok(*first);
+    }
+    // Power falls with about the cube of the clock where nothing else binds; two corrections settle it.
+    let mut at = *first;
+    let mut clock = first.clock_mhz;
+    for _ in 0..3 {
+        let dynamic = (power(&at) - p.active_idle_w).max(1.0);
+        clock = (clock * ((p.limit_w - p.active_idle_w) / dynamic).powf(0.4)).clamp(p.min_clock_mhz, gpu.spec().sm_clock_mhz);
+        at = simulate_steps(gpu, steps, detail, clock)?;
+        if (power(&at) / p.limit_w - 1.0).abs() < 0.02 {
+            break;
+        }
+    }
+    Ok(at)
+}
