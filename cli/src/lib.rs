@@ -7,6 +7,7 @@ pub mod experiment;
 mod progress;
 pub mod run;
 pub mod sweep;
+pub mod validate;
 pub mod versus;
 
 pub use error::CliError;

@@ -675,6 +675,7 @@ impl Gpu {
         };
         self.work.tensor_fma += fma;
         let drain = t.drain_cycles;
+        let t_blocks = t.sync_blocks_issue;
         if now >= self.tensor_until {
             let clock = self.spec.power.tensor_clock_mhz.min(self.clock_limit_mhz).min(1e9 / self.period);
             self.period = 1e9 / clock;
@@ -682,7 +683,11 @@ impl Gpu {
         self.tensor_until = now + TENSOR_HOLD_FS;
         let time = self.cycles(cycles);
         self.epoch_tensor += time;
-        let done = self.sms[sm].tensor.serve(now, time);
+        let mut done = self.sms[sm].tensor.serve(now, time);
+        if sync && t_blocks {
+            // The older path reads its operands through the issue slots' register ports.
+            done = done.max(self.sms[sm].issue.serve(now, time));
+        }
         (if last > 0.0 { done - self.cycles(last) } else { 0 }, done + self.cycles(drain))
     }
 

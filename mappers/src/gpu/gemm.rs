@@ -76,6 +76,8 @@ pub struct Multistage {
     pub shared_bytes: u32,
     /// Parts of the depth, summed in L2 by reductions.
     pub split: u32,
+    /// Operands or result do not lie on 16 bytes: elements are copied one by one.
+    pub unaligned: bool,
 }
 
 /// Tiles of a C in the order of groups of `group` row tiles by all columns.
@@ -122,7 +124,7 @@ pub(crate) fn epilogue(bm: u32, bn: u32, out_bytes: u32) -> VectorWork {
 /// otherwise by `mma.sync`, with operands read from shared memory by every warp that needs them.
 pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
     let e = g.dtype.bytes();
-    let warpgroup = warpgroup_device && t.bm >= 64 && t.warps % 4 == 0;
+    let warpgroup = warpgroup_device && !t.unaligned && t.bm >= 64 && t.warps % 4 == 0;
     let (rows, columns) = (g.m.div_ceil(t.bm), g.n.div_ceil(t.bn));
     let steps = g.k.div_ceil(t.bk);
     let split = t.split.clamp(1, steps.max(1));
@@ -151,7 +153,11 @@ pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
     let (a, b) = (f64::from(t.bm * t.bk * e), f64::from(t.bn * t.bk * e));
     // A cp.async of a warp moves 512 bytes and needs an address and a predicate.
     let issue = 3.0 * (a + b) / 512.0 + 12.0 * f64::from(t.warps);
-    let overhead = VectorWork { issue, alu: issue * 16.0, ..VectorWork::default() };
+    // An unaligned copy takes one request for each element of a lane, where sixteen bytes would take one for eight; each
+    // passes tags and data path.
+    let narrow = if t.unaligned { f64::from(16 / e - 1) * 2.0 * (a + b) } else { 0.0 };
+    let issue = issue * if t.unaligned { f64::from(16 / e) } else { 1.0 };
+    let overhead = VectorWork { issue, alu: issue * 16.0, shared_bytes: narrow, ..VectorWork::default() };
     let work = if warpgroup {
         overhead
     } else {
@@ -161,7 +167,7 @@ pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
         let shared = a * f64::from(t.warps / by_rows) + b * f64::from(by_rows);
         let instructions = f64::from(t.bm) * f64::from(t.bn) * f64::from(t.bk) / 2048.0 * f64::from(e) / 2.0;
         // A fragment is loaded, then multiplied; the loads of the next overlap, those of the first do not.
-        VectorWork { issue: issue + shared / 512.0 + instructions, shared_bytes: shared, latency_cycles: 70.0, ..overhead }
+        VectorWork { issue: issue + shared / 512.0 + instructions, shared_bytes: shared + narrow, latency_cycles: 70.0, ..overhead }
     };
     let nk = Trips::Work(NK as u8, 0);
     let mut ops = Vec::new();

@@ -1,6 +1,8 @@
 //! Kernels of transformers as tile programs for the GPU machine, and the choice among them.
 
+pub mod attention;
 pub mod gemm;
+pub mod layers;
 pub mod rows;
 pub mod select;
 pub mod simulate;

@@ -1,6 +1,6 @@
 //! Kernels that run over rows or elements: elementwise, norms, softmax, reductions, gathers, copies.
 
-use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tensor, Tile, VectorWork, WORK_VARS};
+use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tensor, Tile, Trips, VectorWork, WORK_VARS};
 
 use super::{PLAIN_REGISTERS, copy, lanes, one_role, reduction};
 
@@ -87,6 +87,8 @@ pub struct RowKernel {
     pub threads: u32,
     /// Registers of a thread.
     pub registers: u32,
+    /// Elements of a row that the CTA reads before it works on them: one turn of its loop.
+    pub chunk: u32,
     /// Passes over the row; each but the last ends in a reduction. The row is read again in every pass, unless `keeps`.
     pub passes: u32,
     /// The row stays in registers or shared memory after the first pass.
@@ -95,6 +97,8 @@ pub struct RowKernel {
     pub weights: u32,
     /// The reduction crosses warps (rather than lanes only).
     pub across_warps: bool,
+    /// Warp instructions of a row beside those of its elements: reductions, set-up.
+    pub row_issue: f64,
     /// Work of an element in a reducing pass.
     pub reduce_work: ElementWork,
     /// Work of an element in the last pass.
@@ -104,44 +108,44 @@ pub struct RowKernel {
 /// Norms and softmax.
 pub fn row_kernel(r: &RowKernel) -> Kernel {
     let row_bytes = r.columns * r.element_bytes;
-    let n = f64::from(r.columns) * f64::from(r.rows_per_cta);
+    let chunk = r.chunk.clamp(1, r.columns.max(1));
+    let turns = r.columns.div_ceil(chunk).max(1);
+    let chunk_bytes = chunk * r.element_bytes;
+    let n = f64::from(r.columns) / f64::from(turns) * f64::from(r.rows_per_cta);
     let x = Tile {
         tensor: 0,
         row: Expr::work(0, i64::from(r.rows_per_cta)),
-        byte: Expr::default(),
+        byte: Expr::default().plus_loop(0, i64::from(chunk_bytes)),
         rows: r.rows_per_cta,
-        bytes: row_bytes,
+        bytes: chunk_bytes,
     };
     let y = Tile { tensor: 1, ..x };
-    let weight = |i: u32| Tile { tensor: 2 + i as u8, row: Expr::default(), byte: Expr::default(), rows: 1, bytes: row_bytes };
+    let weight = |i: u32| Tile { tensor: 2 + i as u8, row: Expr::default(), rows: 1, ..x };
     let path = if r.keeps { Path::Load } else { Path::LoadL1 };
-    let work = |w: &ElementWork| {
-        let mut v = lanes(n, w.fma, w.alu, w.sfu, w.other);
-        if r.keeps && r.across_warps {
-            v.shared_bytes = 0.0;
-        }
-        v
-    };
+    let work = |w: &ElementWork| lanes(n, w.fma, w.alu, w.sfu, w.other);
     let warps = r.threads / 32;
     let lane_reduction = VectorWork { issue: f64::from(warps) * 5.0, latency_cycles: 5.0 * 24.0, ..VectorWork::default() };
     let mut ops = Vec::new();
+    if r.row_issue > 0.0 {
+        let issue = r.row_issue * f64::from(r.rows_per_cta);
+        // Half of it is arithmetic.
+        ops.push(Op::Vector(VectorWork { issue, alu: issue * 16.0, ..VectorWork::default() }));
+    }
     for pass in 0..r.passes {
         let last = pass + 1 == r.passes;
-        if pass == 0 || !r.keeps {
-            ops.push(copy(x, path, 0));
-            ops.push(Op::Wait(0));
+        let load = pass == 0 || !r.keeps;
+        ops.push(Op::Loop(Trips::Const(turns)));
+        if load {
+            ops.extend([copy(x, path, 0), Op::Wait(0)]);
         }
         if last {
-            for i in 0..r.weights {
-                ops.push(copy(weight(i), Path::LoadL1, 1));
-            }
+            ops.extend((0..r.weights).map(|i| copy(weight(i), Path::LoadL1, 1)));
             if r.weights > 0 {
                 ops.push(Op::Wait(1));
             }
-            ops.push(Op::Vector(work(&r.last_work)));
-            ops.push(Op::Store { tile: y, reduce: false });
+            ops.extend([Op::Vector(work(&r.last_work)), Op::Store { tile: y, reduce: false }, Op::End]);
         } else {
-            ops.push(Op::Vector(work(&r.reduce_work)));
+            ops.extend([Op::Vector(work(&r.reduce_work)), Op::End]);
             if r.across_warps {
                 ops.extend([Op::Vector(reduction(warps)), Op::Sync, Op::Sync]);
             } else {
@@ -149,7 +153,7 @@ pub fn row_kernel(r: &RowKernel) -> Kernel {
             }
         }
     }
-    let piece = row_bytes.clamp(32, 1 << 16);
+    let piece = chunk_bytes.clamp(32, 1 << 16);
     let matrix = Tensor::matrix(u64::from(r.rows), u64::from(row_bytes), r.rows_per_cta, piece);
     let mut tensors = vec![matrix, matrix];
     for _ in 0..r.weights {

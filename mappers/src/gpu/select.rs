@@ -62,6 +62,16 @@ fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
     let e = g.dtype.bytes();
     let mut all = Vec::new();
     let sms = spec.sms();
+    if (g.n * g.out_bytes) % 16 != 0 || (g.k * e) % 16 != 0 {
+        // No bulk copies and no wide loads: the kernels of the synchronous path are left.
+        for (bm, bn, warps, registers) in [(128, 128, 4, 254), (256, 128, 8, 236), (64, 64, 4, 128)] {
+            let bk = 64 / e;
+            let shared_bytes = 3 * (bm + bn) * bk * e;
+            let t = Multistage { bm, bn, bk, stages: 3, warps, group: 8, registers, shared_bytes, split: 1, unaligned: true };
+            all.push(Candidate::Multistage(t, false));
+        }
+        return all;
+    }
     for swap in [false, true] {
         let s = if swap { swapped(g) } else { *g };
         if spec.tensor.warpgroup {
@@ -100,7 +110,7 @@ fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
                     for stages in [3, 4, 6] {
                         for split in SPLITS {
                             let shared_bytes = stages * (bm + bn) * bk * e;
-                            let t = Multistage { bm, bn, bk, stages, warps, group: 8, registers, shared_bytes, split };
+                            let t = Multistage { bm, bn, bk, stages, warps, group: 8, registers, shared_bytes, split, unaligned: false };
                             if shared_bytes <= spec.sm.shared_memory_per_cta_bytes && allowed_split(&s, bm, bn, bk, split, sms) {
                                 all.push(Candidate::Multistage(t, swap));
                             }
@@ -138,7 +148,7 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let rate = spec.tensor.fma_per_cycle.get(&s.dtype).copied().unwrap_or(1.0);
     let (m, n, k) = (f64::from(bm), f64::from(bn), f64::from(bk));
     let per_sm = lanes / f64::from(spec.sms());
-    let mma = if spec.tensor.warpgroup {
+    let mma = if spec.tensor.warpgroup && matches!(c, Candidate::Specialised(..)) {
         (m / 64.0).ceil() * (k * e / 32.0) * (64.0 * n * (32.0 / e) / rate).max(spec.tensor.min_instruction_cycles)
     } else {
         let shared = (m * f64::from((warps / (bm / 16).clamp(1, warps)).max(2)) + n * 2.0) * k * e / spec.sm.shared_bytes_per_cycle;

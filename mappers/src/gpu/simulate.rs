@@ -145,6 +145,26 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Adds other launches.
+    pub fn join(&mut self, o: &Outcome) {
+        let t = self.latency_s + o.latency_s;
+        let mean = |x: f64, y: f64| if t > 0.0 { (x * self.latency_s + y * o.latency_s) / t } else { y };
+        self.clock_mhz = mean(self.clock_mhz, o.clock_mhz);
+        self.occupancy = mean(self.occupancy, o.occupancy);
+        self.latency_s = t;
+        self.energy.idle_j += o.energy.idle_j;
+        self.energy.tensor_j += o.energy.tensor_j;
+        self.energy.vector_j += o.energy.vector_j;
+        self.energy.shared_j += o.energy.shared_j;
+        self.energy.l2_j += o.energy.l2_j;
+        self.energy.dram_j += o.energy.dram_j;
+        self.dram_read_bytes += o.dram_read_bytes;
+        self.dram_write_bytes += o.dram_write_bytes;
+        self.l2_bytes += o.l2_bytes;
+        self.tensor_fma += o.tensor_fma;
+        self.kernels += o.kernels;
+    }
+
     /// Adds a launch.
     pub fn add(&mut self, r: &KernelResult) {
         let t = self.latency_s + r.latency_s;
