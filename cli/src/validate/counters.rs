@@ -46,6 +46,10 @@ pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value
     vec![
         value("dram_read_bytes", SUMS[0], outcome.clone().map(|o| o.dram_read_bytes)),
         value("l2_bytes", SUMS[1], outcome.clone().map(|o| o.l2_bytes)),
-        value("warps_active_pct", "sm__warps_active.avg.pct_of_peak_sustained_active", outcome.map(|o| o.occupancy * 100.0)),
+        value(
+            "warps_active_pct",
+            "sm__warps_active.avg.pct_of_peak_sustained_active",
+            outcome.map(|o| o.occupancy * 100.0),
+        ),
     ]
 }

@@ -49,6 +49,7 @@ fn kernel(row: &Row, op: &str) -> Result<Kernel, String> {
                 weights: 1,
                 across_warps: true,
                 row_issue: 0.0,
+                turn_latency_cycles: 20.0,
                 reduce_work: ElementWork { fma: 1.0, alu: 1.0, sfu: 0.0, other: 0.2 },
                 last_work: ElementWork { fma: 2.0, alu: 1.0, sfu: 0.0, other: 0.2 },
             }))
@@ -63,7 +64,12 @@ pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value
     let shape = format!("{}x{}x{}", get("m"), get("n"), get("k"));
     let label = format!(
         "{op} {shape} tile {}x{}x{} stages {} warps {} group {}",
-        get("bm"), get("bn"), get("bk"), get("stages"), get("warps"), get("group")
+        get("bm"),
+        get("bn"),
+        get("bk"),
+        get("stages"),
+        get("warps"),
+        get("group")
     );
     let predicted = kernel(row, &op).and_then(|k| {
         // Reads and writes of the replay before, in the order of the kernel; the last tensor but weights is written.

@@ -84,7 +84,10 @@ pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: De
             let outcome = layers::decode_step(gpu, &step, detail).map_err(|e| e.to_string())?;
             return Ok(Case { outcome, steps: Vec::new() });
         }
-        "copy" => vec![layers::copy_bytes(u64::from(u("bytes")?))],
+        "copy" => {
+            let bytes = args.get("bytes").and_then(Json::as_u64).ok_or("argument bytes is missing")?;
+            vec![layers::copy_bytes(bytes)]
+        }
         "gelu" | "add" | "mul" | "softmax" | "layernorm" | "rmsnorm" => {
             vec![layers::row_operator(op, u("rows")?, u("cols")?).ok_or("operator not modelled")?]
         }
@@ -112,22 +115,20 @@ pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value
         return Vec::new();
     }
     let args = row.get("args").cloned().unwrap_or_default();
-    let mut latency = Err(String::new());
-    let mut energy = Err(String::new());
-    match devices.get("h200").and_then(|gpu| Ok((case(gpu, &op, &args, Taken::Rotating, detail)?, gpu))) {
-        Ok((case, gpu)) => {
-            latency = Ok(case.outcome.latency_s * 1e6);
-            energy = if case.steps.is_empty() {
-                Ok(case.outcome.energy.total_j())
-            } else {
-                sustained(gpu, &case.steps, detail, &case.outcome).map(|o| o.energy.total_j()).map_err(|e| e.to_string())
-            };
-        }
-        Err(e) => {
-            energy = Err(e.clone());
-            latency = latency.and(Err(e.clone())).or(Err(e));
-        }
-    }
+    let (latency, energy) =
+        match devices.get("h200").and_then(|gpu| Ok((case(gpu, &op, &args, Taken::Rotating, detail)?, gpu))) {
+            Ok((case, gpu)) => {
+                let energy = if case.steps.is_empty() {
+                    Ok(case.outcome.energy.total_j())
+                } else {
+                    sustained(gpu, &case.steps, detail, &case.outcome)
+                        .map(|o| o.energy.total_j())
+                        .map_err(|e| e.to_string())
+                };
+                (Ok(case.outcome.latency_s * 1e6), energy)
+            }
+            Err(e) => (Err(e.clone()), Err(e)),
+        };
     let value = |metric, column: &str, predicted| Value {
         device: "h200".into(),
         op: op.clone(),

@@ -49,7 +49,12 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { grain_bytes: 16384, cache: CacheState::Foreign { dirty: 0.3 }, clock_limit_mhz: f64::INFINITY, items: None }
+        Self {
+            grain_bytes: 16384,
+            cache: CacheState::Foreign { dirty: 0.3 },
+            clock_limit_mhz: f64::INFINITY,
+            items: None,
+        }
     }
 }
 
@@ -306,7 +311,12 @@ impl Gpu {
         Ok(self.result(kernel, per_sm))
     }
 
-    fn prepare(&mut self, kernel: &Kernel, per_sm: u32, options: &RunOptions) -> Result<Vec<Vec<VectorCost>>, GpuError> {
+    fn prepare(
+        &mut self,
+        kernel: &Kernel,
+        per_sm: u32,
+        options: &RunOptions,
+    ) -> Result<Vec<Vec<VectorCost>>, GpuError> {
         let shared = u64::from(kernel.shared_bytes + self.spec.sm.shared_memory_reserved_bytes) * u64::from(per_sm);
         let l1 = u64::from(self.spec.l1.bytes).saturating_sub(shared);
         self.memory
@@ -728,9 +738,8 @@ impl Gpu {
 /// Not even one does.
 pub fn occupancy(spec: &GpuSpec, kernel: &Kernel) -> Result<u32, GpuError> {
     let sm = &spec.sm;
-    let fail = |need: String| {
-        Err(GpuError::DoesNotFit { kernel: kernel.name.clone(), device: spec.name.clone(), need })
-    };
+    let fail =
+        |need: String| Err(GpuError::DoesNotFit { kernel: kernel.name.clone(), device: spec.name.clone(), need });
     if kernel.shared_bytes > sm.shared_memory_per_cta_bytes {
         return fail(format!("{} bytes of shared memory of {}", kernel.shared_bytes, sm.shared_memory_per_cta_bytes));
     }

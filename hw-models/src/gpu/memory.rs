@@ -368,7 +368,16 @@ impl Memory {
     }
 
     /// Reads a box to an SM; when its last byte is there.
-    pub(crate) fn read(&mut self, now: u64, sm: usize, tile: &Tile, row: i64, byte: i64, multicast: u8, l1: bool) -> u64 {
+    pub(crate) fn read(
+        &mut self,
+        now: u64,
+        sm: usize,
+        tile: &Tile,
+        row: i64,
+        byte: i64,
+        multicast: u8,
+        l1: bool,
+    ) -> u64 {
         let t = self.tensors[usize::from(tile.tensor)];
         let Some((r0, r1, b0, b1)) = clip(&t, tile, row, byte) else { return now };
         let now = self.translate(now, sm);

@@ -67,7 +67,8 @@ pub(crate) fn energy(
         idle_j: p.active_idle_w * seconds,
         tensor_j: pj
             * v2
-            * (work.tensor_weighted_fma * p.tensor_pj_per_fma + work.tensor_sync_weighted_fma * p.tensor_sync_pj_per_fma),
+            * (work.tensor_weighted_fma * p.tensor_pj_per_fma
+                + work.tensor_sync_weighted_fma * p.tensor_sync_pj_per_fma),
         vector_j: pj * v2 * (work.vector_ops * p.vector_pj_per_op + work.sfu_ops * p.sfu_pj_per_op),
         shared_j: pj * v2 * work.shared_bytes * p.shared_pj_per_byte,
         l2_j: pj * v2 * (crossbar * p.crossbar_pj_per_byte + slices * p.l2_pj_per_byte),

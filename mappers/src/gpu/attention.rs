@@ -1,6 +1,8 @@
 //! Attention kernels: prefill in the manner of FlashAttention-2 and -3, decode with the cache split over CTAs.
 
-use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS};
+use banksia_hw::gpu::program::{
+    Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS,
+};
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::rows::{ElementWork, Elementwise, elementwise};
@@ -33,7 +35,9 @@ pub struct Attention {
 
 impl Attention {
     fn tensors(&self, bm: u32, bn: u32) -> Vec<Tensor> {
-        let row = |rows: u64, piece: u32, bytes: u32| Tensor::matrix(rows, u64::from(self.head_dim * bytes), piece, (self.head_dim * bytes).min(256));
+        let row = |rows: u64, piece: u32, bytes: u32| {
+            Tensor::matrix(rows, u64::from(self.head_dim * bytes), piece, (self.head_dim * bytes).min(256))
+        };
         let q = u64::from(self.batch) * u64::from(self.heads) * u64::from(self.queries);
         let k = u64::from(self.batch) * u64::from(self.kv_heads) * u64::from(self.keys);
         vec![row(q, bm, 2), row(k, bn, self.kv_bytes), row(k, bn, self.kv_bytes), row(q, bm, 2)]
@@ -61,16 +65,15 @@ const QROW: usize = 0;
 const KROW: usize = 1;
 const BLOCKS: usize = 2;
 
-/// Work items: a query tile of a head each, longest first where causal (as libraries order them).
-fn items(a: &Attention, bm: u32, bn: u32, head_rows: u32) -> Vec<[i32; WORK_VARS]> {
+/// Work items: a query tile of a head each; FlashAttention-3 takes the longest first where causal, -2 does not.
+fn items(a: &Attention, bm: u32, bn: u32, longest_first: bool) -> Vec<[i32; WORK_VARS]> {
     let tiles = a.queries.div_ceil(bm);
     let mut items = Vec::with_capacity((tiles * a.batch * a.heads) as usize);
-    let _ = head_rows;
     let group = (a.heads / a.kv_heads.max(1)).max(1);
     for b in 0..a.batch {
         for h in 0..a.heads {
             for t in 0..tiles {
-                let t = if a.causal { tiles - 1 - t } else { t };
+                let t = if longest_first { tiles - 1 - t } else { t };
                 let (b0, n) = a.blocks(t * bm, ((t + 1) * bm).min(a.queries), bn);
                 let q = (b * a.heads + h) * a.queries + t * bm;
                 let k = (b * a.kv_heads + h / group) * a.keys + b0 * bn;
@@ -145,7 +148,7 @@ pub fn flash2(a: &Attention, spec: &GpuSpec) -> Kernel {
         Op::Vector(super::gemm::epilogue(bm.min(a.queries.max(16)), d, 2)),
         Op::Store { tile: q_tile(a, 3, bm), reduce: false },
     ]);
-    let items = items(a, bm, bn, a.queries);
+    let items = items(a, bm, bn, false);
     Kernel {
         name: format!("flash-2 prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries),
         threads: 32 * warps,
@@ -161,10 +164,16 @@ pub fn flash2(a: &Attention, spec: &GpuSpec) -> Kernel {
     }
 }
 
-/// Softmax of a tile on a warpgroup, as FlashAttention-3 schedules it: scale and maximum, exp2, sum, conversion, and the
-/// rescaling of the sums.
-fn softmax3(rows: f64, bn: f64, d: f64) -> VectorWork {
-    VectorWork { latency_cycles: 150.0, ..lanes(rows * bn, 2.0 + d / bn, 1.5, 1.0, 0.8) }
+/// Softmax of a tile on a warpgroup in the three phases that depend on each other: maximum, exponentials, and sum,
+/// conversion and rescaling of the accumulators. A mask compares each element's place.
+fn softmax3(rows: f64, bn: f64, d: f64, masked: bool) -> [VectorWork; 3] {
+    let n = rows * bn;
+    let mask = if masked { 1.0 } else { 0.0 };
+    [
+        VectorWork { latency_cycles: 80.0, ..lanes(n, 0.0, 1.0 + mask, 0.0, 0.1) },
+        VectorWork { latency_cycles: 40.0, ..lanes(n, 1.0, 0.0, 1.0, 0.1) },
+        VectorWork { latency_cycles: 40.0, ..lanes(n, 1.0 + d / bn, 0.5, 0.0, 0.5) },
+    ]
 }
 
 /// A prefill kernel in the manner of FlashAttention-3: a producer warp and two or three consumer warpgroups.
@@ -180,6 +189,7 @@ pub fn flash3(a: &Attention, spec: &GpuSpec) -> Kernel {
     };
     let bn = if a.dtype.bytes() == 1 && d >= 128 { bn.max(128) } else { bn };
     let groups = bm / 64;
+    let phases = softmax3(64.0, f64::from(bn), f64::from(d), masked);
     let (mut producer, mut consumer) = (Vec::new(), Vec::new());
     let bulk = |tile, barrier| Op::Copy { tile, path: Path::Bulk, multicast: 1, barrier };
     producer.extend([
@@ -200,7 +210,9 @@ pub fn flash3(a: &Attention, spec: &GpuSpec) -> Kernel {
         mma(bn, d),
         Op::MmaWait(0),
         Op::Arrive(3),
-        Op::Vector(softmax3(64.0, f64::from(bn), f64::from(d))),
+        Op::Vector(phases[0]),
+        Op::Vector(phases[1]),
+        Op::Vector(phases[2]),
         Op::Wait(2),
         mma(d, bn),
         Op::MmaWait(1),
@@ -218,7 +230,7 @@ pub fn flash3(a: &Attention, spec: &GpuSpec) -> Kernel {
     let mut roles = vec![Role { warps: 4, ops: first }];
     roles.extend((1..groups).map(|_| Role { warps: 4, ops: consumer.clone() }));
     roles.push(Role { warps: 1, ops: producer });
-    let items = items(a, bm, bn, a.queries);
+    let items = items(a, bm, bn, a.causal);
     let e = a.dtype.bytes();
     let free = Barrier { arrivals: groups, credits: 2 };
     let full = Barrier { arrivals: 1, credits: 0 };
@@ -323,7 +335,8 @@ pub fn decode(a: &Attention, spec: &GpuSpec) -> Vec<Kernel> {
         name: format!("decode {}x{} heads, {} keys in {splits}", a.batch, a.kv_heads, a.keys),
         threads: 128,
         registers: 168,
-        shared_bytes: ((2 * (ahead as u32 + 1) * bn * a.kv_bytes + bm * 2) * d).min(spec.sm.shared_memory_per_cta_bytes),
+        shared_bytes: ((2 * (ahead as u32 + 1) * bn * a.kv_bytes + bm * 2) * d)
+            .min(spec.sm.shared_memory_per_cta_bytes),
         cluster: 1,
         grid: items.len() as u32,
         items,

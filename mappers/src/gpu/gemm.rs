@@ -1,6 +1,8 @@
 //! Matrix products `C[m,n] = A[m,k] B[n,k]^T`, operands with k contiguous.
 
-use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS};
+use banksia_hw::gpu::program::{
+    Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS,
+};
 
 use super::{copy, one_role};
 
@@ -35,8 +37,7 @@ impl Gemm {
     /// Bytes of A, B and C, each once.
     pub fn compulsory_bytes(&self) -> f64 {
         let (m, n, k) = (f64::from(self.m), f64::from(self.n), f64::from(self.k));
-        f64::from(self.batch)
-            * ((m + n) * k * f64::from(self.dtype.bytes()) + m * n * f64::from(self.out_bytes))
+        f64::from(self.batch) * ((m + n) * k * f64::from(self.dtype.bytes()) + m * n * f64::from(self.out_bytes))
     }
 
     fn tensors(&self, bm: u32, bn: u32, piece_bytes: u32) -> Vec<Tensor> {
@@ -167,7 +168,12 @@ pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
         let shared = a * f64::from(t.warps / by_rows) + b * f64::from(by_rows);
         let instructions = f64::from(t.bm) * f64::from(t.bn) * f64::from(t.bk) / 2048.0 * f64::from(e) / 2.0;
         // A fragment is loaded, then multiplied; the loads of the next overlap, those of the first do not.
-        VectorWork { issue: issue + shared / 512.0 + instructions, shared_bytes: shared + narrow, latency_cycles: 70.0, ..overhead }
+        VectorWork {
+            issue: issue + shared / 512.0 + instructions,
+            shared_bytes: shared + narrow,
+            latency_cycles: 70.0,
+            ..overhead
+        }
     };
     let nk = Trips::Work(NK as u8, 0);
     let mut ops = Vec::new();
@@ -202,7 +208,12 @@ pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
             ops.push(Op::Vector(work));
         }
     }
-    ops.extend([Op::End, Op::MmaWait(0), Op::Vector(epilogue(t.bm, t.bn, g.out_bytes)), store(g, t.bm, t.bn, split > 1)]);
+    ops.extend([
+        Op::End,
+        Op::MmaWait(0),
+        Op::Vector(epilogue(t.bm, t.bn, g.out_bytes)),
+        store(g, t.bm, t.bn, split > 1),
+    ]);
     // Steps beyond the last are not copied: their columns lie outside A and B, or belong to another part's range and
     // arrive in vain, as they do where a library masks them.
     Kernel {
@@ -290,7 +301,11 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     };
     let nk = Trips::Work(NK as u8, 0);
     let bulk = |tile, multicast: u32| Op::Copy { tile, path: Path::Bulk, multicast: multicast as u8, barrier: 0 };
+    // The copy engine reads its descriptor first, once a launch: nothing keeps it in L2.
+    let descriptor = Tile { tensor: 3, row: Expr::default(), byte: Expr::default(), rows: 1, bytes: 128 };
     let producer = vec![
+        Op::Copy { tile: descriptor, path: Path::Bulk, multicast: 1, barrier: 2 },
+        Op::Wait(2),
         Op::Loop(nk),
         Op::Wait(1),
         bulk(tile(0, PM, AROW, t.bm), t.cluster.1),
@@ -315,9 +330,13 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     ];
     let mut tensors = g.tensors(t.bm, t.bn, (t.bk * e).min(128));
     tensors[2] = out.tensors(t.bm, t.bn, 128)[2];
+    tensors.push(Tensor::stream(128));
     let grid = t.grid.max(1).min(items.len() as u32);
     Kernel {
-        name: format!("gemm {}x{}x{} specialised {}x{}x{}", g.m, g.n, g.k, t.bm, t.bn, t.bk),
+        name: format!(
+            "gemm {}x{}x{} specialised {}x{}x{} stages {} cluster {}x{} split {split}",
+            g.m, g.n, g.k, t.bm, t.bn, t.bk, t.stages, t.cluster.0, t.cluster.1
+        ),
         threads: 384,
         registers: 168,
         shared_bytes: t.shared_bytes(g),
@@ -327,7 +346,11 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
         tensors,
         // The step before the one that a consumer waits for is released when the next has been issued: one buffer is
         // held back by that.
-        barriers: vec![Barrier { arrivals: 2, credits: 0 }, Barrier { arrivals: 1, credits: t.stages.saturating_sub(1).max(1) }],
+        barriers: vec![
+            Barrier { arrivals: 2, credits: 0 },
+            Barrier { arrivals: 1, credits: t.stages.saturating_sub(1).max(1) },
+            Barrier { arrivals: 1, credits: 0 },
+        ],
         roles: vec![Role { warps: 8, ops: consumer }, Role { warps: 1, ops: producer }],
         pipelined: true,
     }

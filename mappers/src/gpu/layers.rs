@@ -32,7 +32,7 @@ pub fn quantise(elements: u64) -> Kernel {
 pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
     let elements = u64::from(rows) * u64::from(columns);
     let e = |fma, alu, sfu, other| ElementWork { fma, alu, sfu, other };
-    let norm = |row_issue, weights, reduce_work, last_work| {
+    let norm = |row_issue, weights, turn_latency_cycles, reduce_work, last_work| {
         row_kernel(&RowKernel {
             rows,
             columns,
@@ -47,6 +47,7 @@ pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
             weights,
             across_warps: true,
             row_issue,
+            turn_latency_cycles,
             reduce_work,
             last_work,
         })
@@ -54,10 +55,11 @@ pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
     match op {
         "gelu" => Some(elementwise_of(elements, 1, e(14.5, 8.0, 1.0, 6.6))),
         "add" | "mul" => Some(elementwise_of(elements, 2, e(3.25, 2.0, 0.0, 2.1))),
-        // Welford's running mean and variance, then scale and shift.
-        "layernorm" => Some(norm(1157.0, 2, e(10.0, 5.0, 1.0, 3.5), e(5.0, 3.0, 0.0, 2.0))),
+        // Welford's running mean and variance, then scale and shift: each of a thread's four elements in turn divides and
+        // updates, about sixty cycles.
+        "layernorm" => Some(norm(1157.0, 2, 4.0 * 60.0, e(10.0, 5.0, 1.0, 3.5), e(5.0, 3.0, 0.0, 2.0))),
         // Without weights: the measured operator is called so.
-        "rmsnorm" => Some(norm(500.0, 0, e(3.3, 1.5, 0.0, 1.0), e(3.3, 1.5, 0.0, 1.1))),
+        "rmsnorm" => Some(norm(500.0, 0, 4.0 * 4.0 + 20.0, e(3.3, 1.5, 0.0, 1.0), e(3.3, 1.5, 0.0, 1.1))),
         "softmax" if columns <= 2048 => Some(row_kernel(&RowKernel {
             // A warp keeps a row in registers, padded to a power of two.
             rows,
@@ -72,6 +74,7 @@ pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
             weights: 0,
             across_warps: false,
             row_issue: 20.0,
+            turn_latency_cycles: 60.0,
             reduce_work: e(5.0, 3.0, 1.0, 3.5),
             last_work: e(5.0, 3.0, 1.0, 4.0),
         })),
@@ -88,6 +91,7 @@ pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
             weights: 0,
             across_warps: true,
             row_issue: 5490.0,
+            turn_latency_cycles: 60.0,
             reduce_work: e(5.7, 3.0, 1.3, 2.2),
             last_work: e(5.7, 3.0, 1.3, 2.2),
         })),
@@ -134,7 +138,11 @@ pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<Outc
     let mut small = Vec::new();
     for _ in 0..2 {
         small.extend(row_operator("layernorm", s.batch, s.width).map(warm));
-        small.push(warm(elementwise_of(u64::from(s.batch * s.width), 2, ElementWork { fma: 3.25, alu: 2.0, sfu: 0.0, other: 2.1 })));
+        small.push(warm(elementwise_of(
+            u64::from(s.batch * s.width),
+            2,
+            ElementWork { fma: 3.25, alu: 2.0, sfu: 0.0, other: 2.1 },
+        )));
     }
     small.extend(row_operator("gelu", s.batch, 4 * s.width).map(warm));
     small.extend(row_operator("softmax", s.batch * s.heads, s.keys).map(warm));

@@ -36,5 +36,10 @@ pub(crate) fn lanes(n: f64, fma: f64, alu: f64, sfu: f64, other: f64) -> VectorW
 /// Cycles of a reduction over the warps of a CTA: five shuffles, shared memory, and five more, each a dependent step.
 pub(crate) fn reduction(warps: u32) -> VectorWork {
     let w = f64::from(warps);
-    VectorWork { issue: w * 14.0, shared_bytes: w * 8.0, latency_cycles: 10.0 * 24.0 + 2.0 * 29.0, ..VectorWork::default() }
+    VectorWork {
+        issue: w * 14.0,
+        shared_bytes: w * 8.0,
+        latency_cycles: 10.0 * 24.0 + 2.0 * 29.0,
+        ..VectorWork::default()
+    }
 }

@@ -99,6 +99,8 @@ pub struct RowKernel {
     pub across_warps: bool,
     /// Warp instructions of a row beside those of its elements: reductions, set-up.
     pub row_issue: f64,
+    /// Cycles of the chain of dependent operations in a turn of a reducing pass.
+    pub turn_latency_cycles: f64,
     /// Work of an element in a reducing pass.
     pub reduce_work: ElementWork,
     /// Work of an element in the last pass.
@@ -124,7 +126,8 @@ pub fn row_kernel(r: &RowKernel) -> Kernel {
     let path = if r.keeps { Path::Load } else { Path::LoadL1 };
     let work = |w: &ElementWork| lanes(n, w.fma, w.alu, w.sfu, w.other);
     let warps = r.threads / 32;
-    let lane_reduction = VectorWork { issue: f64::from(warps) * 5.0, latency_cycles: 5.0 * 24.0, ..VectorWork::default() };
+    let lane_reduction =
+        VectorWork { issue: f64::from(warps) * 5.0, latency_cycles: 5.0 * 24.0, ..VectorWork::default() };
     let mut ops = Vec::new();
     if r.row_issue > 0.0 {
         let issue = r.row_issue * f64::from(r.rows_per_cta);
@@ -145,7 +148,8 @@ pub fn row_kernel(r: &RowKernel) -> Kernel {
             }
             ops.extend([Op::Vector(work(&r.last_work)), Op::Store { tile: y, reduce: false }, Op::End]);
         } else {
-            ops.extend([Op::Vector(work(&r.reduce_work)), Op::End]);
+            let turn = VectorWork { latency_cycles: r.turn_latency_cycles, ..work(&r.reduce_work) };
+            ops.extend([Op::Vector(turn), Op::End]);
             if r.across_warps {
                 ops.extend([Op::Vector(reduction(warps)), Op::Sync, Op::Sync]);
             } else {

@@ -67,7 +67,18 @@ fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
         for (bm, bn, warps, registers) in [(128, 128, 4, 254), (256, 128, 8, 236), (64, 64, 4, 128)] {
             let bk = 64 / e;
             let shared_bytes = 3 * (bm + bn) * bk * e;
-            let t = Multistage { bm, bn, bk, stages: 3, warps, group: 8, registers, shared_bytes, split: 1, unaligned: true };
+            let t = Multistage {
+                bm,
+                bn,
+                bk,
+                stages: 3,
+                warps,
+                group: 8,
+                registers,
+                shared_bytes,
+                split: 1,
+                unaligned: true,
+            };
             all.push(Candidate::Multistage(t, false));
         }
         return all;
@@ -103,15 +114,39 @@ fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
             }
         } else if !swap {
             for (bm, bn, warps, registers) in [
-                (256, 128, 8, 220), (128, 256, 8, 220), (128, 128, 4, 220), (128, 64, 4, 140), (64, 128, 4, 140), (64, 64, 4, 90),
-                (256, 64, 4, 220), (64, 256, 4, 220), (32, 64, 4, 64), (64, 32, 4, 64), (32, 128, 4, 90), (16, 64, 2, 64), (16, 128, 4, 64),
+                (256, 128, 8, 220),
+                (128, 256, 8, 220),
+                (128, 128, 4, 220),
+                (128, 64, 4, 140),
+                (64, 128, 4, 140),
+                (64, 64, 4, 90),
+                (256, 64, 4, 220),
+                (64, 256, 4, 220),
+                (32, 64, 4, 64),
+                (64, 32, 4, 64),
+                (32, 128, 4, 90),
+                (16, 64, 2, 64),
+                (16, 128, 4, 64),
             ] {
                 for bk in [64 / e, 128 / e] {
                     for stages in [3, 4, 6] {
                         for split in SPLITS {
                             let shared_bytes = stages * (bm + bn) * bk * e;
-                            let t = Multistage { bm, bn, bk, stages, warps, group: 8, registers, shared_bytes, split, unaligned: false };
-                            if shared_bytes <= spec.sm.shared_memory_per_cta_bytes && allowed_split(&s, bm, bn, bk, split, sms) {
+                            let t = Multistage {
+                                bm,
+                                bn,
+                                bk,
+                                stages,
+                                warps,
+                                group: 8,
+                                registers,
+                                shared_bytes,
+                                split,
+                                unaligned: false,
+                            };
+                            if shared_bytes <= spec.sm.shared_memory_per_cta_bytes
+                                && allowed_split(&s, bm, bn, bk, split, sms)
+                            {
                                 all.push(Candidate::Multistage(t, swap));
                             }
                         }
@@ -133,9 +168,17 @@ fn allowed_split(g: &Gemm, bm: u32, bn: u32, bk: u32, split: u32, sms: u32) -> b
 /// the whole by memory, and the fixed costs.
 fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let (s, bm, bn, bk, split, cluster, stages, warps, lanes) = match c {
-        Candidate::Specialised(t, swap) => {
-            (if *swap { swapped(g) } else { *g }, t.bm, t.bn, t.bk, t.split, t.cluster, t.stages, 8, f64::from(spec.sms()))
-        }
+        Candidate::Specialised(t, swap) => (
+            if *swap { swapped(g) } else { *g },
+            t.bm,
+            t.bn,
+            t.bk,
+            t.split,
+            t.cluster,
+            t.stages,
+            8,
+            f64::from(spec.sms()),
+        ),
         Candidate::Multistage(t, swap) => {
             let by_registers = spec.sm.registers / (t.registers * t.warps * 32).max(1);
             let per_sm = (spec.sm.shared_memory_bytes / (t.shared_bytes + 1024)).min(by_registers).clamp(1, 4);
@@ -151,7 +194,8 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let mma = if spec.tensor.warpgroup && matches!(c, Candidate::Specialised(..)) {
         (m / 64.0).ceil() * (k * e / 32.0) * (64.0 * n * (32.0 / e) / rate).max(spec.tensor.min_instruction_cycles)
     } else {
-        let shared = (m * f64::from((warps / (bm / 16).clamp(1, warps)).max(2)) + n * 2.0) * k * e / spec.sm.shared_bytes_per_cycle;
+        let shared = (m * f64::from((warps / (bm / 16).clamp(1, warps)).max(2)) + n * 2.0) * k * e
+            / spec.sm.shared_bytes_per_cycle;
         (m * n * k / (rate * spec.tensor.sync_share)).max(shared + (m + n) * k * e / spec.sm.async_copy_bytes_per_cycle)
     } * per_sm;
     let tiles = f64::from(s.m.div_ceil(bm)) * f64::from(s.n.div_ceil(bn)) * f64::from(s.batch) * f64::from(split);
@@ -159,11 +203,13 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let waves = (tiles / lanes).ceil();
     let step_bytes = (m / f64::from(cluster.1) + n / f64::from(cluster.0)) * k * e;
     let l2 = f64::from(spec.l2.slices) * spec.l2.slice_bytes_per_cycle * spec.l2.clock_mhz * 1e6;
-    let delivered = active * step_bytes * 0.8 / l2;
+    // Every byte passes 1.5 slices where L2 has halves; requests that meet at a GPC save some of that.
+    let delivered = active * step_bytes * 1.2 / l2;
     // What is under way hides the latency of L2, or of memory where operands come from there.
     let latency = (spec.l2.far_latency_ns + if found.b { 0.0 } else { spec.dram.latency_ns }) * 1e-9;
     let latency_bound = latency / f64::from(stages.saturating_sub(1).max(1)) * per_sm;
-    let step = (mma / clock).max(delivered).max(latency_bound);
+    // Bounds that lie close together disturb each other.
+    let step = (mma / clock).max(delivered).max(latency_bound) + 0.25 * (mma / clock).min(delivered);
     let steps = (f64::from(s.k) / k / f64::from(split)).ceil();
     let missing = (if found.a { 0.0 } else { f64::from(g.m) } + if found.b { 0.0 } else { f64::from(g.n) })
         * f64::from(g.k)
@@ -172,7 +218,9 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     // Too few CTAs cannot keep memory busy: each has its buffers under way.
     let in_flight = active * f64::from(stages.saturating_sub(1)) * step_bytes;
     let dram = (spec.dram_peak_bytes_per_s() * spec.dram.sustained_share).min(in_flight / (latency + 0.3e-6));
-    let epilogue = m * n * (if split > 1 { 4.0 } else { f64::from(s.out_bytes) }) / (spec.crossbar.sm_write_bytes_per_cycle * clock) + 0.3e-6;
+    let epilogue = m * n * (if split > 1 { 4.0 } else { f64::from(s.out_bytes) })
+        / (spec.crossbar.sm_write_bytes_per_cycle * clock)
+        + 0.3e-6;
     let mut time = (waves * steps * step).max(missing / dram) + waves.min(2.0) * epilogue + latency;
     if split > 1 {
         let workspace = f64::from(split) * f64::from(s.m) * f64::from(s.n) * f64::from(s.batch) * 4.0;
@@ -201,6 +249,34 @@ fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
     Plan { steps }
 }
 
+/// The candidates of the best estimates, each with its estimate and what simulation says, in the estimate's order.
+///
+/// # Errors
+/// The machine cannot run one of them.
+pub fn ranking(
+    gpu: &mut Gpu,
+    g: &Gemm,
+    found: Found,
+    detail: Detail,
+    count: usize,
+) -> Result<Vec<(f64, Plan, Outcome)>, GpuError> {
+    let spec = gpu.spec().clone();
+    let mut out = Vec::new();
+    for (estimate, c) in ranked(&spec, g, found).into_iter().take(count) {
+        let p = plan(&spec, g, &c, found);
+        let o = simulate_steps(gpu, &p.steps, detail, f64::INFINITY)?;
+        out.push((estimate, p, o));
+    }
+    Ok(out)
+}
+
+fn ranked(spec: &GpuSpec, g: &Gemm, found: Found) -> Vec<(f64, Candidate)> {
+    let mut ranked: Vec<(f64, Candidate)> =
+        candidates(spec, g).into_iter().map(|c| (estimate(spec, g, &c, found), c)).collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    ranked
+}
+
 /// The best plan of a product on a device, and what it takes: `finalists` candidates of the best estimate are simulated.
 ///
 /// # Errors
@@ -213,9 +289,7 @@ pub fn gemm(
     finalists: usize,
 ) -> Result<(Plan, Outcome), GpuError> {
     let spec = gpu.spec().clone();
-    let mut ranked: Vec<(f64, Candidate)> =
-        candidates(&spec, g).into_iter().map(|c| (estimate(&spec, g, &c, found), c)).collect();
-    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let ranked = ranked(&spec, g, found);
     let mut best: Option<(Plan, Outcome)> = None;
     let mut failure = None;
     for (_, c) in ranked.iter().take(finalists.max(1)) {

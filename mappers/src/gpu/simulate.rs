@@ -207,7 +207,12 @@ pub fn simulate_steps(
 ///
 /// # Errors
 /// The machine cannot run one of them.
-pub fn sustained(gpu: &mut Gpu, steps: &[(Kernel, CacheState)], detail: Detail, first: &Outcome) -> Result<Outcome, GpuError> {
+pub fn sustained(
+    gpu: &mut Gpu,
+    steps: &[(Kernel, CacheState)],
+    detail: Detail,
+    first: &Outcome,
+) -> Result<Outcome, GpuError> {
     let p = gpu.spec().power.clone();
     let power = |o: &Outcome| o.energy.total_j() / o.latency_s;
     if power(first) <= p.limit_w {
@@ -218,7 +223,8 @@ pub fn sustained(gpu: &mut Gpu, steps: &[(Kernel, CacheState)], detail: Detail, 
     let mut clock = first.clock_mhz;
     for _ in 0..3 {
         let dynamic = (power(&at) - p.active_idle_w).max(1.0);
-        clock = (clock * ((p.limit_w - p.active_idle_w) / dynamic).powf(0.4)).clamp(p.min_clock_mhz, gpu.spec().sm_clock_mhz);
+        clock = (clock * ((p.limit_w - p.active_idle_w) / dynamic).powf(0.4))
+            .clamp(p.min_clock_mhz, gpu.spec().sm_clock_mhz);
         at = simulate_steps(gpu, steps, detail, clock)?;
         if (power(&at) / p.limit_w - 1.0).abs() < 0.02 {
             break;
