@@ -79,6 +79,16 @@ struct SmPort {
     half: u8,
 }
 
+/// Who reads, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader {
+    pub sm: usize,
+    /// CTAs that share the read.
+    pub multicast: u8,
+    /// Through L1.
+    pub l1: bool,
+}
+
 pub(crate) struct Memory {
     sector: u64,
     line: u64,
@@ -368,19 +378,10 @@ impl Memory {
     }
 
     /// Reads a box to an SM; when its last byte is there.
-    pub(crate) fn read(
-        &mut self,
-        now: u64,
-        sm: usize,
-        tile: &Tile,
-        row: i64,
-        byte: i64,
-        multicast: u8,
-        l1: bool,
-    ) -> u64 {
+    pub(crate) fn read(&mut self, now: u64, by: Reader, tile: &Tile, (row, byte): (i64, i64)) -> u64 {
         let t = self.tensors[usize::from(tile.tensor)];
         let Some((r0, r1, b0, b1)) = clip(&t, tile, row, byte) else { return now };
-        let now = self.translate(now, sm);
+        let now = self.translate(now, by.sm);
         let mut done = now;
         for r in r0 / t.height..=(r1 - 1) / t.height {
             let rows = r1.min((r + 1) * t.height) - r0.max(r * t.height);
@@ -390,13 +391,14 @@ impl Memory {
                 let block = t.base + r * t.columns + c;
                 let size = block_bytes(&t, r, c);
                 let bytes = (rows * (to - from)).min(size.max(self.sector));
-                done = done.max(self.read_block(now, sm, block, size, bytes, multicast, l1));
+                done = done.max(self.read_block(now, by, block, size, bytes));
             }
         }
         done
     }
 
-    fn read_block(&mut self, now: u64, sm: usize, block: u64, size: u64, bytes: u64, multicast: u8, l1: bool) -> u64 {
+    fn read_block(&mut self, now: u64, by: Reader, block: u64, size: u64, bytes: u64) -> u64 {
+        let Reader { sm, multicast, l1 } = by;
         self.traffic.transactions += 1;
         if l1 && self.l1_lookup(sm, block) {
             self.traffic.l1_hit_bytes += bytes;

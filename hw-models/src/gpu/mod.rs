@@ -5,13 +5,18 @@
 //! units that serve one request after another, and a cache that holds what was last touched. `docs/gpu.md` describes
 //! the machine and where every number comes from.
 
+mod launch;
 pub mod machine;
 mod memory;
 mod power;
 pub mod program;
 pub mod spec;
+#[cfg(test)]
+mod tests;
 mod units;
 
-pub use machine::{CacheState, Gpu, GpuError, KernelResult};
-pub use power::EnergyParts;
+pub use launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
+pub use machine::Gpu;
+pub use memory::Traffic;
+pub use power::{EnergyParts, Work};
 pub use spec::{CATALOG, GpuSpec, catalog, device};

@@ -1,8 +1,7 @@
 //! Running kernels with adjustable detail.
 
-use banksia_hw::gpu::machine::RunOptions;
 use banksia_hw::gpu::program::{Kernel, Op};
-use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult};
+use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, RunOptions};
 
 /// How finely a kernel is simulated.
 #[derive(Debug, Clone, Copy, PartialEq)]
