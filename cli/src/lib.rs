@@ -8,6 +8,7 @@ pub mod memory;
 mod progress;
 pub mod run;
 pub mod sweep;
+pub mod validate;
 pub mod versus;
 
 pub use error::CliError;

@@ -1,6 +1,7 @@
 //! Machines that run programs: DRAM, PIM, GPU, networks.
 
 pub mod dram;
+pub mod gpu;
 pub mod machines;
 pub mod outcome;
 pub mod pim;

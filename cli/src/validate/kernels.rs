@@ -1,0 +1,162 @@
+//! The files of public serving frameworks: warm replays of a CUDA graph, without flushing L2.
+
+use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::{CacheState, Gpu};
+use banksia_mappers::gpu::attention::{Attention, auxiliary, decode, flash2, flash3};
+use banksia_mappers::gpu::gemm::Gemm;
+use banksia_mappers::gpu::layers;
+use banksia_mappers::gpu::select::{self, Found};
+use banksia_mappers::gpu::simulate::{Detail, simulate_steps, sustained};
+
+use super::{Devices, Row, Value, device_of, number, whole};
+
+/// Launches of a measured graph.
+const REPLAYS: f64 = 6.0;
+/// Work that lasts longer meets the power controller (assumed: some of its periods of about 10 ms).
+const CONTROLLER_S: f64 = 25e-3;
+
+fn value(row: &Row, op: &str, predicted: Result<f64, String>, keys: &[&str]) -> Value {
+    let get = |k: &str| row.get(k).map_or("", String::as_str);
+    let label = keys.iter().map(|k| format!("{k}={}", get(k))).collect::<Vec<_>>().join(" ");
+    Value {
+        device: device_of(get("gpu")).to_owned(),
+        op: op.to_owned(),
+        metric: "latency",
+        label,
+        measured: number(row, "latency_us").unwrap_or(f64::NAN),
+        predicted,
+    }
+}
+
+pub(super) fn gemm(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+    let dtype = row.get("dtype").cloned().unwrap_or_default();
+    let predicted = predict_gemm(row, devices, &dtype, detail);
+    let op = if dtype == "bfloat16" { "gemm".to_owned() } else { format!("gemm {dtype}") };
+    vec![value(row, &op, predicted, &["m", "n", "k", "dtype", "framework"])]
+}
+
+fn predict_gemm(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Result<f64, String> {
+    let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
+    let (m, n, k) = (whole(row, "m")?, whole(row, "n")?, whole(row, "k")?);
+    let kind = match dtype {
+        "bfloat16" => Dtype::Bf16,
+        "float16" => Dtype::Fp16,
+        "fp8" | "fp8_block" => Dtype::Fp8,
+        _ => return Err(format!("type {dtype} is not modelled")),
+    };
+    let g = Gemm::new(m, n, k, kind);
+    // Up to six copies of the weights take turns: they stay in L2 where all of them fit beside the activations.
+    let weights = 6 * u64::from(n) * u64::from(k) * u64::from(kind.bytes());
+    let found = Found { a: true, b: weights < gpu.spec().l2.bytes / 2 };
+    let (plan, mut outcome) = select::gemm(gpu, &g, found, detail, 2).map_err(|e| e.to_string())?;
+    if REPLAYS * outcome.latency_s > CONTROLLER_S {
+        outcome = sustained(gpu, &plan.steps, detail, &outcome).map_err(|e| e.to_string())?;
+    }
+    let mut time = outcome.latency_s;
+    if kind == Dtype::Fp8 {
+        // The input is quantised first: a scale for the tensor takes a pass for its maximum and one to convert, a scale
+        // for each block one pass.
+        let passes = if dtype == "fp8" { 2 } else { 1 };
+        let quantise = layers::quantise(u64::from(m) * u64::from(k));
+        let steps: Vec<_> = vec![(quantise, CacheState::Resident { tensors: vec![(0, false)], dirty: 0.3 }); passes];
+        time += simulate_steps(gpu, &steps, detail, f64::INFINITY).map_err(|e| e.to_string())?.latency_s;
+    }
+    Ok(time * 1e6)
+}
+
+/// Launches beside attention itself: writing new keys and values into the cache's pages, the schedule of variable
+/// lengths, preparing biases and rotations; each framework its own.
+fn auxiliaries(source: &str, framework: &str, prefill: bool) -> u32 {
+    match (framework, prefill) {
+        ("vllm", _) => 3,
+        ("sglang", _) if source == "triton" => 1,
+        ("sglang", _) => 2,
+        (_, true) => 4,
+        (_, false) => 1,
+    }
+}
+
+struct Shape {
+    attention: Attention,
+    source: String,
+    framework: String,
+}
+
+fn shape(row: &Row, prefill: bool) -> Result<Shape, String> {
+    let text = |k: &str| row.get(k).cloned().unwrap_or_default();
+    let (kind, cache) = {
+        let d = text("dtype");
+        let (a, b) = d.split_once('/').unwrap_or((d.as_str(), "kv_bfloat16"));
+        (a.to_owned(), b.to_owned())
+    };
+    let dtype = match kind.as_str() {
+        "bfloat16" => Dtype::Bf16,
+        "float16" => Dtype::Fp16,
+        "fp8" => Dtype::Fp8,
+        _ => return Err(format!("type {kind} is not modelled")),
+    };
+    let kv_heads = whole(row, "num_key_value_heads")?;
+    let heads = whole(row, "num_heads")?;
+    let length = if prefill { whole(row, "isl")? } else { whole(row, "step")? + 1 };
+    let attention = Attention {
+        batch: whole(row, "batch_size")?,
+        heads,
+        kv_heads: if kv_heads == 0 { heads } else { kv_heads },
+        queries: if prefill { length } else { 1 },
+        keys: length,
+        head_dim: whole(row, "head_dim")?,
+        causal: true,
+        window: whole(row, "window_size")?,
+        dtype,
+        kv_bytes: if cache == "kv_fp8" { 1 } else { 2 },
+    };
+    if attention.head_dim > 256 {
+        return Err("head size over 256 is not modelled".into());
+    }
+    Ok(Shape { attention, source: text("kernel_source"), framework: text("framework") })
+}
+
+fn launch(gpu: &mut Gpu, mut kernels: Vec<Kernel>, s: &Shape, prefill: bool, detail: Detail) -> Result<f64, String> {
+    let a = &s.attention;
+    // New keys and values of the step pass through the first of them.
+    let new = u64::from(a.batch) * u64::from(a.kv_heads) * u64::from(a.queries) * u64::from(a.head_dim) * 2;
+    for i in 0..auxiliaries(&s.source, &s.framework, prefill) {
+        kernels.insert(0, auxiliary(if i == 0 { new } else { 1024 }));
+    }
+    let steps: Vec<_> = kernels
+        .into_iter()
+        .map(|k| {
+            // Replays on the same operands find what fits.
+            let tensors = (0..k.tensors.len()).map(|t| (t, t + 1 == k.tensors.len())).collect();
+            (k, CacheState::Resident { tensors, dirty: 0.2 })
+        })
+        .collect();
+    simulate_steps(gpu, &steps, detail, f64::INFINITY).map(|o| o.latency_s * 1e6).map_err(|e| e.to_string())
+}
+
+const ATTENTION_KEYS: [&str; 9] =
+    ["batch_size", "isl", "step", "num_heads", "num_key_value_heads", "head_dim", "window_size", "dtype", "framework"];
+
+pub(super) fn context(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+    let predicted = (|| {
+        let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
+        let s = shape(row, true)?;
+        let kernel = if gpu.spec().tensor.warpgroup && s.source != "triton" {
+            flash3(&s.attention, gpu.spec())
+        } else {
+            flash2(&s.attention, gpu.spec())
+        };
+        launch(gpu, vec![kernel], &s, true, detail)
+    })();
+    vec![value(row, "context-attention", predicted, &ATTENTION_KEYS)]
+}
+
+pub(super) fn generation(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+    let predicted = (|| {
+        let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
+        let s = shape(row, false)?;
+        let kernels = decode(&s.attention, gpu.spec());
+        launch(gpu, kernels, &s, false, detail)
+    })();
+    vec![value(row, "generation-attention", predicted, &ATTENTION_KEYS)]
+}

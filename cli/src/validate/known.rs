@@ -1,0 +1,96 @@
+//! `known_programs.csv`: kernels whose every parameter is given, on operands that the replay before left in L2.
+
+use banksia_hw::gpu::CacheState;
+use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_mappers::gpu::gemm::{Gemm, Multistage, multistage};
+use banksia_mappers::gpu::rows::{ElementWork, Elementwise, RowKernel, elementwise, row_kernel};
+use banksia_mappers::gpu::simulate::{Detail, simulate};
+
+use super::{Devices, Row, Value, number, whole};
+
+fn kernel(row: &Row, op: &str) -> Result<Kernel, String> {
+    let u = |key: &str| whole(row, key);
+    match op {
+        "gemm" => {
+            let tile = Multistage {
+                bm: u("bm")?,
+                bn: u("bn")?,
+                bk: u("bk")?,
+                stages: u("stages")?,
+                warps: u("warps")?,
+                group: u("group")?,
+                registers: u("regs")?,
+                shared_bytes: u("smem_bytes")?,
+                split: 1,
+                unaligned: false,
+            };
+            Ok(multistage(&Gemm::new(u("m")?, u("n")?, u("k")?, Dtype::Bf16), &tile, true))
+        }
+        "add" => Ok(elementwise(&Elementwise {
+            elements: u64::from(u("m")?),
+            inputs: 2,
+            element_bytes: 2,
+            per_cta: u("bm")?,
+            threads: 32 * u("warps")?,
+            work: ElementWork { fma: 1.0, alu: 1.5, sfu: 0.0, other: 0.6 },
+        })),
+        "rmsnorm" => {
+            let columns = u("n")?;
+            Ok(row_kernel(&RowKernel {
+                rows: u("m")?,
+                columns,
+                element_bytes: 2,
+                rows_per_cta: 1,
+                threads: 32 * u("warps")?,
+                registers: 32,
+                chunk: columns,
+                passes: 2,
+                keeps: true,
+                weights: 1,
+                across_warps: true,
+                row_issue: 0.0,
+                turn_latency_cycles: 20.0,
+                reduce_work: ElementWork { fma: 1.0, alu: 1.0, sfu: 0.0, other: 0.2 },
+                last_work: ElementWork { fma: 2.0, alu: 1.0, sfu: 0.0, other: 0.2 },
+            }))
+        }
+        _ => Err(format!("{op} is not a known program")),
+    }
+}
+
+pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+    let op = row.get("kernel").cloned().unwrap_or_default();
+    let get = |k: &str| row.get(k).map_or("", String::as_str);
+    let shape = format!("{}x{}x{}", get("m"), get("n"), get("k"));
+    let label = format!(
+        "{op} {shape} tile {}x{}x{} stages {} warps {} group {}",
+        get("bm"),
+        get("bn"),
+        get("bk"),
+        get("stages"),
+        get("warps"),
+        get("group")
+    );
+    let predicted = kernel(row, &op).and_then(|k| {
+        // Reads and writes of the replay before, in the order of the kernel; the last tensor but weights is written.
+        let written = if op == "rmsnorm" { 1 } else { k.tensors.len() - 1 };
+        let tensors = (0..k.tensors.len()).map(|t| (t, t == written)).collect();
+        let cache = CacheState::Resident { tensors, dirty: 0.3 };
+        simulate(devices.get("h200")?, &k, &cache, detail).map(|r| r.latency_s * 1e6).map_err(|e| e.to_string())
+    });
+    let measured = number(row, "latency_us").unwrap_or(f64::NAN);
+    let value = |op: String, predicted| Value {
+        device: "h200".into(),
+        op,
+        metric: "latency",
+        label: label.clone(),
+        measured,
+        predicted,
+    };
+    let mut values = vec![value(op.clone(), predicted.clone())];
+    if op == "gemm" {
+        // The ranking of tiles within a shape.
+        values.push(value(format!("gemm {shape}"), predicted));
+    }
+    values
+}

@@ -1,0 +1,141 @@
+//! `latency_energy.csv`: operators of PyTorch over buffers that rotate through several times L2, and decode steps.
+
+use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::{CacheState, Gpu};
+use banksia_mappers::gpu::attention::{Attention, flash2};
+use banksia_mappers::gpu::gemm::Gemm;
+use banksia_mappers::gpu::layers::{self, DecodeStep};
+use banksia_mappers::gpu::select::{self, Found, dirty_share};
+use banksia_mappers::gpu::simulate::{Detail, Outcome, simulate_steps, sustained};
+use serde_json::Value as Json;
+
+use super::{Devices, Row, Value, number};
+
+/// Caches when a case starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Operands come from memory; L2 holds what launches before left.
+    Rotating,
+    /// L2 is empty.
+    Flushed,
+}
+
+pub(super) struct Case {
+    pub(super) outcome: Outcome,
+    steps: Vec<(Kernel, CacheState)>,
+}
+
+fn get(args: &Json, key: &str) -> Result<u32, String> {
+    args.get(key)
+        .and_then(Json::as_u64)
+        .and_then(|v| u32::try_from(v).ok())
+        .ok_or_else(|| format!("argument {key} is missing or too large"))
+}
+
+fn dtype(args: &Json) -> Dtype {
+    match args.get("dtype").and_then(Json::as_str) {
+        Some("fp8") => Dtype::Fp8,
+        Some("fp16") => Dtype::Fp16,
+        _ => Dtype::Bf16,
+    }
+}
+
+pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: Detail) -> Result<Case, String> {
+    let args: Json = serde_json::from_str(args).map_err(|e| format!("args are not JSON: {e}"))?;
+    let u = |key: &str| get(&args, key);
+    let kernels = match op {
+        "gemm" | "bmm" => {
+            let g = Gemm {
+                batch: if op == "bmm" { u("b")? } else { 1 },
+                ..Gemm::new(u("m")?, u("n")?, u("k")?, dtype(&args))
+            };
+            let (mut plan, outcome) = select::gemm(gpu, &g, Found::COLD, detail, 2).map_err(|e| e.to_string())?;
+            if taken == Taken::Rotating {
+                return Ok(Case { outcome, steps: plan.steps });
+            }
+            plan.steps[0].1 = CacheState::Empty;
+            let outcome = simulate_steps(gpu, &plan.steps, detail, f64::INFINITY).map_err(|e| e.to_string())?;
+            return Ok(Case { outcome, steps: plan.steps });
+        }
+        "attn_prefill" => {
+            let a = Attention {
+                batch: u("b")?,
+                heads: u("h")?,
+                kv_heads: u("hk")?,
+                queries: u("s")?,
+                keys: u("s")?,
+                head_dim: u("d")?,
+                causal: u("causal")? != 0,
+                window: 0,
+                dtype: Dtype::Bf16,
+                kv_bytes: 2,
+            };
+            vec![flash2(&a, gpu.spec())]
+        }
+        "gpt_decode" => {
+            let step = DecodeStep {
+                batch: u("b")?,
+                width: u("d")?,
+                heads: u("h")?,
+                keys: u("kv")?,
+                layers: u("layers")?,
+                vocabulary: 50257,
+            };
+            let outcome = layers::decode_step(gpu, &step, detail).map_err(|e| e.to_string())?;
+            return Ok(Case { outcome, steps: Vec::new() });
+        }
+        "copy" => {
+            let bytes = args.get("bytes").and_then(Json::as_u64).ok_or("argument bytes is missing")?;
+            vec![layers::copy_bytes(bytes)]
+        }
+        "gelu" | "add" | "mul" | "softmax" | "layernorm" | "rmsnorm" => {
+            vec![layers::row_operator(op, u("rows")?, u("cols")?).ok_or("operator not modelled")?]
+        }
+        _ => return Err("operator not modelled yet".into()),
+    };
+    let steps: Vec<(Kernel, CacheState)> = kernels
+        .into_iter()
+        .map(|k| {
+            let written = k.tensors.last().map_or(0, |t| t.bytes()) as f64;
+            let dirty = dirty_share(k.footprint_bytes() as f64 - written, written);
+            let cache = match taken {
+                Taken::Rotating => CacheState::Foreign { dirty },
+                Taken::Flushed => CacheState::Empty,
+            };
+            (k, cache)
+        })
+        .collect();
+    let outcome = simulate_steps(gpu, &steps, detail, f64::INFINITY).map_err(|e| e.to_string())?;
+    Ok(Case { outcome, steps })
+}
+
+pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+    let op = row.get("op").cloned().unwrap_or_default();
+    if op == "idle" {
+        return Vec::new();
+    }
+    let args = row.get("args").cloned().unwrap_or_default();
+    let (latency, energy) =
+        match devices.get("h200").and_then(|gpu| Ok((case(gpu, &op, &args, Taken::Rotating, detail)?, gpu))) {
+            Ok((case, gpu)) => {
+                let energy = if case.steps.is_empty() {
+                    Ok(case.outcome.energy.total_j())
+                } else {
+                    sustained(gpu, &case.steps, detail, &case.outcome)
+                        .map(|o| o.energy.total_j())
+                        .map_err(|e| e.to_string())
+                };
+                (Ok(case.outcome.latency_s * 1e6), energy)
+            }
+            Err(e) => (Err(e.clone()), Err(e)),
+        };
+    let value = |metric, column: &str, predicted| Value {
+        device: "h200".into(),
+        op: op.clone(),
+        metric,
+        label: format!("{op} {args}"),
+        measured: number(row, column).unwrap_or(f64::NAN),
+        predicted,
+    };
+    vec![value("latency", "latency_us", latency), value("energy", "energy_j", energy)]
+}

@@ -1,0 +1,202 @@
+//! `banksia validate`: how near the GPU model comes to real kernels.
+//!
+//! A suite is a reference file and the way it was taken (cold or warm caches, what else was launched). Its rows are
+//! turned into launches, simulated, and set against what was measured; rows that cannot be expressed are counted with
+//! the reason.
+
+mod counters;
+mod kernels;
+mod known;
+mod measured;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use banksia_hw::gpu::Gpu;
+use banksia_mappers::gpu::simulate::Detail;
+use banksia_reports::{Pair, Subject, ValidationResult};
+use rayon::prelude::*;
+
+use crate::CliError;
+
+/// The suites of the GPU, in the order in which they run by themselves.
+pub const GPU_SUITES: [&str; 6] =
+    ["known-programs", "h200", "h200-counters", "gemm", "context-attention", "generation-attention"];
+
+/// What is validated, and how.
+#[derive(Debug, Clone, Default)]
+pub struct ValidateOptions {
+    /// Only this device.
+    pub device: Option<String>,
+    /// A file in place of the suite's own rows.
+    pub measured: Option<PathBuf>,
+    /// How finely kernels are simulated.
+    pub detail: Detail,
+    /// Rows with the largest errors that are kept.
+    pub worst: usize,
+}
+
+/// The compared rows of one device, operator and metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    /// What they are about.
+    pub subject: Subject,
+    /// Measured and predicted.
+    pub pairs: Vec<Pair>,
+    /// Rows that were not predicted, by reason.
+    pub skipped: BTreeMap<String, u64>,
+}
+
+impl Compared {
+    /// Its statistics.
+    pub fn result(&self, worst: usize) -> ValidationResult {
+        ValidationResult::of(self.subject.clone(), &self.pairs, self.skipped.clone(), worst)
+    }
+}
+
+/// One value of one row.
+pub(crate) struct Value {
+    device: String,
+    op: String,
+    metric: &'static str,
+    label: String,
+    measured: f64,
+    predicted: Result<f64, String>,
+}
+
+/// Rows of a CSV file, each by column name.
+pub(crate) type Row = BTreeMap<String, String>;
+
+/// Runs one suite.
+///
+/// # Errors
+/// The suite is unknown, or a file cannot be read.
+pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>, CliError> {
+    let text = |builtin: &str| match &options.measured {
+        Some(path) => {
+            let source = banksia_input::Source::read(path)?;
+            Ok::<_, CliError>((path.display().to_string(), source.text().to_owned()))
+        }
+        None => Ok((suite.to_owned(), builtin.to_owned())),
+    };
+    let (builtin, work): (&str, fn(&Row, &mut Devices, Detail) -> Vec<Value>) = match suite {
+        "known-programs" => (include_str!("../../../tests/reference/gpu/known_programs.csv"), known::row),
+        "h200" => (include_str!("../../../tests/reference/gpu/latency_energy.csv"), measured::row),
+        "h200-counters" => (include_str!("../../../tests/reference/gpu/counters.csv"), counters::row),
+        "gemm" => (include_str!("../../../tests/reference/gpu/gemm.csv"), kernels::gemm),
+        "context-attention" => (include_str!("../../../tests/reference/gpu/context_attention.csv"), kernels::context),
+        "generation-attention" => {
+            (include_str!("../../../tests/reference/gpu/generation_attention.csv"), kernels::generation)
+        }
+        _ => {
+            let help = format!("the GPU's suites: {}", GPU_SUITES.join(", "));
+            return Err(banksia_input::InputError::new(suite, "is not a suite").help(help).into());
+        }
+    };
+    let (name, text) = text(builtin)?;
+    let mut rows = parse(&name, &text)?;
+    if suite == "h200-counters" {
+        rows = counters::merged(rows);
+    }
+    if let Some(device) = &options.device {
+        rows.retain(|r| r.get("gpu").is_none_or(|g| device_of(g) == device));
+    }
+    let values: Vec<Value> = rows
+        .par_iter()
+        .map_init(Devices::default, |devices, row| work(row, devices, options.detail))
+        .flatten_iter()
+        .collect();
+    Ok(group(suite, values))
+}
+
+fn group(suite: &str, values: Vec<Value>) -> Vec<Compared> {
+    let mut all: BTreeMap<(String, String, &'static str), (Vec<Pair>, BTreeMap<String, u64>)> = BTreeMap::new();
+    for v in values {
+        let entry = all.entry((v.device, v.op, v.metric)).or_default();
+        match v.predicted {
+            Ok(predicted) => entry.0.push(Pair { label: v.label, measured: v.measured, predicted }),
+            Err(reason) => *entry.1.entry(reason).or_default() += 1,
+        }
+    }
+    all.into_iter()
+        .map(|((device, op, metric), (pairs, skipped))| Compared {
+            subject: Subject { suite: suite.to_owned(), device, op, metric: metric.to_owned() },
+            pairs,
+            skipped,
+        })
+        .collect()
+}
+
+/// Splits a CSV file whose fields may be quoted, with quotes doubled inside.
+fn parse(name: &str, text: &str) -> Result<Vec<Row>, CliError> {
+    let mut lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty() && !l.starts_with('#'));
+    let Some((_, head)) = lines.next() else {
+        return Err(banksia_input::InputError::new(name, "has no header line").into());
+    };
+    let head = fields(head);
+    let mut rows = Vec::new();
+    for (i, line) in lines {
+        let values = fields(line);
+        if values.len() != head.len() {
+            let problem = format!("has {} fields where the header has {}", values.len(), head.len());
+            return Err(banksia_input::InputError::new(name, problem).at_line(i + 1).into());
+        }
+        rows.push(head.iter().cloned().zip(values).collect());
+    }
+    Ok(rows)
+}
+
+fn fields(line: &str) -> Vec<String> {
+    let mut out = vec![String::new()];
+    let mut quoted = false;
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                if let Some(last) = out.last_mut() {
+                    last.push('"');
+                }
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => out.push(String::new()),
+            _ => {
+                if let Some(last) = out.last_mut() {
+                    last.push(c);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// A number of a row.
+pub(crate) fn number(row: &Row, key: &str) -> Result<f64, String> {
+    let text = row.get(key).ok_or_else(|| format!("no column {key}"))?;
+    text.trim().parse().map_err(|_| format!("column {key} is not a number"))
+}
+
+/// A whole number of a row.
+pub(crate) fn whole(row: &Row, key: &str) -> Result<u32, String> {
+    let n = number(row, key)?;
+    if (0.0..=4e9).contains(&n) { Ok(n as u32) } else { Err(format!("column {key} is out of range")) }
+}
+
+/// The catalog's name of a reference file's GPU (`h100_sxm`).
+pub(crate) fn device_of(gpu: &str) -> &str {
+    gpu.split('_').next().unwrap_or(gpu)
+}
+
+/// Machines, made when first asked for.
+#[derive(Default)]
+pub(crate) struct Devices(BTreeMap<String, Gpu>);
+
+impl Devices {
+    pub(crate) fn get(&mut self, name: &str) -> Result<&mut Gpu, String> {
+        if !self.0.contains_key(name) {
+            let spec = banksia_hw::gpu::device(name).map_err(|_| format!("{name} is not in the catalog"))?;
+            self.0.insert(name.to_owned(), Gpu::new(spec));
+        }
+        self.0.get_mut(name).ok_or_else(|| format!("{name} is not in the catalog"))
+    }
+}

@@ -1,0 +1,149 @@
+//! What a launch is given and what it returns.
+
+use super::memory::Traffic;
+use super::power::{EnergyParts, Work};
+use super::program::{Kernel, KernelError};
+use super::spec::GpuSpec;
+
+/// What L2 holds when a kernel starts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CacheState {
+    /// Nothing: the cache was flushed.
+    Empty,
+    /// Other data everywhere, of which this share must be written back when it goes.
+    Foreign {
+        /// Share of lines that are dirty.
+        dirty: f64,
+    },
+    /// The tensors of this list, in its order, as far as they fit, and other data elsewhere.
+    Resident {
+        /// Indices into the kernel's tensors, and whether they must be written back when they go.
+        tensors: Vec<(usize, bool)>,
+        /// Share of the other lines that are dirty.
+        dirty: f64,
+    },
+}
+
+/// How a run is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunOptions {
+    /// Bytes of a memory request: 128 follows every line, larger is faster.
+    pub grain_bytes: u32,
+    /// What L2 holds.
+    pub cache: CacheState,
+    /// The SM clock is no higher than this.
+    pub clock_limit_mhz: f64,
+    /// Only the first so many work items are run.
+    pub items: Option<usize>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            grain_bytes: 16384,
+            cache: CacheState::Foreign { dirty: 0.3 },
+            clock_limit_mhz: f64::INFINITY,
+            items: None,
+        }
+    }
+}
+
+/// Why a kernel cannot be run.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum GpuError {
+    /// The program is malformed.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// No CTA fits an SM.
+    #[error("kernel {kernel} does not fit one SM of {device}: {need}")]
+    DoesNotFit {
+        /// The kernel.
+        kernel: String,
+        /// The device.
+        device: String,
+        /// What is too much.
+        need: String,
+    },
+    /// The device has no matrix units for a type.
+    #[error("kernel {kernel} multiplies {dtype}, which {device} cannot")]
+    NoSuchType {
+        /// The kernel.
+        kernel: String,
+        /// The device.
+        device: String,
+        /// The type.
+        dtype: &'static str,
+    },
+    /// The address space of the run is too large for the grain.
+    #[error("kernel {kernel} {problem}")]
+    TooLarge {
+        /// The kernel.
+        kernel: String,
+        /// What is too large.
+        problem: String,
+    },
+    /// CTAs wait for each other.
+    #[error("kernel {kernel} stops: {waiting} roles wait for barriers that no one completes")]
+    Deadlock {
+        /// The kernel.
+        kernel: String,
+        /// Roles that wait.
+        waiting: usize,
+    },
+}
+
+/// What one launch did.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct KernelResult {
+    /// From the launch's first moment to its last store in L2, without the gap between launches.
+    pub span_s: f64,
+    /// With the gap of a CUDA graph: the interval of such kernels in a row.
+    pub latency_s: f64,
+    /// Bytes moved.
+    pub traffic: Traffic,
+    /// Work of the SMs.
+    pub work: Work,
+    /// Energy over `latency_s`.
+    pub energy: EnergyParts,
+    /// Average SM clock.
+    pub clock_mhz: f64,
+    /// CTAs that fit one SM.
+    pub ctas_per_sm: u32,
+    /// Share of the matrix units' time, over all SMs.
+    pub tensor_busy: f64,
+    /// Share of L2's busiest half's time.
+    pub l2_busy: f64,
+    /// Share of the channels' time.
+    pub dram_busy: f64,
+    /// Average warps resident on an SM while any is, of its most.
+    pub occupancy: f64,
+    /// Ops executed.
+    pub steps: u64,
+    /// When half of the work items were done, seconds from the start.
+    pub half_s: f64,
+}
+
+/// CTAs of a kernel that fit one SM of a device together.
+///
+/// # Errors
+/// Not even one does.
+pub fn occupancy(spec: &GpuSpec, kernel: &Kernel) -> Result<u32, GpuError> {
+    let sm = &spec.sm;
+    let fail =
+        |need: String| Err(GpuError::DoesNotFit { kernel: kernel.name.clone(), device: spec.name.clone(), need });
+    if kernel.shared_bytes > sm.shared_memory_per_cta_bytes {
+        return fail(format!("{} bytes of shared memory of {}", kernel.shared_bytes, sm.shared_memory_per_cta_bytes));
+    }
+    let warps = kernel.threads.div_ceil(32);
+    // Registers are given to warps in steps of 256.
+    let registers = (kernel.registers.max(16) * 32).next_multiple_of(256) * warps;
+    let by_threads = sm.max_threads / (warps * 32);
+    let by_registers = sm.registers / registers.max(1);
+    let shared = kernel.shared_bytes + sm.shared_memory_reserved_bytes;
+    let by_shared = sm.shared_memory_bytes.checked_div(shared).unwrap_or(u32::MAX);
+    let n = by_threads.min(by_registers).min(by_shared).min(sm.max_ctas);
+    if n == 0 {
+        return fail(format!("{} threads of {} registers", kernel.threads, kernel.registers));
+    }
+    Ok(n)
+}

@@ -1,0 +1,632 @@
+//! The machine: CTAs on SMs, event by event.
+
+use banksia_sim::{EventQueue, Time};
+
+use super::launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
+use super::memory::{Memory, Reader};
+use super::power::{Work, energy, width_factor};
+use super::program::{Kernel, LOOP_DEPTH, MAX_BARRIERS, Op, Path, Trips, WORK_VARS};
+use super::spec::GpuSpec;
+use super::units::{Server, fs_per_kib, transfer};
+
+const RING: usize = 32;
+const GROUPS: usize = 4;
+/// How often the clock follows the load.
+const EPOCH_FS: u64 = 1_000_000_000;
+/// After the last matrix instruction the clock stays low for so long (device measurement: bursts 5 to 32 us apart).
+const TENSOR_HOLD_FS: u64 = 4_800_000_000;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct SmUnits {
+    tensor: Server,
+    issue: Server,
+    fma: Server,
+    alu: Server,
+    sfu: Server,
+    /// The data path of L1 and shared memory: loads, stores, `cp.async`, operands of matrix instructions.
+    lsu: Server,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct BarrierState {
+    published: u32,
+    arrived: u32,
+    latest: u64,
+    times: [u64; RING],
+    waiting: u8,
+}
+
+const FREE: BarrierState = BarrierState { published: 0, arrived: 0, latest: 0, times: [0; RING], waiting: 0 };
+
+#[derive(Debug, Clone, Copy)]
+struct RoleState {
+    pc: u16,
+    depth: u8,
+    item: u32,
+    counters: [u32; LOOP_DEPTH],
+    trips: [u32; LOOP_DEPTH],
+    starts: [u16; LOOP_DEPTH],
+    waits: [u32; MAX_BARRIERS],
+    groups: [u64; GROUPS],
+    issued: u32,
+    stored: u64,
+}
+
+const IDLE: RoleState = RoleState {
+    pc: 0,
+    depth: 0,
+    item: 0,
+    counters: [0; LOOP_DEPTH],
+    trips: [0; LOOP_DEPTH],
+    starts: [0; LOOP_DEPTH],
+    waits: [0; MAX_BARRIERS],
+    groups: [0; GROUPS],
+    issued: 0,
+    stored: 0,
+};
+
+/// Cycles of each unit that one execution of a vector op takes.
+#[derive(Debug, Clone, Copy, Default)]
+struct VectorCost {
+    issue: f64,
+    fma: f64,
+    alu: f64,
+    sfu: f64,
+    shared: f64,
+    least: f64,
+}
+
+/// A GPU that runs kernels one at a time.
+pub struct Gpu {
+    spec: GpuSpec,
+    memory: Memory,
+    queue: EventQueue<u32>,
+    sms: Vec<SmUnits>,
+    roles: Vec<RoleState>,
+    barriers: Vec<BarrierState>,
+    live: Vec<u8>,
+    cta_of: Vec<u32>,
+    // the clock
+    period: f64,
+    clock_limit_mhz: f64,
+    tensor_until: u64,
+    epoch_end: u64,
+    epoch_tensor: u64,
+    epoch_bytes: u64,
+    clock_sum: f64,
+    clock_fs: u64,
+    // the launch
+    next_cta: u32,
+    grid: u32,
+    items_end: usize,
+    items_done: usize,
+    half_at: u64,
+    end: u64,
+    work: Work,
+    steps: u64,
+    warp_time: f64,
+    lsu_rate: u64,
+    l1_rate: u64,
+}
+
+impl Gpu {
+    /// A machine as the spec describes it.
+    pub fn new(spec: GpuSpec) -> Self {
+        let memory = Memory::new(&spec);
+        let sms = spec.sms() as usize;
+        let period = 1e9 / spec.sm_clock_mhz;
+        let clock = spec.sm_clock_mhz * 1e6;
+        Self {
+            memory,
+            queue: EventQueue::with_capacity(4096),
+            sms: vec![SmUnits::default(); sms],
+            roles: Vec::new(),
+            barriers: Vec::new(),
+            live: Vec::new(),
+            cta_of: Vec::new(),
+            period,
+            clock_limit_mhz: f64::INFINITY,
+            tensor_until: 0,
+            epoch_end: EPOCH_FS,
+            epoch_tensor: 0,
+            epoch_bytes: 0,
+            clock_sum: 0.0,
+            clock_fs: 0,
+            next_cta: 0,
+            grid: 0,
+            items_end: 0,
+            items_done: 0,
+            half_at: 0,
+            end: 0,
+            work: Work::default(),
+            steps: 0,
+            warp_time: 0.0,
+            lsu_rate: fs_per_kib(spec.sm.async_copy_bytes_per_cycle * clock),
+            l1_rate: fs_per_kib(spec.l1.bytes_per_cycle * clock),
+            spec,
+        }
+    }
+
+    /// The device.
+    pub fn spec(&self) -> &GpuSpec {
+        &self.spec
+    }
+
+    /// CTAs of a kernel that fit one SM together.
+    ///
+    /// # Errors
+    /// Not even one does.
+    pub fn occupancy(&self, kernel: &Kernel) -> Result<u32, GpuError> {
+        occupancy(&self.spec, kernel)
+    }
+
+    /// Runs one launch.
+    ///
+    /// # Errors
+    /// The program is malformed, does not fit, uses a type that the device lacks, or stops.
+    pub fn run(&mut self, kernel: &Kernel, options: &RunOptions) -> Result<KernelResult, GpuError> {
+        kernel.check()?;
+        let per_sm = self.occupancy(kernel)?;
+        for role in &kernel.roles {
+            for op in &role.ops {
+                if let Op::Mma { dtype, .. } = op
+                    && !self.spec.tensor.fma_per_cycle.contains_key(dtype)
+                {
+                    return Err(GpuError::NoSuchType {
+                        kernel: kernel.name.clone(),
+                        device: self.spec.name.clone(),
+                        dtype: dtype.name(),
+                    });
+                }
+            }
+        }
+        self.items_end = options.items.unwrap_or(usize::MAX).min(kernel.items.len());
+        self.grid = kernel.grid.min(self.items_end as u32);
+        let costs = self.prepare(kernel, per_sm, options)?;
+        self.place(kernel, per_sm);
+        while let Some((time, agent)) = self.queue.pop() {
+            self.advance(kernel, &costs, agent as usize, time.as_fs());
+        }
+        let waiting = self.live.iter().filter(|&&n| n > 0).count();
+        if waiting > 0 || self.next_cta < self.grid {
+            return Err(GpuError::Deadlock { kernel: kernel.name.clone(), waiting });
+        }
+        Ok(self.result(kernel, per_sm))
+    }
+
+    fn prepare(
+        &mut self,
+        kernel: &Kernel,
+        per_sm: u32,
+        options: &RunOptions,
+    ) -> Result<Vec<Vec<VectorCost>>, GpuError> {
+        let shared = u64::from(kernel.shared_bytes + self.spec.sm.shared_memory_reserved_bytes) * u64::from(per_sm);
+        let l1 = u64::from(self.spec.l1.bytes).saturating_sub(shared);
+        self.memory
+            .map(&kernel.tensors, u64::from(options.grain_bytes.max(32)), l1)
+            .map_err(|problem| GpuError::TooLarge { kernel: kernel.name.clone(), problem })?;
+        match &options.cache {
+            CacheState::Empty => {}
+            CacheState::Foreign { dirty } => self.memory.fill_foreign(*dirty),
+            CacheState::Resident { tensors, dirty } => {
+                let known: Vec<_> = tensors.iter().copied().filter(|&(t, _)| t < kernel.tensors.len()).collect();
+                self.memory.make_resident(&known);
+                self.memory.fill_foreign(*dirty);
+            }
+        }
+        let slots = self.sms.len() * per_sm as usize;
+        self.queue.clear();
+        self.sms.fill(SmUnits::default());
+        self.roles.clear();
+        self.roles.resize(slots * kernel.roles.len(), IDLE);
+        self.barriers.clear();
+        self.barriers.resize(slots * kernel.barriers.len(), FREE);
+        self.live.clear();
+        self.live.resize(slots, 0);
+        self.cta_of.clear();
+        self.cta_of.resize(slots, u32::MAX);
+        self.clock_limit_mhz = options.clock_limit_mhz.max(self.spec.power.min_clock_mhz);
+        self.period = 1e9 / self.spec.sm_clock_mhz.min(self.clock_limit_mhz);
+        self.tensor_until = 0;
+        self.epoch_end = EPOCH_FS;
+        self.epoch_tensor = 0;
+        self.epoch_bytes = 0;
+        self.clock_sum = 0.0;
+        self.clock_fs = 0;
+        self.items_done = 0;
+        self.half_at = 0;
+        self.end = 0;
+        self.next_cta = 0;
+        self.work = Work::default();
+        self.steps = 0;
+        self.warp_time = 0.0;
+        let sm = &self.spec.sm;
+        let cost = |op: &Op, warps: u32| match op {
+            Op::Vector(v) => VectorCost {
+                issue: v.issue / sm.issue_per_cycle,
+                fma: v.fma / sm.fma_lanes,
+                alu: v.alu / sm.alu_lanes,
+                sfu: v.sfu / sm.sfu_lanes,
+                shared: v.shared_bytes / sm.shared_bytes_per_cycle,
+                // A warp issues one instruction a cycle at most, and a sub-partition one of its warps'.
+                least: v.latency_cycles.max(v.issue / f64::from(warps).min(sm.issue_per_cycle)),
+            },
+            _ => VectorCost::default(),
+        };
+        Ok(kernel.roles.iter().map(|r| r.ops.iter().map(|op| cost(op, r.warps)).collect()).collect())
+    }
+
+    /// Places the first CTAs: one on each SM in order, then a second on each, as the hardware spreads them.
+    fn place(&mut self, kernel: &Kernel, per_sm: u32) {
+        let sms = self.sms.len() as u32;
+        for round in 0..per_sm {
+            for sm in 0..sms {
+                if self.next_cta >= self.grid {
+                    return;
+                }
+                let time = (f64::from(self.next_cta) * self.spec.launch.cta_interval_ns * 1e6) as u64;
+                self.start(kernel, (sm * per_sm + round) as usize, time);
+            }
+        }
+    }
+
+    fn cycles(&self, n: f64) -> u64 {
+        (n * self.period) as u64
+    }
+
+    fn start(&mut self, kernel: &Kernel, slot: usize, now: u64) {
+        let cta = self.next_cta;
+        self.next_cta += 1;
+        self.cta_of[slot] = cta;
+        self.live[slot] = kernel.roles.len() as u8;
+        let b = slot * kernel.barriers.len();
+        for (state, barrier) in self.barriers[b..].iter_mut().zip(&kernel.barriers) {
+            *state = FREE;
+            state.published = barrier.credits;
+        }
+        // Two thirds of the turnaround come before the first instruction, the rest after the last.
+        let mut at = now + self.cycles(self.spec.launch.cta_turnaround_cycles * 2.0 / 3.0);
+        if kernel.pipelined {
+            at += (self.spec.launch.pipeline_setup_ns * 1e6) as u64;
+        }
+        if kernel.cluster > 1 {
+            at += (self.spec.launch.cluster_setup_ns * 1e6) as u64;
+        }
+        self.warp_time -= now as f64 * f64::from(kernel.threads.div_ceil(32));
+        for role in 0..kernel.roles.len() {
+            let agent = slot * kernel.roles.len() + role;
+            self.roles[agent] = RoleState { item: cta, ..IDLE };
+            self.queue.push(Time::from_fs(at), agent as u32);
+        }
+    }
+
+    fn finish_role(&mut self, kernel: &Kernel, slot: usize, now: u64) {
+        self.live[slot] -= 1;
+        self.end = self.end.max(now);
+        if self.live[slot] > 0 {
+            return;
+        }
+        let now = now + self.cycles(self.spec.launch.cta_turnaround_cycles / 3.0);
+        self.end = self.end.max(now);
+        self.warp_time += now as f64 * f64::from(kernel.threads.div_ceil(32));
+        if self.next_cta < self.grid {
+            self.start(kernel, slot, now);
+        }
+    }
+
+    fn item_done(&mut self, now: u64) {
+        self.items_done += 1;
+        if self.items_done == self.items_end.div_ceil(2) {
+            self.half_at = now;
+        }
+    }
+
+    /// Lets the clock follow what the last epoch did.
+    fn epoch(&mut self, now: u64) {
+        let p = &self.spec.power;
+        let length = (now - (self.epoch_end - EPOCH_FS)) as f64;
+        self.clock_sum += length * 1e9 / self.period;
+        self.clock_fs += now - (self.epoch_end - EPOCH_FS);
+        let mut clock = self.spec.sm_clock_mhz;
+        if now < self.tensor_until {
+            let share = (self.epoch_tensor as f64 / length / self.sms.len() as f64).min(1.0);
+            let bytes = self.memory.traffic.crossbar_read_bytes - self.epoch_bytes;
+            let tb_s = bytes as f64 / length * 1e3;
+            clock = p.tensor_clock_mhz.min(clock) - share * (p.tensor_droop_mhz + p.tensor_droop_mhz_per_tb_s * tb_s);
+        }
+        self.period = 1e9 / clock.min(self.clock_limit_mhz).max(p.min_clock_mhz);
+        self.epoch_tensor = 0;
+        self.epoch_bytes = self.memory.traffic.crossbar_read_bytes;
+        self.epoch_end = now + EPOCH_FS;
+    }
+
+    fn arrive(&mut self, kernel: &Kernel, slot: usize, barrier: u8, at: u64) {
+        let index = slot * kernel.barriers.len() + usize::from(barrier);
+        let state = &mut self.barriers[index];
+        state.arrived += 1;
+        state.latest = state.latest.max(at);
+        if state.arrived == kernel.barriers[usize::from(barrier)].arrivals {
+            state.times[state.published as usize % RING] = state.latest;
+            state.published += 1;
+            let time = state.latest;
+            state.arrived = 0;
+            state.latest = 0;
+            let waiting = std::mem::take(&mut state.waiting);
+            for role in 0..kernel.roles.len() {
+                if waiting & (1 << role) != 0 {
+                    self.queue.push(Time::from_fs(time), (slot * kernel.roles.len() + role) as u32);
+                }
+            }
+        }
+    }
+
+    /// Runs a role from `now` until it must wait; then queues it again, or leaves it to a barrier.
+    fn advance(&mut self, kernel: &Kernel, costs: &[Vec<VectorCost>], agent: usize, now: u64) {
+        if now >= self.epoch_end {
+            self.epoch(now);
+        }
+        let roles = kernel.roles.len();
+        let slot = agent / roles;
+        let role = agent % roles;
+        let sm = slot * self.sms.len() / self.live.len();
+        let program = &kernel.roles[role];
+        let mut state = self.roles[agent];
+        let until = loop {
+            let Some(op) = program.ops.get(usize::from(state.pc)) else {
+                // Stores still on their way hold the kernel, not the slot.
+                self.end = self.end.max(state.stored);
+                if role == 0 {
+                    self.item_done(now);
+                }
+                self.roles[agent] = state;
+                self.finish_role(kernel, slot, now);
+                return;
+            };
+            self.steps += 1;
+            state.pc += 1;
+            match *op {
+                Op::Loop(trips) => {
+                    let n = match trips {
+                        Trips::Const(n) => n,
+                        Trips::Work(var, add) => {
+                            let item = &kernel.items[state.item as usize];
+                            item[usize::from(var)].saturating_add(add).max(0) as u32
+                        }
+                    };
+                    if n == 0 {
+                        skip_loop(&program.ops, &mut state);
+                    } else {
+                        let d = usize::from(state.depth);
+                        state.counters[d] = 0;
+                        state.trips[d] = n;
+                        state.starts[d] = state.pc;
+                        state.depth += 1;
+                    }
+                }
+                Op::End => {
+                    let d = usize::from(state.depth) - 1;
+                    state.counters[d] += 1;
+                    if state.counters[d] < state.trips[d] {
+                        state.pc = state.starts[d];
+                    } else {
+                        state.counters[d] = 0;
+                        state.depth -= 1;
+                    }
+                }
+                Op::Next => {
+                    let next = state.item as usize + self.grid as usize;
+                    if next < self.items_end {
+                        if role == 0 {
+                            self.item_done(now);
+                        }
+                        state.item = next as u32;
+                        state.pc = 0;
+                        // One event an item keeps roles of one CTA in order of time.
+                        break now;
+                    }
+                }
+                Op::Copy { tile, path, multicast, barrier } => {
+                    let item = &kernel.items[state.item as usize];
+                    let at = (tile.row.eval(item, state.counters), tile.byte.eval(item, state.counters));
+                    let by = Reader { sm, multicast, l1: path == Path::LoadL1 };
+                    let before = self.memory.traffic.crossbar_read_bytes + self.memory.traffic.l1_hit_bytes;
+                    let mut at = self.memory.read(now, by, &tile, at);
+                    let after = self.memory.traffic.crossbar_read_bytes + self.memory.traffic.l1_hit_bytes;
+                    let bytes = after - before;
+                    match path {
+                        Path::Bulk => self.work.shared_bytes += bytes as f64,
+                        Path::Async => {
+                            self.work.shared_bytes += bytes as f64;
+                            let accepted = self.sms[sm].lsu.serve(now, transfer(bytes, self.lsu_rate));
+                            self.arrive(kernel, slot, barrier, at.max(accepted));
+                            // The warps issue on as long as the unit's queue has room.
+                            let queue = transfer(u64::from(self.spec.sm.async_queue_bytes), self.lsu_rate);
+                            if accepted > now + queue {
+                                break accepted - queue;
+                            }
+                            continue;
+                        }
+                        Path::Load | Path::LoadL1 => {
+                            // What comes from L2 is written into L1 and read out of it.
+                            let accepted = self.sms[sm].lsu.serve(now, transfer(2 * bytes, self.l1_rate));
+                            at = at.max(accepted + self.cycles(self.spec.l1.latency_cycles));
+                        }
+                    }
+                    self.arrive(kernel, slot, barrier, at);
+                }
+                Op::Wait(b) => {
+                    let barrier = &mut self.barriers[slot * kernel.barriers.len() + usize::from(b)];
+                    let phase = state.waits[usize::from(b)];
+                    if phase < barrier.published {
+                        state.waits[usize::from(b)] += 1;
+                        let at = barrier.times[phase as usize % RING];
+                        if at > now {
+                            break at;
+                        }
+                    } else {
+                        barrier.waiting |= 1 << role;
+                        state.pc -= 1;
+                        self.steps -= 1;
+                        self.roles[agent] = state;
+                        return;
+                    }
+                }
+                Op::Arrive(b) => self.arrive(kernel, slot, b, now),
+                Op::Sync => {
+                    let s = &self.spec.sm;
+                    break now
+                        + self.cycles(s.barrier_base_cycles + s.barrier_cycles_per_warp * f64::from(program.warps));
+                }
+                Op::Mma { dtype, m, n, k, sync } => {
+                    let (last, done) = self.mma(now, sm, program.warps, dtype, [m, n, k], sync);
+                    state.groups[state.issued as usize % GROUPS] = done;
+                    state.issued += 1;
+                    // Issue is in order and the unit takes one instruction at a time: the warps go on when the last begins.
+                    if last > now {
+                        break last;
+                    }
+                }
+                Op::MmaWait(pending) => {
+                    if state.issued > u32::from(pending) {
+                        let at = state.groups[(state.issued - 1 - u32::from(pending)) as usize % GROUPS];
+                        if at > now {
+                            break at;
+                        }
+                    }
+                }
+                Op::Vector(v) => {
+                    let cost = costs[role][usize::from(state.pc) - 1];
+                    self.work.vector_ops += v.fma + v.alu;
+                    self.work.sfu_ops += v.sfu;
+                    self.work.shared_bytes += v.shared_bytes;
+                    let period = self.period;
+                    let units = &mut self.sms[sm];
+                    let mut at = now + (cost.least * period) as u64;
+                    for (server, cycles) in [
+                        (&mut units.issue, cost.issue),
+                        (&mut units.fma, cost.fma),
+                        (&mut units.alu, cost.alu),
+                        (&mut units.sfu, cost.sfu),
+                        (&mut units.lsu, cost.shared),
+                    ] {
+                        if cycles > 0.0 {
+                            at = at.max(server.serve(now, (cycles * period) as u64));
+                        }
+                    }
+                    if at > now {
+                        break at;
+                    }
+                }
+                Op::Store { tile, reduce } => {
+                    let item = &kernel.items[state.item as usize];
+                    let (row, byte) = (tile.row.eval(item, state.counters), tile.byte.eval(item, state.counters));
+                    let at = self.memory.write(now, sm, &tile, row, byte, reduce);
+                    state.stored = state.stored.max(at);
+                }
+                Op::StoreWait => {
+                    if state.stored > now {
+                        break state.stored;
+                    }
+                }
+                Op::Delay(ns) => break now + (ns * 1e6) as u64,
+            }
+        };
+        self.roles[agent] = state;
+        self.queue.push(Time::from_fs(until), agent as u32);
+    }
+
+    fn mma(
+        &mut self,
+        now: u64,
+        sm: usize,
+        warps: u32,
+        dtype: super::program::Dtype,
+        [m, n, k]: [u32; 3],
+        sync: bool,
+    ) -> (u64, u64) {
+        let t = &self.spec.tensor;
+        let mut last = 0.0;
+        let rate = t.fma_per_cycle.get(&dtype).copied().unwrap_or(1.0);
+        let fma = f64::from(m) * f64::from(n) * f64::from(k);
+        let weighted = fma * width_factor(dtype);
+        let cycles = if sync || !t.warpgroup {
+            self.work.tensor_sync_weighted_fma += weighted;
+            // Fewer than four warps leave sub-partitions idle.
+            fma / (rate * t.sync_share * f64::from(warps.min(4)) / 4.0)
+        } else {
+            self.work.tensor_weighted_fma += weighted;
+            // m64nNkK instructions; K is 32 bytes.
+            let depth = f64::from(32 / dtype.bytes());
+            let instructions = (f64::from(m) / 64.0).ceil() * (f64::from(k) / depth).ceil();
+            // A warpgroup holds 256 columns of an instruction at most.
+            let wide = (f64::from(n) / 256.0).ceil();
+            last = (64.0 * f64::from(n) / wide * depth / rate).max(t.min_instruction_cycles);
+            // Operands come out of shared memory through the data path that `cp.async` fills it by.
+            let bytes = instructions * wide * (64.0 + f64::from(n) / wide) * 32.0;
+            let read = self.cycles(bytes / self.spec.sm.shared_bytes_per_cycle);
+            self.sms[sm].lsu.serve(now, read);
+            instructions * wide * last
+        };
+        self.work.tensor_fma += fma;
+        let drain = t.drain_cycles;
+        let t_blocks = t.sync_blocks_issue;
+        if now >= self.tensor_until {
+            let clock = self.spec.power.tensor_clock_mhz.min(self.clock_limit_mhz).min(1e9 / self.period);
+            self.period = 1e9 / clock;
+        }
+        self.tensor_until = now + TENSOR_HOLD_FS;
+        let time = self.cycles(cycles);
+        self.epoch_tensor += time;
+        let mut done = self.sms[sm].tensor.serve(now, time);
+        if sync && t_blocks {
+            // The older path reads its operands through the issue slots' register ports.
+            done = done.max(self.sms[sm].issue.serve(now, time));
+        }
+        (if last > 0.0 { done - self.cycles(last) } else { 0 }, done + self.cycles(drain))
+    }
+
+    fn result(&mut self, kernel: &Kernel, per_sm: u32) -> KernelResult {
+        // What the channels still owe, the next kernel would wait for.
+        let end = self.end.max(self.memory.dram_drained()).max(1);
+        let tail = end.saturating_sub(self.epoch_end - EPOCH_FS);
+        self.clock_sum += tail as f64 * 1e9 / self.period;
+        self.clock_fs += tail;
+        let clock_mhz = if self.clock_fs > 0 { self.clock_sum / self.clock_fs as f64 } else { 1e9 / self.period };
+        let span_s = end as f64 * 1e-15;
+        let latency_s = span_s + (self.spec.launch.graph_gap_us * 1e3 + self.spec.launch.flush_ns) * 1e-9;
+        let (l2, dram) = self.memory.busy();
+        let tensor: u64 = self.sms.iter().map(|s| s.tensor.busy).sum();
+        let sms = self.sms.len() as f64;
+        let _ = kernel;
+        KernelResult {
+            span_s,
+            latency_s,
+            traffic: self.memory.traffic,
+            work: self.work,
+            energy: energy(&self.spec, &self.work, &self.memory.traffic, latency_s, clock_mhz),
+            clock_mhz,
+            ctas_per_sm: per_sm,
+            tensor_busy: tensor as f64 / end as f64 / sms,
+            l2_busy: l2 as f64 / end as f64,
+            dram_busy: dram as f64 / end as f64,
+            occupancy: self.warp_time / end as f64 / sms / (f64::from(self.spec.sm.max_threads) / 32.0),
+            steps: self.steps,
+            half_s: self.half_at as f64 * 1e-15,
+        }
+    }
+}
+
+fn skip_loop(ops: &[Op], state: &mut RoleState) {
+    let mut open = 1;
+    while open > 0 {
+        match ops.get(usize::from(state.pc)) {
+            Some(Op::Loop(_)) => open += 1,
+            Some(Op::End) => open -= 1,
+            None => return,
+            _ => {}
+        }
+        state.pc += 1;
+    }
+}
+
+const _: () = assert!(WORK_VARS <= 8);

@@ -1,0 +1,22 @@
+//! GPUs: kernels as tile programs, run by CTAs on SMs over a crossbar, a sliced L2 and channels of device memory.
+//!
+//! A [`Kernel`](program::Kernel) says what every CTA does; a [`Gpu`](machine::Gpu) runs it event by event. Pipelines,
+//! waves, sharing of bandwidth and reuse in L2 are not coefficients here: they come out of CTAs that wait for barriers,
+//! units that serve one request after another, and a cache that holds what was last touched. `docs/gpu.md` describes
+//! the machine and where every number comes from.
+
+mod launch;
+pub mod machine;
+mod memory;
+mod power;
+pub mod program;
+pub mod spec;
+#[cfg(test)]
+mod tests;
+mod units;
+
+pub use launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
+pub use machine::Gpu;
+pub use memory::Traffic;
+pub use power::{EnergyParts, Work};
+pub use spec::{CATALOG, GpuSpec, catalog, device};

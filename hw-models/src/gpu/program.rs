@@ -1,0 +1,398 @@
+//! Kernels as tile programs: what a mapper writes and the machine runs.
+//!
+//! A kernel is a grid of CTAs. Each CTA runs a few *roles* (all its warps as one, or a producer and consumers), each a
+//! short list of [`Op`]s with counted loops. Coordinates are affine in the CTA's work item and in the loop counters.
+//! Asynchronous work (copies, matrix steps) completes later; barriers carry the completion times. A barrier is a queue
+//! of phases: phase k of a `full` barrier is the arrival of tile k, phase k of an `empty` barrier the release of the
+//! buffer that tile k will use (its first `credits` phases are free from the start).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Numbers in a work item.
+pub const WORK_VARS: usize = 6;
+/// Nested loops of a role.
+pub const LOOP_DEPTH: usize = 2;
+/// Barriers of a CTA.
+pub const MAX_BARRIERS: usize = 8;
+/// Roles of a CTA.
+pub const MAX_ROLES: usize = 4;
+/// Phases that may be complete and not yet waited for.
+pub const MAX_CREDITS: u32 = 16;
+
+/// Element types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// IEEE single precision, on the FMA lanes.
+    Fp32,
+    /// 19-bit format of the matrix units, stored in 32.
+    Tf32,
+    /// bfloat16.
+    Bf16,
+    /// IEEE half precision.
+    Fp16,
+    /// Either 8-bit floating-point format.
+    Fp8,
+    /// 8-bit integer.
+    Int8,
+}
+
+impl Dtype {
+    /// Bytes of an element in memory.
+    pub fn bytes(self) -> u32 {
+        match self {
+            Dtype::Fp32 | Dtype::Tf32 => 4,
+            Dtype::Bf16 | Dtype::Fp16 => 2,
+            Dtype::Fp8 | Dtype::Int8 => 1,
+        }
+    }
+
+    /// The name as TOML and reports write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::Fp32 => "fp32",
+            Dtype::Tf32 => "tf32",
+            Dtype::Bf16 => "bf16",
+            Dtype::Fp16 => "fp16",
+            Dtype::Fp8 => "fp8",
+            Dtype::Int8 => "int8",
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A coordinate: `base + sum(work[i] * item[i]) + sum(loops[j] * counter[j])`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Expr {
+    /// The constant.
+    pub base: i64,
+    /// Coefficients of the work item's numbers.
+    pub work: [i64; WORK_VARS],
+    /// Coefficients of the loop counters, outermost first.
+    pub loops: [i64; LOOP_DEPTH],
+}
+
+impl Expr {
+    /// A constant.
+    pub fn at(base: i64) -> Self {
+        Self { base, ..Self::default() }
+    }
+
+    /// `scale * item[var]`.
+    pub fn work(var: usize, scale: i64) -> Self {
+        Self::default().plus_work(var, scale)
+    }
+
+    /// With `scale * item[var]` added.
+    #[must_use]
+    pub fn plus_work(mut self, var: usize, scale: i64) -> Self {
+        self.work[var] += scale;
+        self
+    }
+
+    /// With `scale * counter[depth]` added.
+    #[must_use]
+    pub fn plus_loop(mut self, depth: usize, scale: i64) -> Self {
+        self.loops[depth] += scale;
+        self
+    }
+
+    pub(crate) fn eval(&self, item: &[i32; WORK_VARS], counters: [u32; LOOP_DEPTH]) -> i64 {
+        let mut v = self.base;
+        for (c, x) in self.work.iter().zip(item) {
+            v += c * i64::from(*x);
+        }
+        for (c, x) in self.loops.iter().zip(counters) {
+            v += c * i64::from(x);
+        }
+        v
+    }
+}
+
+/// How often a loop runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trips {
+    /// Always so often.
+    Const(u32),
+    /// As the work item's number says (negative counts as none), plus a constant.
+    Work(u8, i32),
+}
+
+/// The way of a copy from memory to the SM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Bulk copy engine into shared memory: one instruction, no registers.
+    Bulk,
+    /// `cp.async` by all warps through the load/store unit into shared memory.
+    Async,
+    /// Loads into registers, past L1.
+    Load,
+    /// Loads into registers that look into L1 first and leave their lines there.
+    LoadL1,
+}
+
+/// A box of a matrix in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tile {
+    /// Index into [`Kernel::tensors`].
+    pub tensor: u8,
+    /// First row.
+    pub row: Expr,
+    /// First byte within the row.
+    pub byte: Expr,
+    /// Rows; what lies beyond the matrix is not touched.
+    pub rows: u32,
+    /// Bytes of each row; likewise.
+    pub bytes: u32,
+}
+
+/// Work of the lanes between two points of a role, summed over its warps.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct VectorWork {
+    /// Warp instructions issued, of all kinds.
+    pub issue: f64,
+    /// Lane operations of the FMA lanes.
+    pub fma: f64,
+    /// Lane operations of the integer and logic lanes.
+    pub alu: f64,
+    /// Lane operations of the special-function lanes.
+    pub sfu: f64,
+    /// Bytes through shared memory.
+    pub shared_bytes: f64,
+    /// Cycles that the chain of dependences takes at least.
+    pub latency_cycles: f64,
+}
+
+/// One instruction of a role.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Op {
+    /// Runs the ops up to the matching [`Op::End`] so often.
+    Loop(Trips),
+    /// Ends the innermost loop.
+    End,
+    /// Persistent CTAs: goes on to the CTA's next work item, from the role's start, or ends the role.
+    Next,
+    /// Starts a copy to the SM; its arrival counts once on `barrier`.
+    Copy {
+        /// What is copied.
+        tile: Tile,
+        /// By which engine.
+        path: Path,
+        /// CTAs of a cluster that one read is multicast to: each pays its share of the read, and receives all of it.
+        multicast: u8,
+        /// Where its arrival counts.
+        barrier: u8,
+    },
+    /// Waits for the role's next phase of a barrier.
+    Wait(u8),
+    /// Counts once on a barrier, now.
+    Arrive(u8),
+    /// CTA barrier among the role's warps.
+    Sync,
+    /// Issues a matrix product of a `m x k` and a `k x n` tile from shared memory or registers; one group.
+    Mma {
+        /// Type of the operands.
+        dtype: Dtype,
+        /// Rows.
+        m: u32,
+        /// Columns.
+        n: u32,
+        /// Depth.
+        k: u32,
+        /// Through `mma.sync`; otherwise by warpgroups.
+        sync: bool,
+    },
+    /// Waits until at most so many groups are under way.
+    MmaWait(u8),
+    /// Lane work.
+    Vector(VectorWork),
+    /// Writes a tile to memory; the role goes on at once.
+    Store {
+        /// What is written.
+        tile: Tile,
+        /// Adds to what is there, in L2.
+        reduce: bool,
+    },
+    /// Waits until the role's stores so far are in L2.
+    StoreWait,
+    /// Nothing, for so many nanoseconds.
+    Delay(f64),
+}
+
+/// One role of a CTA.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Role {
+    /// Its warps.
+    pub warps: u32,
+    /// What they do.
+    pub ops: Vec<Op>,
+}
+
+/// A matrix in memory, row by row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tensor {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of a row.
+    pub row_bytes: u64,
+    /// Bytes of the pieces in which rows are read (a power of two); the machine tracks the cache in blocks of this width.
+    pub piece_bytes: u32,
+    /// Rows that are usually read together: no block is taller.
+    pub piece_rows: u32,
+}
+
+impl Tensor {
+    /// A matrix read in boxes of `piece_rows` rows of `piece_bytes`.
+    pub fn matrix(rows: u64, row_bytes: u64, piece_rows: u32, piece_bytes: u32) -> Self {
+        Self { rows, row_bytes, piece_bytes: piece_bytes.clamp(32, 1 << 16), piece_rows: piece_rows.max(1) }
+    }
+
+    /// A vector of bytes, read front to back.
+    pub fn stream(bytes: u64) -> Self {
+        Self { rows: 1, row_bytes: bytes, piece_bytes: 1 << 16, piece_rows: 1 }
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.rows.saturating_mul(self.row_bytes)
+    }
+}
+
+/// A barrier of each CTA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Barrier {
+    /// Arrivals that complete a phase.
+    pub arrivals: u32,
+    /// Phases complete from the start.
+    pub credits: u32,
+}
+
+/// A kernel launch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kernel {
+    /// Its name in reports.
+    pub name: String,
+    /// Threads of a CTA.
+    pub threads: u32,
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Shared memory of a CTA.
+    pub shared_bytes: u32,
+    /// CTAs of a cluster.
+    pub cluster: u32,
+    /// CTAs launched; at most the work items. CTA c takes items c, c + grid, c + 2 grid, ... where it has [`Op::Next`].
+    pub grid: u32,
+    /// Work items, in order.
+    pub items: Vec<[i32; WORK_VARS]>,
+    /// The matrices it touches.
+    pub tensors: Vec<Tensor>,
+    /// The barriers of each CTA.
+    pub barriers: Vec<Barrier>,
+    /// The roles of each CTA.
+    pub roles: Vec<Role>,
+    /// Sets up shared-memory barriers and asynchronous copies (see [`super::spec::LaunchSpec::pipeline_setup_ns`]).
+    pub pipelined: bool,
+}
+
+/// What is wrong with a kernel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("kernel {kernel}: {problem}")]
+pub struct KernelError {
+    /// Its name.
+    pub kernel: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl Kernel {
+    /// Checks that the program refers to nothing that is not there, and that its loops nest.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), KernelError> {
+        let fail = |problem: String| Err(KernelError { kernel: self.name.clone(), problem });
+        if self.roles.is_empty() || self.roles.len() > MAX_ROLES {
+            return fail(format!("has {} roles; 1 to {MAX_ROLES} are possible", self.roles.len()));
+        }
+        if self.barriers.len() > MAX_BARRIERS {
+            return fail(format!("has {} barriers; at most {MAX_BARRIERS} are possible", self.barriers.len()));
+        }
+        if self.grid == 0 || self.grid as usize > self.items.len() {
+            return fail(format!("launches {} CTAs for {} work items", self.grid, self.items.len()));
+        }
+        if self.threads == 0 || self.threads > 1024 {
+            return fail(format!("has {} threads a CTA; 1 to 1024 are possible", self.threads));
+        }
+        if let Some(b) = self.barriers.iter().find(|b| b.arrivals == 0 || b.credits > MAX_CREDITS) {
+            return fail(format!("has a barrier of {} arrivals and {} credits", b.arrivals, b.credits));
+        }
+        for role in &self.roles {
+            if role.warps == 0 || role.warps > 32 {
+                return fail(format!("has a role of {} warps", role.warps));
+            }
+            let mut depth = 0;
+            for op in &role.ops {
+                match *op {
+                    Op::Loop(trips) => {
+                        depth += 1;
+                        if depth > LOOP_DEPTH {
+                            return fail(format!("nests more than {LOOP_DEPTH} loops"));
+                        }
+                        if let Trips::Work(var, _) = trips
+                            && usize::from(var) >= WORK_VARS
+                        {
+                            return fail(format!("a loop runs as number {var} of the work item says"));
+                        }
+                    }
+                    Op::End => {
+                        if depth == 0 {
+                            return fail("ends a loop that was not begun".into());
+                        }
+                        depth -= 1;
+                    }
+                    Op::Next if depth > 0 => return fail("goes to its next item inside a loop".into()),
+                    Op::Copy { tile, barrier, multicast, .. } => {
+                        if usize::from(barrier) >= self.barriers.len() || multicast == 0 {
+                            return fail(format!("copies to barrier {barrier} for {multicast} CTAs"));
+                        }
+                        self.check_tile(&tile)?;
+                    }
+                    Op::Store { tile, .. } => self.check_tile(&tile)?,
+                    Op::Wait(b) | Op::Arrive(b) if usize::from(b) >= self.barriers.len() => {
+                        return fail(format!("uses barrier {b} of {}", self.barriers.len()));
+                    }
+                    Op::MmaWait(n) if n > 3 => return fail(format!("leaves {n} matrix groups under way; at most 3")),
+                    _ => {}
+                }
+            }
+            if depth != 0 {
+                return fail("begins a loop that does not end".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_tile(&self, tile: &Tile) -> Result<(), KernelError> {
+        if usize::from(tile.tensor) >= self.tensors.len() {
+            return Err(KernelError {
+                kernel: self.name.clone(),
+                problem: format!("uses tensor {} of {}", tile.tensor, self.tensors.len()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Multiply-adds of the matrix units over the whole grid is not stored: the machine counts them as it runs. This is
+    /// the sum of all tensors' sizes, each touched at most once: a lower bound of the traffic of a cold launch is what
+    /// of it is read.
+    pub fn footprint_bytes(&self) -> u64 {
+        self.tensors.iter().map(Tensor::bytes).sum()
+    }
+}

@@ -1,0 +1,363 @@
+//! A GPU as data: what a catalog file or a user's TOML says, checked.
+
+use std::collections::BTreeMap;
+
+use banksia_input::{InputError, Source};
+use serde::{Deserialize, Serialize};
+
+use super::program::Dtype;
+
+/// The whole device. Every key of the TOML carries its unit; `docs/gpu.md` says how each was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpuSpec {
+    /// The catalog's name (`h200`).
+    pub name: String,
+    /// Always `gpu`.
+    pub kind: String,
+    /// One line for people.
+    pub description: String,
+    /// Where the numbers come from.
+    pub source: String,
+    /// Clock of the SMs, MHz, when nothing limits it.
+    pub sm_clock_mhz: f64,
+    /// SMs of each GPC, in the order in which CTAs are placed.
+    pub sms_per_gpc: Vec<u32>,
+    /// One SM.
+    pub sm: SmSpec,
+    /// Matrix units of one SM.
+    pub tensor: TensorSpec,
+    /// L1 data cache of one SM.
+    pub l1: L1Spec,
+    /// The shared cache.
+    pub l2: L2Spec,
+    /// Between SMs and L2.
+    pub crossbar: CrossbarSpec,
+    /// Device memory.
+    pub dram: DramSpec,
+    /// Starting kernels and CTAs.
+    pub launch: LaunchSpec,
+    /// Energy and clocks.
+    pub power: PowerSpec,
+}
+
+/// Limits and rates of one streaming multiprocessor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmSpec {
+    /// Resident threads.
+    pub max_threads: u32,
+    /// Resident CTAs.
+    pub max_ctas: u32,
+    /// 32-bit registers.
+    pub registers: u32,
+    /// Shared memory of the SM.
+    pub shared_memory_bytes: u32,
+    /// Most shared memory one CTA may take.
+    pub shared_memory_per_cta_bytes: u32,
+    /// Shared memory the system takes of each resident CTA.
+    pub shared_memory_reserved_bytes: u32,
+    /// Warp instructions issued each cycle by the four sub-partitions.
+    pub issue_per_cycle: f64,
+    /// Single-precision FMA lanes.
+    pub fma_lanes: f64,
+    /// Special-function lanes (exp2, rsqrt, sine).
+    pub sfu_lanes: f64,
+    /// Integer and logic lanes.
+    pub alu_lanes: f64,
+    /// Shared-memory bytes a cycle.
+    pub shared_bytes_per_cycle: f64,
+    /// Bytes a cycle that `cp.async` copies through the load/store unit into shared memory.
+    pub async_copy_bytes_per_cycle: f64,
+    /// Bytes of `cp.async` that the unit has accepted and not yet begun, before warps must wait to issue more.
+    pub async_queue_bytes: u32,
+    /// Cost of a CTA barrier without warps.
+    pub barrier_base_cycles: f64,
+    /// What each warp adds to it.
+    pub barrier_cycles_per_warp: f64,
+    /// Latency of a dependent arithmetic instruction.
+    pub arithmetic_latency_cycles: f64,
+    /// Latency of a shared-memory load.
+    pub shared_latency_cycles: f64,
+}
+
+/// Matrix units of one SM.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorSpec {
+    /// Multiply-adds a cycle by type, dense, through the fastest path.
+    pub fma_per_cycle: BTreeMap<Dtype, f64>,
+    /// Speed-up of 2:4 structured sparsity.
+    pub sparse_factor: f64,
+    /// The asynchronous warpgroup path (`wgmma`) exists.
+    pub warpgroup: bool,
+    /// Share of `fma_per_cycle` that the synchronous path (`mma.sync`) reaches.
+    pub sync_share: f64,
+    /// The synchronous path holds the issue slots while it multiplies.
+    pub sync_blocks_issue: bool,
+    /// Shortest time that one m64nNk16 instruction holds the units, whatever N: operand A is read from shared memory.
+    pub min_instruction_cycles: f64,
+    /// From the last issue to results in registers.
+    pub drain_cycles: f64,
+}
+
+/// L1 of one SM.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct L1Spec {
+    /// Capacity shared with shared memory.
+    pub bytes: u32,
+    /// Bytes a cycle on hits.
+    pub bytes_per_cycle: f64,
+    /// Latency of a hit.
+    pub latency_cycles: f64,
+}
+
+/// The L2 cache.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct L2Spec {
+    /// Capacity that data reach.
+    pub bytes: u64,
+    /// Its own clock.
+    pub clock_mhz: f64,
+    /// Slices over all partitions.
+    pub slices: u32,
+    /// Bytes a slice moves each L2 cycle.
+    pub slice_bytes_per_cycle: f64,
+    /// 1, or 2 halves; an access from the other half passes both.
+    pub partitions: u32,
+    /// Bytes of a line.
+    pub line_bytes: u32,
+    /// Bytes of a sector.
+    pub sector_bytes: u32,
+    /// Load-to-use latency of a hit in the near half, in nanoseconds at the full SM clock.
+    pub near_latency_ns: f64,
+    /// The same for the far half.
+    pub far_latency_ns: f64,
+}
+
+/// The crossbar.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrossbarSpec {
+    /// Bytes a cycle into one SM.
+    pub sm_bytes_per_cycle: f64,
+    /// Bytes a cycle out of one SM.
+    pub sm_write_bytes_per_cycle: f64,
+    /// Bytes a cycle into one GPC of `sms_per_gpc[0]` SMs.
+    pub gpc_bytes_per_cycle: f64,
+    /// Requests of one GPC for one line are merged when the second comes so soon after the first.
+    pub merge_window_ns: f64,
+}
+
+/// Device memory, by channels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DramSpec {
+    /// `hbm3e`, `hbm3`, `hbm2e`, `hbm2`, `gddr6`.
+    pub standard: String,
+    /// Capacity.
+    pub capacity_bytes: u64,
+    /// Channels that accesses are spread over.
+    pub channels: u32,
+    /// Pins of one channel.
+    pub channel_bits: u32,
+    /// Transfers a second of one pin, in 10^6.
+    pub megatransfers_per_s: f64,
+    /// Share of time that refresh and row changes leave to transfers in one direction.
+    pub sustained_share: f64,
+    /// From an L2 miss to data back in L2, unloaded.
+    pub latency_ns: f64,
+    /// Time lost when a channel turns from reads to writes and back.
+    pub turnaround_ns: f64,
+    /// Writes a channel gathers before it turns.
+    pub write_batch_bytes: u32,
+}
+
+/// Starting kernels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaunchSpec {
+    /// Between two dependent kernels of a CUDA graph: drain, flush, front end.
+    pub graph_gap_us: f64,
+    /// Between two kernels launched one by one from the host.
+    pub stream_gap_us: f64,
+    /// Between two CTAs that the scheduler places.
+    pub cta_interval_ns: f64,
+    /// From placing a CTA to its first instruction, and from its last to its slot's reuse.
+    pub cta_turnaround_cycles: f64,
+    /// Shared-memory barriers set up, dynamic shared memory mapped: before a pipelined kernel's first copy.
+    pub pipeline_setup_ns: f64,
+    /// A cluster's launch and its barriers, on top of that.
+    pub cluster_setup_ns: f64,
+    /// First use of memory by an SM after a kernel's start: its own translation miss.
+    pub translation_miss_cycles: f64,
+    /// Translation misses of the SMs of one GPC are served one every so many cycles.
+    pub translation_interval_cycles: f64,
+    /// Stores made visible at a kernel's end.
+    pub flush_ns: f64,
+}
+
+/// Energies at their reference clocks, and what limits the clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PowerSpec {
+    /// Chip with clocks up and nothing running.
+    pub active_idle_w: f64,
+    /// The limit that the slow controller keeps.
+    pub limit_w: f64,
+    /// SM clock at which the energies were measured.
+    pub reference_clock_mhz: f64,
+    /// Lowest clock the controller goes to.
+    pub min_clock_mhz: f64,
+    /// One bf16 multiply-add of the warpgroup path; other types by operand bytes.
+    pub tensor_pj_per_fma: f64,
+    /// One bf16 multiply-add of the synchronous path, operand fetch included.
+    pub tensor_sync_pj_per_fma: f64,
+    /// One single-precision lane operation (FMA, ALU), issue included.
+    pub vector_pj_per_op: f64,
+    /// One special-function lane operation.
+    pub sfu_pj_per_op: f64,
+    /// Shared memory.
+    pub shared_pj_per_byte: f64,
+    /// L2 slices, per byte they move.
+    pub l2_pj_per_byte: f64,
+    /// Crossbar, per byte delivered to an SM.
+    pub crossbar_pj_per_byte: f64,
+    /// Device memory, per byte.
+    pub dram_pj_per_byte: f64,
+    /// SM clock while matrix units are in use.
+    pub tensor_clock_mhz: f64,
+    /// What full use of the warpgroup path takes off that.
+    pub tensor_droop_mhz: f64,
+    /// What each TB/s into the SMs takes off, while the warpgroup path is fully used.
+    pub tensor_droop_mhz_per_tb_s: f64,
+}
+
+impl GpuSpec {
+    /// Reads and checks a device file.
+    ///
+    /// # Errors
+    /// Not TOML, an unknown or missing key, or a value outside its range.
+    pub fn from_source(source: &Source) -> Result<Self, InputError> {
+        let spec: Self = source.parse()?;
+        let positive = [
+            ("sm_clock_mhz", spec.sm_clock_mhz),
+            ("sm.issue_per_cycle", spec.sm.issue_per_cycle),
+            ("sm.fma_lanes", spec.sm.fma_lanes),
+            ("sm.sfu_lanes", spec.sm.sfu_lanes),
+            ("sm.alu_lanes", spec.sm.alu_lanes),
+            ("sm.shared_bytes_per_cycle", spec.sm.shared_bytes_per_cycle),
+            ("sm.async_copy_bytes_per_cycle", spec.sm.async_copy_bytes_per_cycle),
+            ("tensor.sync_share", spec.tensor.sync_share),
+            ("tensor.sparse_factor", spec.tensor.sparse_factor),
+            ("l1.bytes_per_cycle", spec.l1.bytes_per_cycle),
+            ("l2.clock_mhz", spec.l2.clock_mhz),
+            ("l2.slice_bytes_per_cycle", spec.l2.slice_bytes_per_cycle),
+            ("crossbar.sm_bytes_per_cycle", spec.crossbar.sm_bytes_per_cycle),
+            ("crossbar.sm_write_bytes_per_cycle", spec.crossbar.sm_write_bytes_per_cycle),
+            ("crossbar.gpc_bytes_per_cycle", spec.crossbar.gpc_bytes_per_cycle),
+            ("dram.megatransfers_per_s", spec.dram.megatransfers_per_s),
+            ("dram.sustained_share", spec.dram.sustained_share),
+            ("power.limit_w", spec.power.limit_w),
+            ("power.reference_clock_mhz", spec.power.reference_clock_mhz),
+            ("power.min_clock_mhz", spec.power.min_clock_mhz),
+            ("power.tensor_clock_mhz", spec.power.tensor_clock_mhz),
+        ];
+        for (key, value) in positive {
+            source.check(key, value, 1e-3..=1e9)?;
+        }
+        let not_negative = [
+            ("launch.graph_gap_us", spec.launch.graph_gap_us),
+            ("launch.stream_gap_us", spec.launch.stream_gap_us),
+            ("launch.cta_interval_ns", spec.launch.cta_interval_ns),
+            ("launch.cta_turnaround_cycles", spec.launch.cta_turnaround_cycles),
+            ("launch.pipeline_setup_ns", spec.launch.pipeline_setup_ns),
+            ("launch.cluster_setup_ns", spec.launch.cluster_setup_ns),
+            ("launch.translation_miss_cycles", spec.launch.translation_miss_cycles),
+            ("launch.translation_interval_cycles", spec.launch.translation_interval_cycles),
+            ("launch.flush_ns", spec.launch.flush_ns),
+            ("l2.near_latency_ns", spec.l2.near_latency_ns),
+            ("l2.far_latency_ns", spec.l2.far_latency_ns),
+            ("dram.latency_ns", spec.dram.latency_ns),
+            ("dram.turnaround_ns", spec.dram.turnaround_ns),
+            ("tensor.min_instruction_cycles", spec.tensor.min_instruction_cycles),
+            ("tensor.drain_cycles", spec.tensor.drain_cycles),
+            ("power.active_idle_w", spec.power.active_idle_w),
+            ("power.tensor_droop_mhz", spec.power.tensor_droop_mhz),
+        ];
+        for (key, value) in not_negative {
+            source.check(key, value, 0.0..=1e9)?;
+        }
+        source.check("l2.partitions", spec.l2.partitions, 1..=2)?;
+        source.check("l2.slices", spec.l2.slices, 1..=1024)?;
+        source.check("l2.bytes", spec.l2.bytes, 1 << 16..=1 << 40)?;
+        source.check("l2.line_bytes", spec.l2.line_bytes, 32..=4096)?;
+        source.check("l2.sector_bytes", spec.l2.sector_bytes, 16..=spec.l2.line_bytes)?;
+        source.check("dram.channels", spec.dram.channels, 1..=1024)?;
+        source.check("dram.write_batch_bytes", spec.dram.write_batch_bytes, 64..=1 << 20)?;
+        source.check("dram.channel_bits", spec.dram.channel_bits, 8..=1024)?;
+        source.check("sm.max_threads", spec.sm.max_threads, 32..=65536)?;
+        source.check("sm.max_ctas", spec.sm.max_ctas, 1..=1024)?;
+        source.check("sm.registers", spec.sm.registers, 1024..=1 << 24)?;
+        if spec.sms_per_gpc.is_empty() || spec.sms_per_gpc.iter().any(|&n| n == 0 || n > 1024) {
+            return Err(source.error("sms_per_gpc", "must list at least one GPC of 1 to 1024 SMs"));
+        }
+        if spec.sms_per_gpc.len() > 32 {
+            return Err(source.error("sms_per_gpc", "lists more than 32 GPCs"));
+        }
+        for (dtype, rate) in &spec.tensor.fma_per_cycle {
+            source.check(&format!("tensor.fma_per_cycle.{}", dtype.name()), *rate, 1.0..=1e6)?;
+        }
+        if spec.tensor.fma_per_cycle.is_empty() {
+            return Err(source.error("tensor.fma_per_cycle", "names no type"));
+        }
+        Ok(spec)
+    }
+
+    /// Streaming multiprocessors.
+    pub fn sms(&self) -> u32 {
+        self.sms_per_gpc.iter().sum()
+    }
+
+    /// Peak of the device memory's pins, bytes a second.
+    pub fn dram_peak_bytes_per_s(&self) -> f64 {
+        f64::from(self.dram.channels) * f64::from(self.dram.channel_bits) / 8.0 * self.dram.megatransfers_per_s * 1e6
+    }
+
+    /// Peak of the matrix units at the full clock, operations a second, multiply and add counted as two; zero for a type
+    /// that the device lacks.
+    pub fn tensor_peak_flops_per_s(&self, dtype: Dtype) -> f64 {
+        let rate = self.tensor.fma_per_cycle.get(&dtype).copied().unwrap_or(0.0);
+        2.0 * rate * f64::from(self.sms()) * self.sm_clock_mhz * 1e6
+    }
+}
+
+/// The devices that are built in, by name.
+pub const CATALOG: [(&str, &str); 5] = [
+    ("a100", include_str!("../../catalog/gpu/a100.toml")),
+    ("h100", include_str!("../../catalog/gpu/h100.toml")),
+    ("h200", include_str!("../../catalog/gpu/h200.toml")),
+    ("t4", include_str!("../../catalog/gpu/t4.toml")),
+    ("v100", include_str!("../../catalog/gpu/v100.toml")),
+];
+
+/// The source of a built-in device, by name.
+pub fn catalog(name: &str) -> Option<Source> {
+    CATALOG.iter().find(|(n, _)| *n == name).map(|(n, text)| Source::from_text(format!("{n}.toml"), *text))
+}
+
+/// A built-in device.
+///
+/// # Errors
+/// The name is not in the catalog.
+pub fn device(name: &str) -> Result<GpuSpec, InputError> {
+    match catalog(name) {
+        Some(source) => GpuSpec::from_source(&source),
+        None => {
+            let names: Vec<&str> = CATALOG.iter().map(|(n, _)| *n).collect();
+            Err(InputError::new(name, "is not a GPU of the catalog").help(format!("known: {}", names.join(", "))))
+        }
+    }
+}

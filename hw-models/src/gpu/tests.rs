@@ -1,0 +1,102 @@
+//! The catalog parses, and what is wrong is said.
+
+use super::program::{Barrier, Dtype, Kernel, Op, Role, Trips};
+use super::{CATALOG, CacheState, Gpu, GpuError, GpuSpec, RunOptions, catalog, device};
+
+fn kernel(ops: Vec<Op>) -> Kernel {
+    Kernel {
+        name: "test".into(),
+        threads: 32,
+        registers: 32,
+        shared_bytes: 0,
+        cluster: 1,
+        grid: 1,
+        items: vec![[0; 6]],
+        tensors: Vec::new(),
+        barriers: vec![Barrier { arrivals: 1, credits: 0 }],
+        roles: vec![Role { warps: 1, ops }],
+        pipelined: false,
+    }
+}
+
+#[test]
+fn every_catalog_entry_is_valid_and_named_after_its_file() {
+    for (name, _) in CATALOG {
+        let spec = device(name).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(spec.name, name);
+    }
+}
+
+/// Peaks of the data sheets: dense 16-bit TFLOP/s and GB/s of memory.
+#[test]
+fn peaks_are_those_of_the_data_sheets() {
+    for (name, dtype, tflops, gb_s) in [
+        ("h200", Dtype::Bf16, 1070.0, 4815.0),
+        ("h100", Dtype::Bf16, 1070.0, 3352.0),
+        ("a100", Dtype::Bf16, 312.0, 2039.0),
+        ("v100", Dtype::Fp16, 125.0, 900.0),
+        ("t4", Dtype::Fp16, 65.0, 320.0),
+    ] {
+        let spec = device(name).unwrap();
+        let t = spec.tensor_peak_flops_per_s(dtype) / 1e12;
+        assert!((t / tflops - 1.0).abs() < 0.01, "{name}: {t} TFLOP/s");
+        let g = spec.dram_peak_bytes_per_s() / 1e9;
+        assert!((g / gb_s - 1.0).abs() < 0.01, "{name}: {g} GB/s");
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_with_their_key() {
+    let source = catalog("h200").unwrap();
+    for (setting, key) in [
+        ("l2.partitions=3", "l2.partitions"),
+        ("dram.channels=0", "dram.channels"),
+        ("sm_clock_mhz=-1.0", "sm_clock_mhz"),
+        ("launch.graph_gap_us=-2.0", "launch.graph_gap_us"),
+        ("sms_per_gpc=[]", "sms_per_gpc"),
+    ] {
+        let changed = source.with_settings(&[setting]).unwrap();
+        let error = GpuSpec::from_source(&changed).unwrap_err().to_string();
+        assert!(error.contains(key), "{setting}: {error}");
+    }
+    assert!(device("h300").unwrap_err().to_string().contains("h200"));
+}
+
+#[test]
+fn malformed_programs_are_refused() {
+    let mut gpu = Gpu::new(device("h200").unwrap());
+    for ops in [
+        vec![Op::End],
+        vec![Op::Loop(Trips::Const(2))],
+        vec![Op::Wait(1)],
+        vec![Op::MmaWait(4)],
+        vec![Op::Loop(Trips::Const(1)), Op::Next, Op::End],
+    ] {
+        let error = gpu.run(&kernel(ops.clone()), &RunOptions::default()).unwrap_err();
+        assert!(matches!(error, GpuError::Kernel(_)), "{ops:?}: {error}");
+    }
+}
+
+#[test]
+fn a_program_that_stops_is_an_error() {
+    let mut gpu = Gpu::new(device("h200").unwrap());
+    let error = gpu.run(&kernel(vec![Op::Wait(0)]), &RunOptions::default()).unwrap_err();
+    assert!(matches!(error, GpuError::Deadlock { .. }), "{error}");
+}
+
+#[test]
+fn what_does_not_fit_or_is_not_there_is_an_error() {
+    let mut gpu = Gpu::new(device("v100").unwrap());
+    let big = Kernel { shared_bytes: 1 << 20, ..kernel(Vec::new()) };
+    assert!(matches!(gpu.run(&big, &RunOptions::default()), Err(GpuError::DoesNotFit { .. })));
+    let fp8 = kernel(vec![Op::Mma { dtype: Dtype::Fp8, m: 16, n: 8, k: 32, sync: true }]);
+    assert!(matches!(gpu.run(&fp8, &RunOptions::default()), Err(GpuError::NoSuchType { .. })));
+}
+
+#[test]
+fn loops_of_no_turns_are_skipped() {
+    let mut gpu = Gpu::new(device("h200").unwrap());
+    let ops = vec![Op::Loop(Trips::Work(0, 0)), Op::Loop(Trips::Const(3)), Op::Delay(1e6), Op::End, Op::End];
+    let r = gpu.run(&kernel(ops), &RunOptions { cache: CacheState::Empty, ..RunOptions::default() }).unwrap();
+    assert!(r.span_s < 1e-6, "{}", r.span_s);
+}

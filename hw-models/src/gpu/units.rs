@@ -1,0 +1,53 @@
+//! Units that serve one request after another, in femtoseconds.
+
+/// A unit's next free moment, and how long it worked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Server {
+    pub free: u64,
+    pub busy: u64,
+}
+
+impl Server {
+    /// Serves a request that arrives at `now` and takes `time`; when it is done.
+    pub(crate) fn serve(&mut self, now: u64, time: u64) -> u64 {
+        let done = self.free.max(now).saturating_add(time);
+        self.free = done;
+        self.busy = self.busy.saturating_add(time);
+        done
+    }
+}
+
+/// Femtoseconds that `bytes` take at a rate kept as femtoseconds for 1024 bytes.
+pub(crate) fn transfer(bytes: u64, fs_per_kib: u64) -> u64 {
+    (bytes * fs_per_kib) >> 10
+}
+
+/// Femtoseconds for 1024 bytes at so many bytes a second.
+pub(crate) fn fs_per_kib(bytes_per_s: f64) -> u64 {
+    (1024.0 * 1e15 / bytes_per_s).round().clamp(1.0, 1e15) as u64
+}
+
+/// A deterministic stream of random bits (xorshift64*), for replacement.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bits(u64);
+
+impl Bits {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
+
+/// Spreads block numbers over slots, channels and slices.
+pub(crate) fn hash(x: u64) -> u64 {
+    let mut h = x.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    h ^= h >> 29;
+    h = h.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    h ^ (h >> 32)
+}

@@ -1,0 +1,421 @@
+//! Matrix products `C[m,n] = A[m,k] B[n,k]^T`, operands with k contiguous.
+
+use banksia_hw::gpu::program::{
+    Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS,
+};
+
+use super::{copy, one_role};
+
+/// A product, or a batch of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gemm {
+    /// Rows of C.
+    pub m: u32,
+    /// Columns of C.
+    pub n: u32,
+    /// Depth.
+    pub k: u32,
+    /// Products.
+    pub batch: u32,
+    /// Type of A and B.
+    pub dtype: Dtype,
+    /// Bytes of an element of C.
+    pub out_bytes: u32,
+}
+
+impl Gemm {
+    /// One product with operands and result of one 16-bit type, or 8-bit operands and a 16-bit result.
+    pub fn new(m: u32, n: u32, k: u32, dtype: Dtype) -> Self {
+        Self { m, n, k, batch: 1, dtype, out_bytes: dtype.bytes().max(2) }
+    }
+
+    /// Multiply-adds.
+    pub fn fma(&self) -> f64 {
+        f64::from(self.m) * f64::from(self.n) * f64::from(self.k) * f64::from(self.batch)
+    }
+
+    /// Bytes of A, B and C, each once.
+    pub fn compulsory_bytes(&self) -> f64 {
+        let (m, n, k) = (f64::from(self.m), f64::from(self.n), f64::from(self.k));
+        f64::from(self.batch) * ((m + n) * k * f64::from(self.dtype.bytes()) + m * n * f64::from(self.out_bytes))
+    }
+
+    fn tensors(&self, bm: u32, bn: u32, piece_bytes: u32) -> Vec<Tensor> {
+        let e = u64::from(self.dtype.bytes());
+        let b = u64::from(self.batch);
+        vec![
+            Tensor::matrix(b * u64::from(self.m), u64::from(self.k) * e, bm, piece_bytes),
+            Tensor::matrix(b * u64::from(self.n), u64::from(self.k) * e, bn, piece_bytes),
+            Tensor::matrix(
+                b * u64::from(self.m),
+                u64::from(self.n) * u64::from(self.out_bytes),
+                bm,
+                (bn * self.out_bytes).min(128),
+            ),
+        ]
+    }
+}
+
+/// A tile of a multistage kernel: all warps copy (`cp.async`) and multiply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Multistage {
+    /// Rows of a tile.
+    pub bm: u32,
+    /// Columns.
+    pub bn: u32,
+    /// Depth of a step.
+    pub bk: u32,
+    /// Buffers in shared memory; 1 means no overlap.
+    pub stages: u32,
+    /// Warps.
+    pub warps: u32,
+    /// Row tiles of a group; CTAs run through a group's rows first, then its columns.
+    pub group: u32,
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Shared memory of a CTA.
+    pub shared_bytes: u32,
+    /// Parts of the depth, summed in L2 by reductions.
+    pub split: u32,
+    /// Operands or result do not lie on 16 bytes: elements are copied one by one.
+    pub unaligned: bool,
+}
+
+/// Tiles of a C in the order of groups of `group` row tiles by all columns.
+pub(crate) fn grouped(rows: u32, columns: u32, group: u32) -> impl Iterator<Item = (u32, u32)> {
+    let group = group.max(1);
+    (0..rows.div_ceil(group)).flat_map(move |g| {
+        let first = g * group;
+        let size = group.min(rows - first);
+        (0..columns).flat_map(move |c| (0..size).map(move |r| (first + r, c)))
+    })
+}
+
+/// Steps of depth of part `s` of `split`: first and count.
+fn part(steps: u32, split: u32, s: u32) -> (u32, u32) {
+    let (base, extra) = (steps / split, steps % split);
+    (s * base + s.min(extra), base + u32::from(s < extra))
+}
+
+const PM: usize = 0;
+const PN: usize = 1;
+const K0: usize = 2;
+const NK: usize = 3;
+const AROW: usize = 4;
+const BROW: usize = 5;
+
+/// Conversion, layout change through shared memory, and stores of a tile of C by `warps` warps.
+pub(crate) fn epilogue(bm: u32, bn: u32, out_bytes: u32) -> VectorWork {
+    let n = f64::from(bm) * f64::from(bn);
+    let bytes = n * f64::from(out_bytes);
+    // Half a conversion an element, a 16-byte store to shared memory, a load from it and a store to memory.
+    VectorWork {
+        issue: n * 0.75 / 32.0 + 3.0 * bytes / 512.0,
+        alu: n * 0.75,
+        fma: 0.0,
+        sfu: 0.0,
+        shared_bytes: 2.0 * bytes,
+        latency_cycles: 120.0,
+    }
+}
+
+/// A multistage kernel, as Triton and pre-Hopper libraries write them.
+///
+/// With 64 rows or more and whole warpgroups, on a device that has them, products go by `wgmma` and two steps overlap;
+/// otherwise by `mma.sync`, with operands read from shared memory by every warp that needs them.
+pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
+    let e = g.dtype.bytes();
+    let warpgroup = warpgroup_device && !t.unaligned && t.bm >= 64 && t.warps % 4 == 0;
+    let (rows, columns) = (g.m.div_ceil(t.bm), g.n.div_ceil(t.bn));
+    let steps = g.k.div_ceil(t.bk);
+    let split = t.split.clamp(1, steps.max(1));
+    let mut items = Vec::with_capacity((rows * columns * g.batch * split) as usize);
+    for b in 0..g.batch {
+        for (r, c) in grouped(rows, columns, t.group) {
+            for s in 0..split {
+                let (k0, nk) = part(steps, split, s);
+                items.push([r, c, k0, nk, b * g.m, b * g.n].map(|x| x as i32));
+            }
+        }
+    }
+    let step_bytes = i64::from(t.bk * e);
+    let tile = |tensor, p, first, height: u32, ahead: i64| Tile {
+        tensor,
+        row: Expr::work(p, i64::from(height)).plus_work(first, 1),
+        byte: Expr::at(ahead * step_bytes).plus_work(K0, step_bytes).plus_loop(0, step_bytes),
+        rows: height,
+        bytes: t.bk * e,
+    };
+    let load = |ops: &mut Vec<Op>, ahead: i64| {
+        ops.push(copy(tile(0, PM, AROW, t.bm, ahead), Path::Async, 0));
+        ops.push(copy(tile(1, PN, BROW, t.bn, ahead), Path::Async, 0));
+    };
+    let product = Op::Mma { dtype: g.dtype, m: t.bm, n: t.bn, k: t.bk, sync: !warpgroup };
+    let (a, b) = (f64::from(t.bm * t.bk * e), f64::from(t.bn * t.bk * e));
+    // A cp.async of a warp moves 512 bytes and needs an address and a predicate.
+    let issue = 3.0 * (a + b) / 512.0 + 12.0 * f64::from(t.warps);
+    // An unaligned copy takes one request for each element of a lane, where sixteen bytes would take one for eight; each
+    // passes tags and data path.
+    let narrow = if t.unaligned { f64::from(16 / e - 1) * 2.0 * (a + b) } else { 0.0 };
+    let issue = issue * if t.unaligned { f64::from(16 / e) } else { 1.0 };
+    let overhead = VectorWork { issue, alu: issue * 16.0, shared_bytes: narrow, ..VectorWork::default() };
+    let work = if warpgroup {
+        overhead
+    } else {
+        // Warps share a tile as rows of 16 first; each reads its rows of A and columns of B (ldmatrix, 512 bytes).
+        let by_rows = (t.bm / 16).clamp(1, t.warps);
+        let by_rows = if by_rows > 2 && t.warps >= 4 && t.bn >= 32 { by_rows.min(t.warps / 2) } else { by_rows };
+        let shared = a * f64::from(t.warps / by_rows) + b * f64::from(by_rows);
+        let instructions = f64::from(t.bm) * f64::from(t.bn) * f64::from(t.bk) / 2048.0 * f64::from(e) / 2.0;
+        // A fragment is loaded, then multiplied; the loads of the next overlap, those of the first do not.
+        VectorWork {
+            issue: issue + shared / 512.0 + instructions,
+            shared_bytes: shared + narrow,
+            latency_cycles: 70.0,
+            ..overhead
+        }
+    };
+    let nk = Trips::Work(NK as u8, 0);
+    let mut ops = Vec::new();
+    if t.stages <= 1 {
+        // Through registers: loads, stores to shared memory, products, one after the other.
+        let path = |mut op| {
+            if let Op::Copy { path, .. } = &mut op {
+                *path = Path::Load;
+            }
+            op
+        };
+        let keep = VectorWork { issue: (a + b) / 512.0, shared_bytes: a + b, ..VectorWork::default() };
+        ops.push(Op::Loop(nk));
+        let mut loads = Vec::new();
+        load(&mut loads, 0);
+        ops.extend(loads.into_iter().map(path));
+        ops.extend([Op::Vector(overhead), Op::Wait(0), Op::Sync, Op::Vector(keep), Op::Sync]);
+        ops.extend([product, Op::Vector(work), Op::MmaWait(0)]);
+    } else {
+        for s in 0..t.stages - 1 {
+            load(&mut ops, i64::from(s));
+        }
+        ops.extend([Op::Loop(nk), Op::Wait(0), Op::Sync, product]);
+        if warpgroup {
+            ops.push(Op::MmaWait(1));
+        } else {
+            ops.extend([Op::Vector(work), Op::MmaWait(0)]);
+        }
+        ops.push(Op::Sync);
+        load(&mut ops, i64::from(t.stages) - 1);
+        if warpgroup {
+            ops.push(Op::Vector(work));
+        }
+    }
+    ops.extend([
+        Op::End,
+        Op::MmaWait(0),
+        Op::Vector(epilogue(t.bm, t.bn, g.out_bytes)),
+        store(g, t.bm, t.bn, split > 1),
+    ]);
+    // Steps beyond the last are not copied: their columns lie outside A and B, or belong to another part's range and
+    // arrive in vain, as they do where a library masks them.
+    Kernel {
+        name: format!("gemm {}x{}x{} multistage {}x{}x{}", g.m, g.n, g.k, t.bm, t.bn, t.bk),
+        threads: 32 * t.warps,
+        registers: t.registers,
+        shared_bytes: t.shared_bytes,
+        cluster: 1,
+        grid: items.len() as u32,
+        items,
+        tensors: g.tensors(t.bm, t.bn, (t.bk * e).min(128)),
+        barriers: vec![Barrier { arrivals: 2, credits: 0 }],
+        roles: one_role(t.warps, ops),
+        pipelined: false,
+    }
+}
+
+fn store(g: &Gemm, bm: u32, bn: u32, reduce: bool) -> Op {
+    let tile = Tile {
+        tensor: 2,
+        row: Expr::work(PM, i64::from(bm)).plus_work(AROW, 1),
+        byte: Expr::work(PN, i64::from(bn * g.out_bytes)),
+        rows: bm,
+        bytes: bn * g.out_bytes,
+    };
+    Op::Store { tile, reduce }
+}
+
+/// A tile of a warp-specialised kernel: one warp copies (bulk), two warpgroups multiply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Specialised {
+    /// Rows of a tile.
+    pub bm: u32,
+    /// Columns.
+    pub bn: u32,
+    /// Depth of a step.
+    pub bk: u32,
+    /// Buffers.
+    pub stages: u32,
+    /// CTAs of a cluster along rows (they share B) and along columns (they share A).
+    pub cluster: (u32, u32),
+    /// Parts of the depth, written apart and summed by a second kernel.
+    pub split: u32,
+    /// Row tiles of a group of the order of tiles.
+    pub group: u32,
+    /// CTAs launched at most (one an SM, or two).
+    pub grid: u32,
+}
+
+impl Specialised {
+    /// Shared memory of a CTA: buffers, and the tile of C on its way out.
+    pub fn shared_bytes(&self, g: &Gemm) -> u32 {
+        self.stages * (self.bm + self.bn) * self.bk * g.dtype.bytes() + self.staging(g)
+    }
+
+    fn staging(&self, g: &Gemm) -> u32 {
+        // A part of C at a time, as wide as a bulk store's box.
+        (self.bm * self.bn * g.out_bytes).min(self.bm * 64 * g.out_bytes).min(32768)
+    }
+}
+
+/// A persistent warp-specialised kernel, as libraries for Hopper write them. With `split > 1` C is a workspace of
+/// `split` matrices of single precision.
+pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
+    let e = g.dtype.bytes();
+    let (rows, columns) = (g.m.div_ceil(t.bm), g.n.div_ceil(t.bn));
+    let steps = g.k.div_ceil(t.bk);
+    let split = t.split.clamp(1, steps.max(1));
+    let mut items: Vec<[i32; WORK_VARS]> = Vec::with_capacity((rows * columns * g.batch * split) as usize);
+    for b in 0..g.batch {
+        for s in 0..split {
+            let (k0, nk) = part(steps, split, s);
+            for (r, c) in clustered(rows, columns, t.cluster, t.group) {
+                items.push([r, c, k0, nk, b * g.m, b * g.n].map(|x| x as i32));
+            }
+        }
+    }
+    let step_bytes = i64::from(t.bk * e);
+    let tile = |tensor, p, first, height: u32| Tile {
+        tensor,
+        row: Expr::work(p, i64::from(height)).plus_work(first, 1),
+        byte: Expr::default().plus_work(K0, step_bytes).plus_loop(0, step_bytes),
+        rows: height,
+        bytes: t.bk * e,
+    };
+    let nk = Trips::Work(NK as u8, 0);
+    let bulk = |tile, multicast: u32| Op::Copy { tile, path: Path::Bulk, multicast: multicast as u8, barrier: 0 };
+    // The copy engine reads its descriptor first, once a launch: nothing keeps it in L2.
+    let descriptor = Tile { tensor: 3, row: Expr::default(), byte: Expr::default(), rows: 1, bytes: 128 };
+    let producer = vec![
+        Op::Copy { tile: descriptor, path: Path::Bulk, multicast: 1, barrier: 2 },
+        Op::Wait(2),
+        Op::Loop(nk),
+        Op::Wait(1),
+        bulk(tile(0, PM, AROW, t.bm), t.cluster.1),
+        bulk(tile(1, PN, BROW, t.bn), t.cluster.0),
+        Op::End,
+        Op::Next,
+    ];
+    let out = Gemm { out_bytes: if split > 1 { 4 } else { g.out_bytes }, ..*g };
+    // Both warpgroups work on one tile, half of its rows each (or all of them, where it has only 64), in step.
+    let product = Op::Mma { dtype: g.dtype, m: t.bm.max(64), n: t.bn, k: t.bk, sync: false };
+    let consumer = vec![
+        Op::Loop(nk),
+        Op::Wait(0),
+        product,
+        Op::MmaWait(1),
+        Op::Arrive(1),
+        Op::End,
+        Op::MmaWait(0),
+        Op::Vector(epilogue(t.bm, t.bn, out.out_bytes)),
+        store(&out, t.bm, t.bn, false),
+        Op::Next,
+    ];
+    let mut tensors = g.tensors(t.bm, t.bn, (t.bk * e).min(128));
+    tensors[2] = out.tensors(t.bm, t.bn, 128)[2];
+    tensors.push(Tensor::stream(128));
+    let grid = t.grid.max(1).min(items.len() as u32);
+    Kernel {
+        name: format!(
+            "gemm {}x{}x{} specialised {}x{}x{} stages {} cluster {}x{} split {split}",
+            g.m, g.n, g.k, t.bm, t.bn, t.bk, t.stages, t.cluster.0, t.cluster.1
+        ),
+        threads: 384,
+        registers: 168,
+        shared_bytes: t.shared_bytes(g),
+        cluster: t.cluster.0 * t.cluster.1,
+        grid,
+        items,
+        tensors,
+        // The step before the one that a consumer waits for is released when the next has been issued: one buffer is
+        // held back by that.
+        barriers: vec![
+            Barrier { arrivals: 2, credits: 0 },
+            Barrier { arrivals: 1, credits: t.stages.saturating_sub(1).max(1) },
+            Barrier { arrivals: 1, credits: 0 },
+        ],
+        roles: vec![Role { warps: 8, ops: consumer }, Role { warps: 1, ops: producer }],
+        pipelined: true,
+    }
+}
+
+/// Tiles in the order of clusters; the CTAs of one cluster are neighbours.
+fn clustered(rows: u32, columns: u32, cluster: (u32, u32), group: u32) -> Vec<(u32, u32)> {
+    let (cr, cc) = cluster;
+    let mut tiles = Vec::with_capacity((rows * columns) as usize);
+    for (gr, gc) in grouped(rows.div_ceil(cr), columns.div_ceil(cc), group) {
+        for r in 0..cr {
+            for c in 0..cc {
+                let (row, column) = (gr * cr + r, gc * cc + c);
+                if row < rows && column < columns {
+                    tiles.push((row, column));
+                }
+            }
+        }
+    }
+    tiles
+}
+
+/// The second kernel of a split product: sums `split` workspaces of single precision into C.
+pub fn split_reduce(g: &Gemm, split: u32) -> Kernel {
+    let per_cta = 1024u32;
+    let elements = u64::from(g.m) * u64::from(g.n) * u64::from(g.batch);
+    let items: Vec<[i32; WORK_VARS]> =
+        (0..elements.div_ceil(u64::from(per_cta))).map(|i| [i as i32, 0, 0, 0, 0, 0]).collect();
+    let read = Tile {
+        tensor: 0,
+        row: Expr::default().plus_loop(0, 1),
+        byte: Expr::work(0, i64::from(per_cta * 4)),
+        rows: 1,
+        bytes: per_cta * 4,
+    };
+    let write = Tile {
+        tensor: 1,
+        row: Expr::default(),
+        byte: Expr::work(0, i64::from(per_cta * g.out_bytes)),
+        rows: 1,
+        bytes: per_cta * g.out_bytes,
+    };
+    let n = f64::from(per_cta);
+    let ops = vec![
+        Op::Loop(Trips::Const(split)),
+        copy(read, Path::Load, 0),
+        Op::End,
+        Op::Wait(0),
+        Op::Vector(super::lanes(n, f64::from(split), 0.5, 0.0, 0.5)),
+        Op::Store { tile: write, reduce: false },
+    ];
+    Kernel {
+        name: format!("split reduction of {split}"),
+        threads: 512,
+        registers: super::PLAIN_REGISTERS,
+        shared_bytes: 1024,
+        cluster: 1,
+        grid: items.len() as u32,
+        items,
+        tensors: vec![
+            Tensor { rows: u64::from(split), row_bytes: elements * 4, piece_bytes: 4096, piece_rows: 1 },
+            Tensor { rows: 1, row_bytes: elements * u64::from(g.out_bytes), piece_bytes: 4096, piece_rows: 1 },
+        ],
+        barriers: vec![Barrier { arrivals: split, credits: 0 }],
+        roles: one_role(16, ops),
+        pipelined: false,
+    }
+}

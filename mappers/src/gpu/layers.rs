@@ -1,0 +1,167 @@
+//! Operators of a framework as kernels, and a decoder step as the launches of its operators.
+
+use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::{CacheState, Gpu, GpuError};
+
+use super::gemm::Gemm;
+use super::rows::{ElementWork, Elementwise, RowKernel, elementwise, row_kernel};
+use super::select::{self, Found};
+use super::simulate::{Detail, Outcome, simulate, simulate_steps};
+
+/// Elements of a CTA of PyTorch's vectorised elementwise kernels: 128 threads of 8 (counters.csv: grid and block).
+const PER_CTA: u32 = 1024;
+
+fn elementwise_of(elements: u64, inputs: u32, work: ElementWork) -> Kernel {
+    elementwise(&Elementwise { elements, inputs, element_bytes: 2, per_cta: PER_CTA, threads: 128, work })
+}
+
+/// A copy of so many bytes on the device.
+pub fn copy_bytes(bytes: u64) -> Kernel {
+    elementwise_of(bytes / 2, 1, ElementWork { fma: 0.0, alu: 1.0, sfu: 0.0, other: 1.0 })
+}
+
+/// Conversion of 16-bit numbers to 8-bit ones with a scale.
+pub fn quantise(elements: u64) -> Kernel {
+    elementwise_of(elements, 1, ElementWork { fma: 2.0, alu: 2.0, sfu: 0.0, other: 1.0 })
+}
+
+/// PyTorch's kernel for an operator over `rows` x `columns` of 16-bit numbers, if it is one of those modelled.
+///
+/// Lane operations per element and per row are those of the kernels' instruction counts (`counters.csv`): they are part
+/// of the program, as its tile is.
+pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
+    let elements = u64::from(rows) * u64::from(columns);
+    let e = |fma, alu, sfu, other| ElementWork { fma, alu, sfu, other };
+    let norm = |row_issue, weights, turn_latency_cycles, reduce_work, last_work| {
+        row_kernel(&RowKernel {
+            rows,
+            columns,
+            element_bytes: 2,
+            rows_per_cta: 1,
+            threads: 128,
+            registers: 32,
+            // Four elements a thread and turn.
+            chunk: 512,
+            passes: 2,
+            keeps: false,
+            weights,
+            across_warps: true,
+            row_issue,
+            turn_latency_cycles,
+            reduce_work,
+            last_work,
+        })
+    };
+    match op {
+        "gelu" => Some(elementwise_of(elements, 1, e(14.5, 8.0, 1.0, 6.6))),
+        "add" | "mul" => Some(elementwise_of(elements, 2, e(3.25, 2.0, 0.0, 2.1))),
+        // Welford's running mean and variance, then scale and shift: each of a thread's four elements in turn divides and
+        // updates, about sixty cycles.
+        "layernorm" => Some(norm(1157.0, 2, 4.0 * 60.0, e(10.0, 5.0, 1.0, 3.5), e(5.0, 3.0, 0.0, 2.0))),
+        // Without weights: the measured operator is called so.
+        "rmsnorm" => Some(norm(500.0, 0, 4.0 * 4.0 + 20.0, e(3.3, 1.5, 0.0, 1.0), e(3.3, 1.5, 0.0, 1.1))),
+        "softmax" if columns <= 2048 => Some(row_kernel(&RowKernel {
+            // A warp keeps a row in registers, padded to a power of two.
+            rows,
+            columns,
+            element_bytes: 2,
+            rows_per_cta: 4,
+            threads: 128,
+            registers: if columns > 1024 { 80 } else { 48 },
+            chunk: columns,
+            passes: 3,
+            keeps: true,
+            weights: 0,
+            across_warps: false,
+            row_issue: 20.0,
+            turn_latency_cycles: 60.0,
+            reduce_work: e(5.0, 3.0, 1.0, 3.5),
+            last_work: e(5.0, 3.0, 1.0, 4.0),
+        })),
+        "softmax" => Some(row_kernel(&RowKernel {
+            rows,
+            columns,
+            element_bytes: 2,
+            rows_per_cta: 1,
+            threads: 1024,
+            registers: 32,
+            chunk: 8192,
+            passes: 3,
+            keeps: true,
+            weights: 0,
+            across_warps: true,
+            row_issue: 5490.0,
+            turn_latency_cycles: 60.0,
+            reduce_work: e(5.7, 3.0, 1.3, 2.2),
+            last_work: e(5.7, 3.0, 1.3, 2.2),
+        })),
+        _ => None,
+    }
+}
+
+/// One decode step of a GPT in plain operators, each a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeStep {
+    /// Sequences.
+    pub batch: u32,
+    /// Width of the model.
+    pub width: u32,
+    /// Heads.
+    pub heads: u32,
+    /// Keys of each sequence.
+    pub keys: u32,
+    /// Layers.
+    pub layers: u32,
+    /// Words that the last product ranks.
+    pub vocabulary: u32,
+}
+
+/// Simulates a step: one layer, repeated, and the last product. Activations are found in L2, weights and the cache of
+/// keys and values are not.
+///
+/// # Errors
+/// The machine cannot run one of the kernels.
+pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<Outcome, GpuError> {
+    let head = if s.width % s.heads.max(1) == 0 { s.width / s.heads.max(1) } else { 64 };
+    let inner = head * s.heads;
+    let mut layer = Outcome::default();
+    let product = |gpu: &mut Gpu, sum: &mut Outcome, n: u32, k: u32, times: u32| -> Result<(), GpuError> {
+        let found = Found { a: true, b: false };
+        let (_, o) = select::gemm(gpu, &Gemm::new(s.batch, n, k, Dtype::Bf16), found, detail, 2)?;
+        (0..times).for_each(|_| sum.join(&o));
+        Ok(())
+    };
+    let warm = |k: Kernel| {
+        let tensors = (0..k.tensors.len()).map(|t| (t, t + 1 == k.tensors.len())).collect();
+        (k, CacheState::Resident { tensors, dirty: 0.1 })
+    };
+    let mut small = Vec::new();
+    for _ in 0..2 {
+        small.extend(row_operator("layernorm", s.batch, s.width).map(warm));
+        small.push(warm(elementwise_of(
+            u64::from(s.batch * s.width),
+            2,
+            ElementWork { fma: 3.25, alu: 2.0, sfu: 0.0, other: 2.1 },
+        )));
+    }
+    small.extend(row_operator("gelu", s.batch, 4 * s.width).map(warm));
+    small.extend(row_operator("softmax", s.batch * s.heads, s.keys).map(warm));
+    layer.join(&simulate_steps(gpu, &small, detail, f64::INFINITY)?);
+    product(gpu, &mut layer, 3 * inner, s.width, 1)?;
+    product(gpu, &mut layer, s.width, inner, 1)?;
+    product(gpu, &mut layer, 4 * s.width, s.width, 1)?;
+    product(gpu, &mut layer, s.width, 4 * s.width, 1)?;
+    for (n, k) in [(s.keys, head), (head, s.keys)] {
+        let g = Gemm { batch: s.batch * s.heads, ..Gemm::new(1, n, k, Dtype::Bf16) };
+        let (_, o) = select::gemm(gpu, &g, Found { a: true, b: false }, detail, 1)?;
+        layer.join(&o);
+    }
+    let mut step = Outcome::default();
+    (0..s.layers).for_each(|_| step.join(&layer));
+    product(gpu, &mut step, s.vocabulary, s.width, 1)?;
+    if let Some(k) = row_operator("layernorm", s.batch, s.width) {
+        let (k, cache) = warm(k);
+        step.add(&simulate(gpu, &k, &cache, detail)?);
+    }
+    Ok(step)
+}

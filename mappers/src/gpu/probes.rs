@@ -1,0 +1,93 @@
+//! Microbenchmarks as programs: what the machine's parameters are measured with, run on the machine itself.
+
+use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Tensor, Tile, Trips, VectorWork, WORK_VARS};
+
+use super::{PLAIN_REGISTERS, copy, one_role};
+
+fn plain(name: &str, ctas: u32, threads: u32, tensors: Vec<Tensor>, ops: Vec<Op>) -> Kernel {
+    let items: Vec<[i32; WORK_VARS]> = (0..ctas).map(|i| [i as i32, 0, 0, 0, 0, 0]).collect();
+    Kernel {
+        name: name.into(),
+        threads,
+        registers: PLAIN_REGISTERS,
+        shared_bytes: 0,
+        cluster: 1,
+        grid: ctas,
+        items,
+        tensors,
+        barriers: vec![Barrier { arrivals: 1, credits: 0 }],
+        roles: one_role(threads / 32, ops),
+        pipelined: false,
+    }
+}
+
+/// Does nothing.
+pub fn empty(ctas: u32, threads: u32) -> Kernel {
+    plain("empty", ctas, threads, Vec::new(), Vec::new())
+}
+
+/// Spins for so many nanoseconds.
+pub fn spin(ctas: u32, threads: u32, ns: f64) -> Kernel {
+    plain("spin", ctas, threads, Vec::new(), vec![Op::Delay(ns)])
+}
+
+/// One CTA reads `hops` lines of a footprint one after another, each when the one before has come.
+pub fn pointer_chase(footprint_bytes: u64, hops: u32) -> Kernel {
+    let lines = (footprint_bytes / 128).max(1);
+    let hops = u64::from(hops).min(lines) as u32;
+    let stride = lines / u64::from(hops.max(1));
+    let items: Vec<[i32; WORK_VARS]> = vec![[0; WORK_VARS]];
+    let tile = Tile {
+        tensor: 0,
+        row: Expr::default().plus_loop(0, i64::try_from(stride).unwrap_or(1)),
+        byte: Expr::default(),
+        rows: 1,
+        bytes: 128,
+    };
+    let tensor = Tensor { rows: lines, row_bytes: 128, piece_bytes: 128, piece_rows: 1 };
+    let ops = vec![Op::Loop(Trips::Const(hops)), copy(tile, Path::Load, 0), Op::Wait(0), Op::End];
+    Kernel { items, ..plain("pointer chase", 1, 32, vec![tensor], ops) }
+}
+
+/// CTAs that each read a part of `bytes` in batches of `batch` bytes, `passes` times over, each batch when the one before
+/// has come. `sharers` neighbouring CTAs read the same part.
+pub fn read(ctas: u32, threads: u32, bytes: u64, batch: u32, passes: u32, sharers: u32) -> Kernel {
+    let parts = (ctas / sharers.max(1)).max(1);
+    let part = bytes / u64::from(parts) / u64::from(batch) * u64::from(batch);
+    let turns = (part / u64::from(batch)).max(1) as u32;
+    let tile = Tile {
+        tensor: 0,
+        row: Expr::work(0, 1),
+        byte: Expr::default().plus_loop(1, i64::from(batch)),
+        rows: 1,
+        bytes: batch,
+    };
+    let ops = vec![
+        Op::Loop(Trips::Const(passes)),
+        Op::Loop(Trips::Const(turns)),
+        copy(tile, Path::Load, 0),
+        Op::Wait(0),
+        Op::End,
+        Op::End,
+    ];
+    let tensor =
+        Tensor { rows: u64::from(parts), row_bytes: part.max(u64::from(batch)), piece_bytes: batch, piece_rows: 1 };
+    let mut k = plain("read", ctas, threads, vec![tensor], ops);
+    for item in &mut k.items {
+        item[0] /= sharers.max(1) as i32;
+    }
+    k
+}
+
+/// One CTA an SM of `threads` threads whose lanes do `n` operations each on one kind of unit.
+pub fn lanes_only(sms: u32, threads: u32, work: VectorWork, turns: u32) -> Kernel {
+    plain("lanes", sms, threads, Vec::new(), vec![Op::Loop(Trips::Const(turns)), Op::Vector(work), Op::End])
+}
+
+/// One CTA an SM that multiplies without copying.
+pub fn matrix_only(sms: u32, warps: u32, dtype: Dtype, mnk: [u32; 3], sync: bool, turns: u32) -> Kernel {
+    let [m, n, k] = mnk;
+    let ops =
+        vec![Op::Loop(Trips::Const(turns)), Op::Mma { dtype, m, n, k, sync }, Op::MmaWait(1), Op::End, Op::MmaWait(0)];
+    plain("matrix", sms, 32 * warps, Vec::new(), ops)
+}

@@ -1,0 +1,319 @@
+//! Which kernel a library would launch: a search over legal tiles, first by an estimate, then by simulation.
+
+use banksia_hw::gpu::program::{Kernel, Tensor};
+use banksia_hw::gpu::spec::GpuSpec;
+use banksia_hw::gpu::{CacheState, Gpu, GpuError};
+
+use super::gemm::{Gemm, Multistage, Specialised, multistage, specialised, split_reduce};
+use super::simulate::{Detail, Outcome, simulate_steps};
+
+/// Kernels launched one after another, each with what L2 holds when it starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Kernels and caches, in order.
+    pub steps: Vec<(Kernel, CacheState)>,
+}
+
+/// Which operands a product finds in L2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// A.
+    pub a: bool,
+    /// B.
+    pub b: bool,
+}
+
+impl Found {
+    /// Neither.
+    pub const COLD: Self = Self { a: false, b: false };
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Candidate {
+    Specialised(Specialised, bool),
+    Multistage(Multistage, bool),
+}
+
+fn swapped(g: &Gemm) -> Gemm {
+    Gemm { m: g.n, n: g.m, ..*g }
+}
+
+/// Cache of a product: what is found, and lines of earlier launches, some of them dirty.
+fn cache(found: Found, swap: bool, dirty: f64) -> CacheState {
+    let (a, b) = if swap { (found.b, found.a) } else { (found.a, found.b) };
+    let mut tensors = Vec::new();
+    if b {
+        tensors.push((1, false));
+    }
+    if a {
+        tensors.push((0, false));
+    }
+    CacheState::Resident { tensors, dirty }
+}
+
+/// Share of L2 that earlier launches of the same kind left dirty.
+pub fn dirty_share(read_bytes: f64, written_bytes: f64) -> f64 {
+    written_bytes / (read_bytes + written_bytes).max(1.0)
+}
+
+const SPLITS: [u32; 9] = [1, 2, 3, 4, 5, 6, 8, 12, 16];
+
+fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
+    let e = g.dtype.bytes();
+    let mut all = Vec::new();
+    let sms = spec.sms();
+    if (g.n * g.out_bytes) % 16 != 0 || (g.k * e) % 16 != 0 {
+        // No bulk copies and no wide loads: the kernels of the synchronous path are left.
+        for (bm, bn, warps, registers) in [(128, 128, 4, 254), (256, 128, 8, 236), (64, 64, 4, 128)] {
+            let bk = 64 / e;
+            let shared_bytes = 3 * (bm + bn) * bk * e;
+            let t = Multistage {
+                bm,
+                bn,
+                bk,
+                stages: 3,
+                warps,
+                group: 8,
+                registers,
+                shared_bytes,
+                split: 1,
+                unaligned: true,
+            };
+            all.push(Candidate::Multistage(t, false));
+        }
+        return all;
+    }
+    for swap in [false, true] {
+        let s = if swap { swapped(g) } else { *g };
+        if spec.tensor.warpgroup {
+            // Rows in warpgroups of 64; columns in steps of 8 that fill the problem without much left over.
+            for bm in [64, 128, 192, 256, 320] {
+                if bm > 64 && bm >= s.m + 64 {
+                    continue;
+                }
+                for bn in [8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 256] {
+                    // Two warpgroups of 240 registers a thread hold at most this many sums.
+                    if bm * bn > 320 * 128 || (bn > 8 && bn >= s.n + 32) {
+                        continue;
+                    }
+                    for cluster in [(2, 1), (1, 2)] {
+                        for split in SPLITS {
+                            let mut t =
+                                Specialised { bm, bn, bk: 128 / e, stages: 2, cluster, split, group: 8, grid: sms };
+                            let room = spec.sm.shared_memory_per_cta_bytes.saturating_sub(t.shared_bytes(&s));
+                            t.stages = (2 + room / ((bm + bn) * 128)).min(16);
+                            if t.shared_bytes(&s) > spec.sm.shared_memory_per_cta_bytes || t.stages < 3 {
+                                continue;
+                            }
+                            if allowed_split(&s, bm, bn, t.bk, split, sms) {
+                                all.push(Candidate::Specialised(t, swap));
+                            }
+                        }
+                    }
+                }
+            }
+        } else if !swap {
+            for (bm, bn, warps, registers) in [
+                (256, 128, 8, 220),
+                (128, 256, 8, 220),
+                (128, 128, 4, 220),
+                (128, 64, 4, 140),
+                (64, 128, 4, 140),
+                (64, 64, 4, 90),
+                (256, 64, 4, 220),
+                (64, 256, 4, 220),
+                (32, 64, 4, 64),
+                (64, 32, 4, 64),
+                (32, 128, 4, 90),
+                (16, 64, 2, 64),
+                (16, 128, 4, 64),
+            ] {
+                for bk in [64 / e, 128 / e] {
+                    for stages in [3, 4, 6] {
+                        for split in SPLITS {
+                            let shared_bytes = stages * (bm + bn) * bk * e;
+                            let t = Multistage {
+                                bm,
+                                bn,
+                                bk,
+                                stages,
+                                warps,
+                                group: 8,
+                                registers,
+                                shared_bytes,
+                                split,
+                                unaligned: false,
+                            };
+                            if shared_bytes <= spec.sm.shared_memory_per_cta_bytes
+                                && allowed_split(&s, bm, bn, bk, split, sms)
+                            {
+                                all.push(Candidate::Multistage(t, swap));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+fn allowed_split(g: &Gemm, bm: u32, bn: u32, bk: u32, split: u32, sms: u32) -> bool {
+    let tiles = g.m.div_ceil(bm) * g.n.div_ceil(bn) * g.batch;
+    // A part is at least eight steps deep, and splitting is for products that leave SMs idle.
+    split == 1 || (tiles * split <= 2 * sms && tiles <= sms && g.k / (bk * split) >= 8)
+}
+
+/// A cheap time of a candidate, in seconds: waves of whole tiles, each step bound by matrix units or by what L2 delivers,
+/// the whole by memory, and the fixed costs.
+fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
+    let (s, bm, bn, bk, split, cluster, stages, warps, lanes) = match c {
+        Candidate::Specialised(t, swap) => (
+            if *swap { swapped(g) } else { *g },
+            t.bm,
+            t.bn,
+            t.bk,
+            t.split,
+            t.cluster,
+            t.stages,
+            8,
+            f64::from(spec.sms()),
+        ),
+        Candidate::Multistage(t, swap) => {
+            let by_registers = spec.sm.registers / (t.registers * t.warps * 32).max(1);
+            let per_sm = (spec.sm.shared_memory_bytes / (t.shared_bytes + 1024)).min(by_registers).clamp(1, 4);
+            let s = if *swap { swapped(g) } else { *g };
+            (s, t.bm, t.bn, t.bk, t.split, (1, 1), t.stages, t.warps, f64::from(spec.sms() * per_sm))
+        }
+    };
+    let e = f64::from(s.dtype.bytes());
+    let clock = spec.power.tensor_clock_mhz.min(spec.sm_clock_mhz) * 1e6;
+    let rate = spec.tensor.fma_per_cycle.get(&s.dtype).copied().unwrap_or(1.0);
+    let (m, n, k) = (f64::from(bm), f64::from(bn), f64::from(bk));
+    let per_sm = lanes / f64::from(spec.sms());
+    let mma = if spec.tensor.warpgroup && matches!(c, Candidate::Specialised(..)) {
+        (m / 64.0).ceil() * (k * e / 32.0) * (64.0 * n * (32.0 / e) / rate).max(spec.tensor.min_instruction_cycles)
+    } else {
+        let shared = (m * f64::from((warps / (bm / 16).clamp(1, warps)).max(2)) + n * 2.0) * k * e
+            / spec.sm.shared_bytes_per_cycle;
+        (m * n * k / (rate * spec.tensor.sync_share)).max(shared + (m + n) * k * e / spec.sm.async_copy_bytes_per_cycle)
+    } * per_sm;
+    let tiles = f64::from(s.m.div_ceil(bm)) * f64::from(s.n.div_ceil(bn)) * f64::from(s.batch) * f64::from(split);
+    let active = tiles.min(lanes);
+    let waves = (tiles / lanes).ceil();
+    let step_bytes = (m / f64::from(cluster.1) + n / f64::from(cluster.0)) * k * e;
+    let l2 = f64::from(spec.l2.slices) * spec.l2.slice_bytes_per_cycle * spec.l2.clock_mhz * 1e6;
+    // Every byte passes 1.5 slices where L2 has halves; requests that meet at a GPC save some of that.
+    let delivered = active * step_bytes * 1.2 / l2;
+    // What is under way hides the latency of L2, or of memory where operands come from there.
+    let latency = (spec.l2.far_latency_ns + if found.b { 0.0 } else { spec.dram.latency_ns }) * 1e-9;
+    let latency_bound = latency / f64::from(stages.saturating_sub(1).max(1)) * per_sm;
+    // Bounds that lie close together disturb each other.
+    let step = (mma / clock).max(delivered).max(latency_bound) + 0.25 * (mma / clock).min(delivered);
+    let steps = (f64::from(s.k) / k / f64::from(split)).ceil();
+    let missing = (if found.a { 0.0 } else { f64::from(g.m) } + if found.b { 0.0 } else { f64::from(g.n) })
+        * f64::from(g.k)
+        * e
+        * f64::from(g.batch);
+    // Too few CTAs cannot keep memory busy: each has its buffers under way.
+    let in_flight = active * f64::from(stages.saturating_sub(1)) * step_bytes;
+    let dram = (spec.dram_peak_bytes_per_s() * spec.dram.sustained_share).min(in_flight / (latency + 0.3e-6));
+    let epilogue = m * n * (if split > 1 { 4.0 } else { f64::from(s.out_bytes) })
+        / (spec.crossbar.sm_write_bytes_per_cycle * clock)
+        + 0.3e-6;
+    let mut time = (waves * steps * step).max(missing / dram) + waves.min(2.0) * epilogue + latency;
+    if split > 1 {
+        let workspace = f64::from(split) * f64::from(s.m) * f64::from(s.n) * f64::from(s.batch) * 4.0;
+        time += spec.launch.graph_gap_us * 1e-6 + 1.2e-6 + 2.0 * workspace / (0.5 * l2);
+    }
+    time
+}
+
+fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
+    let dirty = dirty_share(g.compulsory_bytes(), f64::from(g.m) * f64::from(g.n) * f64::from(g.out_bytes));
+    let (kernel, swap, split) = match c {
+        Candidate::Specialised(t, swap) => {
+            let s = if *swap { swapped(g) } else { *g };
+            (specialised(&s, t), *swap, t.split.min(s.k.div_ceil(t.bk)))
+        }
+        Candidate::Multistage(t, swap) => {
+            let s = if *swap { swapped(g) } else { *g };
+            (multistage(&s, t, spec.tensor.warpgroup), *swap, 1)
+        }
+    };
+    let mut steps = vec![(kernel, cache(found, swap, dirty))];
+    if split > 1 {
+        let reduce = split_reduce(g, split);
+        steps.push((reduce, CacheState::Resident { tensors: vec![(0, true)], dirty }));
+    }
+    Plan { steps }
+}
+
+/// The candidates of the best estimates, each with its estimate and what simulation says, in the estimate's order.
+///
+/// # Errors
+/// The machine cannot run one of them.
+pub fn ranking(
+    gpu: &mut Gpu,
+    g: &Gemm,
+    found: Found,
+    detail: Detail,
+    count: usize,
+) -> Result<Vec<(f64, Plan, Outcome)>, GpuError> {
+    let spec = gpu.spec().clone();
+    let mut out = Vec::new();
+    for (estimate, c) in ranked(&spec, g, found).into_iter().take(count) {
+        let p = plan(&spec, g, &c, found);
+        let o = simulate_steps(gpu, &p.steps, detail, f64::INFINITY)?;
+        out.push((estimate, p, o));
+    }
+    Ok(out)
+}
+
+fn ranked(spec: &GpuSpec, g: &Gemm, found: Found) -> Vec<(f64, Candidate)> {
+    let mut ranked: Vec<(f64, Candidate)> =
+        candidates(spec, g).into_iter().map(|c| (estimate(spec, g, &c, found), c)).collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    ranked
+}
+
+/// The best plan of a product on a device, and what it takes: `finalists` candidates of the best estimate are simulated.
+///
+/// # Errors
+/// The machine runs none of them: the type is not one of the device's.
+pub fn gemm(
+    gpu: &mut Gpu,
+    g: &Gemm,
+    found: Found,
+    detail: Detail,
+    finalists: usize,
+) -> Result<(Plan, Outcome), GpuError> {
+    let spec = gpu.spec().clone();
+    let ranked = ranked(&spec, g, found);
+    let mut best: Option<(Plan, Outcome)> = None;
+    let mut failure = None;
+    for (_, c) in ranked.iter().take(finalists.max(1)) {
+        let p = plan(&spec, g, c, found);
+        match simulate_steps(gpu, &p.steps, detail, f64::INFINITY) {
+            Ok(outcome) => {
+                if best.as_ref().is_none_or(|(_, b)| outcome.latency_s < b.latency_s) {
+                    best = Some((p, outcome));
+                }
+            }
+            Err(e) => failure = Some(e),
+        }
+    }
+    match (best, failure) {
+        (Some(b), _) => Ok(b),
+        (None, Some(e)) => Err(e),
+        (None, None) => Err(GpuError::TooLarge {
+            kernel: format!("gemm {}x{}x{}", g.m, g.n, g.k),
+            problem: "has no legal tile on this device".into(),
+        }),
+    }
+}
+
+/// A stream's tensor, for kernels built elsewhere.
+pub fn stream(bytes: u64) -> Tensor {
+    Tensor::stream(bytes)
+}

@@ -1,0 +1,139 @@
+//! Laws that every simulated kernel obeys, whatever its shape.
+
+use banksia_hw::gpu::program::Dtype;
+use banksia_hw::gpu::{CacheState, Gpu, GpuSpec, device};
+use banksia_mappers::gpu::gemm::{Gemm, Multistage, Specialised, multistage, specialised};
+use banksia_mappers::gpu::rows::{ElementWork, Elementwise, elementwise};
+use banksia_mappers::gpu::simulate::{Detail, simulate};
+use proptest::prelude::*;
+
+const DETAIL: Detail = Detail { grain_bytes: 8192, waves: u32::MAX };
+
+fn h200() -> GpuSpec {
+    device("h200").unwrap()
+}
+
+fn tile(split: u32) -> Multistage {
+    Multistage {
+        bm: 128,
+        bn: 128,
+        bk: 64,
+        stages: 3,
+        warps: 4,
+        group: 8,
+        registers: 200,
+        shared_bytes: 98304,
+        split,
+        unaligned: false,
+    }
+}
+
+fn special() -> Specialised {
+    Specialised { bm: 128, bn: 128, bk: 64, stages: 5, cluster: (2, 1), split: 1, group: 8, grid: 132 }
+}
+
+fn time(spec: &GpuSpec, g: &Gemm, persistent: bool) -> f64 {
+    let k = if persistent { specialised(g, &special()) } else { multistage(g, &tile(1), true) };
+    simulate(&mut Gpu::new(spec.clone()), &k, &CacheState::Empty, DETAIL).unwrap().span_s
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Never faster than the peak of the matrix units, nor than the compulsory bytes at the pins' rate; and every operand
+    /// that is read at all is read from memory at least once when L2 is empty.
+    #[test]
+    fn physical_bounds(m in 1u32..1500, n in 1u32..1500, k in 1u32..2000, persistent: bool) {
+        let spec = h200();
+        let g = Gemm::new(m, n, k * 8, Dtype::Bf16);
+        let kernel = if persistent { specialised(&g, &special()) } else { multistage(&g, &tile(1), true) };
+        let r = simulate(&mut Gpu::new(spec.clone()), &kernel, &CacheState::Empty, DETAIL).unwrap();
+        let peak = spec.tensor_peak_flops_per_s(Dtype::Bf16) / 2.0;
+        prop_assert!(r.span_s >= g.fma() / peak);
+        let read = f64::from(m + n) * f64::from(k * 8) * 2.0;
+        prop_assert!(r.span_s >= read / spec.dram_peak_bytes_per_s());
+        prop_assert!(r.traffic.dram_read_bytes as f64 >= read);
+        prop_assert!(r.work.tensor_fma >= g.fma());
+        prop_assert!(r.traffic.l2_read_bytes >= r.traffic.dram_read_bytes);
+        prop_assert!(r.energy.total_j() > 0.0);
+    }
+
+    /// The same launch twice gives the same result to the last bit, on one machine and on another.
+    #[test]
+    fn determinism(m in 1u32..800, n in 1u32..800, k in 1u32..600) {
+        let g = Gemm::new(m, n, k * 8, Dtype::Bf16);
+        let kernel = multistage(&g, &tile(2), true);
+        let mut gpu = Gpu::new(h200());
+        let cache = CacheState::Foreign { dirty: 0.4 };
+        let a = simulate(&mut gpu, &kernel, &cache, DETAIL).unwrap();
+        let b = simulate(&mut gpu, &kernel, &cache, DETAIL).unwrap();
+        let c = simulate(&mut Gpu::new(h200()), &kernel, &cache, DETAIL).unwrap();
+        prop_assert_eq!(a, b);
+        prop_assert_eq!(a, c);
+    }
+
+    /// More of a resource does not make a kernel slower. Two per cent are left to chance: other times mean another order
+    /// of requests, and so other lines that go from L2.
+    #[test]
+    fn monotone(m in 64u32..1500, n in 64u32..1500, k in 16u32..300, persistent: bool) {
+        let g = Gemm::new(m, n, k * 8, Dtype::Bf16);
+        let base = time(&h200(), &g, persistent);
+        let faster = |change: &dyn Fn(&mut GpuSpec)| {
+            let mut spec = h200();
+            change(&mut spec);
+            time(&spec, &g, persistent)
+        };
+        prop_assert!(faster(&|s| s.dram.megatransfers_per_s *= 2.0) <= base * 1.02);
+        prop_assert!(faster(&|s| s.dram.latency_ns *= 0.5) <= base * 1.02);
+        prop_assert!(faster(&|s| s.l2.clock_mhz *= 1.5) <= base * 1.02);
+        prop_assert!(faster(&|s| { s.sm_clock_mhz *= 1.3; s.power.tensor_clock_mhz *= 1.3; }) <= base * 1.02);
+    }
+
+    /// An elementwise kernel moves each byte once, whatever its tile.
+    #[test]
+    fn streams_are_moved_once(elements in 1u64..3_000_000, per_cta in prop::sample::select(vec![512u32, 1024, 8192])) {
+        let elements = elements * 16;
+        let work = ElementWork { fma: 1.0, alu: 1.0, sfu: 0.0, other: 1.0 };
+        let k = elementwise(&Elementwise { elements, inputs: 2, element_bytes: 2, per_cta, threads: 128, work });
+        let r = simulate(&mut Gpu::new(h200()), &k, &CacheState::Empty, DETAIL).unwrap();
+        prop_assert_eq!(r.traffic.dram_read_bytes, 4 * elements);
+        prop_assert_eq!(r.traffic.crossbar_read_bytes, 4 * elements);
+        prop_assert_eq!(r.traffic.crossbar_write_bytes, 2 * elements);
+    }
+}
+
+/// The grain of memory requests is a matter of speed: it moves the time of a product by less than a tenth.
+#[test]
+fn grain_changes_little() {
+    let g = Gemm::new(2048, 2048, 1024, Dtype::Bf16);
+    for k in [multistage(&g, &tile(1), true), specialised(&g, &special())] {
+        let at = |grain_bytes| {
+            let detail = Detail { grain_bytes, waves: u32::MAX };
+            simulate(&mut Gpu::new(h200()), &k, &CacheState::Empty, detail).unwrap()
+        };
+        let fine = at(128);
+        for grain in [1024, 4096, 16384] {
+            let coarse = at(grain);
+            let error = (coarse.span_s / fine.span_s - 1.0).abs();
+            assert!(error < 0.10, "{}: grain {grain} is off by {:.1} %", k.name, error * 100.0);
+            assert_eq!(coarse.traffic.dram_read_bytes, fine.traffic.dram_read_bytes, "{} at {grain}", k.name);
+        }
+    }
+}
+
+/// Kernels of many waves are continued from a few: by less than a tenth from the whole.
+#[test]
+fn sampling_changes_little() {
+    let g = Gemm::new(8192, 4096, 1024, Dtype::Bf16);
+    let k = multistage(&g, &Multistage { bm: 64, bn: 64, registers: 90, shared_bytes: 49152, ..tile(1) }, true);
+    let run = |waves| {
+        let detail = Detail { grain_bytes: 8192, waves };
+        simulate(&mut Gpu::new(h200()), &k, &CacheState::Foreign { dirty: 0.2 }, detail).unwrap()
+    };
+    let (whole, sampled) = (run(u32::MAX), run(4));
+    assert!(sampled.steps < whole.steps, "nothing was left out");
+    let error = (sampled.latency_s / whole.latency_s - 1.0).abs();
+    assert!(error < 0.10, "off by {:.1} %", error * 100.0);
+    let fma = (sampled.work.tensor_fma / whole.work.tensor_fma - 1.0).abs();
+    assert!(fma < 0.01, "products off by {:.2} %", fma * 100.0);
+}
