@@ -26,8 +26,6 @@ pub enum Command {
     Map(MapArgs),
     /// Run memory requests through a DRAM device's controller.
     Memory(crate::memory::MemoryArgs),
-    /// Run memory requests, from a trace or made, through one DRAM device's controller.
-    Memory(crate::memory::MemoryArgs),
     /// List what the catalogs hold.
     List(ListArgs),
     /// Print one entry of a catalog, fully resolved.

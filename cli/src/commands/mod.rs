@@ -23,7 +23,6 @@ pub fn execute(cli: &Cli) -> Result<(), CliError> {
         Command::Plot(args) => plot::execute(args),
         Command::Map(args) => map::execute(args),
         Command::Memory(args) => print(&crate::memory::output(args)?),
-        Command::Memory(args) => print(&crate::memory::output(args)?),
         Command::List(args) => catalog::list(args),
         Command::Show(args) => catalog::show(args),
         Command::Import(args) => import::execute(args),
