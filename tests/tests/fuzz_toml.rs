@@ -201,9 +201,9 @@ fn embedded(name: &str) -> String {
     }
 }
 
-/// Cases of each kind: 200, or as many as the variable `PROPTEST_CASES` says.
+/// Cases of each kind: 60, or as many as the variable `PROPTEST_CASES` says.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(200)
+    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
 }
 
 proptest! {
