@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use banksia_hw::dram::checker::Checker;
 use banksia_hw::dram::controller::{
-    Completion, Controller, ControllerConfig, ControllerOptions, Issued, Keep, MapSpec, PagePolicy, Recorder, RefreshPolicy,
-    Request, Scheduler, Sleep, Statistics, XorSpec,
+    Completion, Controller, ControllerConfig, ControllerOptions, Issued, Keep, MapSpec, PagePolicy, Recorder,
+    RefreshPolicy, Request, Scheduler, Sleep, Statistics, XorSpec,
 };
 use banksia_hw::dram::{Device, Effect, LoggedCommand, NO_ROW, Needs, catalog};
 use proptest::prelude::*;
@@ -72,7 +72,17 @@ fn config() -> impl Strategy<Value = ControllerConfig> {
     let cap = prop_oneof![2 => Just(None), 1 => (1..6u32).prop_map(Some)];
     let xor = prop::collection::vec(prop::collection::vec(10..30u32, 1..3), 0..2);
     (scheduler, cap, page, 1..500u64, refresh, 0..5u32, sleep, queues, xor).prop_map(
-        |(scheduler, row_hit_cap, page, page_timeout, refresh, postpone, sleep, (read_queue, write_queue, low, high), xor)| {
+        |(
+            scheduler,
+            row_hit_cap,
+            page,
+            page_timeout,
+            refresh,
+            postpone,
+            sleep,
+            (read_queue, write_queue, low, high),
+            xor,
+        )| {
             let xor = xor.into_iter().map(|with| XorSpec { field: "bank".into(), bit: 0, with }).collect();
             ControllerConfig {
                 scheduler,
@@ -114,23 +124,26 @@ fn requests() -> impl Strategy<Value = Vec<Request>> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let outstanding = prop_oneof![3 => Just(None), 1 => (1..6usize).prop_map(Some)];
-    let config = prop_oneof![2 => config(), 1 => Just(ControllerConfig::reference()), 1 => Just(ControllerConfig::default())];
-    (prop::sample::select(&DEVICES[..]), config, outstanding, requests()).prop_map(|(name, mut config, outstanding, requests)| {
-        let device = catalog::load(name).unwrap();
-        // What the device lacks is left out.
-        let roles = device.roles.unwrap();
-        match config.refresh {
-            RefreshPolicy::PerBank if roles.refresh_bank.is_none() => config.refresh = RefreshPolicy::AllBank,
-            RefreshPolicy::SameBank if roles.refresh_same_bank.is_none() => config.refresh = RefreshPolicy::AllBank,
-            _ => {}
-        }
-        if roles.power_down.is_none() || roles.self_refresh.is_none() {
-            config.sleep = None;
-        }
-        let options = ControllerOptions { config, channels: 1, outstanding, exact_stepping: false };
-        Case { device: name, options, requests }
-    })
+    let outstanding = prop_oneof![2 => Just(None), 1 => Just(Some(1)), 1 => (2..6usize).prop_map(Some)];
+    let config =
+        prop_oneof![2 => config(), 1 => Just(ControllerConfig::reference()), 1 => Just(ControllerConfig::default())];
+    (prop::sample::select(&DEVICES[..]), config, outstanding, requests()).prop_map(
+        |(name, mut config, outstanding, requests)| {
+            let device = catalog::load(name).unwrap();
+            // What the device lacks is left out.
+            let roles = device.roles.unwrap();
+            match config.refresh {
+                RefreshPolicy::PerBank if roles.refresh_bank.is_none() => config.refresh = RefreshPolicy::AllBank,
+                RefreshPolicy::SameBank if roles.refresh_same_bank.is_none() => config.refresh = RefreshPolicy::AllBank,
+                _ => {}
+            }
+            if roles.power_down.is_none() || roles.self_refresh.is_none() {
+                config.sleep = None;
+            }
+            let options = ControllerOptions { config, channels: 1, outstanding, exact_stepping: false };
+            Case { device: name, options, requests }
+        },
+    )
 }
 
 fn run(device: &Arc<Device>, case: &Case, exact_stepping: bool, cut: usize) -> (Statistics, Keep) {

@@ -52,7 +52,10 @@ pub struct IsaMachine {
 
 impl std::fmt::Debug for IsaMachine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IsaMachine").field("device", &self.device.name).field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("IsaMachine")
+            .field("device", &self.device.name)
+            .field("host", &self.host)
+            .finish_non_exhaustive()
     }
 }
 

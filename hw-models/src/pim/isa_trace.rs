@@ -215,13 +215,8 @@ impl IsaSet {
             let given = words.len() - 2;
             return Err(fail(format!("gives {name} {given} operands: it takes {:?}", spec.operands).to_lowercase()));
         }
-        let mut out = Instruction {
-            kind,
-            columns: 1,
-            channels: self.all_channels(),
-            bank: 0,
-            row: spec.fixed_row.unwrap_or(0),
-        };
+        let mut out =
+            Instruction { kind, columns: 1, channels: self.all_channels(), bank: 0, row: spec.fixed_row.unwrap_or(0) };
         for (operand, word) in spec.operands.iter().zip(&words[2..]) {
             let value = match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
                 Some(digits) => u128::from_str_radix(digits, 16).ok(),
