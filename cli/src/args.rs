@@ -26,6 +26,8 @@ pub enum Command {
     Map(MapArgs),
     /// Run memory requests through a DRAM device's controller.
     Memory(crate::memory::MemoryArgs),
+    /// Run instructions, or a matrix-vector product, on a PIM device.
+    Pim(crate::pim::PimArgs),
     /// List what the catalogs hold.
     List(ListArgs),
     /// Print one entry of a catalog, fully resolved.

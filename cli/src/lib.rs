@@ -5,6 +5,7 @@ pub mod commands;
 mod error;
 pub mod experiment;
 pub mod memory;
+pub mod pim;
 mod progress;
 pub mod run;
 pub mod sweep;

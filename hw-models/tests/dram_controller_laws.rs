@@ -124,7 +124,7 @@ fn requests() -> impl Strategy<Value = Vec<Request>> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let outstanding = prop_oneof![3 => Just(None), 1 => (1..6usize).prop_map(Some)];
+    let outstanding = prop_oneof![2 => Just(None), 1 => Just(Some(1)), 1 => (2..6usize).prop_map(Some)];
     let config =
         prop_oneof![2 => config(), 1 => Just(ControllerConfig::reference()), 1 => Just(ControllerConfig::default())];
     (prop::sample::select(&DEVICES[..]), config, outstanding, requests()).prop_map(

@@ -23,6 +23,7 @@ pub fn execute(cli: &Cli) -> Result<(), CliError> {
         Command::Plot(args) => plot::execute(args),
         Command::Map(args) => map::execute(args),
         Command::Memory(args) => print(&crate::memory::output(args)?),
+        Command::Pim(args) => print(&crate::pim::output(args)?),
         Command::List(args) => catalog::list(args),
         Command::Show(args) => catalog::show(args),
         Command::Import(args) => import::execute(args),

@@ -16,6 +16,7 @@ pub mod device;
 mod embedded;
 pub mod energy;
 mod expr;
+pub mod lint;
 pub mod memory;
 mod roles;
 pub mod table;

@@ -100,11 +100,11 @@ pub(super) struct Fast<const K: u8, R> {
     // completions
     last_done: Cycle,
     finished: VecDeque<Completion>,
-    outstanding: usize,
+    pub outstanding: usize,
     limit: usize,
     freed: bool,
     // driver
-    cycle: Cycle,
+    pub cycle: Cycle,
     blocked: bool,
     end: Option<Cycle>,
     pub stats: Statistics,
@@ -184,6 +184,14 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
                 self.blocked = false;
             }
             self.drain_finished(cycle);
+            if self.limit == 1 && self.plain && K != SPLIT && next + 1 < requests.len() && self.is_idle() {
+                let request = &requests[next];
+                if request.arrival <= cycle {
+                    next += 1;
+                    self.express(request, cycle);
+                    continue;
+                }
+            }
             let mut offer_at = NEVER;
             if let Some(request) = requests.get(next) {
                 if request.arrival > cycle {
@@ -226,6 +234,12 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             }
             self.cycle = to;
         }
+    }
+
+    /// Nothing is queued, on its way or due.
+    #[inline(always)]
+    fn is_idle(&self) -> bool {
+        self.outstanding == 0 && self.tasks.is_empty() && self.is_empty() && self.cycle + 1 < self.next_refresh
     }
 
     fn is_empty(&self) -> bool {
@@ -276,6 +290,13 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     /// Sets a bank's row, and sorts its requests anew.
     #[inline(always)]
     pub(super) fn set_row(&mut self, bank: usize, row: u32, now: Cycle) {
+        self.set_row_unqueued(bank, row, now);
+        self.classify(bank);
+    }
+
+    /// Sets the row of a bank for which nothing is queued.
+    #[inline(always)]
+    pub(super) fn set_row_unqueued(&mut self, bank: usize, row: u32, now: Cycle) {
         let was = self.banks[bank].row;
         self.banks[bank].row = row;
         if (was == NO_ROW) != (row == NO_ROW) {
@@ -293,7 +314,6 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
                 self.standby[node].open += 1;
             }
         }
-        self.classify(bank);
     }
 
     #[inline(always)]
@@ -320,7 +340,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
 
     /// Passes finished reads on; those done before `cycle` no longer count as outstanding.
     #[inline(always)]
-    fn drain_finished(&mut self, cycle: Cycle) {
+    pub(super) fn drain_finished(&mut self, cycle: Cycle) {
         while self.finished.front().is_some_and(|f| f.done < cycle) {
             if let Some(done) = self.finished.pop_front() {
                 self.outstanding -= 1;
@@ -334,7 +354,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     /// Takes note of a read whose data is known to come by `done` at the earliest: reads finish in the order of their
     /// accesses.
     #[inline(always)]
-    fn finish_read(&mut self, entry: &Entry, done: Cycle) {
+    pub(super) fn finish_read(&mut self, entry: &Entry, done: Cycle) {
         let done = done.max(self.last_done);
         self.last_done = done;
         let latency = done - entry.arrival;
@@ -350,7 +370,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     }
 
     #[inline(always)]
-    fn finish_write(&mut self, entry: &Entry, done: Cycle) {
+    pub(super) fn finish_write(&mut self, entry: &Entry, done: Cycle) {
         self.stats.requests += 1;
         self.stats.ticks = self.stats.ticks.max(done + 1);
         if R::COMPLETIONS {

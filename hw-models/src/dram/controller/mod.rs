@@ -5,6 +5,7 @@
 
 mod config;
 mod decide;
+mod express;
 mod fast;
 mod history;
 mod map;

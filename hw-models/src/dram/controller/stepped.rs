@@ -122,6 +122,14 @@ impl<R: Recorder> Stepped<R> {
                 return;
             }
             let cycle = self.cycle;
+            let empty = self.reads.is_empty() && self.writes.is_empty();
+            if next == requests.len() && empty && self.active.is_empty() && self.activating.is_empty() {
+                let pending = self.pending.iter().map(|(_, leaves)| leaves - 1).max().unwrap_or(0);
+                let end = *self.ended.get_or_insert(pending.max(cycle.saturating_sub(1)));
+                if cycle > end {
+                    return;
+                }
+            }
             if let Some(request) = requests.get(next)
                 && request.arrival <= cycle
                 && self.in_channel < self.limit
@@ -132,14 +140,6 @@ impl<R: Recorder> Stepped<R> {
             self.account_for_standing();
             self.tick(cycle + 1);
             self.cycle += 1;
-            let empty = self.reads.is_empty() && self.writes.is_empty();
-            if next == requests.len() && last && empty && self.active.is_empty() && self.activating.is_empty() {
-                let pending = self.pending.iter().map(|(_, leaves)| leaves - 1).max().unwrap_or(0);
-                let end = *self.ended.get_or_insert(pending.max(cycle));
-                if cycle >= end {
-                    return;
-                }
-            }
         }
     }
 

@@ -43,6 +43,9 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     /// The first clock from `next` on at which a rule can give something.
     #[inline(always)]
     fn next_visit(&mut self, next: Cycle) -> Cycle {
+        if !self.plain && self.owed > 0 && self.tasks.is_empty() && self.ranks.iter().all(|r| r.waiting == 0) {
+            return next;
+        }
         let active = self.active_best(next);
         let task = if self.tasks.is_empty() { NEVER } else { self.task_next(next).map_or(NEVER, |t| t.2) };
         if self.requests_held_back() {

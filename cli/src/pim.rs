@@ -1,0 +1,119 @@
+//! `banksia pim`: instructions of a PIM device.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+
+use banksia_hw::dram::catalog;
+use banksia_hw::pim::{IsaMachine, IsaSet};
+use banksia_input::InputError;
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+
+use crate::CliError;
+use crate::args::Format;
+use crate::memory::Switch;
+
+/// A PIM device and what it runs.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("work").required(true))]
+pub struct PimArgs {
+    /// The device: a name from `banksia list hardware`, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub device: String,
+    /// Instructions, one a line, as the device's [isa] table has them.
+    #[arg(long, value_name = "FILE", group = "work")]
+    pub trace: Option<PathBuf>,
+    /// A matrix-vector product in the device's published mapping.
+    #[arg(long, value_name = "OUTxIN", group = "work")]
+    pub gemv: Option<String>,
+    /// Issue refreshes.
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub refresh: Switch,
+    /// Print a table or JSON.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// What was run, and what it took.
+#[derive(Debug, Serialize)]
+struct PimReport {
+    device: String,
+    channels: u32,
+    cycles: u64,
+    clock_ps: f64,
+    latency_s: f64,
+    refresh: bool,
+    commands: BTreeMap<String, u64>,
+    macs: u64,
+    energy_j: BTreeMap<String, f64>,
+    energy_total_j: f64,
+}
+
+/// Runs it and gives what is to be printed.
+///
+/// # Errors
+/// Bad input.
+pub fn output(args: &PimArgs) -> Result<String, CliError> {
+    let device = catalog::load(&args.device)?;
+    let set = IsaSet::load(&args.device, &device)?;
+    let refresh = args.refresh == Switch::On;
+    let mut machine = IsaMachine::new(device.clone(), set.clone(), refresh)?;
+    if let Some(path) = &args.trace {
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|e| InputError::new(&name, format!("cannot be read: {e}")))?;
+        set.read(&name, &mut BufReader::new(file), |i| machine.run(i))?;
+    } else if let Some(shape) = &args.gemv {
+        let (outputs, inputs) = parse_shape(shape)?;
+        set.gemv(outputs, inputs, |i| machine.run(i))?;
+    }
+    let outcome = machine.finish();
+    let standing = outcome.standby_nodes * outcome.cycles;
+    let energy_j = device.energy.joules(&outcome.counts, outcome.active_cycles, standing - outcome.active_cycles);
+    let issued = || device.commands.iter().zip(&outcome.counts);
+    let report = PimReport {
+        device: device.name.clone(),
+        channels: set.channels,
+        cycles: outcome.cycles,
+        clock_ps: device.clock_fs as f64 / 1000.0,
+        latency_s: outcome.cycles as f64 * device.clock_fs as f64 * 1e-15,
+        refresh,
+        commands: issued().filter(|(_, n)| **n > 0).map(|(c, n)| (c.name.clone(), *n)).collect(),
+        macs: issued().map(|(c, n)| u64::from(c.macs) * n).sum(),
+        energy_total_j: energy_j.values().sum(),
+        energy_j,
+    };
+    match args.format {
+        Format::Json => serde_json::to_string_pretty(&report)
+            .map(|text| text + "\n")
+            .map_err(|e| CliError::Failed(format!("the report cannot be written as JSON: {e}"))),
+        Format::Table => Ok(table(&report)),
+    }
+}
+
+fn parse_shape(text: &str) -> Result<(u64, u64), InputError> {
+    let side = |t: &str| t.parse::<u64>().ok().filter(|n| (1..=1 << 32).contains(n));
+    text.split_once(['x', 'X']).and_then(|(o, i)| side(o).zip(side(i))).ok_or_else(|| {
+        InputError::new("command line", format!("is `{text}`: must be outputs x inputs"))
+            .key("--gemv")
+            .help("for example `--gemv 4096x4096`")
+    })
+}
+
+fn table(r: &PimReport) -> String {
+    let mut out = String::new();
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(out, "{name:<12}{value}");
+    };
+    row("device", format!("{}, {} channels", r.device, r.channels));
+    row("time", format!("{} cycles of {} ps = {:.3} us", r.cycles, r.clock_ps, r.latency_s * 1e6));
+    row("refresh", if r.refresh { "on" } else { "off" }.into());
+    row("MACs", format!("{} ({:.2} G/s)", r.macs, r.macs as f64 / r.latency_s.max(1e-15) / 1e9));
+    let commands: Vec<String> = r.commands.iter().map(|(c, n)| format!("{c} {n}")).collect();
+    row("commands", commands.join(", "));
+    let parts: Vec<String> = r.energy_j.iter().map(|(part, j)| format!("{part} {:.3} uJ", j * 1e6)).collect();
+    row("energy", format!("{:.3} uJ: {}", r.energy_total_j * 1e6, parts.join(", ")));
+    out
+}

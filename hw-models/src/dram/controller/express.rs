@@ -1,0 +1,106 @@
+//! A request alone in an idle channel: its commands follow one another, and nothing else can come between but a refresh.
+//! What the rules would do is done at once; where a refresh comes between, the request is left where it stands to the ticks.
+
+use super::super::{Cycle, NO_ROW};
+use super::fast::Fast;
+use super::queue::Entry;
+use super::record::{Recorder, Request};
+use super::role::{self, Role};
+
+impl<const K: u8, R: Recorder> Fast<K, R> {
+    /// Serves a request that is offered in `cycle` while nothing else is in the channel and nothing else may come before it is
+    /// done. Leaves the channel at the cycle from which on the ticks, or the next request, go on.
+    #[inline(always)]
+    pub(super) fn express(&mut self, request: &Request, cycle: Cycle) {
+        let place = self.shape.map.place(request.index);
+        let bank = place.bank as usize;
+        let mut entry = Entry {
+            address: request.index,
+            arrival: cycle,
+            sequence: request.sequence,
+            row: place.row,
+            bank: place.bank as u16,
+            write: request.write,
+            started: false,
+        };
+        self.forget();
+        self.outstanding += 1;
+        // The tick after its acceptance finds one kind of request only, and serves that.
+        self.draining = request.write;
+        self.stale_mode = true;
+        let mut floor = cycle + 1;
+        let mut row = self.banks[bank].row;
+        if row != NO_ROW && row != place.row {
+            let Some(at) = self.express_at(role::PRE, bank, floor) else { return self.leave_queued(entry, cycle) };
+            self.start(&mut entry, role::PRE);
+            self.timing.issue(role::PRE, bank, at);
+            self.emit(role::PRE, bank, Some(entry.address), at);
+            self.set_row_unqueued(bank, NO_ROW, at);
+            row = NO_ROW;
+            floor = at + 1;
+        }
+        if row == NO_ROW {
+            let Some(at) = self.express_at(role::ACT, bank, floor) else { return self.leave_queued(entry, floor - 1) };
+            self.start(&mut entry, role::ACT);
+            self.timing.issue(role::ACT, bank, at);
+            self.emit(role::ACT, bank, Some(entry.address), at);
+            self.set_row_unqueued(bank, place.row, at);
+            floor = at + 1;
+            // It has left its queue, and the next tick finds no reads.
+            self.draining = true;
+            let command = if entry.write { role::WR } else { role::RD };
+            let Some(at) = self.express_at(command, bank, floor) else {
+                self.draining = entry.write;
+                self.banks[bank].active = true;
+                self.active.push(entry);
+                self.cycle = floor - 1;
+                return;
+            };
+            self.express_access(entry, command, at);
+        } else {
+            let command = if entry.write { role::WR } else { role::RD };
+            let Some(at) = self.express_at(command, bank, floor) else { return self.leave_queued(entry, floor - 1) };
+            self.draining = true;
+            self.express_access(entry, command, at);
+        }
+    }
+
+    /// When a command issues, if no refresh falls due before.
+    #[inline(always)]
+    fn express_at(&self, command: Role, bank: usize, floor: Cycle) -> Option<Cycle> {
+        let at = self.edge(command, self.timing.earliest(command, bank).max(floor), bank);
+        (at < self.next_refresh).then_some(at)
+    }
+
+    /// Leaves the request in its queue, for the tick after `cycle`.
+    #[cold]
+    fn leave_queued(&mut self, entry: Entry, cycle: Cycle) {
+        let view = self.view(entry.bank as usize);
+        let queue = if entry.write { &mut self.writes } else { &mut self.reads };
+        queue.push(entry, view);
+        self.cycle = cycle;
+    }
+
+    #[inline(always)]
+    fn express_access(&mut self, mut entry: Entry, command: Role, at: Cycle) {
+        let bank = entry.bank as usize;
+        self.start(&mut entry, command);
+        self.timing.issue(command, bank, at);
+        self.emit(command, bank, Some(entry.address), at);
+        if entry.write {
+            self.outstanding -= 1;
+            self.finish_write(&entry, at - 1);
+            self.cycle = at;
+            return;
+        }
+        self.stats.read_queueing += at - 1 - entry.arrival;
+        let done = at + self.shape.read_latency - 1;
+        self.finish_read(&entry, done);
+        if done + 1 < self.next_refresh {
+            self.drain_finished(done + 1);
+            self.cycle = done + 1;
+        } else {
+            self.cycle = at;
+        }
+    }
+}

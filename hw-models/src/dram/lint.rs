@@ -1,0 +1,131 @@
+//! What cannot be right in a device, though every number of it is a number.
+
+use super::device::{Device, Effect};
+use super::table::RawDevice;
+
+/// Something that a device of this kind cannot have, in words that name the timings at fault.
+pub type Finding = String;
+
+/// Looks a resolved device over. An empty list means that nothing contradicts the standards' own relations.
+pub fn lint(raw: &RawDevice, device: &Device) -> Vec<Finding> {
+    let mut out = Vec::new();
+    relations(device, &mut out);
+    data_rate(device, &mut out);
+    missing_rows(device, &mut out);
+    units(raw, &mut out);
+    if raw.source.trim().len() < 12 {
+        out.push("`source` does not say where the numbers come from".into());
+    }
+    if device.energy.parts.is_empty() {
+        out.push("no command has an energy".into());
+    }
+    if let Some(refresh) = device.refresh {
+        let busy = device.spec(refresh.command).latency;
+        if busy >= refresh.interval {
+            out.push(format!("a refresh takes {busy} cycles, of the {} between two", refresh.interval));
+        }
+    }
+    out
+}
+
+/// Timings that stand in a fixed relation in every standard.
+fn relations(device: &Device, out: &mut Vec<Finding>) {
+    let t = |name: &str| device.timing(name);
+    for (long, short) in [
+        ("nRRDL", "nRRDS"),
+        ("nCCDL", "nCCDS"),
+        ("nWTRL", "nWTRS"),
+        ("nCCDL_WR", "nCCDS_WR"),
+        ("nRFC", "nRFCpb"),
+        ("nRFCab", "nRFCpb"),
+        ("nFAW", "nRRDS"),
+        ("nFAW", "nRRD"),
+        ("nREFI", "nREFIpb"),
+        ("nRAS", "nRCDRD"),
+        ("nRAS", "nRCD"),
+    ] {
+        if let (Some(l), Some(s)) = (t(long), t(short))
+            && l < s
+        {
+            out.push(format!("{long} is {l}, less than {short}, {s}"));
+        }
+    }
+    if let (Some(rc), Some(ras), Some(rp)) = (t("nRC"), t("nRAS"), t("nRP"))
+        && (rc - ras - rp).abs() > f64::max(1.0, 0.04 * rc)
+    {
+        out.push(format!("nRC is {rc}, and nRAS + nRP is {}: more than rounding apart", ras + rp));
+    }
+}
+
+/// The pins carry an access in the cycles of a burst.
+fn data_rate(device: &Device, out: &mut Vec<Finding>) {
+    let Some(burst) = device.timing("nBL").or_else(|| device.timing("nBL_min")) else { return };
+    // Pseudo-channels have their pins each.
+    let parts = device.levels.iter().find(|l| l.name == "pseudochannel").map_or(1, |l| l.per_parent);
+    let pins = f64::from(device.data_pins) / f64::from(parts);
+    let carry_ps = f64::from(device.access_bytes) * 8.0 / (pins * device.pin_gbps) * 1000.0;
+    let burst_ps = burst * device.clock_fs as f64 / 1000.0 * f64::from(device.ticks_per_clock);
+    if burst_ps < carry_ps * 0.995 {
+        out.push(format!(
+            "a burst lasts {burst_ps} ps, and the pins need {carry_ps:.0} ps for its {} bytes",
+            device.access_bytes
+        ));
+    }
+    if burst_ps > carry_ps * 1.005 && burst > 1.0 && (burst - 1.0) * burst_ps / burst >= carry_ps * 0.995 {
+        out.push(format!("a burst lasts {burst_ps} ps, and the pins need only {carry_ps:.0} ps"));
+    }
+}
+
+/// Pairs of commands between which every DRAM waits.
+fn missing_rows(device: &Device, out: &mut Vec<Finding>) {
+    let Some(roles) = device.roles else { return };
+    let has = |from, to| device.timing.iter().any(|r| r.from == from && r.to == to);
+    let name = |c| &device.spec(c).name;
+    let mut need = vec![
+        (roles.activate, roles.activate),
+        (roles.activate, roles.read),
+        (roles.activate, roles.write),
+        (roles.activate, roles.precharge),
+        (roles.precharge, roles.activate),
+        (roles.read, roles.precharge),
+        (roles.write, roles.precharge),
+        (roles.read, roles.write),
+        (roles.write, roles.read),
+    ];
+    if let Some(refresh) = device.refresh {
+        need.extend([(refresh.command, roles.activate), (roles.precharge_all, refresh.command)]);
+    }
+    for (from, to) in need {
+        if !has(from, to) {
+            out.push(format!("no row between {} and {}", name(from), name(to)));
+        }
+    }
+    if device.refresh.is_none() && device.commands.iter().any(|c| c.effect == Effect::Refresh) {
+        out.push("has a refresh command, and no [refresh] that issues it".into());
+    }
+}
+
+/// A quantity's unit is in its key.
+fn units(raw: &RawDevice, out: &mut Vec<Finding>) {
+    const UNITS: [&str; 14] = [
+        "_pj_per_bit",
+        "_pj",
+        "_mw",
+        "_ns",
+        "_ps",
+        "_ma",
+        "_v",
+        "_bytes",
+        "_bits",
+        "_share",
+        "_per_refresh",
+        "_per_retention",
+        "rows",
+        "_lanes",
+    ];
+    for key in raw.parameters.keys() {
+        if !UNITS.iter().any(|u| key.ends_with(u)) {
+            out.push(format!("`parameters.{key}` does not end in its unit"));
+        }
+    }
+}
