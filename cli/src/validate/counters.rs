@@ -32,9 +32,8 @@ pub(super) fn merged(rows: Vec<Row>) -> Vec<Row> {
 pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
     let op = row.get("op").cloned().unwrap_or_default();
     let args = row.get("args").cloned().unwrap_or_default();
-    let outcome = devices.get("h200").and_then(|gpu| match case(gpu, &op, &args, Taken::Flushed, detail)? {
-        Case { outcome, .. } => Ok(outcome),
-    });
+    let outcome =
+        devices.get("h200").and_then(|gpu| case(gpu, &op, &args, Taken::Flushed, detail)).map(|c: Case| c.outcome);
     let value = |metric, column: &str, predicted| Value {
         device: "h200".into(),
         op: op.clone(),

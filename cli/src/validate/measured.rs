@@ -1,6 +1,6 @@
 //! `latency_energy.csv`: operators of PyTorch over buffers that rotate through several times L2, and decode steps.
 
-use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::program::{Dtype, Kernel, Tensor};
 use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::attention::{Attention, flash2};
 use banksia_mappers::gpu::gemm::Gemm;
@@ -96,7 +96,7 @@ pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: De
     let steps: Vec<(Kernel, CacheState)> = kernels
         .into_iter()
         .map(|k| {
-            let written = k.tensors.last().map_or(0, |t| t.bytes()) as f64;
+            let written = k.tensors.last().map_or(0, Tensor::bytes) as f64;
             let dirty = dirty_share(k.footprint_bytes() as f64 - written, written);
             let cache = match taken {
                 Taken::Rotating => CacheState::Foreign { dirty },

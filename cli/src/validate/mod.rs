@@ -64,6 +64,12 @@ pub(crate) struct Value {
     predicted: Result<f64, String>,
 }
 
+/// What turns a row of a suite into values.
+type Work = fn(&Row, &mut Devices, Detail) -> Vec<Value>;
+
+/// Pairs of a group, and the rows it skips by reason.
+type Group = (Vec<Pair>, BTreeMap<String, u64>);
+
 /// Rows of a CSV file, each by column name.
 pub(crate) type Row = BTreeMap<String, String>;
 
@@ -79,7 +85,7 @@ pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>
         }
         None => Ok((suite.to_owned(), builtin.to_owned())),
     };
-    let (builtin, work): (&str, fn(&Row, &mut Devices, Detail) -> Vec<Value>) = match suite {
+    let (builtin, work): (&str, Work) = match suite {
         "known-programs" => (include_str!("../../../tests/reference/gpu/known_programs.csv"), known::row),
         "h200" => (include_str!("../../../tests/reference/gpu/latency_energy.csv"), measured::row),
         "h200-counters" => (include_str!("../../../tests/reference/gpu/counters.csv"), counters::row),
@@ -110,7 +116,7 @@ pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>
 }
 
 fn group(suite: &str, values: Vec<Value>) -> Vec<Compared> {
-    let mut all: BTreeMap<(String, String, &'static str), (Vec<Pair>, BTreeMap<String, u64>)> = BTreeMap::new();
+    let mut all: BTreeMap<(String, String, &'static str), Group> = BTreeMap::new();
     for v in values {
         let entry = all.entry((v.device, v.op, v.metric)).or_default();
         match v.predicted {

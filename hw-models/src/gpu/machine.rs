@@ -97,6 +97,7 @@ pub struct Gpu {
     clock_fs: u64,
     // the launch
     next_cta: u32,
+    launcher_free: u64,
     grid: u32,
     items_end: usize,
     items_done: usize,
@@ -133,6 +134,7 @@ impl Gpu {
             clock_sum: 0.0,
             clock_fs: 0,
             next_cta: 0,
+            launcher_free: 0,
             grid: 0,
             items_end: 0,
             items_done: 0,
@@ -237,6 +239,7 @@ impl Gpu {
         self.half_at = 0;
         self.end = 0;
         self.next_cta = 0;
+        self.launcher_free = 0;
         self.work = Work::default();
         self.steps = 0;
         self.warp_time = 0.0;
@@ -264,8 +267,7 @@ impl Gpu {
                 if self.next_cta >= self.grid {
                     return;
                 }
-                let time = (f64::from(self.next_cta) * self.spec.launch.cta_interval_ns * 1e6) as u64;
-                self.start(kernel, (sm * per_sm + round) as usize, time);
+                self.start(kernel, (sm * per_sm + round) as usize, 0);
             }
         }
     }
@@ -277,6 +279,9 @@ impl Gpu {
     fn start(&mut self, kernel: &Kernel, slot: usize, now: u64) {
         let cta = self.next_cta;
         self.next_cta += 1;
+        // One scheduler serves the whole chip.
+        let now = now.max(self.launcher_free);
+        self.launcher_free = now + (self.spec.launch.cta_interval_ns * 1e6) as u64;
         self.cta_of[slot] = cta;
         self.live[slot] = kernel.roles.len() as u8;
         let b = slot * kernel.barriers.len();

@@ -389,9 +389,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Multiply-adds of the matrix units over the whole grid is not stored: the machine counts them as it runs. This is
-    /// the sum of all tensors' sizes, each touched at most once: a lower bound of the traffic of a cold launch is what
-    /// of it is read.
+    /// The sum of all tensors' sizes.
     pub fn footprint_bytes(&self) -> u64 {
         self.tensors.iter().map(Tensor::bytes).sum()
     }

@@ -91,7 +91,7 @@ fn q_tile(a: &Attention, tensor: u8, bm: u32) -> Tile {
 fn kv_tile(a: &Attention, tensor: u8, bn: u32, ahead: i64) -> Tile {
     Tile {
         tensor,
-        row: Expr::work(KROW, 1).plus_loop(0, i64::from(bn)).plus_work(QROW, 0),
+        row: Expr::work(KROW, 1).plus_loop(0, i64::from(bn)),
         byte: Expr::default(),
         rows: bn.min(a.keys),
         bytes: a.head_dim * a.kv_bytes,

@@ -125,7 +125,7 @@ pub(crate) fn epilogue(bm: u32, bn: u32, out_bytes: u32) -> VectorWork {
 /// otherwise by `mma.sync`, with operands read from shared memory by every warp that needs them.
 pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
     let e = g.dtype.bytes();
-    let warpgroup = warpgroup_device && !t.unaligned && t.bm >= 64 && t.warps % 4 == 0;
+    let warpgroup = warpgroup_device && !t.unaligned && t.bm >= 64 && t.warps.is_multiple_of(4);
     let (rows, columns) = (g.m.div_ceil(t.bm), g.n.div_ceil(t.bn));
     let steps = g.k.div_ceil(t.bk);
     let split = t.split.clamp(1, steps.max(1));

@@ -122,7 +122,7 @@ pub struct DecodeStep {
 /// # Errors
 /// The machine cannot run one of the kernels.
 pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<Outcome, GpuError> {
-    let head = if s.width % s.heads.max(1) == 0 { s.width / s.heads.max(1) } else { 64 };
+    let head = if s.width.is_multiple_of(s.heads.max(1)) { s.width / s.heads.max(1) } else { 64 };
     let inner = head * s.heads;
     let mut layer = Outcome::default();
     let product = |gpu: &mut Gpu, sum: &mut Outcome, n: u32, k: u32, times: u32| -> Result<(), GpuError> {

@@ -1,6 +1,6 @@
 //! Which kernel a library would launch: a search over legal tiles, first by an estimate, then by simulation.
 
-use banksia_hw::gpu::program::{Kernel, Tensor};
+use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu, GpuError};
 
@@ -62,7 +62,7 @@ fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
     let e = g.dtype.bytes();
     let mut all = Vec::new();
     let sms = spec.sms();
-    if (g.n * g.out_bytes) % 16 != 0 || (g.k * e) % 16 != 0 {
+    if !(g.n * g.out_bytes).is_multiple_of(16) || !(g.k * e).is_multiple_of(16) {
         // No bulk copies and no wide loads: the kernels of the synchronous path are left.
         for (bm, bn, warps, registers) in [(128, 128, 4, 254), (256, 128, 8, 236), (64, 64, 4, 128)] {
             let bk = 64 / e;
@@ -311,9 +311,4 @@ pub fn gemm(
             problem: "has no legal tile on this device".into(),
         }),
     }
-}
-
-/// A stream's tensor, for kernels built elsewhere.
-pub fn stream(bytes: u64) -> Tensor {
-    Tensor::stream(bytes)
 }

@@ -51,15 +51,13 @@ pub fn simulate_at(
     if waves <= detail.waves.max(2) {
         return gpu.run(kernel, &options);
     }
-    // Items of very different length (causal attention) are not sampled: their waves differ.
-    if varied(kernel) {
-        return gpu.run(kernel, &options);
-    }
+    // Where items differ in length (causal attention), a wave is not like the next; many of them are, on average.
+    let varied = varied(kernel);
     // L2 must have turned over before the rate is taken.
     let bytes = kernel.footprint_bytes() as f64 / f64::from(waves);
     let turnover = (1.2 * gpu.spec().l2.bytes as f64 / bytes.max(1.0)).ceil();
-    let few = (detail.waves.max(2) / 2).max(turnover.min(1e6) as u32);
-    let many = few + (detail.waves / 2).max(1);
+    let few = (detail.waves.max(2) / 2).max(turnover.min(1e6) as u32).max(if varied { 12 } else { 1 });
+    let many = few + if varied { few } else { (detail.waves / 2).max(1) };
     if waves <= many {
         return gpu.run(kernel, &options);
     }
@@ -68,10 +66,10 @@ pub fn simulate_at(
     };
     let a = run(gpu, few)?;
     let b = run(gpu, many)?;
-    // Whole waves: the last one takes as long as the others, however full.
-    let more = f64::from(waves - many) / f64::from(many - few);
     // Traffic and work go with items.
     let items = (kernel.items.len() as f64 / f64::from(lanes) - f64::from(many)) / f64::from(many - few);
+    // Equal items come in whole waves: the last takes as long as the others, however full.
+    let more = if varied { items } else { f64::from(waves - many) / f64::from(many - few) };
     Ok(continued(&a, &b, more, items))
 }
 
