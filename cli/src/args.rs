@@ -28,6 +28,8 @@ pub enum Command {
     Memory(crate::memory::MemoryArgs),
     /// Run instructions, or a matrix-vector product, on a PIM device.
     Pim(crate::pim::PimArgs),
+    /// Compare the models with other simulators and with real kernels, and print the errors.
+    Validate(ValidateArgs),
     /// List what the catalogs hold.
     List(ListArgs),
     /// Print one entry of a catalog, fully resolved.
@@ -147,6 +149,32 @@ pub struct MapArgs {
     /// The token of the program, from 1 [default: the last].
     #[arg(long, value_name = "N")]
     pub token: Option<u64>,
+}
+
+/// What to validate.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// The suites [default: all]: memory, known-programs, h200, h200-counters, gemm, context-attention,
+    /// generation-attention.
+    pub suites: Vec<String>,
+    /// Only the rows of this device.
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// A file with the columns of the suite's own rows, in their place; one for each suite, in order.
+    #[arg(long, value_name = "FILE")]
+    pub measured: Vec<PathBuf>,
+    /// Also compare hardware counters.
+    #[arg(long)]
+    pub counters: bool,
+    /// How many of the rows that err most to list.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub worst: usize,
+    /// Print a table or JSON.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Also write validation.json, accuracy.md and a plot for each suite into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// A catalog.

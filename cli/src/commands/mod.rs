@@ -6,6 +6,7 @@ mod map;
 mod plot;
 mod run;
 mod sweep;
+mod validate;
 
 use std::io::{IsTerminal, Write};
 
@@ -24,6 +25,7 @@ pub fn execute(cli: &Cli) -> Result<(), CliError> {
         Command::Map(args) => map::execute(args),
         Command::Memory(args) => print(&crate::memory::output(args)?),
         Command::Pim(args) => print(&crate::pim::output(args)?),
+        Command::Validate(args) => validate::execute(args),
         Command::List(args) => catalog::list(args),
         Command::Show(args) => catalog::show(args),
         Command::Import(args) => import::execute(args),

@@ -8,11 +8,13 @@ mod counters;
 mod kernels;
 mod known;
 mod measured;
+mod memory;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use banksia_hw::gpu::Gpu;
+use banksia_input::InputError;
 use banksia_mappers::gpu::simulate::Detail;
 use banksia_reports::{Pair, Subject, ValidationResult};
 use rayon::prelude::*;
@@ -22,6 +24,11 @@ use crate::CliError;
 /// The suites of the GPU, in the order in which they run by themselves.
 pub const GPU_SUITES: [&str; 6] =
     ["known-programs", "h200", "h200-counters", "gemm", "context-attention", "generation-attention"];
+
+/// Every suite, in the order in which they run by themselves.
+pub fn suites() -> impl Iterator<Item = &'static str> {
+    std::iter::once("memory").chain(GPU_SUITES)
+}
 
 /// What is validated, and how.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +85,9 @@ pub(crate) type Row = BTreeMap<String, String>;
 /// # Errors
 /// The suite is unknown, or a file cannot be read.
 pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>, CliError> {
+    if suite == "memory" {
+        return memory::run(options);
+    }
     let text = |builtin: &str| match &options.measured {
         Some(path) => {
             let source = banksia_input::Source::read(path)?;
@@ -95,8 +105,7 @@ pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>
             (include_str!("../../../tests/reference/gpu/generation_attention.csv"), kernels::generation)
         }
         _ => {
-            let help = format!("the GPU's suites: {}", GPU_SUITES.join(", "));
-            return Err(banksia_input::InputError::new(suite, "is not a suite").help(help).into());
+            return Err(InputError::unknown_name("validate", "suite", suite, suites()).into());
         }
     };
     let (name, text) = text(builtin)?;
@@ -133,47 +142,15 @@ fn group(suite: &str, values: Vec<Value>) -> Vec<Compared> {
         .collect()
 }
 
-/// Splits a CSV file whose fields may be quoted, with quotes doubled inside.
+/// The rows of a CSV file; lines that begin with `#` are comments.
 fn parse(name: &str, text: &str) -> Result<Vec<Row>, CliError> {
-    let mut lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty() && !l.starts_with('#'));
-    let Some((_, head)) = lines.next() else {
-        return Err(banksia_input::InputError::new(name, "has no header line").into());
+    let bad = |e: csv::Error| {
+        let line = e.position().map(csv::Position::line);
+        let error = InputError::new(name, format!("is not the CSV of this suite: {e}"));
+        CliError::from(line.map_or(error.clone(), |l| error.at_line(l as usize)))
     };
-    let head = fields(head);
-    let mut rows = Vec::new();
-    for (i, line) in lines {
-        let values = fields(line);
-        if values.len() != head.len() {
-            let problem = format!("has {} fields where the header has {}", values.len(), head.len());
-            return Err(banksia_input::InputError::new(name, problem).at_line(i + 1).into());
-        }
-        rows.push(head.iter().cloned().zip(values).collect());
-    }
-    Ok(rows)
-}
-
-fn fields(line: &str) -> Vec<String> {
-    let mut out = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                if let Some(last) = out.last_mut() {
-                    last.push('"');
-                }
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => out.push(String::new()),
-            _ => {
-                if let Some(last) = out.last_mut() {
-                    last.push(c);
-                }
-            }
-        }
-    }
-    out
+    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
+    reader.deserialize().collect::<Result<Vec<Row>, csv::Error>>().map_err(bad)
 }
 
 /// A number of a row.

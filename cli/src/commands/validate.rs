@@ -1,0 +1,69 @@
+//! `banksia validate`.
+
+use std::time::Instant;
+
+use banksia_input::InputError;
+use banksia_reports::plot::{Quantity, Series, validation};
+use banksia_reports::{ValidationResult, validation_json, validation_markdown, validation_table, write_atomically};
+
+use super::{color, print};
+use crate::CliError;
+use crate::args::{Format, ValidateArgs};
+use crate::validate::{Compared, ValidateOptions, run_suite, suites};
+
+pub(super) fn execute(args: &ValidateArgs) -> Result<(), CliError> {
+    let known: Vec<&str> = suites().collect();
+    let mut chosen: Vec<&str> = args.suites.iter().map(String::as_str).collect();
+    if let Some(unknown) = chosen.iter().find(|s| !known.contains(s)) {
+        return Err(InputError::unknown_name("validate", "suite", unknown, known.iter().copied()).into());
+    }
+    if chosen.is_empty() {
+        chosen.clone_from(&known);
+    }
+    if args.counters && !chosen.contains(&"h200-counters") {
+        chosen.push("h200-counters");
+    }
+    if args.measured.len() > chosen.len() || (!args.measured.is_empty() && args.suites.is_empty()) {
+        let problem = format!("is given {} times for {} named suites", args.measured.len(), args.suites.len());
+        return Err(InputError::new("--measured", problem).help("name one suite before each measured file").into());
+    }
+    let mut all: Vec<Compared> = Vec::new();
+    for (i, suite) in chosen.iter().enumerate() {
+        let begun = Instant::now();
+        let options = ValidateOptions {
+            device: args.device.clone(),
+            measured: args.measured.get(i).cloned(),
+            worst: args.worst,
+            ..ValidateOptions::default()
+        };
+        all.extend(run_suite(suite, &options)?);
+        eprintln!("{suite}: {:.1} s", begun.elapsed().as_secs_f64());
+    }
+    let results: Vec<ValidationResult> = all.iter().map(|c| c.result(args.worst)).collect();
+    print(&match args.format {
+        Format::Table => validation_table(&results, color()),
+        Format::Json => validation_json(&results)?,
+    })?;
+    if let Some(folder) = &args.out {
+        write_atomically(&folder.join("validation.json"), validation_json(&results)?.as_bytes())?;
+        write_atomically(&folder.join("accuracy.md"), validation_markdown(&results).as_bytes())?;
+        for suite in &chosen {
+            let series: Vec<Series> = all
+                .iter()
+                .filter(|c| c.subject.suite == **suite && !c.pairs.is_empty())
+                .map(|c| Series {
+                    name: format!("{} {} {}", c.subject.device, c.subject.op, c.subject.metric),
+                    points: c.pairs.iter().map(|p| (p.measured, p.predicted)).collect(),
+                })
+                .collect();
+            if !series.is_empty() {
+                let quantity = Quantity::new("value", "");
+                let drawing = validation(&series, &quantity);
+                drawing.write(&folder.join(format!("{suite}.svg")))?;
+                drawing.write(&folder.join(format!("{suite}.png")))?;
+            }
+        }
+        eprintln!("tables and plots in {}", folder.display());
+    }
+    Ok(())
+}

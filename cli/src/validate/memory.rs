@@ -1,0 +1,131 @@
+//! The memory suite: the reference controller against another simulator's cycles, latencies and traces.
+
+use std::collections::BTreeMap;
+
+use banksia_hw::dram::catalog;
+use banksia_hw::dram::controller::{Controller, ControllerConfig, ControllerOptions, Keep, RefreshPolicy, Request};
+use banksia_input::InputError;
+use banksia_reports::{Pair, Subject};
+use rayon::prelude::*;
+
+use super::{Compared, Row, ValidateOptions, number, parse};
+use crate::CliError;
+
+const ORACLE: &str = include_str!("../../../tests/reference/dram/oracle.csv");
+
+/// The traces that the oracle's rows name.
+const TRACES: &[(&str, &str)] = &[
+    ("burst4k", include_str!("../../../tests/reference/dram/traces/burst4k.txt")),
+    ("chase2k", include_str!("../../../tests/reference/dram/traces/chase2k.txt")),
+    ("hot5k", include_str!("../../../tests/reference/dram/traces/hot5k.txt")),
+    ("mix1k", include_str!("../../../tests/reference/dram/traces/mix1k.txt")),
+    ("mix5k", include_str!("../../../tests/reference/dram/traces/mix5k.txt")),
+    ("rand5k", include_str!("../../../tests/reference/dram/traces/rand5k.txt")),
+    ("rowstride1k", include_str!("../../../tests/reference/dram/traces/rowstride1k.txt")),
+    ("seq5k", include_str!("../../../tests/reference/dram/traces/seq5k.txt")),
+    ("sparse2k", include_str!("../../../tests/reference/dram/traces/sparse2k.txt")),
+    ("stride5k", include_str!("../../../tests/reference/dram/traces/stride5k.txt")),
+    ("write5k", include_str!("../../../tests/reference/dram/traces/write5k.txt")),
+];
+
+pub(super) fn run(options: &ValidateOptions) -> Result<Vec<Compared>, CliError> {
+    let (name, text) = match &options.measured {
+        Some(path) => {
+            let source = banksia_input::Source::read(path)?;
+            (path.display().to_string(), source.text().to_owned())
+        }
+        None => ("memory".to_owned(), ORACLE.to_owned()),
+    };
+    let mut rows = parse(&name, &text)?;
+    if let Some(device) = &options.device {
+        rows.retain(|r| r.get("device").is_none_or(|d| device_name(d) == *device));
+    }
+    let values: Vec<_> =
+        rows.par_iter().map(|row| (device_name(row.get("device").map_or("", |d| d)), simulate(row))).collect();
+    let mut all: BTreeMap<(String, &'static str), Compared> = BTreeMap::new();
+    for (row, (device, simulated)) in rows.iter().zip(values) {
+        for (metric, column) in [("cycles", "cycles"), ("read_latency_sum", "read_latency_sum")] {
+            let entry = all.entry((device.clone(), metric)).or_insert_with(|| Compared {
+                subject: Subject {
+                    suite: "memory".into(),
+                    device: device.clone(),
+                    op: "requests".into(),
+                    metric: metric.into(),
+                },
+                pairs: Vec::new(),
+                skipped: BTreeMap::new(),
+            });
+            let reference = number(row, column);
+            match (&simulated, reference) {
+                (Ok((cycles, latency)), Ok(measured)) => {
+                    let predicted = if metric == "cycles" { *cycles } else { *latency } as f64;
+                    // Traces of writes alone have no read latency to compare.
+                    if measured > 0.0 || predicted > 0.0 {
+                        entry.pairs.push(Pair { label: label(row), measured, predicted });
+                    }
+                }
+                (Err(reason), _) => *entry.skipped.entry(reason.clone()).or_insert(0) += 1,
+                (_, Err(reason)) => *entry.skipped.entry(reason).or_insert(0) += 1,
+            }
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+fn label(row: &Row) -> String {
+    let get = |key: &str| row.get(key).map_or("", String::as_str);
+    format!("{} outstanding={} refresh={}", get("trace"), get("outstanding"), get("refresh"))
+}
+
+/// The catalog's name of a device of the oracle.
+fn device_name(name: &str) -> String {
+    match name {
+        "GDDR6_14000_1350mV_double" => "gddr6-14000-1350mv".into(),
+        "HBM1_2Gbps" => "hbm1-2000".into(),
+        other => other.to_lowercase().replace('_', "-"),
+    }
+}
+
+/// Ticks of the run, and the sum of the reads' latencies.
+fn simulate(row: &Row) -> Result<(u64, u64), String> {
+    let get = |key: &str| row.get(key).map(String::as_str).ok_or_else(|| format!("no column `{key}`"));
+    let plain = |e: InputError| e.to_string();
+    let device = catalog::load(&device_name(get("device")?)).map_err(plain)?;
+    let name = get("trace")?;
+    let (_, text) = TRACES.iter().find(|(n, _)| *n == name).ok_or_else(|| format!("no trace `{name}`"))?;
+    let outstanding = number(row, "outstanding")? as usize;
+    let mut config = ControllerConfig::reference();
+    if get("refresh")? == "off" {
+        config.refresh = RefreshPolicy::Off;
+    }
+    let options = ControllerOptions {
+        config,
+        channels: 1,
+        outstanding: Some(outstanding).filter(|n| *n > 0),
+        exact_stepping: false,
+    };
+    let requests = requests(text, u64::from(device.ticks_per_clock))?;
+    let mut controller = Controller::new(&device, &options, Keep::default()).map_err(|e| e.to_string())?;
+    controller.advance(&requests, true);
+    let stats = controller.statistics();
+    Ok((stats.ticks, stats.read_latency))
+}
+
+fn requests(text: &str, ticks_per_clock: u64) -> Result<Vec<Request>, String> {
+    let parse = |word: &str| word.parse::<u64>().map_err(|_| format!("`{word}` in a trace is not a number"));
+    let line = |(i, line): (usize, &str)| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (arrival, direction, index) = match words[..] {
+            [direction, index] => (0, direction, index),
+            [arrival, direction, index] => (parse(arrival)?, direction, index),
+            _ => return Err(format!("`{line}` is no request")),
+        };
+        Ok(Request {
+            write: direction == "W",
+            index: parse(index)?,
+            arrival: arrival * ticks_per_clock,
+            sequence: i as u64,
+        })
+    };
+    text.lines().enumerate().map(line).collect()
+}
