@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use banksia_hw::dram::controller::{ControllerConfig, RefreshPolicy};
+use banksia_hw::dram::lint::lint;
 use banksia_hw::dram::memory::{
     CsvSink, Generator, MemoryError, MemoryOptions, MemoryReport, RequestSource, TraceReader, Traffic, run, run_logged,
 };
@@ -98,6 +99,11 @@ impl From<MemoryError> for CliError {
 pub fn output(args: &MemoryArgs) -> Result<String, CliError> {
     let device = catalog::load(&args.device)?;
     let options = options(args)?;
+    if args.device.ends_with(".toml") {
+        for finding in lint(&catalog::resolved(&args.device)?, &device) {
+            eprintln!("warning: {}: {finding}", args.device);
+        }
+    }
     if let Some(path) = &args.curve {
         return curve(args, &device, &options, path);
     }
