@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut suites = Vec::new();
     let mut dump = false;
     let mut json = false;
+    let mut markdown = false;
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -17,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "--worst" => options.worst = args.next().unwrap_or_default().parse()?,
             "--rows" => dump = true,
             "--json" => json = true,
+            "--markdown" => markdown = true,
             _ => suites.push(arg),
         }
     }
@@ -42,6 +44,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if json {
         println!("{}", banksia_reports::validation_json(&results)?);
+    } else if markdown {
+        println!("{}", banksia_reports::validation_markdown(&results));
     } else {
         println!("{}", banksia_reports::validation_table(&results, false));
     }

@@ -1,5 +1,5 @@
 //! Laws that every simulated kernel obeys, whatever its shape.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
 use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::{CacheState, Gpu, GpuSpec, device};

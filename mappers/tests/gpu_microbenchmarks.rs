@@ -1,6 +1,6 @@
 //! The simulated H200, given the programs of `tests/reference/gpu/microbenchmarks*.csv`, reproduces their numbers. This
 //! is where the machine's parameters come from, so the bounds here are tight and each names its row.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
 use banksia_hw::gpu::program::{Dtype, Kernel, VectorWork};
 use banksia_hw::gpu::{CacheState, Gpu, KernelResult, RunOptions, device};

@@ -193,7 +193,7 @@ impl Gpu {
         if waiting > 0 || self.next_cta < self.grid {
             return Err(GpuError::Deadlock { kernel: kernel.name.clone(), waiting });
         }
-        Ok(self.result(kernel, per_sm))
+        Ok(self.result(per_sm))
     }
 
     fn prepare(
@@ -590,19 +590,19 @@ impl Gpu {
         (if last > 0.0 { done - self.cycles(last) } else { 0 }, done + self.cycles(drain))
     }
 
-    fn result(&mut self, kernel: &Kernel, per_sm: u32) -> KernelResult {
+    fn result(&mut self, per_sm: u32) -> KernelResult {
         // What the channels still owe, the next kernel would wait for.
         let end = self.end.max(self.memory.dram_drained()).max(1);
         let tail = end.saturating_sub(self.epoch_end - EPOCH_FS);
         self.clock_sum += tail as f64 * 1e9 / self.period;
         self.clock_fs += tail;
         let clock_mhz = if self.clock_fs > 0 { self.clock_sum / self.clock_fs as f64 } else { 1e9 / self.period };
+        self.memory.traffic.l2_read_bytes += self.spec.launch.front_end_l2_bytes;
         let span_s = end as f64 * 1e-15;
         let latency_s = span_s + (self.spec.launch.graph_gap_us * 1e3 + self.spec.launch.flush_ns) * 1e-9;
         let (l2, dram) = self.memory.busy();
         let tensor: u64 = self.sms.iter().map(|s| s.tensor.busy).sum();
         let sms = self.sms.len() as f64;
-        let _ = kernel;
         KernelResult {
             span_s,
             latency_s,

@@ -195,6 +195,8 @@ pub struct LaunchSpec {
     pub translation_miss_cycles: f64,
     /// Translation misses of the SMs of one GPC are served one every so many cycles.
     pub translation_interval_cycles: f64,
+    /// Bytes that L2's slices move for a launch itself: its parameters and code, and its CTAs' start.
+    pub front_end_l2_bytes: u64,
     /// Stores made visible at a kernel's end.
     pub flush_ns: f64,
 }

@@ -1,0 +1,30 @@
+//! Speed of the GPU machine: tile steps (ops of roles) and memory transactions a second, at three grains.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use banksia_hw::gpu::program::Dtype;
+use banksia_hw::gpu::{CacheState, Gpu, RunOptions, device};
+use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+fn gemm(c: &mut Criterion) {
+    let mut gpu = Gpu::new(device("h200").unwrap());
+    let tile = Specialised { bm: 256, bn: 128, bk: 64, stages: 4, cluster: (1, 2), split: 1, group: 8, grid: 132 };
+    let k = specialised(&Gemm::new(2048, 2048, 2048, Dtype::Bf16), &tile);
+    let mut group = c.benchmark_group("gpu gemm 2048");
+    for grain_bytes in [128, 4096, 16384] {
+        let options = RunOptions { grain_bytes, cache: CacheState::Foreign { dirty: 0.3 }, ..RunOptions::default() };
+        let r = gpu.run(&k, &options).unwrap();
+        group.throughput(Throughput::Elements(r.traffic.transactions));
+        group.bench_function(format!("memory transactions of {grain_bytes} bytes"), |b| {
+            b.iter(|| gpu.run(&k, &options).unwrap());
+        });
+        group.throughput(Throughput::Elements(r.steps));
+        group.bench_function(format!("tile steps at {grain_bytes} bytes"), |b| {
+            b.iter(|| gpu.run(&k, &options).unwrap());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, gemm);
+criterion_main!(benches);
