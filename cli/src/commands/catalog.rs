@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use banksia_hw::{dram, machines, roofline};
+use banksia_hw::{dram, gpu, machines, roofline};
 use banksia_input::{InputError, Source};
 use banksia_reports::units::short_count;
 use banksia_workloads::{GptConfig, zoo};
@@ -53,6 +53,10 @@ fn entries(catalog: Catalog) -> Result<Vec<Entry>, InputError> {
                 let file: banksia_hw::pim::PimFile = machines::open(name, None)?.parse()?;
                 add(name, "machine", file.description);
             }
+            for (name, _) in gpu::CATALOG {
+                let g = gpu::device(name)?;
+                add(name, "GPU", format!("{} SMs at {} MHz", g.sms(), g.sm_clock_mhz));
+            }
             for name in dram::catalog::names() {
                 add(name, "memory device", dram::catalog::load(name)?.description.clone());
             }
@@ -78,6 +82,10 @@ pub(super) fn show(args: &ShowArgs) -> Result<(), CliError> {
     let unwritable = |e: toml::ser::Error| CliError::Failed(format!("{name} cannot be written as TOML: {e}"));
     let text = match args.catalog {
         Catalog::Models => model(name)?,
+        Catalog::Hardware if gpu::CATALOG.iter().any(|(n, _)| *n == name) => {
+            gpu::device(name)?;
+            gpu::catalog(name).map(|s| s.text().to_owned()).unwrap_or_default()
+        }
         Catalog::Hardware if is_machine(name)? => machines::open(name, None)?.text().to_owned(),
         Catalog::Hardware => {
             // Compiled first, so that what is shown is known to be usable.
@@ -115,7 +123,8 @@ fn with_machines(error: InputError, name: &str) -> InputError {
     if name.ends_with(".toml") {
         return error;
     }
-    let known: Vec<&str> = machines::names().chain(dram::catalog::names()).collect();
+    let known: Vec<&str> =
+        machines::names().chain(gpu::CATALOG.map(|(n, _)| n)).chain(dram::catalog::names()).collect();
     InputError::unknown_name("catalog", "hardware", name, known)
 }
 
