@@ -157,6 +157,7 @@ impl RawDevice {
         out.constraints.extend(self.constraints);
         out.refresh = self.refresh.or(out.refresh);
         out.isa = self.isa.or(out.isa);
+        out.kernel = self.kernel.or(out.kernel);
         out.instructions.extend(self.instructions);
         let (ours, base) = (self.controller, &mut out.controller);
         let fields = [

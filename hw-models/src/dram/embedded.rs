@@ -55,6 +55,7 @@ pub(super) const EMBEDDED: &[(&str, &str)] = &[
     ("hbm2-2000", include_str!("../../catalog/dram/hbm2-2000.toml")),
     ("hbm2-2000-8gb", include_str!("../../catalog/dram/hbm2-2000-8gb.toml")),
     ("hbm2-2400", include_str!("../../catalog/dram/hbm2-2400.toml")),
+    ("hbm2-pim", include_str!("../../catalog/dram/hbm2-pim.toml")),
     ("hbm2e-3200", include_str!("../../catalog/dram/hbm2e-3200.toml")),
     ("hbm2e-3600", include_str!("../../catalog/dram/hbm2e-3600.toml")),
     ("hbm3", include_str!("../../catalog/dram/hbm3.toml")),
