@@ -64,6 +64,7 @@ pub(super) const EMBEDDED: &[(&str, &str)] = &[
     ("hbm3-6400-32gb-16hi", include_str!("../../catalog/dram/hbm3-6400-32gb-16hi.toml")),
     ("hbm3-6400-4gb", include_str!("../../catalog/dram/hbm3-6400-4gb.toml")),
     ("hbm3-6400-8gb", include_str!("../../catalog/dram/hbm3-6400-8gb.toml")),
+    ("hbm3-attacc", include_str!("../../catalog/dram/hbm3-attacc.toml")),
     ("hbm3e-8000", include_str!("../../catalog/dram/hbm3e-8000.toml")),
     ("hbm3e-9200", include_str!("../../catalog/dram/hbm3e-9200.toml")),
     ("hbm4", include_str!("../../catalog/dram/hbm4.toml")),
