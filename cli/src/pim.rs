@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use banksia_hw::dram::catalog;
-use banksia_hw::pim::{IsaMachine, IsaSet};
+use banksia_hw::dram::{Device, catalog};
+use banksia_hw::pim::{HostKernel, IsaMachine, IsaOutcome, IsaSet};
 use banksia_input::InputError;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -29,6 +30,9 @@ pub struct PimArgs {
     /// A matrix-vector product in the device's published mapping.
     #[arg(long, value_name = "OUTxIN", group = "work")]
     pub gemv: Option<String>,
+    /// A sum of two vectors, on a device that the host drives by accesses.
+    #[arg(long, value_name = "ELEMENTS", group = "work")]
+    pub add: Option<u64>,
     /// Issue refreshes.
     #[arg(long, value_enum, default_value_t = Switch::On)]
     pub refresh: Switch,
@@ -58,26 +62,22 @@ struct PimReport {
 /// Bad input.
 pub fn output(args: &PimArgs) -> Result<String, CliError> {
     let device = catalog::load(&args.device)?;
-    let set = IsaSet::load(&args.device, &device)?;
     let refresh = args.refresh == Switch::On;
-    let mut machine = IsaMachine::new(device.clone(), set.clone(), refresh)?;
-    if let Some(path) = &args.trace {
-        let name = path.display().to_string();
-        let file = File::open(path).map_err(|e| InputError::new(&name, format!("cannot be read: {e}")))?;
-        set.read(&name, &mut BufReader::new(file), |i| machine.run(i))?;
-    } else if let Some(shape) = &args.gemv {
-        let (outputs, inputs) = parse_shape(shape)?;
-        set.gemv(outputs, inputs, |i| machine.run(i))?;
-    }
-    let outcome = machine.finish();
+    let (outcome, channels) = if catalog::resolved(&args.device)?.kernel.is_some() {
+        host_kernel(args, &device, refresh)?
+    } else {
+        instructions(args, &device, refresh)?
+    };
+    let ticks = u64::from(device.ticks_per_clock);
+    let clock_fs = device.clock_fs * ticks;
     let standing = outcome.standby_nodes * outcome.cycles;
     let energy_j = device.energy.joules(&outcome.counts, outcome.active_cycles, standing - outcome.active_cycles);
     let issued = || device.commands.iter().zip(&outcome.counts);
     let report = PimReport {
         device: device.name.clone(),
-        channels: set.channels,
-        cycles: outcome.cycles,
-        clock_ps: device.clock_fs as f64 / 1000.0,
+        channels,
+        cycles: outcome.cycles.div_ceil(ticks),
+        clock_ps: clock_fs as f64 / 1000.0,
         latency_s: outcome.cycles as f64 * device.clock_fs as f64 * 1e-15,
         refresh,
         commands: issued().filter(|(_, n)| **n > 0).map(|(c, n)| (c.name.clone(), *n)).collect(),
@@ -91,6 +91,42 @@ pub fn output(args: &PimArgs) -> Result<String, CliError> {
             .map_err(|e| CliError::Failed(format!("the report cannot be written as JSON: {e}"))),
         Format::Table => Ok(table(&report)),
     }
+}
+
+/// Instructions of a device that has a set of its own.
+fn instructions(args: &PimArgs, device: &Arc<Device>, refresh: bool) -> Result<(IsaOutcome, u32), CliError> {
+    if args.add.is_some() {
+        return Err(InputError::new("command line", "is for a device that the host drives by accesses")
+            .key("--add")
+            .into());
+    }
+    let set = IsaSet::load(&args.device, device)?;
+    let mut machine = IsaMachine::new(device.clone(), set.clone(), refresh)?;
+    if let Some(path) = &args.trace {
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|e| InputError::new(&name, format!("cannot be read: {e}")))?;
+        set.read(&name, &mut BufReader::new(file), |i| machine.run(i))?;
+    } else if let Some(shape) = &args.gemv {
+        let (outputs, inputs) = parse_shape(shape)?;
+        set.gemv(outputs, inputs, |i| machine.run(i))?;
+    }
+    Ok((machine.finish(), set.channels))
+}
+
+/// A kernel of a device that the host drives by accesses.
+fn host_kernel(args: &PimArgs, device: &Arc<Device>, refresh: bool) -> Result<(IsaOutcome, u32), CliError> {
+    let mut kernel = HostKernel::new(&args.device, device)?;
+    if let Some(shape) = &args.gemv {
+        let (outputs, inputs) = parse_shape(shape)?;
+        kernel.gemv(outputs, inputs)?;
+    } else if let Some(elements) = args.add {
+        kernel.add(elements)?;
+    } else {
+        let problem = format!("has no instructions: {} is driven by accesses", device.name);
+        let help = "give --gemv OUTxIN or --add ELEMENTS";
+        return Err(InputError::new("command line", problem).key("--trace").help(help).into());
+    }
+    Ok((kernel.execute(refresh)?, kernel.channels()))
 }
 
 fn parse_shape(text: &str) -> Result<(u64, u64), InputError> {

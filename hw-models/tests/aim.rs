@@ -99,3 +99,18 @@ fn mistakes_name_their_line() {
         assert!(error.contains(expected), "{trace}: {error}");
     }
 }
+
+/// AttAcc's all-bank MACs issue every six cycles of HBM3's clock, the interval of its power budget.
+#[test]
+fn attacc_multiplies_at_its_interval() {
+    let device = catalog::load("hbm3-attacc").unwrap();
+    let set = IsaSet::load("hbm3-attacc", &device).unwrap();
+    let cycles = |columns: u32| {
+        let mut machine = IsaMachine::new(device.clone(), set.clone(), false).unwrap();
+        let trace = format!("PIM MAC {columns} 0xffffffff 0\nPIM END\n");
+        set.read_source(&Source::from_text("test.trace", trace), |i| machine.run(i)).unwrap();
+        machine.finish().cycles
+    };
+    // Two ticks a clock.
+    assert_eq!(cycles(32) - cycles(1), 31 * 6 * 2);
+}

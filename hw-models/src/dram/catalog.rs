@@ -15,7 +15,11 @@ const MAX_DEPTH: usize = 8;
 
 /// The names of the embedded devices (a base without an organisation is none).
 pub fn names() -> Vec<&'static str> {
-    EMBEDDED.iter().filter(|(_, text)| text.contains("\nclock_ps = ")).map(|(name, _)| *name).collect()
+    EMBEDDED
+        .iter()
+        .filter(|(_, text)| text.contains("\n[organization]\ncount = ") || text.contains("\nclock_ps = "))
+        .map(|(name, _)| *name)
+        .collect()
 }
 
 /// The device of a name in the catalog, or of a TOML file where the name is a path (it ends in `.toml`).
@@ -157,6 +161,7 @@ impl RawDevice {
         out.constraints.extend(self.constraints);
         out.refresh = self.refresh.or(out.refresh);
         out.isa = self.isa.or(out.isa);
+        out.kernel = self.kernel.or(out.kernel);
         out.instructions.extend(self.instructions);
         let (ours, base) = (self.controller, &mut out.controller);
         let fields = [

@@ -58,6 +58,9 @@ pub struct RawDevice {
     /// The instruction set, where the device has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isa: Option<RawIsa>,
+    /// How the host drives the PIM units, where it does so by ordinary accesses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<RawKernel>,
     /// Its instructions.
     #[serde(default, rename = "instruction", skip_serializing_if = "Vec::is_empty")]
     pub instructions: Vec<RawInstruction>,
@@ -363,6 +366,28 @@ pub struct RawIsa {
     pub column_elements: u32,
     /// The instructions of a matrix-vector product.
     pub gemv: RawGemv,
+}
+
+/// PIM units that are driven by ordinary accesses (Samsung HBM-PIM).
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawKernel {
+    /// Pseudo-channels of the machine.
+    pub channels: u32,
+    /// PIM blocks of a pseudo-channel.
+    pub blocks: u32,
+    /// Vector registers of each of a block's two files.
+    pub registers: u32,
+    /// Numbers of an access.
+    pub lanes: u32,
+    /// The row of the registers and of the PIM mode.
+    pub register_row: u32,
+    /// The row that takes the banks from single-bank to all-bank mode.
+    pub enter_row: u32,
+    /// The row that takes them back.
+    pub leave_row: u32,
+    /// A row of memory that every bank opens before and after.
+    pub park_row: u32,
 }
 
 /// The instructions of a matrix-vector product.

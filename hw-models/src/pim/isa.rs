@@ -134,7 +134,7 @@ impl IsaMachine {
             let mut at = lane.next.max(self.host);
             if lane.registers {
                 if let Some(change) = self.set.mode_change {
-                    at = lane.channel.earliest(change, 0).max(at);
+                    at = ready(&lane.channel, &self.device, change, 0, at);
                     lane.channel.issue(change, 0, NO_ROW, at);
                     at += 1;
                 }
@@ -142,10 +142,10 @@ impl IsaMachine {
             }
             let close = self.device.spec(refresh.command).close_with;
             if let Some(close) = close.filter(|_| !lane.channel.state_allows(refresh.command, 0, NO_ROW)) {
-                at = lane.channel.earliest(close, 0).max(at);
+                at = ready(&lane.channel, &self.device, close, 0, at);
                 lane.channel.issue(close, 0, NO_ROW, at);
             }
-            at = lane.channel.earliest(refresh.command, 0).max(at);
+            at = ready(&lane.channel, &self.device, refresh.command, 0, at);
             lane.channel.issue(refresh.command, 0, NO_ROW, at);
             lane.next = at + 1;
             lane.refresh_due += refresh.interval;
@@ -188,7 +188,7 @@ fn unroll(
     let mut change = needs_change;
     loop {
         let next = needed(&lane.channel, device, command, node, row);
-        let at = lane.channel.earliest(next, node_of(device, next, command, node)).max(lane.next);
+        let at = ready(&lane.channel, device, next, node_of(device, next, command, node), lane.next);
         // The change of mode takes the place of whichever command is ready.
         if let Some(mode) = change.take() {
             lane.channel.issue(mode, 0, NO_ROW, at.max(lane.channel.earliest(mode, 0)));
@@ -197,6 +197,7 @@ fn unroll(
             continue;
         }
         if next == command {
+            lane.next = at;
             break;
         }
         let opened = if device.spec(next).needs == Needs::Closed { row } else { NO_ROW };
@@ -216,6 +217,12 @@ fn unroll(
         lane.taken.pop_front();
     }
     last
+}
+
+/// The first cycle from `floor` on at which a command may issue: on its own clock edge, where a clock has two.
+fn ready(channel: &Channel, device: &Device, command: CommandId, node: u32, floor: Cycle) -> Cycle {
+    let at = channel.earliest(command, node).max(floor);
+    if device.ticks_per_clock == 2 && !device.spec(command).falling_edge { at | 1 } else { at }
 }
 
 /// The next command on the way to a command: what closes another row, what opens the row, or the command.

@@ -4,6 +4,7 @@ mod account;
 pub mod channel;
 pub mod config;
 pub mod courses;
+pub mod hbm_pim;
 pub mod isa;
 pub mod isa_trace;
 pub mod pattern;
@@ -12,6 +13,7 @@ pub mod vector;
 
 pub use channel::{BlockTiming, PimChannel};
 pub use config::{PimFile, PimMachine};
+pub use hbm_pim::HostKernel;
 pub use isa::{IsaMachine, IsaOutcome};
 pub use isa_trace::{Instruction, IsaSet};
 pub use pattern::CompiledPattern;

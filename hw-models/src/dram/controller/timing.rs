@@ -157,9 +157,11 @@ impl Timing {
                 let h = self.histories[u.history as usize - 1];
                 let at = h.base + node * h.window;
                 let issues = &mut self.history[at..at + h.window];
-                issues.copy_within(..h.window - 1, 1);
+                for i in (1..issues.len()).rev() {
+                    issues[i] = issues[i - 1];
+                }
                 issues[0] = cycle;
-                since = issues[h.window - 1];
+                since = issues[issues.len() - 1];
                 if since == Cycle::MAX {
                     continue;
                 }
