@@ -141,12 +141,15 @@ pub(super) fn context(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<V
     let predicted = (|| {
         let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
         let s = shape(row, true)?;
-        let kernel = if gpu.spec().tensor.warpgroup && s.source != "triton" {
-            flash3(&s.attention, gpu.spec())
+        // One query a sequence is decode: libraries pack the heads that share keys.
+        let kernels = if s.attention.queries == 1 {
+            decode(&s.attention, gpu.spec())
+        } else if gpu.spec().tensor.warpgroup && s.source != "triton" {
+            vec![flash3(&s.attention, gpu.spec())]
         } else {
-            flash2(&s.attention, gpu.spec())
+            vec![flash2(&s.attention, gpu.spec())]
         };
-        launch(gpu, vec![kernel], &s, true, detail)
+        launch(gpu, kernels, &s, true, detail)
     })();
     vec![value(row, "context-attention", predicted, &ATTENTION_KEYS)]
 }
