@@ -24,7 +24,7 @@ pub struct PimArgs {
     /// The device: a name from `banksia list hardware`, or a TOML file.
     #[arg(long, value_name = "NAME|FILE")]
     pub device: String,
-    /// Instructions, one a line, as the device's [isa] table has them.
+    /// Instructions, one a line, as the device's `isa` table has them.
     #[arg(long, value_name = "FILE", group = "work")]
     pub trace: Option<PathBuf>,
     /// A matrix-vector product in the device's published mapping.
