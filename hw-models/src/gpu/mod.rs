@@ -1,6 +1,6 @@
 //! GPUs: kernels as tile programs, run by CTAs on SMs over a crossbar, a sliced L2 and channels of device memory.
 //!
-//! A [`Kernel`](program::Kernel) says what every CTA does; a [`Gpu`](machine::Gpu) runs it event by event. Pipelines,
+//! A [`Kernel`](program::Kernel) says what every CTA does; a [`Gpu`] runs it event by event. Pipelines,
 //! waves, sharing of bandwidth and reuse in L2 are not coefficients here: they come out of CTAs that wait for barriers,
 //! units that serve one request after another, and a cache that holds what was last touched. `docs/gpu.md` describes
 //! the machine and where every number comes from.

@@ -1,7 +1,7 @@
 //! The memory controller: requests of one channel become commands.
 //!
 //! The rules are in `docs/memory-controller.md`. They are written twice: in the controller that skips from one event to the
-//! next, and in [`stepped`], which steps every tick over plain lists and shares no decision with it.
+//! next, and in `stepped`, which steps every tick over plain lists and shares no decision with it.
 
 mod config;
 mod decide;
