@@ -418,10 +418,12 @@ impl Memory {
             // The first request of this GPC for the block has just gone out: one answer serves both.
             promised.max(now + self.near)
         } else {
-            self.traffic.l2_read_bytes += self.slice_bytes(share);
-            let mut at = self.slices(now, half, share) + latency;
             let slot = self.touch(now, block, size);
             let missing = u64::from(self.slots[slot].size - self.slots[slot].valid).min(bytes);
+            // What comes from memory passes the slices whole, whoever shares it: the first of a cluster to ask pays.
+            let share = share.max(missing);
+            self.traffic.l2_read_bytes += self.slice_bytes(share);
+            let mut at = self.slices(now, half, share) + latency;
             if missing > 0 {
                 self.slots[slot].valid += missing as u32;
                 at = at.max(self.dram_read(now, block, missing) + latency);
