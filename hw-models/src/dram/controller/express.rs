@@ -4,7 +4,7 @@
 use super::super::{Cycle, NO_ROW};
 use super::fast::Fast;
 use super::queue::Entry;
-use super::record::{Recorder, Request};
+use super::record::{Completion, Recorder, Request};
 use super::role::{self, Role};
 
 impl<const K: u8, R: Recorder> Fast<K, R> {
@@ -12,17 +12,17 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     /// done. Leaves the channel at the cycle from which on the ticks, or the next request, go on.
     #[inline(always)]
     pub(super) fn express(&mut self, request: &Request, cycle: Cycle) {
-        let place = self.shape.map.place(request.index);
-        let bank = place.bank as usize;
+        let (bank, wanted) = self.shape.map.bank_and_row(request.index);
         let mut entry = Entry {
             address: request.index,
             arrival: cycle,
             sequence: request.sequence,
-            row: place.row,
-            bank: place.bank as u16,
+            row: wanted,
+            bank: bank as u16,
             write: request.write,
             started: false,
         };
+        let bank = bank as usize;
         self.forget();
         self.outstanding += 1;
         // The tick after its acceptance finds one kind of request only, and serves that.
@@ -30,7 +30,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         self.stale_mode = true;
         let mut floor = cycle + 1;
         let mut row = self.banks[bank].row;
-        if row != NO_ROW && row != place.row {
+        if row != NO_ROW && row != wanted {
             let Some(at) = self.express_at(role::PRE, bank, floor) else { return self.leave_queued(entry, cycle) };
             self.start(&mut entry, role::PRE);
             self.timing.issue(role::PRE, bank, at);
@@ -44,7 +44,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             self.start(&mut entry, role::ACT);
             self.timing.issue(role::ACT, bank, at);
             self.emit(role::ACT, bank, Some(entry.address), at);
-            self.set_row_unqueued(bank, place.row, at);
+            self.set_row_unqueued(bank, wanted, at);
             floor = at + 1;
             // It has left its queue, and the next tick finds no reads.
             self.draining = true;
@@ -95,11 +95,17 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         }
         self.stats.read_queueing += at - 1 - entry.arrival;
         let done = at + self.shape.read_latency - 1;
-        self.finish_read(&entry, done);
-        if done + 1 < self.next_refresh {
-            self.drain_finished(done + 1);
+        // Reads finish in the order of their accesses, and none is before it.
+        if done.max(self.last_done) + 1 < self.next_refresh {
+            let done = self.account_read(&entry, done);
+            self.outstanding -= 1;
+            if R::COMPLETIONS {
+                let (sequence, index, sent) = (entry.sequence, entry.address, entry.arrival);
+                self.recorder.completion(Completion { sequence, write: false, index, sent, done });
+            }
             self.cycle = done + 1;
         } else {
+            self.finish_read(&entry, done);
             self.cycle = at;
         }
     }

@@ -98,7 +98,7 @@ pub(super) struct Fast<const K: u8, R> {
     pub synchronised: Option<(bool, usize)>,
     pub data_clock_until: Cycle,
     // completions
-    last_done: Cycle,
+    pub last_done: Cycle,
     finished: VecDeque<Completion>,
     pub outstanding: usize,
     limit: usize,
@@ -355,6 +355,16 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     /// accesses.
     #[inline(always)]
     pub(super) fn finish_read(&mut self, entry: &Entry, done: Cycle) {
+        let done = self.account_read(entry, done);
+        if R::COMPLETIONS || self.limit != usize::MAX {
+            let (sequence, index, sent) = (entry.sequence, entry.address, entry.arrival);
+            self.finished.push_back(Completion { sequence, write: false, index, sent, done });
+        }
+    }
+
+    /// Counts a read; when it is done.
+    #[inline(always)]
+    pub(super) fn account_read(&mut self, entry: &Entry, done: Cycle) -> Cycle {
         let done = done.max(self.last_done);
         self.last_done = done;
         let latency = done - entry.arrival;
@@ -363,10 +373,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         self.stats.read_latency += latency;
         self.stats.read_latency_max = self.stats.read_latency_max.max(latency);
         self.stats.ticks = self.stats.ticks.max(done + 1);
-        if R::COMPLETIONS || self.limit != usize::MAX {
-            let (sequence, index, sent) = (entry.sequence, entry.address, entry.arrival);
-            self.finished.push_back(Completion { sequence, write: false, index, sent, done });
-        }
+        done
     }
 
     #[inline(always)]
@@ -407,10 +414,10 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         if queue.len >= queue.capacity {
             return false;
         }
-        let place = self.shape.map.place(address);
-        entry.bank = place.bank as u16;
-        entry.row = place.row;
-        let bank = place.bank as usize;
+        let (bank, row) = self.shape.map.bank_and_row(address);
+        entry.bank = bank as u16;
+        entry.row = row;
+        let bank = bank as usize;
         let view = self.view(bank);
         let queue = if request.write { &mut self.writes } else { &mut self.reads };
         queue.push(entry, view);
@@ -422,7 +429,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             rank.idle_since = cycle;
             self.forget();
         } else if request.write == self.draining {
-            self.consider_new(bank, place.row, cycle + 1);
+            self.consider_new(bank, row, cycle + 1);
         }
         true
     }

@@ -59,7 +59,6 @@ const COLUMN: usize = 3;
 
 #[derive(Debug, Clone, Copy)]
 struct Piece {
-    target: usize,
     from: u32,
     mask: u64,
     to: u32,
@@ -68,7 +67,8 @@ struct Piece {
 /// A map compiled for a device and a number of channels.
 #[derive(Debug, Clone)]
 pub struct AddressMap {
-    pieces: Vec<Piece>,
+    /// Pieces of channel, bank, row and column.
+    pieces: [Vec<Piece>; 4],
     xor: Vec<(usize, u32, u64)>,
     rows: u64,
     rows_wrap: bool,
@@ -106,7 +106,8 @@ impl AddressMap {
                 }
             }
         }
-        let mut map = Self { pieces: Vec::new(), xor: Vec::new(), rows: u64::from(device.rows), rows_wrap: false };
+        let mut map =
+            Self { pieces: Default::default(), xor: Vec::new(), rows: u64::from(device.rows), rows_wrap: false };
         map.rows_wrap = !device.rows.is_power_of_two();
         let mut at = 0;
         for (name, bits) in names {
@@ -125,7 +126,7 @@ impl AddressMap {
             }
             if bits > 0 {
                 let to = field.offset + field.used;
-                map.pieces.push(Piece { target: field.target, from: at, mask: (1u64 << bits) - 1, to });
+                map.pieces[field.target].push(Piece { from: at, mask: (1u64 << bits) - 1, to });
             }
             field.used += bits;
             at += bits;
@@ -151,17 +152,34 @@ impl AddressMap {
     /// Where a transaction index lies. Bits beyond the capacity are dropped.
     #[inline]
     pub fn place(&self, index: u64) -> Place {
-        let mut out = [0u64; 4];
-        for p in &self.pieces {
-            out[p.target & 3] |= ((index >> p.from) & p.mask) << p.to;
-        }
-        for (target, bit, mask) in &self.xor {
-            out[target & 3] ^= u64::from((index & mask).count_ones() & 1) << bit;
-        }
+        let (bank, row) = self.bank_and_row(index);
+        Place { channel: self.part(CHANNEL, index) as u32, bank, row, column: self.part(COLUMN, index) as u32 }
+    }
+
+    /// The bank and the row of a transaction index.
+    #[inline(always)]
+    pub(super) fn bank_and_row(&self, index: u64) -> (u32, u32) {
+        let mut row = self.part(ROW, index);
         if self.rows_wrap {
-            out[ROW] %= self.rows;
+            row %= self.rows;
         }
-        Place { channel: out[CHANNEL] as u32, bank: out[BANK] as u32, row: out[ROW] as u32, column: out[COLUMN] as u32 }
+        (self.part(BANK, index) as u32, row as u32)
+    }
+
+    #[inline(always)]
+    fn part(&self, target: usize, index: u64) -> u64 {
+        let mut out = 0;
+        for p in &self.pieces[target & 3] {
+            out |= ((index >> p.from) & p.mask) << p.to;
+        }
+        if !self.xor.is_empty() {
+            for (t, bit, mask) in &self.xor {
+                if *t == target {
+                    out ^= u64::from((index & mask).count_ones() & 1) << bit;
+                }
+            }
+        }
+        out
     }
 }
 

@@ -31,7 +31,8 @@ struct History {
 #[derive(Debug, Clone)]
 pub(super) struct Timing {
     updates: Vec<Update>,
-    range: [(u16, u16); ROLES],
+    /// The updates of each command: the start, the end of the plain ones, the end of those to siblings and of windows.
+    range: [(u16, u16, u16); ROLES],
     /// `ready[node][role]`.
     ready: Vec<[Cycle; ROLES]>,
     /// The node of each level above each bank.
@@ -83,7 +84,7 @@ impl Timing {
         let rows = rows(device, ids, config, &merged);
         let mut timing = Self {
             updates: Vec::new(),
-            range: [(0, 0); ROLES],
+            range: [(0, 0, 0); ROLES],
             ready: vec![[0; ROLES]; nodes],
             path,
             levels: kept.len(),
@@ -96,6 +97,7 @@ impl Timing {
         let mut groups: Vec<Row> = Vec::new();
         for from in 0..ROLES {
             let start = timing.updates.len() as u16;
+            let mut special = Vec::new();
             for row in rows.iter().filter(|r| r.from == from) {
                 let history = if row.window > 1 {
                     let group = Row { from: 0, ..*row };
@@ -110,15 +112,13 @@ impl Timing {
                 } else {
                     0
                 };
-                timing.updates.push(Update {
-                    level: row.level as u8,
-                    to: row.to as u8,
-                    sibling: row.sibling,
-                    history,
-                    wait: row.wait,
-                });
+                let update =
+                    Update { level: row.level as u8, to: row.to as u8, sibling: row.sibling, history, wait: row.wait };
+                if update.sibling || update.history > 0 { special.push(update) } else { timing.updates.push(update) }
             }
-            timing.range[from] = (start, timing.updates.len() as u16);
+            let plain = timing.updates.len() as u16;
+            timing.updates.append(&mut special);
+            timing.range[from] = (start, plain, timing.updates.len() as u16);
         }
         timing
     }
@@ -127,19 +127,22 @@ impl Timing {
     #[inline(always)]
     pub(super) fn earliest(&self, command: Role, bank: usize) -> Cycle {
         let path = &self.path[bank];
-        let mut earliest = self.ready[path[0] as usize][command];
-        for node in &path[1..self.levels] {
-            earliest = earliest.max(self.ready[*node as usize][command]);
-        }
-        earliest
+        let at = |level: usize| self.ready[path[level] as usize][command & (ROLES - 1)];
+        // Paths are filled up with the channel itself, so that most devices need no loop.
+        let earliest = at(0).max(at(1)).max(at(2)).max(at(3)).max(at(4));
+        if self.levels <= 5 { earliest } else { earliest.max(at(5)).max(at(6)).max(at(7)) }
     }
 
     /// Records an issue.
     #[inline(always)]
     pub(super) fn issue(&mut self, command: Role, bank: usize, cycle: Cycle) {
         let path = &self.path[bank];
-        let (start, end) = self.range[command];
-        for u in &self.updates[start as usize..end as usize] {
+        let (start, plain, end) = self.range[command & (ROLES - 1)];
+        for u in &self.updates[start as usize..plain as usize] {
+            let ready = &mut self.ready[path[u.level as usize & 7] as usize][u.to as usize & (ROLES - 1)];
+            *ready = (*ready).max(cycle + u.wait);
+        }
+        for u in &self.updates[plain as usize..end as usize] {
             let level = u.level as usize;
             let node = path[level & 7] as usize;
             if u.sibling {
@@ -152,28 +155,24 @@ impl Timing {
                 }
                 continue;
             }
-            let mut since = cycle;
-            if u.history > 0 {
-                let h = self.histories[u.history as usize - 1];
-                let at = h.base + node * h.window;
-                let issues = &mut self.history[at..at + h.window];
-                for i in (1..issues.len()).rev() {
-                    issues[i] = issues[i - 1];
-                }
-                issues[0] = cycle;
-                since = issues[issues.len() - 1];
-                if since == Cycle::MAX {
-                    continue;
-                }
+            let h = self.histories[u.history as usize - 1];
+            let at = h.base + node * h.window;
+            let issues = &mut self.history[at..at + h.window];
+            for i in (1..issues.len()).rev() {
+                issues[i] = issues[i - 1];
             }
-            let ready = &mut self.ready[node][u.to as usize & (ROLES - 1)];
-            *ready = (*ready).max(since + u.wait);
+            issues[0] = cycle;
+            let since = issues[issues.len() - 1];
+            if since != Cycle::MAX {
+                let ready = &mut self.ready[node][u.to as usize & (ROLES - 1)];
+                *ready = (*ready).max(since + u.wait);
+            }
         }
     }
 
     /// How far an issue of `from` reaches into when `to` may issue: 0 not at all, 1 at its own bank only, 2 at other banks.
     pub(super) fn reach(&self, from: Role, to: Role) -> u8 {
-        let (start, end) = self.range[from];
+        let (start, _, end) = self.range[from];
         let rows = self.updates[start as usize..end as usize].iter().filter(|u| u.to as usize == to);
         rows.map(|u| if u.sibling || (u.level as usize) < self.levels - 1 { 2 } else { 1 }).max().unwrap_or(0)
     }
