@@ -73,7 +73,7 @@ fn settings_that_cannot_be_used() {
         ("mapping.lmhead=\"pim\"", &["`mapping.lmhead` is not a key", "did you mean `lm_head`"]),
         // names
         ("machine.base=pim-gtp", &["`machine.base`", "there is no machine named `pim-gtp`", "did you mean `pim-gpt`"]),
-        ("machine.memory.device=gddr6-pim", &["`machine.memory.device`", "did you mean `gddr6-pim-gpt`"]),
+        ("machine.memory.device=gddr6-pim-gtp", &["`machine.memory.device`", "did you mean `gddr6-pim-gpt`"]),
         (
             "workload.model=gpt3-xxl",
             &["`workload.model` names no model known here: `gpt3-xxl`", "did you mean `gpt3-xl`"],
