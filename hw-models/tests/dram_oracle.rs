@@ -121,3 +121,31 @@ fn stepping_meets_the_oracles_too() {
         assert_eq!(run(row, true), row.expected, "{} {}", row.device, row.trace);
     }
 }
+
+/// The CSV files are those of the reference, line for line: completions whole, commands with their addresses.
+#[test]
+fn csv_files_are_the_references() {
+    use banksia_hw::dram::memory::{CsvSink, MemoryOptions, TraceReader, run_logged};
+    for (name, label) in [
+        ("ddr4-2400r-2rank", "DDR4_2400R_2rank"),
+        ("ddr5-4800an", "DDR5_4800AN"),
+        ("lpddr5-6400", "LPDDR5_6400"),
+        ("gddr6-14000-1350mv", "GDDR6_14000_1350mV_double"),
+        ("hbm2-2000", "HBM2_2000"),
+    ] {
+        let device = catalog::load(name).unwrap();
+        let options = MemoryOptions {
+            channels: 1,
+            controller: ControllerConfig::reference(),
+            outstanding: None,
+            exact_stepping: false,
+        };
+        let mut trace = TraceReader::open(&folder().join("traces/mix1k.txt"), device.access_bytes).unwrap();
+        let (mut commands, mut completions) = (Vec::new(), Vec::new());
+        let sink = CsvSink { commands: Some(&mut commands), completions: Some(&mut completions) };
+        run_logged(&device, &mut trace, &options, sink).unwrap();
+        let expected = |kind: &str| fs::read_to_string(folder().join(format!("{kind}_{label}.mix1k.csv"))).unwrap();
+        assert!(String::from_utf8(completions).unwrap() == expected("completions"), "{name}: completions");
+        assert!(String::from_utf8(commands).unwrap() == expected("commands"), "{name}: commands");
+    }
+}

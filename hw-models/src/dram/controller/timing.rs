@@ -128,9 +128,15 @@ impl Timing {
     pub(super) fn earliest(&self, command: Role, bank: usize) -> Cycle {
         let path = &self.path[bank];
         let at = |level: usize| self.ready[path[level] as usize][command & (ROLES - 1)];
-        // Paths are filled up with the channel itself, so that most devices need no loop.
-        let earliest = at(0).max(at(1)).max(at(2)).max(at(3)).max(at(4));
-        if self.levels <= 5 { earliest } else { earliest.max(at(5)).max(at(6)).max(at(7)) }
+        // Paths are filled up with the channel itself, so that no loop is needed.
+        let mut earliest = at(0).max(at(1)).max(at(2));
+        if self.levels > 3 {
+            earliest = earliest.max(at(3)).max(at(4));
+        }
+        if self.levels > 5 {
+            earliest = earliest.max(at(5)).max(at(6)).max(at(7));
+        }
+        earliest
     }
 
     /// Records an issue.
