@@ -98,7 +98,7 @@ proptest! {
     #[test]
     fn streams_are_moved_once(elements in 1u64..3_000_000, per_cta in prop::sample::select(vec![512u32, 1024, 8192])) {
         let elements = elements * 16;
-        let work = ElementWork { fma: 1.0, alu: 1.0, sfu: 0.0, other: 1.0 };
+        let work = ElementWork { fma: 1.0, alu: 1.0, sfu: 0.0, other: 1.0, stall: 0.0 };
         let k = elementwise(&Elementwise { elements, inputs: 2, element_bytes: 2, per_cta, threads: 128, work });
         let r = simulate(&mut Gpu::new(h200()), &k, &CacheState::Empty, DETAIL).unwrap();
         prop_assert_eq!(r.traffic.dram_read_bytes, 4 * elements);

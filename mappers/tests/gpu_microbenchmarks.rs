@@ -134,7 +134,7 @@ fn the_clock_falls_with_matrix_work() {
 #[test]
 fn writes_and_copies() {
     let mut gpu = h200();
-    let work = ElementWork { fma: 0.0, alu: 1.0, sfu: 0.0, other: 1.0 };
+    let work = ElementWork { fma: 0.0, alu: 1.0, sfu: 0.0, other: 1.0, stall: 0.0 };
     let stream = |inputs, bytes: u64| {
         elementwise(&Elementwise { elements: bytes / 2, inputs, element_bytes: 2, per_cta: 8192, threads: 256, work })
     };

@@ -32,13 +32,15 @@ fn kernel(row: &Row, op: &str) -> Result<Kernel, String> {
             element_bytes: 2,
             per_cta: u("bm")?,
             threads: 32 * u("warps")?,
-            work: ElementWork { fma: 1.0, alu: 1.5, sfu: 0.0, other: 0.6 },
+            work: ElementWork { fma: 1.0, alu: 1.5, sfu: 0.0, other: 0.6, stall: 2.5 },
         })),
         "rmsnorm" => {
             let columns = u("n")?;
             Ok(row_kernel(&RowKernel {
                 rows: u("m")?,
                 columns,
+                // Triton rounds a row up to a power of two and masks what is beyond.
+                padded: columns.next_power_of_two(),
                 element_bytes: 2,
                 rows_per_cta: 1,
                 threads: 32 * u("warps")?,
@@ -50,8 +52,8 @@ fn kernel(row: &Row, op: &str) -> Result<Kernel, String> {
                 across_warps: true,
                 row_issue: 0.0,
                 turn_latency_cycles: 20.0,
-                reduce_work: ElementWork { fma: 1.0, alu: 1.0, sfu: 0.0, other: 0.2 },
-                last_work: ElementWork { fma: 2.0, alu: 1.0, sfu: 0.0, other: 0.2 },
+                reduce_work: ElementWork { fma: 1.0, alu: 1.0, sfu: 0.0, other: 0.2, stall: 2.5 },
+                last_work: ElementWork { fma: 2.0, alu: 1.0, sfu: 0.0, other: 0.2, stall: 2.5 },
             }))
         }
         _ => Err(format!("{op} is not a known program")),

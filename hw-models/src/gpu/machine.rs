@@ -2,11 +2,13 @@
 
 use banksia_sim::{EventQueue, Time};
 
+use super::instructions::{INSTRUCTION_BYTES, InstructionCache, supply_cycles};
+use super::lanes::Lanes;
 use super::launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
 use super::memory::{Memory, Reader};
 use super::power::{Work, energy, width_factor};
-use super::program::{Kernel, LOOP_DEPTH, MAX_BARRIERS, Op, Path, Trips, WORK_VARS};
-use super::spec::GpuSpec;
+use super::program::{Kernel, LOOP_DEPTH, MAX_BARRIERS, Op, Path, Trips, VectorWork, WORK_VARS};
+use super::spec::{GpuSpec, SmSpec};
 use super::units::{Server, fs_per_kib, transfer};
 
 const RING: usize = 32;
@@ -16,13 +18,11 @@ const EPOCH_FS: u64 = 1_000_000_000;
 /// After the last matrix instruction the clock stays low for so long (device measurement: bursts 5 to 32 us apart).
 const TENSOR_HOLD_FS: u64 = 4_800_000_000;
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct SmUnits {
     tensor: Server,
-    issue: Server,
-    fma: Server,
-    alu: Server,
-    sfu: Server,
+    lanes: Lanes,
+    code: InstructionCache,
     /// The data path of L1 and shared memory: loads, stores, `cp.async`, operands of matrix instructions.
     lsu: Server,
 }
@@ -50,6 +50,9 @@ struct RoleState {
     groups: [u64; GROUPS],
     issued: u32,
     stored: u64,
+    /// Time of synchronous matrix instructions that the lanes have not been given yet: they go there with the loads and
+    /// arithmetic between them.
+    owed: u64,
 }
 
 const IDLE: RoleState = RoleState {
@@ -63,17 +66,21 @@ const IDLE: RoleState = RoleState {
     groups: [0; GROUPS],
     issued: 0,
     stored: 0,
+    owed: 0,
 };
 
-/// Cycles of each unit that one execution of a vector op takes.
+/// Cycles that one execution of a vector op takes.
 #[derive(Debug, Clone, Copy, Default)]
 struct VectorCost {
-    issue: f64,
-    fma: f64,
-    alu: f64,
-    sfu: f64,
+    /// Of the unit that it needs longest, with the SM to itself.
+    work: f64,
+    /// Of the data path.
     shared: f64,
+    /// At least, whatever else runs.
     least: f64,
+    /// Its code, as the instruction cache knows it, and the code's bytes.
+    section: u16,
+    code_bytes: u32,
 }
 
 /// A GPU that runs kernels one at a time.
@@ -108,6 +115,8 @@ pub struct Gpu {
     warp_time: f64,
     lsu_rate: u64,
     l1_rate: u64,
+    /// Cycles for a byte of code that the first instruction cache does not hold.
+    code_rate: f64,
 }
 
 impl Gpu {
@@ -145,6 +154,7 @@ impl Gpu {
             warp_time: 0.0,
             lsu_rate: fs_per_kib(spec.sm.async_copy_bytes_per_cycle * clock),
             l1_rate: fs_per_kib(spec.l1.bytes_per_cycle * clock),
+            code_rate: 0.0,
             spec,
         }
     }
@@ -187,7 +197,12 @@ impl Gpu {
         let costs = self.prepare(kernel, per_sm, options)?;
         self.place(kernel, per_sm);
         while let Some((time, agent)) = self.queue.pop() {
-            self.advance(kernel, &costs, agent as usize, time.as_fs());
+            let (agent, now) = (agent as usize, time.as_fs());
+            if agent < self.roles.len() {
+                self.advance(kernel, &costs, agent, now);
+            } else {
+                self.lanes_done(agent - self.roles.len(), now);
+            }
         }
         let waiting = self.live.iter().filter(|&&n| n > 0).count();
         if waiting > 0 || self.next_cta < self.grid {
@@ -218,7 +233,12 @@ impl Gpu {
         }
         let slots = self.sms.len() * per_sm as usize;
         self.queue.clear();
-        self.sms.fill(SmUnits::default());
+        for sm in &mut self.sms {
+            sm.tensor = Server::default();
+            sm.lsu = Server::default();
+            sm.lanes.clear();
+            sm.code.clear();
+        }
         self.roles.clear();
         self.roles.resize(slots * kernel.roles.len(), IDLE);
         self.barriers.clear();
@@ -243,20 +263,19 @@ impl Gpu {
         self.work = Work::default();
         self.steps = 0;
         self.warp_time = 0.0;
-        let sm = &self.spec.sm;
-        let cost = |op: &Op, warps: u32| match op {
-            Op::Vector(v) => VectorCost {
-                issue: v.issue / sm.issue_per_cycle,
-                fma: v.fma / sm.fma_lanes,
-                alu: v.alu / sm.alu_lanes,
-                sfu: v.sfu / sm.sfu_lanes,
-                shared: v.shared_bytes / sm.shared_bytes_per_cycle,
-                // A warp issues one instruction a cycle at most, and a sub-partition one of its warps'.
-                least: v.latency_cycles.max(v.issue / f64::from(warps).min(sm.issue_per_cycle)),
-            },
-            _ => VectorCost::default(),
-        };
-        Ok(kernel.roles.iter().map(|r| r.ops.iter().map(|op| cost(op, r.warps)).collect()).collect())
+        let mut sections: Vec<(usize, VectorWork)> = Vec::new();
+        let mut costs = Vec::with_capacity(kernel.roles.len());
+        for role in &kernel.roles {
+            let warps = f64::from(role.warps);
+            let cost = |(at, op): (usize, &Op)| match op {
+                Op::Vector(v) => vector_cost(&self.spec.sm, v, warps, at, &mut sections),
+                _ => VectorCost::default(),
+            };
+            costs.push(role.ops.iter().enumerate().map(cost).collect());
+        }
+        let code: u64 = sections.iter().map(|(_, v)| u64::from(v.code_bytes)).sum();
+        self.code_rate = supply_cycles(&self.spec.sm, code) / INSTRUCTION_BYTES;
+        Ok(costs)
     }
 
     /// Places the first CTAs: one on each SM in order, then a second on each, as the hardware spreads them.
@@ -483,13 +502,23 @@ impl Gpu {
                         + self.cycles(s.barrier_base_cycles + s.barrier_cycles_per_warp * f64::from(program.warps));
                 }
                 Op::Mma { dtype, m, n, k, sync } => {
-                    let (last, done) = self.mma(now, sm, program.warps, dtype, [m, n, k], sync);
-                    state.groups[state.issued as usize % GROUPS] = done;
+                    let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], sync);
+                    state.groups[state.issued as usize % GROUPS] = mma.done;
                     state.issued += 1;
+                    // The older path reads its operands through the issue slots' register ports.
+                    state.owed += mma.lanes;
                     // Issue is in order and the unit takes one instruction at a time: the warps go on when the last begins.
-                    if last > now {
-                        break last;
+                    if mma.last > now {
+                        break mma.last;
                     }
+                }
+                Op::MmaWait(_) if state.owed > 0 => {
+                    state.pc -= 1;
+                    self.steps -= 1;
+                    let work = std::mem::take(&mut state.owed);
+                    self.roles[agent] = state;
+                    self.share_lanes(sm, agent, now, work, now);
+                    return;
                 }
                 Op::MmaWait(pending) => {
                     if state.issued > u32::from(pending) {
@@ -504,22 +533,25 @@ impl Gpu {
                     self.work.vector_ops += v.fma + v.alu;
                     self.work.sfu_ops += v.sfu;
                     self.work.shared_bytes += v.shared_bytes;
-                    let period = self.period;
-                    let units = &mut self.sms[sm];
-                    let mut at = now + (cost.least * period) as u64;
-                    for (server, cycles) in [
-                        (&mut units.issue, cost.issue),
-                        (&mut units.fma, cost.fma),
-                        (&mut units.alu, cost.alu),
-                        (&mut units.sfu, cost.sfu),
-                        (&mut units.lsu, cost.shared),
-                    ] {
-                        if cycles > 0.0 {
-                            at = at.max(server.serve(now, (cycles * period) as u64));
-                        }
+                    let mut floor = now + self.cycles(cost.least);
+                    if cost.shared > 0.0 {
+                        let time = self.cycles(cost.shared);
+                        floor = floor.max(self.sms[sm].lsu.serve(now, time));
                     }
-                    if at > now {
-                        break at;
+                    if cost.code_bytes > 0 {
+                        let held = self.spec.sm.instruction_cache_bytes;
+                        let rate = self.code_rate * self.period;
+                        let code = &mut self.sms[sm].code;
+                        floor = floor.max(code.fetch(now, cost.section, cost.code_bytes, held, rate));
+                    }
+                    let work = self.cycles(cost.work) + std::mem::take(&mut state.owed);
+                    if work > 0 {
+                        self.roles[agent] = state;
+                        self.share_lanes(sm, agent, now, work, floor);
+                        return;
+                    }
+                    if floor > now {
+                        break floor;
                     }
                 }
                 Op::Store { tile, reduce } => {
@@ -540,6 +572,20 @@ impl Gpu {
         self.queue.push(Time::from_fs(until), agent as u32);
     }
 
+    /// Leaves a role to the lanes of its SM.
+    fn share_lanes(&mut self, sm: usize, agent: usize, now: u64, work: u64, floor: u64) {
+        if let Some(next) = self.sms[sm].lanes.add(now, work, floor, agent as u32) {
+            self.queue.push(Time::from_fs(next), (self.roles.len() + sm) as u32);
+        }
+    }
+
+    fn lanes_done(&mut self, sm: usize, now: u64) {
+        let queue = &mut self.queue;
+        if let Some(next) = self.sms[sm].lanes.take(now, |at, agent| queue.push(Time::from_fs(at), agent)) {
+            self.queue.push(Time::from_fs(next), (self.roles.len() + sm) as u32);
+        }
+    }
+
     fn mma(
         &mut self,
         now: u64,
@@ -548,7 +594,7 @@ impl Gpu {
         dtype: super::program::Dtype,
         [m, n, k]: [u32; 3],
         sync: bool,
-    ) -> (u64, u64) {
+    ) -> Issued {
         let t = &self.spec.tensor;
         let mut last = 0.0;
         let rate = t.fma_per_cycle.get(&dtype).copied().unwrap_or(1.0);
@@ -582,12 +628,12 @@ impl Gpu {
         self.tensor_until = now + TENSOR_HOLD_FS;
         let time = self.cycles(cycles);
         self.epoch_tensor += time;
-        let mut done = self.sms[sm].tensor.serve(now, time);
-        if sync && t_blocks {
-            // The older path reads its operands through the issue slots' register ports.
-            done = done.max(self.sms[sm].issue.serve(now, time));
+        let done = self.sms[sm].tensor.serve(now, time);
+        Issued {
+            last: if last > 0.0 { done - self.cycles(last) } else { 0 },
+            done: done + self.cycles(drain),
+            lanes: if sync && t_blocks { time } else { 0 },
         }
-        (if last > 0.0 { done - self.cycles(last) } else { 0 }, done + self.cycles(drain))
     }
 
     fn result(&mut self, per_sm: u32) -> KernelResult {
@@ -618,6 +664,45 @@ impl Gpu {
             steps: self.steps,
             half_s: self.half_at as f64 * 1e-15,
         }
+    }
+}
+
+/// A matrix instruction group on its way.
+struct Issued {
+    /// When its last instruction begins.
+    last: u64,
+    /// When its result is there.
+    done: u64,
+    /// Time for which it also holds the lanes.
+    lanes: u64,
+}
+
+fn vector_cost(
+    sm: &SmSpec,
+    v: &VectorWork,
+    warps: f64,
+    at: usize,
+    sections: &mut Vec<(usize, VectorWork)>,
+) -> VectorCost {
+    let section = if v.code_bytes == 0 {
+        0
+    } else if let Some(i) = sections.iter().position(|&(pc, ref w)| pc == at && w == v) {
+        // Roles of the same program run the same code.
+        i
+    } else {
+        sections.push((at, *v));
+        sections.len() - 1
+    };
+    VectorCost {
+        work: (v.issue / sm.issue_per_cycle)
+            .max(v.fma / sm.fma_lanes)
+            .max(v.alu / sm.alu_lanes)
+            .max(v.sfu / sm.sfu_lanes),
+        shared: v.shared_bytes / sm.shared_bytes_per_cycle,
+        // A warp issues one instruction a cycle at most, and less where the next needs the last one's result.
+        least: v.latency_cycles.max(v.issue / warps * (1.0 + v.stall)),
+        section: section as u16,
+        code_bytes: v.code_bytes,
     }
 }
 

@@ -5,6 +5,8 @@
 //! units that serve one request after another, and a cache that holds what was last touched. `docs/gpu.md` describes
 //! the machine and where every number comes from.
 
+mod instructions;
+mod lanes;
 mod launch;
 pub mod machine;
 mod memory;

@@ -168,6 +168,10 @@ pub struct VectorWork {
     pub shared_bytes: f64,
     /// Cycles that the chain of dependences takes at least.
     pub latency_cycles: f64,
+    /// Cycles that a warp waits after an instruction, on average, for the fixed latencies of what it depends on.
+    pub stall: f64,
+    /// Straight-line code, bytes of a warp's instructions; 0 for code that is small or runs so often that it is always held.
+    pub code_bytes: u32,
 }
 
 /// One instruction of a role.

@@ -79,6 +79,14 @@ pub struct SmSpec {
     pub arithmetic_latency_cycles: f64,
     /// Latency of a shared-memory load.
     pub shared_latency_cycles: f64,
+    /// The SM's first instruction cache: code in it arrives as fast as it is issued.
+    pub instruction_cache_bytes: u32,
+    /// The next one.
+    pub instruction_second_cache_bytes: u32,
+    /// Cycles of an instruction that comes from there.
+    pub instruction_second_cache_cycles: f64,
+    /// Cycles of an instruction that comes from L2.
+    pub instruction_l2_cycles: f64,
 }
 
 /// Matrix units of one SM.
@@ -286,6 +294,8 @@ impl GpuSpec {
             ("dram.turnaround_ns", spec.dram.turnaround_ns),
             ("tensor.min_instruction_cycles", spec.tensor.min_instruction_cycles),
             ("tensor.drain_cycles", spec.tensor.drain_cycles),
+            ("sm.instruction_second_cache_cycles", spec.sm.instruction_second_cache_cycles),
+            ("sm.instruction_l2_cycles", spec.sm.instruction_l2_cycles),
             ("power.active_idle_w", spec.power.active_idle_w),
             ("power.tensor_droop_mhz", spec.power.tensor_droop_mhz),
         ];

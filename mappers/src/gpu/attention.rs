@@ -353,7 +353,7 @@ pub fn decode(a: &Attention, spec: &GpuSpec) -> Vec<Kernel> {
             element_bytes: 4,
             per_cta: 512.max(d),
             threads: 128,
-            work: ElementWork { fma: f64::from(splits), alu: 2.0, sfu: 1.0, other: 2.0 },
+            work: ElementWork { fma: f64::from(splits), alu: 2.0, sfu: 1.0, other: 2.0, stall: 2.5 },
         }));
     }
     kernels
@@ -367,7 +367,7 @@ pub fn auxiliary(elements: u64) -> Kernel {
         element_bytes: 2,
         per_cta: 1024,
         threads: 128,
-        work: ElementWork { fma: 0.0, alu: 4.0, sfu: 0.0, other: 2.0 },
+        work: ElementWork { fma: 0.0, alu: 4.0, sfu: 0.0, other: 2.0, stall: 2.5 },
     });
     k.name = "auxiliary".into();
     let ops = &mut k.roles[0].ops;

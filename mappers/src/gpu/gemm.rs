@@ -112,10 +112,9 @@ pub(crate) fn epilogue(bm: u32, bn: u32, out_bytes: u32) -> VectorWork {
     VectorWork {
         issue: n * 0.75 / 32.0 + 3.0 * bytes / 512.0,
         alu: n * 0.75,
-        fma: 0.0,
-        sfu: 0.0,
         shared_bytes: 2.0 * bytes,
         latency_cycles: 120.0,
+        ..VectorWork::default()
     }
 }
 

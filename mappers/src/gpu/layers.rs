@@ -17,25 +17,27 @@ fn elementwise_of(elements: u64, inputs: u32, work: ElementWork) -> Kernel {
 
 /// A copy of so many bytes on the device.
 pub fn copy_bytes(bytes: u64) -> Kernel {
-    elementwise_of(bytes / 2, 1, ElementWork { fma: 0.0, alu: 1.0, sfu: 0.0, other: 1.0 })
+    elementwise_of(bytes / 2, 1, ElementWork { fma: 0.0, alu: 1.0, sfu: 0.0, other: 1.0, stall: 2.5 })
 }
 
 /// Conversion of 16-bit numbers to 8-bit ones with a scale.
 pub fn quantise(elements: u64) -> Kernel {
-    elementwise_of(elements, 1, ElementWork { fma: 2.0, alu: 2.0, sfu: 0.0, other: 1.0 })
+    elementwise_of(elements, 1, ElementWork { fma: 2.0, alu: 2.0, sfu: 0.0, other: 1.0, stall: 2.5 })
 }
 
 /// PyTorch's kernel for an operator over `rows` x `columns` of 16-bit numbers, if it is one of those modelled.
 ///
-/// Lane operations per element and per row are those of the kernels' instruction counts (`counters.csv`): they are part
-/// of the program, as its tile is.
+/// Lane operations per element and per row, and the cycles that an instruction waits for those before it (fixed latencies,
+/// branches, shared memory), are those of the kernels' profiles ([`tests/reference/gpu/device_profiles.csv`]): they are part of
+/// the program, as its tile is.
 pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
     let elements = u64::from(rows) * u64::from(columns);
-    let e = |fma, alu, sfu, other| ElementWork { fma, alu, sfu, other };
-    let norm = |row_issue, weights, turn_latency_cycles, reduce_work, last_work| {
+    let e = |fma, alu, sfu, other, stall| ElementWork { fma, alu, sfu, other, stall };
+    let norm = |row_issue, weights, reduce_work, last_work| {
         row_kernel(&RowKernel {
             rows,
             columns,
+            padded: columns,
             element_bytes: 2,
             rows_per_cta: 1,
             threads: 128,
@@ -47,23 +49,23 @@ pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
             weights,
             across_warps: true,
             row_issue,
-            turn_latency_cycles,
+            turn_latency_cycles: 0.0,
             reduce_work,
             last_work,
         })
     };
     match op {
-        "gelu" => Some(elementwise_of(elements, 1, e(14.5, 8.0, 1.0, 6.6))),
-        "add" | "mul" => Some(elementwise_of(elements, 2, e(3.25, 2.0, 0.0, 2.1))),
-        // Welford's running mean and variance, then scale and shift: each of a thread's four elements in turn divides and
-        // updates, about sixty cycles.
-        "layernorm" => Some(norm(1157.0, 2, 4.0 * 60.0, e(10.0, 5.0, 1.0, 3.5), e(5.0, 3.0, 0.0, 2.0))),
+        "gelu" => Some(elementwise_of(elements, 1, e(14.5, 13.0, 1.0, 1.6, 2.5))),
+        "add" | "mul" => Some(elementwise_of(elements, 2, e(3.25, 2.0, 0.0, 2.1, 2.5))),
+        // Welford's running mean and variance, then scale and shift.
+        "layernorm" => Some(norm(1157.0, 2, e(9.0, 5.2, 1.0, 4.3, 3.8), e(4.7, 2.7, 0.0, 2.6, 3.8))),
         // Without weights: the measured operator is called so.
-        "rmsnorm" => Some(norm(500.0, 0, 4.0 * 4.0 + 20.0, e(3.3, 1.5, 0.0, 1.0), e(3.3, 1.5, 0.0, 1.1))),
+        "rmsnorm" => Some(norm(496.0, 0, e(3.1, 1.5, 0.0, 1.2, 3.6), e(3.1, 1.5, 0.0, 1.35, 3.6))),
         "softmax" if columns <= 2048 => Some(row_kernel(&RowKernel {
             // A warp keeps a row in registers, padded to a power of two.
             rows,
             columns,
+            padded: columns.next_power_of_two().max(32),
             element_bytes: 2,
             rows_per_cta: 4,
             threads: 128,
@@ -73,14 +75,15 @@ pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
             keeps: true,
             weights: 0,
             across_warps: false,
-            row_issue: 20.0,
-            turn_latency_cycles: 60.0,
-            reduce_work: e(5.0, 3.0, 1.0, 3.5),
-            last_work: e(5.0, 3.0, 1.0, 4.0),
+            row_issue: 335.0,
+            turn_latency_cycles: 0.0,
+            reduce_work: e(3.6, 2.1, 0.75, 3.2, 4.2),
+            last_work: e(3.6, 2.1, 0.75, 3.2, 4.2),
         })),
         "softmax" => Some(row_kernel(&RowKernel {
             rows,
             columns,
+            padded: columns,
             element_bytes: 2,
             rows_per_cta: 1,
             threads: 1024,
@@ -91,9 +94,9 @@ pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
             weights: 0,
             across_warps: true,
             row_issue: 5490.0,
-            turn_latency_cycles: 60.0,
-            reduce_work: e(5.7, 3.0, 1.3, 2.2),
-            last_work: e(5.7, 3.0, 1.3, 2.2),
+            turn_latency_cycles: 0.0,
+            reduce_work: e(5.7, 3.0, 1.3, 2.2, 3.9),
+            last_work: e(5.7, 3.0, 1.3, 2.2, 3.9),
         })),
         _ => None,
     }
@@ -141,7 +144,7 @@ pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<Outc
         small.push(warm(elementwise_of(
             u64::from(s.batch * s.width),
             2,
-            ElementWork { fma: 3.25, alu: 2.0, sfu: 0.0, other: 2.1 },
+            ElementWork { fma: 3.25, alu: 2.0, sfu: 0.0, other: 2.1, stall: 2.5 },
         )));
     }
     small.extend(row_operator("gelu", s.batch, 4 * s.width).map(warm));

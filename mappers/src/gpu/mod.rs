@@ -31,6 +31,7 @@ pub(crate) fn lanes(n: f64, fma: f64, alu: f64, sfu: f64, other: f64) -> VectorW
         sfu: n * sfu,
         shared_bytes: 0.0,
         latency_cycles: 20.0,
+        ..VectorWork::default()
     }
 }
 

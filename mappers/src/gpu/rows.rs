@@ -15,6 +15,15 @@ pub struct ElementWork {
     pub sfu: f64,
     /// Other instructions.
     pub other: f64,
+    /// Cycles that a warp waits after an instruction for fixed latencies, on average.
+    pub stall: f64,
+}
+
+impl ElementWork {
+    /// The work of so many elements.
+    pub fn of(&self, elements: f64) -> VectorWork {
+        VectorWork { stall: self.stall, ..lanes(elements, self.fma, self.alu, self.sfu, self.other) }
+    }
 }
 
 /// An elementwise kernel over streams.
@@ -51,11 +60,7 @@ pub fn elementwise(e: &Elementwise) -> Kernel {
     };
     let n = f64::from(e.per_cta);
     let mut ops: Vec<Op> = (0..e.inputs).map(|i| copy(tile(i), Path::Load, 0)).collect();
-    ops.extend([
-        Op::Wait(0),
-        Op::Vector(lanes(n, e.work.fma, e.work.alu, e.work.sfu, e.work.other)),
-        Op::Store { tile: tile(e.inputs), reduce: false },
-    ]);
+    ops.extend([Op::Wait(0), Op::Vector(e.work.of(n)), Op::Store { tile: tile(e.inputs), reduce: false }]);
     let stream = Tensor { rows: 1, row_bytes: total, piece_bytes: bytes.next_power_of_two(), piece_rows: 1 };
     Kernel {
         name: format!("elementwise of {}", e.elements),
@@ -79,6 +84,8 @@ pub struct RowKernel {
     pub rows: u32,
     /// Elements of a row.
     pub columns: u32,
+    /// Elements that the program works on: the columns, or more where it pads them.
+    pub padded: u32,
     /// Bytes of an element.
     pub element_bytes: u32,
     /// Rows of a CTA, side by side.
@@ -113,7 +120,7 @@ pub fn row_kernel(r: &RowKernel) -> Kernel {
     let chunk = r.chunk.clamp(1, r.columns.max(1));
     let turns = r.columns.div_ceil(chunk).max(1);
     let chunk_bytes = chunk * r.element_bytes;
-    let n = f64::from(r.columns) / f64::from(turns) * f64::from(r.rows_per_cta);
+    let n = f64::from(r.padded.max(r.columns)) / f64::from(turns) * f64::from(r.rows_per_cta);
     let x = Tile {
         tensor: 0,
         row: Expr::work(0, i64::from(r.rows_per_cta)),
@@ -124,7 +131,7 @@ pub fn row_kernel(r: &RowKernel) -> Kernel {
     let y = Tile { tensor: 1, ..x };
     let weight = |i: u32| Tile { tensor: 2 + i as u8, row: Expr::default(), rows: 1, ..x };
     let path = if r.keeps { Path::Load } else { Path::LoadL1 };
-    let work = |w: &ElementWork| lanes(n, w.fma, w.alu, w.sfu, w.other);
+    let work = |w: &ElementWork| w.of(n);
     let warps = r.threads / 32;
     let lane_reduction =
         VectorWork { issue: f64::from(warps) * 5.0, latency_cycles: 5.0 * 24.0, ..VectorWork::default() };
