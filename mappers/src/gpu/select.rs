@@ -5,6 +5,7 @@ use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu, GpuError};
 
 use super::gemm::{Gemm, Multistage, Specialised, multistage, specialised, split_reduce};
+use super::rows::{ElementWork, Elementwise, elementwise};
 use super::simulate::{Detail, Outcome, simulate_steps};
 
 /// Kernels launched one after another, each with what L2 holds when it starts.
@@ -241,12 +242,25 @@ fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
             (multistage(&s, t, spec.tensor.warpgroup), *swap, 1)
         }
     };
-    let mut steps = vec![(kernel, cache(found, swap, dirty))];
+    let mut steps = Vec::new();
+    if matches!(c, Candidate::Specialised(..)) && kernel.items.len() > kernel.grid as usize {
+        steps.push((tile_counter(), CacheState::Resident { tensors: vec![(0, true)], dirty }));
+    }
+    steps.push((kernel, cache(found, swap, dirty)));
     if split > 1 {
         let reduce = split_reduce(g, split);
         steps.push((reduce, CacheState::Resident { tensors: vec![(0, true)], dirty }));
     }
     Plan { steps }
+}
+
+/// The launch that zeroes the counter from which a persistent kernel's CTAs draw their further tiles (a 0.74 us memset before
+/// every product of more tiles than CTAs, and before no other, in profiles of cuBLAS 13 on an H200).
+fn tile_counter() -> Kernel {
+    let work = ElementWork { fma: 0.0, alu: 1.0, sfu: 0.0, other: 1.0, stall: 2.5 };
+    let mut k = elementwise(&Elementwise { elements: 32, inputs: 0, element_bytes: 4, per_cta: 128, threads: 128, work });
+    k.name = "tile counter".into();
+    k
 }
 
 /// The candidates of the best estimates, each with its estimate and what simulation says, in the estimate's order.
