@@ -42,6 +42,9 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             started: false,
         };
         let bank = bank as usize;
+        if !entry.write && self.swift && self.express_read(&entry) {
+            return true;
+        }
         let mut floor = cycle + 1;
         let mut row = self.banks[bank].row;
         if row != NO_ROW && row != wanted {
@@ -75,6 +78,60 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             let Some(at) = self.express_at(command, bank, floor) else { return self.leave_queued(entry, floor - 1) };
             self.express_access(entry, command, at)
         }
+    }
+
+    /// Serves a read whose data comes before a refresh falls due: all of its commands at once, and of what they forbid only what
+    /// lasts until the next request's. Whether it is such a read; if not, nothing is changed.
+    #[inline(always)]
+    fn express_read(&mut self, entry: &Entry) -> bool {
+        let (bank, apart) = (entry.bank as usize, &self.timing.apart);
+        let row = self.banks[bank].row;
+        let floor = entry.arrival + 1;
+        let (closes, opens) = (row != NO_ROW && row != entry.row, row != entry.row);
+        let (mut closed, mut opened) = (0, 0);
+        let mut at = self.timing.earliest(role::RD, bank).max(floor);
+        if opens {
+            opened = self.timing.earliest(role::ACT, bank).max(floor);
+            if closes {
+                closed = self.edge(role::PRE, self.timing.earliest(role::PRE, bank).max(floor), bank);
+                opened = opened.max(closed + apart[role::PRE][role::ACT]);
+                at = at.max(closed + apart[role::PRE][role::RD]);
+            }
+            opened = self.edge(role::ACT, opened, bank);
+            at = at.max(opened + apart[role::ACT][role::RD]);
+        }
+        let at = self.edge(role::RD, at, bank);
+        let done = (at + self.shape.read_latency - 1).max(self.last_done);
+        if done + 1 >= self.next_refresh {
+            return false;
+        }
+        let address = Some(entry.address);
+        if opens {
+            if closes {
+                self.stats.row_conflicts += 1;
+                self.timing.issue_for_one(role::PRE, bank, closed, done);
+                self.emit(role::PRE, bank, address, closed);
+                self.set_row_unqueued(bank, NO_ROW, closed);
+            } else {
+                self.stats.row_misses += 1;
+            }
+            self.timing.issue_for_one(role::ACT, bank, opened, done);
+            self.emit(role::ACT, bank, address, opened);
+            self.set_row_unqueued(bank, entry.row, opened);
+        } else {
+            self.stats.row_hits += 1;
+        }
+        self.draining = true;
+        self.timing.issue_for_one(role::RD, bank, at, done);
+        self.emit(role::RD, bank, address, at);
+        self.stats.read_queueing += at - floor;
+        let done = self.account_read(entry, done);
+        if R::COMPLETIONS {
+            let (sequence, index, sent) = (entry.sequence, entry.address, entry.arrival);
+            self.recorder.completion(Completion { sequence, write: false, index, sent, done });
+        }
+        self.cycle = done + 1;
+        true
     }
 
     /// When a command issues, if no refresh falls due before.

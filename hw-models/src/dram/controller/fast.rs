@@ -91,6 +91,8 @@ pub(super) struct Fast<const K: u8, const P: bool, R> {
     pub best_active: Best,
     pub known_active: bool,
     pub reach: [[u8; ROLES]; ROLES],
+    /// Whether a lone read's commands can be timed together.
+    pub swift: bool,
     /// The first ticks of the column and of the row slot that a new candidate may use.
     pub floors: (Cycle, Cycle),
     // half clocks
@@ -138,7 +140,6 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         };
         let commands = shape.device.commands.len();
         Self {
-            timing,
             banks: (0..shape.banks).map(bank).collect(),
             ranks: vec![Rank::default(); shape.banks / shape.rank_banks],
             standby: vec![Standby::default(); shape.banks / shape.standby_banks],
@@ -157,6 +158,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             best_active: NOTHING,
             known_active: false,
             reach,
+            swift: timing.simple && !shape.falling[role::ACT] && !shape.falling[role::RD],
             floors: (0, 0),
             paired_edge: 0,
             paired_all: false,
@@ -174,6 +176,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             issued: [0; ROLES],
             stats: Statistics { commands: vec![0; commands], ..Statistics::default() },
             recorder,
+            timing,
             shape,
         }
     }

@@ -1,6 +1,8 @@
 //! The timing rows of one channel, arranged for a controller: only the commands that its policies issue, only the rows that
 //! can ever decide.
 
+use std::collections::BTreeMap;
+
 use super::super::Cycle;
 use super::super::device::{Bus, CommandId, Device};
 use super::config::ControllerConfig;
@@ -23,22 +25,34 @@ const ONE_BANK: u32 = 1 << role::ACT
 /// Later than anything.
 pub(super) const NEVER: Cycle = Cycle::MAX / 4;
 
-/// What an issue of a command sets: the places in `ready`, the same number for every bank, and how long after the issue each
-/// of them is ready; then the rows that look further back than the last issue.
-#[derive(Debug, Clone, Copy, Default)]
-struct Plan {
-    targets: u32,
-    waits: u32,
-    count: u32,
-    windows: (u16, u16),
+/// What an issue of a command sets: a place in `ready`, to so long after the issue.
+#[derive(Debug, Clone, Copy)]
+struct Effect {
+    place: u32,
+    wait: u32,
 }
 
-/// A row that counts several issues: where its node's last ones stand, and what it sets.
+/// Effects of a command at a bank: from, to.
+type Effects = (u32, u32);
+
+/// Where a bank's timing is kept.
+#[derive(Debug, Clone, Copy, Default)]
+struct Places {
+    /// The bank's and the group's place for each role.
+    near: [[u32; 2]; ROLES],
+    /// What an issue of each role sets.
+    all: [Effects; ROLES],
+    /// The same without those that are over before a read that follows alone is done.
+    lasting: [Effects; ROLES],
+}
+
+/// A row that counts several issues: where its node's last ones stand, and which places from `ready` on, so many for each node of
+/// its level, it sets.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     level: u8,
-    /// The place of the level's first node in `ready`.
     ready: u32,
+    each: u32,
     wait: Cycle,
     history: u16,
 }
@@ -54,19 +68,17 @@ struct History {
 /// The earliest cycles of every command at every node of one channel.
 #[derive(Debug, Clone)]
 pub(super) struct Timing {
-    /// When each node of a level is ready for a role, for those levels and roles that some row speaks of. The first is always 0.
+    /// When a role is ready. For a role of one bank: at each bank, and at each group of banks (the nodes above the banks), with
+    /// the rows of coarser levels told to every group below. For others: at each node of the levels that some row speaks of.
+    /// The first is always 0.
     ready: Vec<Cycle>,
-    /// `places[role * banks + bank]`: what of `ready` a role at a bank depends on, the bank's own first, filled up with 0.
-    places: Vec<[u32; 4]>,
-    /// The places beyond four.
-    more_places: Vec<[u32; 4]>,
-    /// How many places a role has.
-    depth: [u8; ROLES],
+    places: Vec<Places>,
+    /// `wide[role * banks + bank]`: the places of a role of several banks, filled up with 0.
+    wide: Vec<[u32; 8]>,
     banks: usize,
-    plans: [Plan; ROLES],
-    /// Where each bank's issues of a command reach: `targets[plan.targets + bank * plan.count..]`.
-    targets: Vec<u32>,
-    waits: Vec<Cycle>,
+    effects: Vec<Effect>,
+    /// The windows that each role's issues count in.
+    counted: [(u16, u16); ROLES],
     windows: Vec<Window>,
     /// The node of each level above each bank, counted within the level.
     path: Vec<[u16; 8]>,
@@ -74,6 +86,10 @@ pub(super) struct Timing {
     issues: Vec<Cycle>,
     heads: Vec<u8>,
     reach: [[u8; ROLES]; ROLES],
+    /// `apart[from][to]`: the least time from one command to another at the same bank, and at least a cycle.
+    pub apart: [[Cycle; ROLES]; ROLES],
+    /// No row of several issues keeps an access from its own activation or precharge: `apart` says all.
+    pub simple: bool,
 }
 
 /// A row between two roles, before it is arranged.
@@ -111,14 +127,28 @@ impl Timing {
             .collect();
         let nodes: Vec<usize> = kept.iter().map(|l| device.levels[*l].nodes as usize).collect();
         let rows = rows(device, ids, config, &merged);
+        let (leaf, group) = (levels - 1, levels.saturating_sub(2));
         let mut reach = [[0; ROLES]; ROLES];
+        let mut apart = [[1; ROLES]; ROLES];
+        let mut simple = true;
         for r in &rows {
-            let far = if r.sibling || r.level < levels - 1 { 2 } else { 1 };
+            let far = if r.sibling || r.level < leaf { 2 } else { 1 };
             reach[r.from][r.to] = far.max(reach[r.from][r.to]);
+            if r.window > 1 {
+                simple &= r.from == r.to || !matches!(r.to, role::ACT | role::RD | role::WR);
+            } else if !r.sibling {
+                apart[r.from][r.to] = r.wait.max(apart[r.from][r.to]);
+            }
         }
-        // What rare commands forbid a bank is kept with the bank, so that common ones look at fewer levels.
-        let apart = |r: &Row| RARE >> r.from & 1 == 1 && ONE_BANK >> r.to & 1 == 1 && !r.sibling && r.window == 1;
-        let level_of = |r: &Row| if apart(r) { levels - 1 } else { r.level };
+        // What a rare command forbids a bank is kept with the bank, and what stands above the groups with the groups, so that a
+        // bank's command depends on two places only.
+        let one_bank = |to: Role| ONE_BANK >> to & 1 == 1;
+        let at_bank = |r: &Row| r.level == leaf || (RARE >> r.from & 1 == 1 && r.window == 1 && !r.sibling);
+        let level_of = |r: &Row| match one_bank(r.to) {
+            true if at_bank(r) => leaf,
+            true => group,
+            false => r.level,
+        };
         let mut first: Vec<[u32; ROLES]> = vec![[0; ROLES]; levels];
         let mut ready = 1;
         for r in &rows {
@@ -130,39 +160,42 @@ impl Timing {
         }
         let mut timing = Self {
             ready: vec![0; ready as usize],
-            places: vec![[0; 4]; ROLES * banks],
-            more_places: vec![[0; 4]; ROLES * banks],
-            depth: [0; ROLES],
+            places: vec![Places::default(); banks],
+            wide: vec![[0; 8]; ROLES * banks],
             banks,
-            plans: [Plan::default(); ROLES],
-            targets: Vec::new(),
-            waits: Vec::new(),
+            effects: Vec::new(),
+            counted: [(0, 0); ROLES],
             windows: Vec::new(),
             path,
             histories: Vec::new(),
             issues: Vec::new(),
             heads: Vec::new(),
             reach,
+            apart,
+            simple,
         };
         for role in 0..ROLES {
-            let used: Vec<usize> = (0..levels).rev().filter(|l| first[*l][role] != 0).collect();
-            timing.depth[role] = used.len() as u8;
             for bank in 0..banks {
-                for (i, level) in used.iter().enumerate() {
-                    let place = first[*level][role] + u32::from(timing.path[bank][*level]);
-                    let places = if i < 4 { &mut timing.places } else { &mut timing.more_places };
-                    places[role * banks + bank][i & 3] = place;
+                let place = |level: usize| match first[level][role] {
+                    0 => 0,
+                    first => first + u32::from(timing.path[bank][level]),
+                };
+                if one_bank(role) {
+                    timing.places[bank].near[role] = [place(leaf), if group < leaf { place(group) } else { 0 }];
+                } else {
+                    (0..levels).for_each(|level| timing.wide[role * banks + bank][level] = place(level));
                 }
             }
         }
         // Rows that count their commands together share a history.
         let mut groups: Vec<Row> = Vec::new();
+        let read_latency = ids[role::RD].map_or(0, |id| device.spec(id).latency);
         for from in 0..ROLES {
             let windows = timing.windows.len() as u16;
             for row in rows.iter().filter(|r| r.from == from && r.window > 1 && !r.sibling) {
-                let group = Row { from: 0, ..*row };
-                let known = groups.iter().position(|g| *g == group).unwrap_or_else(|| {
-                    groups.push(group);
+                let key = Row { from: 0, ..*row };
+                let known = groups.iter().position(|g| *g == key).unwrap_or_else(|| {
+                    groups.push(key);
                     let (nodes, window) = (nodes[row.level], row.window as usize);
                     let history = History { first: timing.issues.len(), heads: timing.heads.len(), window };
                     timing.histories.push(history);
@@ -170,34 +203,46 @@ impl Timing {
                     timing.heads.resize(timing.heads.len() + nodes, 0);
                     groups.len() - 1
                 });
-                let (level, ready) = (row.level as u8, first[row.level][row.to]);
-                timing.windows.push(Window { level, ready, wait: row.wait, history: known as u16 });
+                timing.windows.push(Window {
+                    level: row.level as u8,
+                    ready: first[level_of(row)][row.to],
+                    each: (nodes[level_of(row)] / nodes[row.level]) as u32,
+                    wait: row.wait,
+                    history: known as u16,
+                });
             }
-            let plain: Vec<&Row> = rows.iter().filter(|r| r.from == from && (r.window == 1 || r.sibling)).collect();
-            let (targets, waits) = (timing.targets.len() as u32, timing.waits.len() as u32);
+            timing.counted[from] = (windows, timing.windows.len() as u16);
+            // A read alone is done when its data is, and the next command comes a cycle later at the earliest.
+            let until_done = match from {
+                role::RD => read_latency + 1,
+                role::ACT => apart[role::ACT][role::RD] + read_latency + 1,
+                role::PRE => apart[role::PRE][role::ACT] + apart[role::ACT][role::RD] + read_latency + 1,
+                _ => 0,
+            };
             for bank in 0..banks {
-                for row in &plain {
-                    let node = |bank: usize| usize::from(timing.path[bank][row.level]);
-                    let here = node(bank);
-                    let first = first[level_of(row)][row.to];
-                    let mut add = |at: usize| {
-                        timing.targets.push(first + at as u32);
-                        if bank == 0 {
-                            timing.waits.push(row.wait);
-                        }
+                let mut effects: BTreeMap<u32, u32> = BTreeMap::new();
+                for row in rows.iter().filter(|r| r.from == from && (r.window == 1 || r.sibling)) {
+                    let here = usize::from(timing.path[bank][row.level]);
+                    let n = device.levels[kept[row.level]].per_parent as usize;
+                    let reached = |node: usize| match row.sibling {
+                        true => node != here && node / n == here / n,
+                        false => node == here,
                     };
-                    if apart(row) {
-                        (0..banks).filter(|b| node(*b) == here).for_each(add);
-                    } else if row.sibling {
-                        let n = device.levels[kept[row.level]].per_parent as usize;
-                        (here / n * n..here / n * n + n).filter(|other| *other != here).for_each(add);
-                    } else {
-                        add(here);
+                    let level = level_of(row);
+                    let each = nodes[level] / nodes[row.level];
+                    for node in (0..nodes[level]).filter(|node| reached(node / each)) {
+                        let effect = effects.entry(first[level][row.to] + node as u32).or_default();
+                        *effect = u32::try_from(row.wait).unwrap_or(u32::MAX).max(*effect);
                     }
                 }
+                let places = &mut timing.places[bank];
+                for (list, after) in [(&mut places.all, 0), (&mut places.lasting, until_done)] {
+                    let start = timing.effects.len() as u32;
+                    let lasting = effects.iter().filter(|(_, wait)| Cycle::from(**wait) > after);
+                    timing.effects.extend(lasting.map(|(place, wait)| Effect { place: *place, wait: *wait }));
+                    list[from] = (start, timing.effects.len() as u32);
+                }
             }
-            let count = timing.waits.len() as u32 - waits;
-            timing.plans[from] = Plan { targets, waits, count, windows: (windows, timing.windows.len() as u16) };
         }
         timing
     }
@@ -205,35 +250,40 @@ impl Timing {
     /// The first cycle at which the rows allow a command at a bank (or at the node of its scope above that bank).
     #[inline(always)]
     pub(super) fn earliest(&self, command: Role, bank: usize) -> Cycle {
-        let places = &self.places[command * self.banks + bank];
-        let at = |i: usize| self.ready[places[i] as usize];
-        let depth = self.depth[command & (ROLES - 1)];
-        let mut earliest = at(0);
-        if depth > 1 {
-            earliest = earliest.max(at(1)).max(at(2));
-            if depth > 3 {
-                earliest = earliest.max(at(3));
-                if depth > 4 {
-                    let more = &self.more_places[command * self.banks + bank];
-                    earliest = more.iter().fold(earliest, |e, p| e.max(self.ready[*p as usize]));
-                }
-            }
+        let [own, group] = self.places[bank].near[command & (ROLES - 1)];
+        if ONE_BANK >> command & 1 == 1 {
+            return self.ready[own as usize].max(self.ready[group as usize]);
         }
-        earliest
+        let wide = &self.wide[command * self.banks + bank];
+        wide.iter().fold(0, |e, place| self.ready[*place as usize].max(e))
     }
 
     /// Records an issue.
     #[inline(always)]
     pub(super) fn issue(&mut self, command: Role, bank: usize, cycle: Cycle) {
-        let plan = &self.plans[command & (ROLES - 1)];
-        let count = plan.count as usize;
-        let start = plan.targets as usize + bank * count;
-        let waits = &self.waits[plan.waits as usize..][..count];
-        for (target, wait) in self.targets[start..][..count].iter().zip(waits) {
-            let ready = &mut self.ready[*target as usize];
-            *ready = (*ready).max(cycle + wait);
+        self.apply(self.places[bank].all[command & (ROLES - 1)], cycle);
+        self.count(command, bank, cycle, cycle);
+    }
+
+    /// Records an issue for a read alone, after which nothing can issue until `next`.
+    #[inline(always)]
+    pub(super) fn issue_for_one(&mut self, command: Role, bank: usize, cycle: Cycle, next: Cycle) {
+        self.apply(self.places[bank].lasting[command & (ROLES - 1)], cycle);
+        self.count(command, bank, cycle, next);
+    }
+
+    #[inline(always)]
+    fn apply(&mut self, (from, to): Effects, cycle: Cycle) {
+        for effect in &self.effects[from as usize..to as usize] {
+            let ready = &mut self.ready[effect.place as usize];
+            *ready = (*ready).max(cycle + Cycle::from(effect.wait));
         }
-        for w in &self.windows[plan.windows.0 as usize..plan.windows.1 as usize] {
+    }
+
+    #[inline(always)]
+    fn count(&mut self, command: Role, bank: usize, cycle: Cycle, next: Cycle) {
+        let (from, to) = self.counted[command & (ROLES - 1)];
+        for w in &self.windows[from as usize..to as usize] {
             let node = self.path[bank][w.level as usize & 7] as usize;
             let h = self.histories[w.history as usize];
             let issues = &mut self.issues[h.first + node * h.window..][..h.window];
@@ -241,9 +291,11 @@ impl Timing {
             issues[*head as usize] = cycle;
             *head = if *head as usize + 1 == h.window { 0 } else { *head + 1 };
             let since = issues[*head as usize];
-            if since != Cycle::MAX {
-                let ready = &mut self.ready[w.ready as usize + node];
-                *ready = (*ready).max(since + w.wait);
+            if since != Cycle::MAX && since + w.wait > next {
+                let each = w.each as usize;
+                for ready in &mut self.ready[w.ready as usize + node * each..][..each] {
+                    *ready = (*ready).max(since + w.wait);
+                }
             }
         }
     }
