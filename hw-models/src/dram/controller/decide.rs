@@ -151,16 +151,16 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     #[inline(always)]
     pub(super) fn active_best(&mut self, floor: Cycle) -> Cycle {
         if !self.known_active || self.best_active.at < floor {
-            let mut best = NOTHING;
+            let (mut least, mut best) = (NOTHING.rank(), 0);
             for (slot, entry) in self.active.iter().enumerate() {
-                let bank = entry.bank as usize;
                 let command = if entry.write { role::WR } else { role::RD };
-                let found = Best { at: self.earliest(command, bank, floor), age: entry.arrival, slot, bank };
-                if found.precedes(&best) {
-                    best = found;
-                }
+                let at = self.earliest(command, entry.bank as usize, floor);
+                let rank = u128::from(at) << 64 | u128::from(entry.arrival);
+                best = if rank < least { slot } else { best };
+                least = least.min(rank);
             }
-            self.best_active = best;
+            let bank = self.active.get(best).map_or(NOTHING.bank, |e| e.bank as usize);
+            self.best_active = Best { at: (least >> 64) as Cycle, age: least as Cycle, slot: best, bank };
             self.known_active = true;
         }
         self.best_active.at
