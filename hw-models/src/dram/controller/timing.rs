@@ -25,25 +25,24 @@ const ONE_BANK: u32 = 1 << role::ACT
 /// Later than anything.
 pub(super) const NEVER: Cycle = Cycle::MAX / 4;
 
-/// What an issue of a command sets: a place in `ready`, to so long after the issue.
+/// What an issue of a command sets: a place in `ready` (or the place of bank 0, for one at each bank), to so long after the issue.
 #[derive(Debug, Clone, Copy)]
 struct Effect {
     place: u32,
     wait: u32,
 }
 
-/// Effects of a command at a bank: from, to.
+/// Some effects: from, to.
 type Effects = (u32, u32);
 
-/// Where a bank's timing is kept.
+/// What an issue of a command sets.
 #[derive(Debug, Clone, Copy, Default)]
-struct Places {
-    /// The bank's and the group's place for each role.
-    near: [[u32; 2]; ROLES],
-    /// What an issue of each role sets.
-    all: [Effects; ROLES],
-    /// The same without those that are over before a read that follows alone is done.
-    lasting: [Effects; ROLES],
+struct Plan {
+    /// At its own bank.
+    own: Effects,
+    /// At the other banks beside its own, so many together.
+    beside: Effects,
+    together: u32,
 }
 
 /// A row that counts several issues: where its node's last ones stand, and which places from `ready` on, so many for each node of
@@ -70,13 +69,23 @@ struct History {
 pub(super) struct Timing {
     /// When a role is ready. For a role of one bank: at each bank, and at each group of banks (the nodes above the banks), with
     /// the rows of coarser levels told to every group below. For others: at each node of the levels that some row speaks of.
-    /// The first is always 0.
+    /// The first, one for each bank, are always 0.
     ready: Vec<Cycle>,
-    places: Vec<Places>,
+    first_bank: [u32; ROLES],
+    first_group: [u32; ROLES],
+    /// The group of each bank.
+    group: Vec<u16>,
+    groups: usize,
     /// `wide[role * banks + bank]`: the places of a role of several banks, filled up with 0.
     wide: Vec<[u32; 8]>,
     banks: usize,
     effects: Vec<Effect>,
+    plans: [Plan; ROLES],
+    /// `effects[shared[role * groups + group]]`: what an issue at a bank of a group sets beyond that bank.
+    shared: Vec<Effects>,
+    /// The same two without what is over before a read that follows alone is done.
+    lasting_plans: [Plan; ROLES],
+    lasting_shared: Vec<Effects>,
     /// The windows that each role's issues count in.
     counted: [(u16, u16); ROLES],
     windows: Vec<Window>,
@@ -150,7 +159,7 @@ impl Timing {
             false => r.level,
         };
         let mut first: Vec<[u32; ROLES]> = vec![[0; ROLES]; levels];
-        let mut ready = 1;
+        let mut ready = banks as u32;
         for r in &rows {
             let first = &mut first[level_of(r)][r.to];
             if *first == 0 {
@@ -160,10 +169,17 @@ impl Timing {
         }
         let mut timing = Self {
             ready: vec![0; ready as usize],
-            places: vec![Places::default(); banks],
+            first_bank: [0; ROLES],
+            first_group: [0; ROLES],
+            group: path.iter().map(|p| if group < leaf { p[group] } else { 0 }).collect(),
+            groups: if group < leaf { nodes[group] } else { 1 },
             wide: vec![[0; 8]; ROLES * banks],
             banks,
             effects: Vec::new(),
+            plans: [Plan::default(); ROLES],
+            shared: Vec::new(),
+            lasting_plans: [Plan::default(); ROLES],
+            lasting_shared: Vec::new(),
             counted: [(0, 0); ROLES],
             windows: Vec::new(),
             path,
@@ -175,14 +191,14 @@ impl Timing {
             simple,
         };
         for role in 0..ROLES {
+            timing.first_bank[role] = first[leaf][role];
+            timing.first_group[role] = if group < leaf { first[group][role] } else { 0 };
             for bank in 0..banks {
                 let place = |level: usize| match first[level][role] {
                     0 => 0,
                     first => first + u32::from(timing.path[bank][level]),
                 };
-                if one_bank(role) {
-                    timing.places[bank].near[role] = [place(leaf), if group < leaf { place(group) } else { 0 }];
-                } else {
+                if !one_bank(role) {
                     (0..levels).for_each(|level| timing.wide[role * banks + bank][level] = place(level));
                 }
             }
@@ -219,40 +235,57 @@ impl Timing {
                 role::PRE => apart[role::PRE][role::ACT] + apart[role::ACT][role::RD] + read_latency + 1,
                 _ => 0,
             };
-            for bank in 0..banks {
-                let mut effects: BTreeMap<u32, u32> = BTreeMap::new();
-                for row in rows.iter().filter(|r| r.from == from && (r.window == 1 || r.sibling)) {
-                    let here = usize::from(timing.path[bank][row.level]);
-                    let n = device.levels[kept[row.level]].per_parent as usize;
-                    let reached = |node: usize| match row.sibling {
-                        true => node != here && node / n == here / n,
-                        false => node == here,
-                    };
-                    let level = level_of(row);
-                    let each = nodes[level] / nodes[row.level];
-                    for node in (0..nodes[level]).filter(|node| reached(node / each)) {
-                        let effect = effects.entry(first[level][row.to] + node as u32).or_default();
-                        *effect = u32::try_from(row.wait).unwrap_or(u32::MAX).max(*effect);
+            let rows = || rows.iter().filter(|r| r.from == from && (r.window == 1 || r.sibling));
+            for (after, lasting) in [(0, false), (until_done, true)] {
+                let mut plan = Plan { together: device.levels[kept[leaf]].per_parent, ..Plan::default() };
+                for (list, siblings) in [(&mut plan.own, false), (&mut plan.beside, true)] {
+                    let at_banks = rows().filter(|r| r.level == leaf && r.sibling == siblings);
+                    *list = timing.keep(at_banks.map(|r| (first[leaf][r.to], r.wait)), after);
+                }
+                for group in 0..timing.groups {
+                    let bank = timing.group.iter().position(|g| usize::from(*g) == group).unwrap_or(0);
+                    let mut effects: BTreeMap<u32, Cycle> = BTreeMap::new();
+                    for row in rows().filter(|r| r.level < leaf) {
+                        let here = usize::from(timing.path[bank][row.level]);
+                        let n = device.levels[kept[row.level]].per_parent as usize;
+                        let reached = |node: usize| match row.sibling {
+                            true => node != here && node / n == here / n,
+                            false => node == here,
+                        };
+                        let level = level_of(row);
+                        let each = nodes[level] / nodes[row.level];
+                        for node in (0..nodes[level]).filter(|node| reached(node / each)) {
+                            let wait = effects.entry(first[level][row.to] + node as u32).or_default();
+                            *wait = row.wait.max(*wait);
+                        }
                     }
+                    let shared = timing.keep(effects.into_iter(), after);
+                    let list = if lasting { &mut timing.lasting_shared } else { &mut timing.shared };
+                    list.push(shared);
                 }
-                let places = &mut timing.places[bank];
-                for (list, after) in [(&mut places.all, 0), (&mut places.lasting, until_done)] {
-                    let start = timing.effects.len() as u32;
-                    let lasting = effects.iter().filter(|(_, wait)| Cycle::from(**wait) > after);
-                    timing.effects.extend(lasting.map(|(place, wait)| Effect { place: *place, wait: *wait }));
-                    list[from] = (start, timing.effects.len() as u32);
-                }
+                let plans = if lasting { &mut timing.lasting_plans } else { &mut timing.plans };
+                plans[from] = plan;
             }
         }
         timing
     }
 
+    /// Keeps those effects that last longer than `after`.
+    fn keep(&mut self, effects: impl Iterator<Item = (u32, Cycle)>, after: Cycle) -> Effects {
+        let start = self.effects.len() as u32;
+        let lasting = effects.filter(|(_, wait)| *wait > after);
+        self.effects.extend(lasting.map(|(place, wait)| Effect { place, wait: u32::try_from(wait).unwrap_or(u32::MAX) }));
+        (start, self.effects.len() as u32)
+    }
+
     /// The first cycle at which the rows allow a command at a bank (or at the node of its scope above that bank).
     #[inline(always)]
     pub(super) fn earliest(&self, command: Role, bank: usize) -> Cycle {
-        let [own, group] = self.places[bank].near[command & (ROLES - 1)];
+        let command = command & (ROLES - 1);
         if ONE_BANK >> command & 1 == 1 {
-            return self.ready[own as usize].max(self.ready[group as usize]);
+            let own = self.ready[self.first_bank[command] as usize + bank];
+            // A role of which no row speaks beyond the bank begins at 0, where the zeros are.
+            return own.max(self.ready[self.first_group[command] as usize + self.group[bank] as usize]);
         }
         let wide = &self.wide[command * self.banks + bank];
         wide.iter().fold(0, |e, place| self.ready[*place as usize].max(e))
@@ -261,22 +294,39 @@ impl Timing {
     /// Records an issue.
     #[inline(always)]
     pub(super) fn issue(&mut self, command: Role, bank: usize, cycle: Cycle) {
-        self.apply(self.places[bank].all[command & (ROLES - 1)], cycle);
+        let plan = self.plans[command & (ROLES - 1)];
+        let shared = self.shared[command * self.groups + self.group[bank] as usize];
+        self.apply(&plan, shared, bank, cycle);
         self.count(command, bank, cycle, cycle);
     }
 
-    /// Records an issue for a read alone, after which nothing can issue until `next`.
+    /// Records an issue for a read alone, after which nothing can issue until after `next`.
     #[inline(always)]
     pub(super) fn issue_for_one(&mut self, command: Role, bank: usize, cycle: Cycle, next: Cycle) {
-        self.apply(self.places[bank].lasting[command & (ROLES - 1)], cycle);
+        let plan = self.lasting_plans[command & (ROLES - 1)];
+        let shared = self.lasting_shared[command * self.groups + self.group[bank] as usize];
+        self.apply(&plan, shared, bank, cycle);
         self.count(command, bank, cycle, next);
     }
 
     #[inline(always)]
-    fn apply(&mut self, (from, to): Effects, cycle: Cycle) {
-        for effect in &self.effects[from as usize..to as usize] {
-            let ready = &mut self.ready[effect.place as usize];
-            *ready = (*ready).max(cycle + Cycle::from(effect.wait));
+    fn apply(&mut self, plan: &Plan, shared: Effects, bank: usize, cycle: Cycle) {
+        let ready = &mut self.ready[..];
+        let mut set = |place: usize, wait: u32| {
+            let ready = &mut ready[place];
+            *ready = (*ready).max(cycle + Cycle::from(wait));
+        };
+        for effect in &self.effects[plan.own.0 as usize..plan.own.1 as usize] {
+            set(effect.place as usize + bank, effect.wait);
+        }
+        for effect in &self.effects[shared.0 as usize..shared.1 as usize] {
+            set(effect.place as usize, effect.wait);
+        }
+        for effect in &self.effects[plan.beside.0 as usize..plan.beside.1 as usize] {
+            let together = plan.together as usize;
+            for other in (bank / together * together..(bank / together + 1) * together).filter(|other| *other != bank) {
+                set(effect.place as usize + other, effect.wait);
+            }
         }
     }
 
