@@ -108,18 +108,18 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let address = Some(entry.address);
         if opens {
             if closes {
-                self.stats.row_conflicts += 1;
+                self.stats.begin(role::PRE);
                 self.timing.issue_for_one(role::PRE, bank, closed, done);
                 self.emit(role::PRE, bank, address, closed);
-                self.set_row_unqueued(bank, NO_ROW, closed);
+                self.reopen(bank, entry.row, closed, opened);
             } else {
-                self.stats.row_misses += 1;
+                self.stats.begin(role::ACT);
+                self.set_row_unqueued(bank, entry.row, opened);
             }
             self.timing.issue_for_one(role::ACT, bank, opened, done);
             self.emit(role::ACT, bank, address, opened);
-            self.set_row_unqueued(bank, entry.row, opened);
         } else {
-            self.stats.row_hits += 1;
+            self.stats.begin(role::RD);
         }
         self.draining = true;
         self.timing.issue_for_one(role::RD, bank, at, done);

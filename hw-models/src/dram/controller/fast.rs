@@ -333,6 +333,18 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         }
     }
 
+    /// Closes one row of a bank and opens another, with nothing between the two.
+    #[inline(always)]
+    pub(super) fn reopen(&mut self, bank: usize, row: u32, closed: Cycle, opened: Cycle) {
+        let bank = &mut self.banks[bank];
+        bank.row = row;
+        let standby = &mut self.standby[bank.standby as usize];
+        if standby.open == 1 {
+            self.stats.active_ticks += closed - standby.since;
+            standby.since = opened;
+        }
+    }
+
     #[inline(always)]
     pub(super) fn view(&self, bank: usize) -> BankView {
         let b = &self.banks[bank];
@@ -483,11 +495,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     pub(super) fn start(&mut self, entry: &mut Entry, command: Role) {
         if !entry.started {
             entry.started = true;
-            match command {
-                role::PRE => self.stats.row_conflicts += 1,
-                role::ACT => self.stats.row_misses += 1,
-                _ => self.stats.row_hits += 1,
-            }
+            self.stats.begin(command);
         }
     }
 

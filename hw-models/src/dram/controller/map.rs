@@ -115,8 +115,13 @@ impl AddressMap {
                 }
             }
         }
-        let mut map =
-            Self { pieces: Default::default(), short: None, xor: Vec::new(), rows: u64::from(device.rows), rows_wrap: false };
+        let mut map = Self {
+            pieces: Default::default(),
+            short: None,
+            xor: Vec::new(),
+            rows: u64::from(device.rows),
+            rows_wrap: false,
+        };
         map.rows_wrap = !device.rows.is_power_of_two();
         let mut at = 0;
         for (name, bits) in names {

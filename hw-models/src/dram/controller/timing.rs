@@ -83,9 +83,8 @@ pub(super) struct Timing {
     plans: [Plan; ROLES],
     /// `effects[shared[role * groups + group]]`: what an issue at a bank of a group sets beyond that bank.
     shared: Vec<Effects>,
-    /// The same two without what is over before a read that follows alone is done.
-    lasting_plans: [Plan; ROLES],
-    lasting_shared: Vec<Effects>,
+    /// `effects[lasting[role * banks + bank]]`: all of it, but for what is over before a read that follows alone is done.
+    lasting: Vec<Effects>,
     /// The windows that each role's issues count in.
     counted: [(u16, u16); ROLES],
     windows: Vec<Window>,
@@ -178,8 +177,7 @@ impl Timing {
             effects: Vec::new(),
             plans: [Plan::default(); ROLES],
             shared: Vec::new(),
-            lasting_plans: [Plan::default(); ROLES],
-            lasting_shared: Vec::new(),
+            lasting: Vec::new(),
             counted: [(0, 0); ROLES],
             windows: Vec::new(),
             path,
@@ -236,46 +234,55 @@ impl Timing {
                 _ => 0,
             };
             let rows = || rows.iter().filter(|r| r.from == from && (r.window == 1 || r.sibling));
-            for (after, lasting) in [(0, false), (until_done, true)] {
-                let mut plan = Plan { together: device.levels[kept[leaf]].per_parent, ..Plan::default() };
-                for (list, siblings) in [(&mut plan.own, false), (&mut plan.beside, true)] {
-                    let at_banks = rows().filter(|r| r.level == leaf && r.sibling == siblings);
-                    *list = timing.keep(at_banks.map(|r| (first[leaf][r.to], r.wait)), after);
-                }
-                for group in 0..timing.groups {
-                    let bank = timing.group.iter().position(|g| usize::from(*g) == group).unwrap_or(0);
-                    let mut effects: BTreeMap<u32, Cycle> = BTreeMap::new();
-                    for row in rows().filter(|r| r.level < leaf) {
-                        let here = usize::from(timing.path[bank][row.level]);
-                        let n = device.levels[kept[row.level]].per_parent as usize;
-                        let reached = |node: usize| match row.sibling {
-                            true => node != here && node / n == here / n,
-                            false => node == here,
-                        };
-                        let level = level_of(row);
-                        let each = nodes[level] / nodes[row.level];
-                        for node in (0..nodes[level]).filter(|node| reached(node / each)) {
-                            let wait = effects.entry(first[level][row.to] + node as u32).or_default();
-                            *wait = row.wait.max(*wait);
-                        }
-                    }
-                    let shared = timing.keep(effects.into_iter(), after);
-                    let list = if lasting { &mut timing.lasting_shared } else { &mut timing.shared };
-                    list.push(shared);
-                }
-                let plans = if lasting { &mut timing.lasting_plans } else { &mut timing.plans };
-                plans[from] = plan;
+            let mut plan = Plan { together: device.levels[kept[leaf]].per_parent, ..Plan::default() };
+            for (list, siblings) in [(&mut plan.own, false), (&mut plan.beside, true)] {
+                let at_banks = rows().filter(|r| r.level == leaf && r.sibling == siblings);
+                *list = timing.keep(at_banks.map(|r| (first[leaf][r.to], r.wait)));
             }
+            timing.plans[from] = plan;
+            for group in 0..timing.groups {
+                let bank = timing.group.iter().position(|g| usize::from(*g) == group).unwrap_or(0);
+                let mut effects: BTreeMap<u32, Cycle> = BTreeMap::new();
+                for row in rows().filter(|r| r.level < leaf) {
+                    let here = usize::from(timing.path[bank][row.level]);
+                    let n = device.levels[kept[row.level]].per_parent as usize;
+                    let reached = |node: usize| match row.sibling {
+                        true => node != here && node / n == here / n,
+                        false => node == here,
+                    };
+                    let level = level_of(row);
+                    let each = nodes[level] / nodes[row.level];
+                    for node in (0..nodes[level]).filter(|node| reached(node / each)) {
+                        let wait = effects.entry(first[level][row.to] + node as u32).or_default();
+                        *wait = row.wait.max(*wait);
+                    }
+                }
+                let shared = timing.keep(effects.into_iter());
+                timing.shared.push(shared);
+            }
+            for bank in 0..banks {
+                let (own, shared) = (plan.own, timing.shared[from * timing.groups + usize::from(timing.group[bank])]);
+                let at_bank = timing.effects_of(own).map(|(place, wait)| (place + bank as u32, wait));
+                let of_group = timing.effects_of(shared);
+                let all: Vec<(u32, Cycle)> = at_bank.chain(of_group).filter(|(_, wait)| *wait > until_done).collect();
+                let lasting = timing.keep(all.into_iter());
+                timing.lasting.push(lasting);
+            }
+            // Rows beside a bank are rare enough to leave a read to the usual course.
+            timing.simple &= plan.beside.0 == plan.beside.1 || !matches!(from, role::ACT | role::PRE | role::RD);
         }
         timing
     }
 
-    /// Keeps those effects that last longer than `after`.
-    fn keep(&mut self, effects: impl Iterator<Item = (u32, Cycle)>, after: Cycle) -> Effects {
+    fn keep(&mut self, effects: impl Iterator<Item = (u32, Cycle)>) -> Effects {
         let start = self.effects.len() as u32;
-        let lasting = effects.filter(|(_, wait)| *wait > after);
-        self.effects.extend(lasting.map(|(place, wait)| Effect { place, wait: u32::try_from(wait).unwrap_or(u32::MAX) }));
+        let narrow = |wait: Cycle| u32::try_from(wait).unwrap_or(u32::MAX);
+        self.effects.extend(effects.map(|(place, wait)| Effect { place, wait: narrow(wait) }));
         (start, self.effects.len() as u32)
+    }
+
+    fn effects_of(&self, (from, to): Effects) -> impl Iterator<Item = (u32, Cycle)> {
+        self.effects[from as usize..to as usize].iter().map(|e| (e.place, Cycle::from(e.wait)))
     }
 
     /// The first cycle at which the rows allow a command at a bank (or at the node of its scope above that bank).
@@ -295,38 +302,29 @@ impl Timing {
     #[inline(always)]
     pub(super) fn issue(&mut self, command: Role, bank: usize, cycle: Cycle) {
         let plan = self.plans[command & (ROLES - 1)];
-        let shared = self.shared[command * self.groups + self.group[bank] as usize];
-        self.apply(&plan, shared, bank, cycle);
+        self.apply(plan.own, bank, cycle);
+        self.apply(self.shared[command * self.groups + self.group[bank] as usize], 0, cycle);
+        if plan.beside.0 != plan.beside.1 {
+            let (together, within) = (plan.together as usize, bank % plan.together as usize);
+            for other in (0..together).filter(|other| *other != within) {
+                self.apply(plan.beside, bank - within + other, cycle);
+            }
+        }
         self.count(command, bank, cycle, cycle);
     }
 
     /// Records an issue for a read alone, after which nothing can issue until after `next`.
     #[inline(always)]
     pub(super) fn issue_for_one(&mut self, command: Role, bank: usize, cycle: Cycle, next: Cycle) {
-        let plan = self.lasting_plans[command & (ROLES - 1)];
-        let shared = self.lasting_shared[command * self.groups + self.group[bank] as usize];
-        self.apply(&plan, shared, bank, cycle);
+        self.apply(self.lasting[command * self.banks + bank], 0, cycle);
         self.count(command, bank, cycle, next);
     }
 
     #[inline(always)]
-    fn apply(&mut self, plan: &Plan, shared: Effects, bank: usize, cycle: Cycle) {
-        let ready = &mut self.ready[..];
-        let mut set = |place: usize, wait: u32| {
-            let ready = &mut ready[place];
-            *ready = (*ready).max(cycle + Cycle::from(wait));
-        };
-        for effect in &self.effects[plan.own.0 as usize..plan.own.1 as usize] {
-            set(effect.place as usize + bank, effect.wait);
-        }
-        for effect in &self.effects[shared.0 as usize..shared.1 as usize] {
-            set(effect.place as usize, effect.wait);
-        }
-        for effect in &self.effects[plan.beside.0 as usize..plan.beside.1 as usize] {
-            let together = plan.together as usize;
-            for other in (bank / together * together..(bank / together + 1) * together).filter(|other| *other != bank) {
-                set(effect.place as usize + other, effect.wait);
-            }
+    fn apply(&mut self, (from, to): Effects, bank: usize, cycle: Cycle) {
+        for effect in &self.effects[from as usize..to as usize] {
+            let ready = &mut self.ready[effect.place as usize + bank];
+            *ready = (*ready).max(cycle + Cycle::from(effect.wait));
         }
     }
 
