@@ -3,6 +3,8 @@
 //! `mix`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::time::Duration;
+
 use banksia_hw::dram::catalog;
 use banksia_hw::dram::controller::{Controller, ControllerConfig, ControllerOptions, Request, Silent};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -36,7 +38,7 @@ fn run(device: &str, requests: &[Request], outstanding: Option<usize>) -> u64 {
 fn controllers(c: &mut Criterion) {
     for device in ["ddr4-2400r", "hbm3-6400"] {
         let mut group = c.benchmark_group(device);
-        group.sample_size(10);
+        group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
         for pattern in ["random", "mix", "sequential"] {
             let requests = requests(pattern, 200_000);
             group.throughput(Throughput::Elements(requests.len() as u64));

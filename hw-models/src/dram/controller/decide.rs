@@ -3,7 +3,7 @@
 use super::super::{Cycle, NO_ROW, OPENING};
 use super::config::Scheduler;
 use super::fast::{Fast, HALF, SPLIT};
-use super::queue::{ACCESS, CLOSE, OPEN};
+use super::queue::{ACCESS, CLOSE, Entry, OPEN};
 use super::record::Recorder;
 use super::role::{self, Role};
 use super::timing::NEVER;
@@ -23,11 +23,17 @@ pub(super) const NOTHING: Best = Best { at: NEVER, age: Cycle::MAX, slot: 0, ban
 impl Best {
     #[inline(always)]
     fn precedes(&self, other: &Self) -> bool {
-        self.at < other.at || (self.at == other.at && self.age < other.age)
+        self.rank() < other.rank()
+    }
+
+    /// Its place among others: the less the better.
+    #[inline(always)]
+    const fn rank(&self) -> u128 {
+        (self.at as u128) << 64 | self.age as u128
     }
 }
 
-impl<const K: u8, R: Recorder> Fast<K, R> {
+impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     /// Every kept decision is void.
     #[inline(always)]
     pub(super) fn forget(&mut self) {
@@ -55,10 +61,11 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         if !self.shape.falling[command] {
             return at | 1;
         }
-        let rank = self.shape.rank_banks;
-        let paired = at == self.paired_edge
-            && bank / rank == self.paired_bank / rank
-            && (self.paired_all || command == role::PREAB || bank == self.paired_bank);
+        if at != self.paired_edge {
+            return at;
+        }
+        let same_rank = self.banks[bank].rank == self.banks[self.paired_bank].rank;
+        let paired = same_rank && (self.paired_all || command == role::PREAB || bank == self.paired_bank);
         at + Cycle::from(paired)
     }
 
@@ -66,7 +73,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     #[inline(always)]
     fn earliest(&self, command: Role, bank: usize, floor: Cycle) -> Cycle {
         let mut at = self.timing.earliest(command, bank).max(floor);
-        if !self.plain && self.shape.config.page == super::config::PagePolicy::Closed {
+        if !P && self.shape.config.page == super::config::PagePolicy::Closed {
             at = match command {
                 role::RD => at.max(self.timing.earliest(role::RDA, bank)),
                 role::WR => at.max(self.timing.earliest(role::WRA, bank)),
@@ -83,7 +90,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         }
         let queue = if self.draining { &self.writes } else { &self.reads };
         let slots = queue.class[class];
-        if !self.plain && self.shape.config.scheduler == Scheduler::Fcfs {
+        if !P && self.shape.config.scheduler == Scheduler::Fcfs {
             return slots & queue.oldest().map_or(0, |slot| 1 << slot);
         }
         slots
@@ -94,17 +101,21 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         let command = self.command_of(class);
         let mut slots = self.class_slots(class);
         let queue = if self.draining { &self.writes } else { &self.reads };
-        let mut best = NOTHING;
+        let (mut least, mut best) = (NOTHING.rank(), 0);
         while slots != 0 {
             let slot = slots.trailing_zeros() as usize;
             slots &= slots - 1;
-            let bank = queue.bank[slot] as usize;
-            let found = Best { at: self.earliest(command, bank, floor), age: queue.arrival[slot], slot, bank };
-            if found.precedes(&best) {
-                best = found;
-            }
+            let at = self.earliest(command, queue.bank[slot] as usize, floor);
+            let rank = u128::from(at) << 64 | u128::from(queue.arrival[slot]);
+            // Without a branch: which of two candidates is better is anyone's guess.
+            best = if rank < least { slot } else { best };
+            least = least.min(rank);
         }
-        self.best[class] = best;
+        self.best[class] = if least == NOTHING.rank() {
+            NOTHING
+        } else {
+            Best { at: (least >> 64) as Cycle, age: least as Cycle, slot: best, bank: queue.bank[best] as usize }
+        };
         self.known[class] = true;
     }
 
@@ -129,7 +140,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     #[inline(always)]
     pub(super) fn any_best(&mut self, floor: Cycle) -> (usize, Best) {
         let access = self.class_best(ACCESS, floor);
-        if self.shape.config.scheduler == Scheduler::RowHitsFirst && access.at <= floor {
+        if !P && self.shape.config.scheduler == Scheduler::RowHitsFirst && access.at <= floor {
             return (ACCESS, access);
         }
         let (class, row) = self.row_best(floor);
@@ -140,19 +151,30 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     #[inline(always)]
     pub(super) fn active_best(&mut self, floor: Cycle) -> Cycle {
         if !self.known_active || self.best_active.at < floor {
-            let mut best = NOTHING;
+            let (mut least, mut best) = (NOTHING.rank(), 0);
             for (slot, entry) in self.active.iter().enumerate() {
-                let bank = entry.bank as usize;
                 let command = if entry.write { role::WR } else { role::RD };
-                let found = Best { at: self.earliest(command, bank, floor), age: entry.arrival, slot, bank };
-                if found.precedes(&best) {
-                    best = found;
-                }
+                let at = self.earliest(command, entry.bank as usize, floor);
+                let rank = u128::from(at) << 64 | u128::from(entry.arrival);
+                best = if rank < least { slot } else { best };
+                least = least.min(rank);
             }
-            self.best_active = best;
+            let bank = self.active.get(best).map_or(NOTHING.bank, |e| e.bank as usize);
+            self.best_active = Best { at: (least >> 64) as Cycle, age: least as Cycle, slot: best, bank };
             self.known_active = true;
         }
         self.best_active.at
+    }
+
+    /// A request has joined the active list, as its last.
+    #[inline(always)]
+    pub(super) fn consider_active(&mut self, entry: &Entry) {
+        let (slot, bank) = (self.active.len() - 1, entry.bank as usize);
+        let command = if entry.write { role::WR } else { role::RD };
+        let found = Best { at: self.earliest(command, bank, self.floors.0), age: entry.arrival, slot, bank };
+        if found.precedes(&self.best_active) {
+            self.best_active = found;
+        }
     }
 
     /// A bank's candidate of a class may have become better: compares it with the best, or scans again later if it was it.
@@ -198,7 +220,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     /// After a command at a bank: voids or mends the decisions that it may have changed.
     #[inline(always)]
     pub(super) fn affected(&mut self, command: Role, bank: usize) {
-        if !self.plain {
+        if !P {
             self.forget();
             return;
         }
@@ -221,7 +243,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         } else {
             self.touch(CLOSE, bank, row_floor);
         }
-        if accesses > 0 || role::is_access(command) || command == role::ACT || command == role::ACT2 {
+        if role::is_access(command) || accesses > 1 || command == role::ACT2 || (K == SPLIT && command == role::ACT) {
             self.known_active = false;
         }
         if K == SPLIT && (command == role::ACT || command == role::ACT2) {

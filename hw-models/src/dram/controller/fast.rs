@@ -31,6 +31,9 @@ pub(super) struct Task {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bank {
     pub row: u32,
+    pub rank: u16,
+    /// Its node of the standby level.
+    standby: u16,
     /// An activated request waits for its access.
     pub active: bool,
     /// Nothing of it may be scheduled.
@@ -61,11 +64,11 @@ pub(super) struct Standby {
     since: Cycle,
 }
 
-/// One channel's controller.
+/// One channel's controller. `K` is how its device takes commands; `P` says that its policies are those of the reference, whatever
+/// their numbers: decisions are kept then.
 #[derive(Debug)]
-pub(super) struct Fast<const K: u8, R> {
+pub(super) struct Fast<const K: u8, const P: bool, R> {
     pub shape: Shape,
-    pub plain: bool,
     pub timing: Timing,
     pub banks: Vec<Bank>,
     pub ranks: Vec<Rank>,
@@ -88,6 +91,8 @@ pub(super) struct Fast<const K: u8, R> {
     pub best_active: Best,
     pub known_active: bool,
     pub reach: [[u8; ROLES]; ROLES],
+    /// Whether a lone read's commands can be timed together.
+    pub swift: bool,
     /// The first ticks of the column and of the row slot that a new candidate may use.
     pub floors: (Cycle, Cycle),
     // half clocks
@@ -107,11 +112,13 @@ pub(super) struct Fast<const K: u8, R> {
     pub cycle: Cycle,
     blocked: bool,
     end: Option<Cycle>,
+    /// Issues of each role's command.
+    issued: [u64; ROLES],
     pub stats: Statistics,
     pub recorder: R,
 }
 
-impl<const K: u8, R: Recorder> Fast<K, R> {
+impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     pub(super) fn new(shape: Shape, limit: Option<usize>, recorder: R) -> Self {
         let timing = Timing::new(&shape.device, &shape.ids, &shape.config);
         let mut reach = [[0; ROLES]; ROLES];
@@ -120,8 +127,10 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
                 *reach = timing.reach(from, to);
             }
         }
-        let bank = Bank {
+        let bank = |bank: usize| Bank {
             row: NO_ROW,
+            rank: (bank / shape.rank_banks) as u16,
+            standby: (bank / shape.standby_banks) as u16,
             active: false,
             held: false,
             accesses: 0,
@@ -131,9 +140,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         };
         let commands = shape.device.commands.len();
         Self {
-            plain: shape.config.is_plain(),
-            timing,
-            banks: vec![bank; shape.banks],
+            banks: (0..shape.banks).map(bank).collect(),
             ranks: vec![Rank::default(); shape.banks / shape.rank_banks],
             standby: vec![Standby::default(); shape.banks / shape.standby_banks],
             reads: Queue::new(shape.banks, shape.config.read_queue),
@@ -151,6 +158,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             best_active: NOTHING,
             known_active: false,
             reach,
+            swift: timing.simple && !shape.falling[role::ACT] && !shape.falling[role::RD],
             floors: (0, 0),
             paired_edge: 0,
             paired_all: false,
@@ -165,33 +173,41 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             cycle: 0,
             blocked: false,
             end: None,
+            issued: [0; ROLES],
             stats: Statistics { commands: vec![0; commands], ..Statistics::default() },
             recorder,
+            timing,
             shape,
         }
     }
 
     /// Runs on until the next request is not among `requests` and would be needed, or, with `last`, to the end.
     pub(super) fn advance(&mut self, requests: &[Request], last: bool) {
+        self.run(requests, last);
+        self.stats.commands.fill(0);
+        for (id, issued) in self.shape.ids.iter().zip(self.issued) {
+            if let Some(id) = id {
+                self.stats.commands[id.0 as usize] += issued;
+            }
+        }
+    }
+
+    fn run(&mut self, requests: &[Request], last: bool) {
+        let express = self.limit == 1 && P && K != SPLIT;
         let mut next = 0;
         loop {
             if next == requests.len() && !last {
                 return;
             }
-            let cycle = self.cycle;
             if self.freed {
                 self.freed = false;
                 self.blocked = false;
             }
-            self.drain_finished(cycle);
-            if self.limit == 1 && self.plain && K != SPLIT && next + 1 < requests.len() && self.is_idle() {
-                let request = &requests[next];
-                if request.arrival <= cycle {
-                    next += 1;
-                    self.express(request, cycle);
-                    continue;
-                }
+            self.drain_finished(self.cycle);
+            if express && self.is_idle() {
+                next = self.express(requests, next);
             }
+            let cycle = self.cycle;
             let mut offer_at = NEVER;
             if let Some(request) = requests.get(next) {
                 if request.arrival > cycle {
@@ -297,29 +313,42 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     /// Sets the row of a bank for which nothing is queued.
     #[inline(always)]
     pub(super) fn set_row_unqueued(&mut self, bank: usize, row: u32, now: Cycle) {
-        let was = self.banks[bank].row;
-        self.banks[bank].row = row;
+        let bank = &mut self.banks[bank];
+        let was = bank.row;
+        bank.row = row;
         if (was == NO_ROW) != (row == NO_ROW) {
-            let node = bank / self.shape.standby_banks;
+            let standby = &mut self.standby[bank.standby as usize];
             if row == NO_ROW {
-                self.standby[node].open -= 1;
-                if self.standby[node].open == 0 {
-                    self.stats.active_ticks += now - self.standby[node].since;
-                    self.standby[node].since = now;
+                standby.open -= 1;
+                if standby.open == 0 {
+                    self.stats.active_ticks += now - standby.since;
+                    standby.since = now;
                 }
             } else {
-                if self.standby[node].open == 0 {
-                    self.standby[node].since = now;
+                if standby.open == 0 {
+                    standby.since = now;
                 }
-                self.standby[node].open += 1;
+                standby.open += 1;
             }
+        }
+    }
+
+    /// Closes one row of a bank and opens another, with nothing between the two.
+    #[inline(always)]
+    pub(super) fn reopen(&mut self, bank: usize, row: u32, closed: Cycle, opened: Cycle) {
+        let bank = &mut self.banks[bank];
+        bank.row = row;
+        let standby = &mut self.standby[bank.standby as usize];
+        if standby.open == 1 {
+            self.stats.active_ticks += closed - standby.since;
+            standby.since = opened;
         }
     }
 
     #[inline(always)]
     pub(super) fn view(&self, bank: usize) -> BankView {
         let b = &self.banks[bank];
-        if self.plain {
+        if P {
             return BankView { row: b.row, active: b.active, held: false, capped: false, protect: false };
         }
         BankView {
@@ -423,8 +452,8 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         queue.push(entry, view);
         self.outstanding += 1;
         self.stale_mode = true;
-        if !self.plain {
-            let rank = &mut self.ranks[bank / self.shape.rank_banks];
+        if !P {
+            let rank = &mut self.ranks[self.banks[bank].rank as usize];
             rank.waiting += 1;
             rank.idle_since = cycle;
             self.forget();
@@ -437,11 +466,11 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     /// Logs a command and counts it.
     #[inline(always)]
     pub(super) fn emit(&mut self, command: Role, bank: usize, index: Option<u64>, clock: Cycle) {
-        if let Some(id) = self.shape.ids[command] {
-            self.stats.commands[id.0 as usize] += 1;
-            if R::COMMANDS {
-                self.recorder.command(Issued { clock, command: id, bank: bank as u32, index });
-            }
+        self.issued[command & (ROLES - 1)] += 1;
+        if R::COMMANDS
+            && let Some(id) = self.shape.ids[command]
+        {
+            self.recorder.command(Issued { clock, command: id, bank: bank as u32, index });
         }
         if K == HALF && !role::is_access(command) {
             self.pair(command, bank, clock);
@@ -466,21 +495,17 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     pub(super) fn start(&mut self, entry: &mut Entry, command: Role) {
         if !entry.started {
             entry.started = true;
-            match command {
-                role::PRE => self.stats.row_conflicts += 1,
-                role::ACT => self.stats.row_misses += 1,
-                _ => self.stats.row_hits += 1,
-            }
+            self.stats.begin(command);
         }
     }
 
-    /// Issues a request's access; the request has left its list already.
+    /// Issues a request's access; the request has left its list already: its slot of the queue, or the active list (`None`).
     #[inline(always)]
-    pub(super) fn access(&mut self, mut entry: Entry, clock: Cycle) {
+    pub(super) fn access(&mut self, mut entry: Entry, slot: Option<usize>, clock: Cycle) {
         let bank = entry.bank as usize;
         let mut command = if entry.write { role::WR } else { role::RD };
         self.start(&mut entry, command);
-        if !self.plain {
+        if !P {
             let b = &mut self.banks[bank];
             b.accesses += 1;
             b.touched = clock;
@@ -489,7 +514,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             if self.shape.config.page == super::config::PagePolicy::Closed && !keep {
                 command = if entry.write { role::WRA } else { role::RDA };
             }
-            let rank = &mut self.ranks[bank / self.shape.rank_banks];
+            let rank = &mut self.ranks[self.banks[bank].rank as usize];
             rank.waiting -= 1;
             rank.idle_since = clock;
         }
@@ -507,10 +532,16 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             self.stats.read_queueing += clock - 1 - entry.arrival;
             self.finish_read(&entry, clock + self.shape.read_latency - 1);
         }
-        if command >= role::RDA {
+        if !P && command >= role::RDA {
             self.set_row(bank, NO_ROW, clock);
-        } else {
+        } else if !P {
             self.classify(bank);
+        } else if let Some(slot) = slot {
+            let queue = if entry.write { &mut self.writes } else { &mut self.reads };
+            queue.next_hit(slot, bank, entry.row);
+        } else {
+            self.reads.release(bank);
+            self.writes.release(bank);
         }
         self.affected(command, bank);
     }
@@ -522,7 +553,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         self.start(&mut entry, role::ACT);
         self.timing.issue(role::ACT, bank, clock);
         self.emit(role::ACT, bank, Some(entry.address), clock);
-        if !self.plain {
+        if !P {
             let b = &mut self.banks[bank];
             b.accesses = 0;
             b.touched = clock;
@@ -540,6 +571,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             self.banks[bank].active = true;
             self.set_row(bank, entry.row, clock);
             self.active.push(entry);
+            self.consider_active(&entry);
         }
         self.affected(role::ACT, bank);
     }

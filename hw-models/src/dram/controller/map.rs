@@ -64,11 +64,20 @@ struct Piece {
     to: u32,
 }
 
+impl Piece {
+    #[inline(always)]
+    fn of(&self, index: u64) -> u64 {
+        ((index >> (self.from & 63)) & self.mask) << (self.to & 63)
+    }
+}
+
 /// A map compiled for a device and a number of channels.
 #[derive(Debug, Clone)]
 pub struct AddressMap {
     /// Pieces of channel, bank, row and column.
     pieces: [Vec<Piece>; 4],
+    /// The bank's pieces where they are at most four, filled up, and the row's where it is one: most maps.
+    short: Option<([Piece; 4], Piece)>,
     xor: Vec<(usize, u32, u64)>,
     rows: u64,
     rows_wrap: bool,
@@ -106,8 +115,13 @@ impl AddressMap {
                 }
             }
         }
-        let mut map =
-            Self { pieces: Default::default(), xor: Vec::new(), rows: u64::from(device.rows), rows_wrap: false };
+        let mut map = Self {
+            pieces: Default::default(),
+            short: None,
+            xor: Vec::new(),
+            rows: u64::from(device.rows),
+            rows_wrap: false,
+        };
         map.rows_wrap = !device.rows.is_power_of_two();
         let mut at = 0;
         for (name, bits) in names {
@@ -146,6 +160,11 @@ impl AddressMap {
             let mask = x.with.iter().fold(0u64, |m, b| m | 1 << b);
             map.xor.push((field.target, field.offset + x.bit, mask));
         }
+        if let ([row], true) = (&map.pieces[ROW][..], map.pieces[BANK].len() <= 4 && map.xor.is_empty()) {
+            let mut bank = [Piece { from: 0, mask: 0, to: 0 }; 4];
+            bank[..map.pieces[BANK].len()].copy_from_slice(&map.pieces[BANK]);
+            map.short = Some((bank, *row));
+        }
         Ok(map)
     }
 
@@ -159,18 +178,21 @@ impl AddressMap {
     /// The bank and the row of a transaction index.
     #[inline(always)]
     pub(super) fn bank_and_row(&self, index: u64) -> (u32, u32) {
-        let mut row = self.part(ROW, index);
+        let (bank, mut row) = match &self.short {
+            Some((bank, row)) => (bank.iter().fold(0, |b, p| b | p.of(index)), row.of(index)),
+            None => (self.part(BANK, index), self.part(ROW, index)),
+        };
         if self.rows_wrap {
             row %= self.rows;
         }
-        (self.part(BANK, index) as u32, row as u32)
+        (bank as u32, row as u32)
     }
 
     #[inline(always)]
     fn part(&self, target: usize, index: u64) -> u64 {
         let mut out = 0;
         for p in &self.pieces[target & 3] {
-            out |= ((index >> p.from) & p.mask) << p.to;
+            out |= p.of(index);
         }
         if !self.xor.is_empty() {
             for (t, bit, mask) in &self.xor {

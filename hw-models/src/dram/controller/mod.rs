@@ -36,10 +36,14 @@ pub struct Controller<R: Recorder = Silent>(Inner<R>);
 
 #[derive(Debug)]
 enum Inner<R: Recorder> {
-    Single(Box<Fast<SINGLE, R>>),
-    Dual(Box<Fast<DUAL, R>>),
-    Half(Box<Fast<HALF, R>>),
-    Split(Box<Fast<SPLIT, R>>),
+    PlainSingle(Box<Fast<SINGLE, true, R>>),
+    PlainDual(Box<Fast<DUAL, true, R>>),
+    PlainHalf(Box<Fast<HALF, true, R>>),
+    PlainSplit(Box<Fast<SPLIT, true, R>>),
+    Single(Box<Fast<SINGLE, false, R>>),
+    Dual(Box<Fast<DUAL, false, R>>),
+    Half(Box<Fast<HALF, false, R>>),
+    Split(Box<Fast<SPLIT, false, R>>),
     Stepped(Box<Stepped<R>>),
 }
 
@@ -64,12 +68,16 @@ impl<R: Recorder> Controller<R> {
     pub fn new(device: &Arc<Device>, options: &ControllerOptions, recorder: R) -> Result<Self, InputError> {
         let shape = Shape::new(device, &options.config, options.channels)?;
         let limit = options.outstanding;
-        Ok(Self(match shape.kind {
+        Ok(Self(match (shape.kind, options.config.is_plain()) {
             _ if options.exact_stepping => Inner::Stepped(Box::new(Stepped::new(shape, limit, recorder))),
-            Kind::Single => Inner::Single(Box::new(Fast::new(shape, limit, recorder))),
-            Kind::Dual => Inner::Dual(Box::new(Fast::new(shape, limit, recorder))),
-            Kind::HalfClock => Inner::Half(Box::new(Fast::new(shape, limit, recorder))),
-            Kind::Split => Inner::Split(Box::new(Fast::new(shape, limit, recorder))),
+            (Kind::Single, true) => Inner::PlainSingle(Box::new(Fast::new(shape, limit, recorder))),
+            (Kind::Dual, true) => Inner::PlainDual(Box::new(Fast::new(shape, limit, recorder))),
+            (Kind::HalfClock, true) => Inner::PlainHalf(Box::new(Fast::new(shape, limit, recorder))),
+            (Kind::Split, true) => Inner::PlainSplit(Box::new(Fast::new(shape, limit, recorder))),
+            (Kind::Single, false) => Inner::Single(Box::new(Fast::new(shape, limit, recorder))),
+            (Kind::Dual, false) => Inner::Dual(Box::new(Fast::new(shape, limit, recorder))),
+            (Kind::HalfClock, false) => Inner::Half(Box::new(Fast::new(shape, limit, recorder))),
+            (Kind::Split, false) => Inner::Split(Box::new(Fast::new(shape, limit, recorder))),
         }))
     }
 
@@ -77,9 +85,13 @@ impl<R: Recorder> Controller<R> {
     /// none after them, and it runs to the end. Cutting a trace in other places changes nothing.
     pub fn advance(&mut self, requests: &[Request], last: bool) {
         match &mut self.0 {
+            Inner::PlainSingle(c) => c.advance(requests, last),
             Inner::Single(c) => c.advance(requests, last),
+            Inner::PlainDual(c) => c.advance(requests, last),
             Inner::Dual(c) => c.advance(requests, last),
+            Inner::PlainHalf(c) => c.advance(requests, last),
             Inner::Half(c) => c.advance(requests, last),
+            Inner::PlainSplit(c) => c.advance(requests, last),
             Inner::Split(c) => c.advance(requests, last),
             Inner::Stepped(c) => c.advance(requests, last),
         }
@@ -88,9 +100,13 @@ impl<R: Recorder> Controller<R> {
     /// What it did.
     pub fn statistics(&self) -> &Statistics {
         match &self.0 {
+            Inner::PlainSingle(c) => &c.stats,
             Inner::Single(c) => &c.stats,
+            Inner::PlainDual(c) => &c.stats,
             Inner::Dual(c) => &c.stats,
+            Inner::PlainHalf(c) => &c.stats,
             Inner::Half(c) => &c.stats,
+            Inner::PlainSplit(c) => &c.stats,
             Inner::Split(c) => &c.stats,
             Inner::Stepped(c) => &c.stats,
         }
@@ -99,9 +115,13 @@ impl<R: Recorder> Controller<R> {
     /// What its recorder heard.
     pub fn recorder(&mut self) -> &mut R {
         match &mut self.0 {
+            Inner::PlainSingle(c) => &mut c.recorder,
             Inner::Single(c) => &mut c.recorder,
+            Inner::PlainDual(c) => &mut c.recorder,
             Inner::Dual(c) => &mut c.recorder,
+            Inner::PlainHalf(c) => &mut c.recorder,
             Inner::Half(c) => &mut c.recorder,
+            Inner::PlainSplit(c) => &mut c.recorder,
             Inner::Split(c) => &mut c.recorder,
             Inner::Stepped(c) => &mut c.recorder,
         }

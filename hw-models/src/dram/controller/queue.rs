@@ -33,6 +33,17 @@ pub(super) struct BankView {
     pub protect: bool,
 }
 
+/// A bank's requests, in the order of arrival, and those among them that may be next.
+#[derive(Debug, Clone, Copy)]
+struct List {
+    first: u8,
+    last: u8,
+    /// The oldest for the open row.
+    hit: u8,
+    /// The oldest for another.
+    conflict: u8,
+}
+
 /// The requests of one kind.
 #[derive(Debug, Clone)]
 pub(super) struct Queue {
@@ -43,10 +54,7 @@ pub(super) struct Queue {
     pub used: u64,
     pub len: u32,
     pub capacity: u32,
-    first: Vec<u8>,
-    last: Vec<u8>,
-    hit: Vec<u8>,
-    conflict: Vec<u8>,
+    banks: Vec<List>,
     /// Slots whose next command is an access, an activation, a precharge: at most one of each for a bank, its oldest.
     pub class: [u64; 3],
     /// Counts of addresses by hash: most searches for an address end here.
@@ -74,10 +82,7 @@ impl Queue {
             used: 0,
             len: 0,
             capacity,
-            first: vec![NIL; banks],
-            last: vec![NIL; banks],
-            hit: vec![NIL; banks],
-            conflict: vec![NIL; banks],
+            banks: vec![List { first: NIL, last: NIL, hit: NIL, conflict: NIL }; banks],
             class: [0; 3],
             filter: [0; 256],
         }
@@ -113,25 +118,26 @@ impl Queue {
         self.filter[hash(entry.address)] += 1;
         let bank = entry.bank as usize;
         let s = slot as u8;
-        if self.first[bank] == NIL {
-            self.first[bank] = s;
+        let list = &mut self.banks[bank];
+        if list.first == NIL {
+            list.first = s;
         } else {
-            self.next[self.last[bank] as usize & 63] = s;
+            self.next[list.last as usize & 63] = s;
         }
-        self.last[bank] = s;
+        list.last = s;
         if view.held || view.capped || view.protect {
             self.classify(bank, view);
         } else if view.row == NO_ROW {
-            if self.first[bank] == s {
+            if list.first == s {
                 self.class[OPEN] |= 1 << slot;
             }
         } else if view.row == entry.row {
-            if self.hit[bank] == NIL {
-                self.hit[bank] = s;
+            if list.hit == NIL {
+                list.hit = s;
                 self.class[ACCESS] |= 1 << slot;
             }
-        } else if view.row != OPENING && self.conflict[bank] == NIL {
-            self.conflict[bank] = s;
+        } else if view.row != OPENING && list.conflict == NIL {
+            list.conflict = s;
             if !view.active {
                 self.class[CLOSE] |= 1 << slot;
             }
@@ -141,38 +147,45 @@ impl Queue {
     /// Sorts a bank's requests anew after the bank has changed.
     #[inline(always)]
     pub(super) fn classify(&mut self, bank: usize, view: BankView) {
-        let first = self.first[bank];
-        if self.hit[bank] != NIL {
-            self.class[ACCESS] &= !(1 << self.hit[bank]);
-            self.hit[bank] = NIL;
-        }
-        if self.conflict[bank] != NIL {
-            self.class[CLOSE] &= !(1 << self.conflict[bank]);
-            self.conflict[bank] = NIL;
-        }
-        if first == NIL {
+        let list = &mut self.banks[bank];
+        if list.first == NIL {
             return;
         }
-        self.class[OPEN] &= !(1 << first);
+        if list.hit != NIL {
+            self.class[ACCESS] &= !(1 << list.hit);
+            list.hit = NIL;
+        }
+        if list.conflict != NIL {
+            self.class[CLOSE] &= !(1 << list.conflict);
+            list.conflict = NIL;
+        }
+        self.class[OPEN] &= !(1 << list.first);
         if view.row == NO_ROW {
             if !view.held {
-                self.class[OPEN] |= 1 << first;
+                self.class[OPEN] |= 1 << list.first;
             }
             return;
         }
         if view.row == OPENING {
             return;
         }
-        let mut slot = first;
+        let mut slot = list.first;
         while slot != NIL {
             let i = slot as usize & 63;
-            let kept = if self.entries[i].row == view.row { &mut self.hit[bank] } else { &mut self.conflict[bank] };
+            let (kept, other) = if self.entries[i].row == view.row {
+                (&mut list.hit, list.conflict)
+            } else {
+                (&mut list.conflict, list.hit)
+            };
             if *kept == NIL {
                 *kept = slot;
+                if other != NIL {
+                    break;
+                }
             }
             slot = self.next[i];
         }
-        let (hit, conflict) = (self.hit[bank], self.conflict[bank]);
+        let (hit, conflict) = (list.hit, list.conflict);
         if view.held {
             return;
         }
@@ -185,37 +198,65 @@ impl Queue {
         }
     }
 
+    /// After the access of a request that had left the queue: its bank may be closed again.
+    #[inline(always)]
+    pub(super) fn release(&mut self, bank: usize) {
+        let conflict = self.banks[bank].conflict;
+        if conflict != NIL {
+            self.class[CLOSE] |= 1 << conflict;
+        }
+    }
+
+    /// After the access of a request of this queue, which was its bank's hit and has been removed; the bank's row stays open.
+    #[inline(always)]
+    pub(super) fn next_hit(&mut self, slot: usize, bank: usize, row: u32) {
+        let mut slot = self.next[slot & 63];
+        while slot != NIL {
+            let i = slot as usize & 63;
+            if self.entries[i].row == row {
+                self.banks[bank].hit = slot;
+                self.class[ACCESS] |= 1 << slot;
+                return;
+            }
+            slot = self.next[i];
+        }
+    }
+
     /// Takes a request out; its bank must be classified again.
     #[inline(always)]
     pub(super) fn remove(&mut self, slot: usize) -> Entry {
         let slot = slot & 63;
         let entry = self.entries[slot];
-        let bank = entry.bank as usize;
+        let list = &mut self.banks[entry.bank as usize];
         self.len -= 1;
-        self.used &= !(1 << slot);
+        let keep = !(1 << slot);
+        self.used &= keep;
         for class in &mut self.class {
-            *class &= !(1 << slot);
+            *class &= keep;
         }
         self.filter[hash(entry.address)] -= 1;
         let s = slot as u8;
-        if self.hit[bank] == s {
-            self.hit[bank] = NIL;
+        if list.hit == s {
+            list.hit = NIL;
         }
-        if self.conflict[bank] == s {
-            self.conflict[bank] = NIL;
+        if list.conflict == s {
+            list.conflict = NIL;
         }
-        let (mut before, mut at) = (NIL, self.first[bank]);
-        while at != s {
-            before = at;
-            at = self.next[at as usize & 63];
+        let next = self.next[slot];
+        if list.first == s {
+            list.first = next;
+            if next == NIL {
+                list.last = NIL;
+            }
+            return entry;
         }
-        if before == NIL {
-            self.first[bank] = self.next[slot];
-        } else {
-            self.next[before as usize & 63] = self.next[slot];
+        let mut before = list.first;
+        while self.next[before as usize & 63] != s {
+            before = self.next[before as usize & 63];
         }
-        if self.last[bank] == s {
-            self.last[bank] = before;
+        self.next[before as usize & 63] = next;
+        if list.last == s {
+            list.last = before;
         }
         entry
     }
@@ -224,16 +265,16 @@ impl Queue {
     #[inline(always)]
     pub(super) fn candidate(&self, class: usize, bank: usize) -> Option<usize> {
         let slot = match class {
-            ACCESS => self.hit[bank],
-            OPEN => self.first[bank],
-            _ => self.conflict[bank],
+            ACCESS => self.banks[bank].hit,
+            OPEN => self.banks[bank].first,
+            _ => self.banks[bank].conflict,
         };
         (slot != NIL && self.class[class] & (1 << slot) != 0).then_some(slot as usize)
     }
 
     /// Whether some request wants this row of this bank, whatever its class.
     pub(super) fn wants(&self, bank: usize, row: u32) -> bool {
-        let mut slot = self.first[bank];
+        let mut slot = self.banks[bank].first;
         while slot != NIL {
             if self.entries[slot as usize & 63].row == row {
                 return true;

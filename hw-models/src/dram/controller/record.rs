@@ -2,6 +2,7 @@
 
 use super::super::Cycle;
 use super::super::device::CommandId;
+use super::role::{self, Role};
 
 /// A request of one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -122,4 +123,16 @@ pub struct Statistics {
     pub precharged_sleep_ticks: Cycle,
     /// Ticks in self-refresh, summed over standby nodes.
     pub self_refresh_ticks: Cycle,
+}
+
+impl Statistics {
+    /// Counts a request by the first command issued for it.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, command: Role) {
+        match command {
+            role::PRE => self.row_conflicts += 1,
+            role::ACT => self.row_misses += 1,
+            _ => self.row_hits += 1,
+        }
+    }
 }

@@ -557,11 +557,7 @@ impl<R: Recorder> Stepped<R> {
     /// Counts a request by its first command.
     fn first_command(&mut self, w: &Waiting, command: Role) {
         if !w.started {
-            match command {
-                role::PRE => self.stats.row_conflicts += 1,
-                role::ACT => self.stats.row_misses += 1,
-                _ => self.stats.row_hits += 1,
-            }
+            self.stats.begin(command);
         }
     }
 

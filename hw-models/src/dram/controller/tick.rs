@@ -8,14 +8,14 @@ use super::record::Recorder;
 use super::role::{self, Role};
 use super::timing::NEVER;
 
-impl<const K: u8, R: Recorder> Fast<K, R> {
+impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     /// One tick at clock `clock`. Returns the next clock at which something can change but for new requests and refreshes.
     #[inline(always)]
     pub(super) fn tick(&mut self, clock: Cycle) -> Cycle {
         if clock == self.next_refresh {
             self.refresh_due();
         }
-        if !self.plain {
+        if !P {
             self.forget();
             self.release_owed();
         }
@@ -43,23 +43,19 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     /// The first clock from `next` on at which a rule can give something.
     #[inline(always)]
     fn next_visit(&mut self, next: Cycle) -> Cycle {
-        if !self.plain && self.owed > 0 && self.tasks.is_empty() && self.ranks.iter().all(|r| r.waiting == 0) {
+        if !P && self.owed > 0 && self.tasks.is_empty() && self.ranks.iter().all(|r| r.waiting == 0) {
             return next;
         }
         let active = self.active_best(next);
         let task = if self.tasks.is_empty() { NEVER } else { self.task_next(next).map_or(NEVER, |t| t.2) };
         if self.requests_held_back() {
-            return if self.plain { active.min(task) } else { active.min(task).min(self.wake_at(next)) };
+            return if P { active.min(task) } else { active.min(task).min(self.wake_at(next)) };
         }
         if self.stale_mode {
             return next;
         }
         let visit = active.min(task).min(self.any_best(next).1.at);
-        if self.plain {
-            visit
-        } else {
-            visit.min(self.wake_at(next)).min(self.idle_close_at(next).0).min(self.sleep_at(next).0)
-        }
+        if P { visit } else { visit.min(self.wake_at(next)).min(self.idle_close_at(next).0).min(self.sleep_at(next).0) }
     }
 
     /// Rule 3 does not apply: an all-bank refresh waits.
@@ -74,7 +70,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             self.issue_active(clock);
             return;
         }
-        if !self.plain && self.wake(clock) {
+        if !P && self.wake(clock) {
             return;
         }
         if self.issue_task(clock) {
@@ -92,7 +88,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             self.activate_second(clock);
             return;
         }
-        if !self.plain && !self.requests_held_back() {
+        if !P && !self.requests_held_back() {
             self.idle_rules(clock);
         }
     }
@@ -112,7 +108,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
 
     #[inline(always)]
     fn row_slot(&mut self, clock: Cycle) {
-        if !self.plain && self.wake(clock) {
+        if !P && self.wake(clock) {
             return;
         }
         if self.issue_task(clock) || self.requests_held_back() {
@@ -122,7 +118,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         let (class, best) = self.row_best(clock);
         if best.at <= clock {
             self.issue_queued(class, best.slot, clock);
-        } else if !self.plain {
+        } else if !P {
             self.idle_rules(clock);
         }
     }
@@ -160,7 +156,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
     fn access_active(&mut self, slot: usize, clock: Cycle) {
         let entry = self.active.swap_remove(slot);
         self.banks[entry.bank as usize].active = false;
-        self.access(entry, clock);
+        self.access(entry, None, clock);
     }
 
     #[inline(always)]
@@ -172,7 +168,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
             let queue = if self.draining { &mut self.writes } else { &mut self.reads };
             queue.entries[slot & 63] = entry;
             let bank = entry.bank as usize;
-            if !self.plain {
+            if !P {
                 let b = &mut self.banks[bank];
                 b.timeout = (b.timeout / 2).max(self.shape.page_timeout.div_ceil(8));
                 b.timed_out = NO_ROW;
@@ -193,7 +189,7 @@ impl<const K: u8, R: Recorder> Fast<K, R> {
         let entry = queue.remove(slot);
         self.set_freed();
         if class == ACCESS {
-            self.access(entry, clock);
+            self.access(entry, Some(slot), clock);
         } else {
             self.activate(entry, clock);
         }

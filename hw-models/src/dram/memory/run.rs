@@ -36,8 +36,8 @@ pub enum MemoryError {
     Output(#[from] std::io::Error),
 }
 
-/// Requests read at a time.
-const BLOCK: usize = 1 << 15;
+/// Requests read at a time: as many as stay in a core's cache.
+const BLOCK: usize = 1 << 13;
 
 /// Runs a source's requests to the end.
 ///

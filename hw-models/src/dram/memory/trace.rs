@@ -1,7 +1,8 @@
 //! Request traces: text, one request a line, plain or compressed with gzip.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use banksia_input::InputError;
@@ -20,8 +21,10 @@ pub struct TraceReader {
     access_bytes: u64,
     line: usize,
     sequence: u64,
-    /// A line that did not end within the buffer.
-    partial: Vec<u8>,
+    /// What was read: of it, the bytes `rest` are not yet parsed.
+    buffer: Vec<u8>,
+    rest: Range<usize>,
+    ended: bool,
 }
 
 impl std::fmt::Debug for TraceReader {
@@ -32,6 +35,12 @@ impl std::fmt::Debug for TraceReader {
 
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 18;
+
+/// The longest line, in bytes: longer than any request can be.
+const LONGEST: usize = 1 << 16;
+
+/// Bytes in which a line in the plainest form ends.
+const PLAIN: usize = 48;
 
 impl TraceReader {
     /// Opens a trace of transactions of `access_bytes`.
@@ -52,9 +61,9 @@ impl TraceReader {
         }
         let whole = std::io::Cursor::new(magic[..read].to_vec()).chain(file);
         let input: Box<dyn BufRead + Send> = if magic == [0x1f, 0x8b] {
-            Box::new(BufReader::with_capacity(BLOCK, MultiGzDecoder::new(BufReader::with_capacity(BLOCK, whole))))
+            Box::new(BufReader::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, whole))))
         } else {
-            Box::new(BufReader::with_capacity(BLOCK, whole))
+            Box::new(BufReader::new(whole))
         };
         Ok(Self::new(name, input, access_bytes))
     }
@@ -67,7 +76,9 @@ impl TraceReader {
             access_bytes: u64::from(access_bytes),
             line: 0,
             sequence: 0,
-            partial: Vec::new(),
+            buffer: vec![0; BLOCK],
+            rest: 0..0,
+            ended: false,
         }
     }
 
@@ -136,45 +147,116 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0u64, |n, b| Some(n << 4 | u64::from((*b as char).to_digit(16)?)))
 }
 
+/// The decimal number of at most fifteen digits at `at`, and how many digits it has; eight digits at a time.
+#[inline(always)]
+fn digits(text: &[u8; PLAIN], at: usize) -> Option<(u64, usize)> {
+    const POWERS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+    // The digits at the front of eight bytes: their value and how many.
+    let eight = |at: usize| -> Option<(u64, usize)> {
+        let bytes = u64::from_le_bytes(*text.get(at..)?.first_chunk()?) ^ 0x3030_3030_3030_3030;
+        // The high bit of each byte that is no digit; carries only reach bytes behind the first of these.
+        let others = (bytes | bytes.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080;
+        let count = (others.trailing_zeros() / 8) as usize;
+        if count == 0 {
+            return Some((0, 0));
+        }
+        let pairs = (bytes << (64 - 8 * count)).wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
+        let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;
+        Some((fours.wrapping_mul(10_000 << 32 | 1) >> 32, count))
+    };
+    let (high, count) = eight(at)?;
+    if count < 8 {
+        return (count > 0).then_some((high, count));
+    }
+    let (low, more) = eight(at + 8)?;
+    Some((high * POWERS.get(more)? + low, 8 + more))
+}
+
+/// A line of the plainest form, `[CYCLE ]R|W INDEX`: write, index, arrival, and the bytes of the line with its end.
+#[inline(always)]
+fn plain_line(text: &[u8; PLAIN]) -> Option<(bool, u64, u64, usize)> {
+    let (arrival, at) = match text[0] {
+        b'0'..=b'9' => {
+            let (arrival, count) = digits(text, 0)?;
+            (text[count] == b' ').then_some((arrival, count + 1))?
+        }
+        _ => (0, 0),
+    };
+    let write = match text[at] {
+        b'R' | b'r' => false,
+        b'W' | b'w' => true,
+        _ => return None,
+    };
+    let (index, count) = if text[at + 1] == b' ' { digits(text, at + 2)? } else { return None };
+    let end = at + 2 + count;
+    (text[end] == b'\n').then_some((write, index, arrival, end + 1))
+}
+
+impl TraceReader {
+    /// Takes requests from what was read, until there are `until` or no whole line is left.
+    fn take_lines(&mut self, text: &[u8], into: &mut Vec<Request>, until: usize) -> Result<(), InputError> {
+        let mut rest = &text[self.rest.clone()];
+        while into.len() < until {
+            if let Some((write, index, arrival, length)) = rest.first_chunk().and_then(plain_line) {
+                self.line += 1;
+                into.push(Request { write, index, arrival, sequence: self.sequence });
+                self.sequence += 1;
+                rest = &rest[length..];
+                continue;
+            }
+            let Some(end) = rest.iter().position(|b| *b == b'\n') else { break };
+            self.take(&rest[..end], into)?;
+            rest = &rest[end + 1..];
+        }
+        self.rest.start = self.rest.end - rest.len();
+        Ok(())
+    }
+
+    /// Reads on behind what is not yet parsed.
+    fn read_on(&mut self) -> Result<(), InputError> {
+        let left = self.rest.len();
+        if left > LONGEST {
+            self.line += 1;
+            return Err(self.error("is longer than any request can be"));
+        }
+        self.buffer.copy_within(self.rest.clone(), 0);
+        self.rest = 0..left;
+        loop {
+            match self.input.read(&mut self.buffer[left..]) {
+                Ok(read) => {
+                    self.rest.end += read;
+                    self.ended = read == 0;
+                    return Ok(());
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => {
+                    let problem = format!("cannot be read: {e}");
+                    return Err(InputError::new(&self.name, problem).at_line(self.line + 1));
+                }
+            }
+        }
+    }
+}
+
 impl RequestSource for TraceReader {
     fn fill(&mut self, into: &mut Vec<Request>, most: usize) -> Result<bool, InputError> {
         let until = into.len() + most;
-        while into.len() < until {
-            let name = self.name.clone();
-            let buffer = match self.input.fill_buf() {
-                Ok(buffer) => buffer,
-                Err(e) => return Err(InputError::new(name, format!("cannot be read: {e}")).at_line(self.line + 1)),
-            };
-            if buffer.is_empty() {
-                let rest = std::mem::take(&mut self.partial);
+        loop {
+            let text = std::mem::take(&mut self.buffer);
+            let taken = self.take_lines(&text, into, until);
+            self.buffer = text;
+            taken?;
+            if into.len() >= until {
+                return Ok(true);
+            }
+            if self.ended {
+                let rest = self.buffer[std::mem::take(&mut self.rest)].to_vec();
                 if !rest.is_empty() {
                     self.take(&rest, into)?;
                 }
                 return Ok(false);
             }
-            let buffer = buffer.to_vec();
-            let mut used = 0;
-            while into.len() < until {
-                let Some(end) = buffer[used..].iter().position(|b| *b == b'\n') else { break };
-                if self.partial.is_empty() {
-                    self.take(&buffer[used..used + end], into)?;
-                } else {
-                    let mut line = std::mem::take(&mut self.partial);
-                    line.extend_from_slice(&buffer[used..used + end]);
-                    self.take(&line, into)?;
-                }
-                used += end + 1;
-            }
-            if into.len() < until {
-                self.partial.extend_from_slice(&buffer[used..]);
-                used = buffer.len();
-                if self.partial.len() > 1 << 16 {
-                    self.line += 1;
-                    return Err(self.error("is longer than any request can be"));
-                }
-            }
-            self.input.consume(used);
+            self.read_on()?;
         }
-        Ok(true)
     }
 }
