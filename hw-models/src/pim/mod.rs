@@ -5,6 +5,7 @@ pub mod channel;
 pub mod config;
 pub mod courses;
 pub mod hbm_pim;
+mod host_controller;
 pub mod isa;
 pub mod isa_trace;
 pub mod pattern;
