@@ -129,7 +129,8 @@ fn host_kernel(args: &PimArgs, device: &Arc<Device>, refresh: bool) -> Result<(I
     Ok((kernel.execute(refresh)?, kernel.channels()))
 }
 
-fn parse_shape(text: &str) -> Result<(u64, u64), InputError> {
+/// The sides of `OUTxIN`.
+pub(crate) fn parse_shape(text: &str) -> Result<(u64, u64), InputError> {
     let side = |t: &str| t.parse::<u64>().ok().filter(|n| (1..=1 << 32).contains(n));
     text.split_once(['x', 'X']).and_then(|(o, i)| side(o).zip(side(i))).ok_or_else(|| {
         InputError::new("command line", format!("is `{text}`: must be outputs x inputs"))

@@ -17,12 +17,12 @@ fn gemv(outputs: u64, inputs: u64) -> u64 {
 
 /// Rows of the reference: kernel, outputs (elements of an addition), inputs, cycles.
 fn reference() -> Vec<(String, u64, u64, u64)> {
-    let text = include_str!("../../tests/reference/pim/hbm_pim.csv");
-    let rows = text.lines().filter(|l| !l.starts_with('#')).skip(1);
-    let number = |t: &str| t.parse().unwrap_or(0);
+    let text = include_str!("../../tests/reference/pim/cycles.csv");
+    let rows = text.lines().filter_map(|l| l.strip_prefix("hbm2-pim,"));
     rows.map(|line| {
         let f: Vec<&str> = line.split(',').collect();
-        (f[0].to_owned(), number(f[1]), number(f[2]), number(f[3]))
+        let (outputs, inputs) = f[1].split_once('x').unwrap_or((f[1], "0"));
+        (f[0].to_owned(), outputs.parse().unwrap(), inputs.parse().unwrap(), f[3].parse().unwrap())
     })
     .collect()
 }
