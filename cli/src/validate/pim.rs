@@ -83,7 +83,12 @@ fn simulate(row: &Row) -> Result<u64, String> {
                 set.gemv(outputs, inputs, |i| machine.run(i)).map_err(plain)?;
             }
             "instruction" => {
-                let mut trace: String = work.split(';').map(|i| format!("{} {}\n", set.prefix, i.trim())).collect();
+                // Lines of the host's own stand as they are; an instruction's prefix is left out.
+                let line = |i: &str| match i.trim().split_once(' ') {
+                    Some(("R" | "W", _)) => format!("{}\n", i.trim()),
+                    _ => format!("{} {}\n", set.prefix, i.trim()),
+                };
+                let mut trace: String = work.split(';').map(line).collect();
                 trace += &format!("{} EOC\n", set.prefix);
                 set.read_source(&Source::from_text(work, trace), |i| machine.run(i)).map_err(plain)?;
             }

@@ -7,6 +7,7 @@ pub mod courses;
 pub mod hbm_pim;
 mod host_controller;
 pub mod isa;
+mod isa_access;
 pub mod isa_trace;
 pub mod pattern;
 pub mod system;
