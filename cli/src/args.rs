@@ -154,7 +154,7 @@ pub struct MapArgs {
 /// What to validate.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// The suites [default: all]: memory, known-programs, h200, h200-counters, gemm, context-attention,
+    /// The suites [default: all]: memory, pim, known-programs, h200, h200-counters, gemm, context-attention,
     /// generation-attention.
     pub suites: Vec<String>,
     /// Only the rows of this device.
@@ -166,6 +166,9 @@ pub struct ValidateArgs {
     /// Also compare hardware counters.
     #[arg(long)]
     pub counters: bool,
+    /// Print every row: what was measured, what is predicted, and the error.
+    #[arg(long, conflicts_with = "format")]
+    pub rows: bool,
     /// How many of the rows that err most to list.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub worst: usize,

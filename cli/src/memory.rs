@@ -1,5 +1,6 @@
 //! `banksia memory`: requests through a memory controller.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -128,9 +129,7 @@ pub fn output(args: &MemoryArgs) -> Result<String, CliError> {
         return Err(InputError::new(name, "has no request").into());
     }
     match args.format {
-        Format::Json => serde_json::to_string_pretty(&report)
-            .map(|text| text + "\n")
-            .map_err(|e| CliError::Failed(format!("the report cannot be written as JSON: {e}"))),
+        Format::Json => json(&report, &device.energy.known(&report.energy_j)),
         Format::Table => Ok(table(&report, &device)),
     }
 }
@@ -202,6 +201,28 @@ fn curve(args: &MemoryArgs, device: &Arc<Device>, options: &MemoryOptions, path:
     Ok(csv)
 }
 
+/// A report as JSON, `null` for the energy of a part that the device's file does not give.
+fn json(report: &MemoryReport, energy_j: &BTreeMap<String, Option<f64>>) -> Result<String, CliError> {
+    let mut text = serde_json::to_string_pretty(report)
+        .map_err(|e| CliError::Failed(format!("the report cannot be written as JSON: {e}")))?;
+    // In the text, since a JSON value would not keep the order of the keys.
+    for (part, _) in energy_j.iter().filter(|(_, j)| j.is_none()) {
+        text = text.replacen(&format!("\n    \"{part}\": 0.0"), &format!("\n    \"{part}\": null"), 1);
+    }
+    Ok(text + "\n")
+}
+
+/// Energies for a table: the sum of the parts that are known, and each part.
+pub(crate) fn energy_row(energy_j: &BTreeMap<String, Option<f64>>) -> String {
+    let total: f64 = energy_j.values().flatten().sum();
+    let part = |(part, j): (&String, &Option<f64>)| match j {
+        Some(j) => format!("{part} {:.3} uJ", j * 1e6),
+        None => format!("{part} unknown"),
+    };
+    let parts: Vec<String> = energy_j.iter().map(part).collect();
+    format!("{:.3} uJ: {}", total * 1e6, parts.join(", "))
+}
+
 fn table(r: &MemoryReport, device: &Device) -> String {
     let mut out = String::new();
     let mut row = |name: &str, value: String| {
@@ -235,7 +256,6 @@ fn table(r: &MemoryReport, device: &Device) -> String {
     }
     let commands: Vec<String> = r.commands.iter().map(|(c, n)| format!("{c} {n}")).collect();
     row("commands", commands.join(", "));
-    let parts: Vec<String> = r.energy_j.iter().map(|(part, j)| format!("{part} {:.3} uJ", j * 1e6)).collect();
-    row("energy", format!("{:.3} uJ: {}", r.energy_total_j * 1e6, parts.join(", ")));
+    row("energy", energy_row(&device.energy.known(&r.energy_j)));
     out
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::CliError;
 use crate::args::Format;
-use crate::memory::Switch;
+use crate::memory::{Switch, energy_row};
 
 /// A PIM device and what it runs.
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ struct PimReport {
     refresh: bool,
     commands: BTreeMap<String, u64>,
     macs: u64,
-    energy_j: BTreeMap<String, f64>,
+    energy_j: BTreeMap<String, Option<f64>>,
     energy_total_j: f64,
 }
 
@@ -83,7 +83,7 @@ pub fn output(args: &PimArgs) -> Result<String, CliError> {
         commands: issued().filter(|(_, n)| **n > 0).map(|(c, n)| (c.name.clone(), *n)).collect(),
         macs: issued().map(|(c, n)| u64::from(c.macs) * n).sum(),
         energy_total_j: energy_j.values().sum(),
-        energy_j,
+        energy_j: device.energy.known(&energy_j),
     };
     match args.format {
         Format::Json => serde_json::to_string_pretty(&report)
@@ -129,7 +129,8 @@ fn host_kernel(args: &PimArgs, device: &Arc<Device>, refresh: bool) -> Result<(I
     Ok((kernel.execute(refresh)?, kernel.channels()))
 }
 
-fn parse_shape(text: &str) -> Result<(u64, u64), InputError> {
+/// The sides of `OUTxIN`.
+pub(crate) fn parse_shape(text: &str) -> Result<(u64, u64), InputError> {
     let side = |t: &str| t.parse::<u64>().ok().filter(|n| (1..=1 << 32).contains(n));
     text.split_once(['x', 'X']).and_then(|(o, i)| side(o).zip(side(i))).ok_or_else(|| {
         InputError::new("command line", format!("is `{text}`: must be outputs x inputs"))
@@ -149,7 +150,6 @@ fn table(r: &PimReport) -> String {
     row("MACs", format!("{} ({:.2} G/s)", r.macs, r.macs as f64 / r.latency_s.max(1e-15) / 1e9));
     let commands: Vec<String> = r.commands.iter().map(|(c, n)| format!("{c} {n}")).collect();
     row("commands", commands.join(", "));
-    let parts: Vec<String> = r.energy_j.iter().map(|(part, j)| format!("{part} {:.3} uJ", j * 1e6)).collect();
-    row("energy", format!("{:.3} uJ: {}", r.energy_total_j * 1e6, parts.join(", ")));
+    row("energy", energy_row(&r.energy_j));
     out
 }

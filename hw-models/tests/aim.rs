@@ -94,6 +94,11 @@ fn mistakes_name_their_line() {
         ("AiM AF 0x100000000", "t:1: has channels"),
         ("MAC_ABK 64 0xf 0", "t:1: begins with"),
         ("AiM EWMUL x 0xf 0", "t:1: has `x`"),
+        ("R MEM 32 0 0", "t:1: has channel `32`: must be from 0 to 31"),
+        ("W MEM 0 16 0", "t:1: has bank `16`: must be from 0 to 15"),
+        ("AiM EWMUL 1 1 0\nR MEM 0 0", "t:2: gives MEM 2 operands: it takes channel, bank and row"),
+        ("R ROW 0 0", "t:1: has `ROW` where GPR, CFR or MEM should stand"),
+        ("R", "t:1: ends after `R`"),
     ] {
         let error = set.read_source(&Source::from_text("t", trace), |_| {}).unwrap_err().to_string();
         assert!(error.contains(expected), "{trace}: {error}");
@@ -113,4 +118,71 @@ fn attacc_multiplies_at_its_interval() {
     };
     // Two ticks a clock.
     assert_eq!(cycles(32) - cycles(1), 31 * 6 * 2);
+}
+
+/// Ordinary accesses between instructions (`R|W MEM CHANNEL BANK ROW`), and the cycles of the public AiM simulator (commit 0f28a07). It does not
+/// wait for accesses at the end, so each trace ends with a row of MACs.
+#[test]
+fn ordinary_accesses_take_their_place() {
+    let lines = |line: &dyn Fn(u32) -> String, n: u32| (0..n).map(|i| line(i) + "\n").collect::<String>();
+    let mac = "AiM MAC_ABK 1 0xffffffff 7\n";
+    for (accesses, cycles) in [
+        ("R MEM 0 0 0\n".to_owned(), 148),
+        ("W MEM 0 0 0\n".to_owned(), 160),
+        (lines(&|_| "R MEM 0 0 0".into(), 4), 148),
+        (lines(&|b| format!("R MEM 0 {b} 0"), 4), 166),
+        (lines(&|b| format!("R MEM 0 {} 0", 4 * b), 4), 163),
+        (lines(&|b| format!("W MEM 0 {b} 3"), 16), 235),
+        (lines(&|r| format!("R MEM 0 0 {r}"), 4), 415),
+        (lines(&|r| format!("W MEM 0 0 {r}"), 4), 463),
+        (lines(&|c| format!("R MEM {c} 0 5"), 32), 179),
+        (mac.to_owned() + "R MEM 0 2 8\n", 248),
+        (mac.to_owned() + "W MEM 0 2 7\n", 67),
+        ("AiM WR_GB 4 0 0xffffffff\nW MEM 0 2 8\n".to_owned(), 231),
+        ("AiM WR_SBK 0 1 0 0\nAiM RD_SBK 0 2 0 0\n".to_owned(), 160),
+        ("W GPR 0\nW CFR 0 0\nR GPR 1\n".to_owned(), 62),
+        ("R MEM 0 0 0\nW MEM 0 1 0\n".to_owned(), 166),
+        (lines(&|b| format!("W MEM 0 {} {}", b % 16, b / 16), 40), 398),
+        (lines(&|b| format!("R MEM 0 {} {}", b % 16, b / 16), 40), 361),
+    ] {
+        let got = run(&format!("{accesses}{mac}AiM EOC\n"), false).cycles;
+        assert_eq!(got, cycles, "{accesses}");
+    }
+}
+
+/// AttAcc's units beside the banks see 16 times the bandwidth of the pins at an interval of 4 cycles, two thirds of that at the 6 of the power budget, and
+/// about 9 times with the rows' opening and closing in between; one unit a bank group 8 times, one at the buffer what the pins see.
+#[test]
+fn attacc_gains_the_published_bandwidth() {
+    let device = |interval: u32| {
+        let text =
+            format!("name = \"a\"\nsource = \"a test\"\nbase = \"hbm3-attacc\"\n[timing_cycles]\nnMAC = {interval}\n");
+        catalog::load_source(&Source::from_text("attacc.toml", text)).unwrap()
+    };
+    let gain = |interval: u32| {
+        let d = device(interval);
+        let mac = d.command("MACAB").unwrap();
+        let mut channel = banksia_hw::dram::Channel::new(d.clone());
+        channel.issue(d.command("ACTAB").unwrap(), 0, 0, 1);
+        let (first, last) = channel.issue_run(mac, 0, 0, 0, 32);
+        // Ticks of half a clock between MACs, each of an access in every bank; the pins carry an access every tCCD_S.
+        let between = (last - first) as f64 / 31.0 / f64::from(d.ticks_per_clock);
+        f64::from(d.banks) * d.timing("nCCDS").unwrap() / between
+    };
+    let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
+    assert!(close(gain(4), 16.0), "{}", gain(4));
+    assert!(close(gain(6), 16.0 * 4.0 / 6.0), "{}", gain(6));
+    let d = device(6);
+    let groups = d.levels[d.levels.len() - 2].nodes;
+    assert_eq!(groups, 8);
+    let set = IsaSet::load("hbm3-attacc", &d).unwrap();
+    let rows = |n: u32| {
+        let mut machine = IsaMachine::new(d.clone(), set.clone(), false).unwrap();
+        let trace: String = (0..n).map(|row| format!("PIM MAC 32 0x1 {row}\n")).collect();
+        set.read_source(&Source::from_text("t", trace + "PIM END\n"), |i| machine.run(i)).unwrap();
+        machine.finish().cycles
+    };
+    let row_cycles = (rows(9) - rows(1)) as f64 / 8.0 / f64::from(d.ticks_per_clock);
+    let sustained = f64::from(d.banks) * 32.0 * d.timing("nCCDS").unwrap() / row_cycles;
+    assert!((7.0..10.7).contains(&sustained), "{sustained}");
 }

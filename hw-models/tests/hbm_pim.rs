@@ -15,24 +15,49 @@ fn gemv(outputs: u64, inputs: u64) -> u64 {
     cycles(|k| k.gemv(outputs, inputs).unwrap(), true)
 }
 
-#[track_caller]
-fn within(got: u64, expected: f64, share: f64) {
-    let error = (got as f64 - expected).abs() / expected;
-    assert!(error <= share, "{got} where {expected} is expected: {:.2} % off", error * 100.0);
+/// Rows of the reference: kernel, outputs (elements of an addition), inputs, cycles.
+fn reference() -> Vec<(String, u64, u64, u64)> {
+    let text = include_str!("../../tests/reference/pim/cycles.csv");
+    let rows = text.lines().filter_map(|l| l.strip_prefix("hbm2-pim,"));
+    rows.map(|line| {
+        let f: Vec<&str> = line.split(',').collect();
+        let (outputs, inputs) = f[1].split_once('x').unwrap_or((f[1], "0"));
+        (f[0].to_owned(), outputs.parse().unwrap(), inputs.parse().unwrap(), f[3].parse().unwrap())
+    })
+    .collect()
 }
 
+/// Every shape within 1 %; and to the cycle where no refresh falls into the kernel (that simulator issues a refresh tRP too early).
 #[test]
-fn measured_kernels_are_met_within_two_per_cent() {
-    within(gemv(1024, 1024), 3662.0, 0.02);
-    within(gemv(4096, 1024), 3662.0, 0.02);
-    within(cycles(|k| k.add(1 << 20).unwrap(), true), 3349.0, 0.02);
+fn measured_kernels_of_many_shapes_are_met() {
+    let (mut rows, mut exact) = (0, 0);
+    for (kernel, outputs, inputs, expected) in reference() {
+        let got = match kernel.as_str() {
+            "gemv" => gemv(outputs, inputs),
+            _ => cycles(|k| k.add(outputs).unwrap(), true),
+        };
+        let error = (got as f64 - expected as f64).abs() / expected as f64;
+        assert!(
+            error < 0.01,
+            "{kernel} {outputs}x{inputs}: {got} where {expected} is expected: {:.2} % off",
+            error * 100.0
+        );
+        if expected < 1950 {
+            assert_eq!(got, expected, "{kernel} {outputs}x{inputs}");
+            exact += 1;
+        }
+        rows += 1;
+    }
+    assert!(rows > 40 && exact > 8, "{rows} rows, {exact} of them without a refresh");
 }
 
-/// 494 + 396 for every 128 inputs is a fit over large shapes, in which refresh takes its average share.
+/// The published fit of one pass of 4096 outputs: 494, and 396 for every 128 inputs. It is a straight line through 1024 and 4096 inputs; in between
+/// the measured cycles lie up to 2.1 % beside it, as the refreshes fall.
 #[test]
-fn the_fit_is_met_where_it_holds() {
+fn the_published_fit_is_met() {
     for inputs in [1024, 2048, 4096, 8192] {
-        within(gemv(4096, inputs), 494.0 + 396.0 * inputs as f64 / 128.0, 0.025);
+        let (got, fit) = (gemv(4096, inputs) as f64, 494.0 + 396.0 * inputs as f64 / 128.0);
+        assert!((got - fit).abs() / fit < 0.025, "{got} and {fit}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! `banksia validate`.
 
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use banksia_input::InputError;
@@ -40,6 +41,9 @@ pub(super) fn execute(args: &ValidateArgs) -> Result<(), CliError> {
         eprintln!("{suite}: {:.1} s", begun.elapsed().as_secs_f64());
     }
     let results: Vec<ValidationResult> = all.iter().map(|c| c.result(args.worst)).collect();
+    if args.rows {
+        print(&rows(&all))?;
+    }
     print(&match args.format {
         Format::Table => validation_table(&results, color()),
         Format::Json => validation_json(&results)?,
@@ -66,4 +70,28 @@ pub(super) fn execute(args: &ValidateArgs) -> Result<(), CliError> {
         eprintln!("tables and plots in {}", folder.display());
     }
     Ok(())
+}
+
+/// Every compared row, below its group's name.
+fn rows(all: &[Compared]) -> String {
+    let mut out = String::new();
+    for c in all.iter().filter(|c| !c.pairs.is_empty()) {
+        let s = &c.subject;
+        let _ = writeln!(out, "{} {} {} {}: measured, predicted, error", s.suite, s.device, s.op, s.metric);
+        for p in &c.pairs {
+            let error = if p.measured > 0.0 {
+                format!("{:+.2} %", (p.predicted / p.measured - 1.0) * 100.0)
+            } else {
+                "-".into()
+            };
+            let _ = writeln!(out, "  {:<44} {:>14} {:>14} {error:>9}", p.label, shown(p.measured), shown(p.predicted));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// A whole number as it is; another to six places that count.
+fn shown(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e15 { format!("{value:.0}") } else { format!("{value:.6e}") }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use banksia_hw::dram::catalog;
 use banksia_hw::dram::controller::{Controller, ControllerConfig, ControllerOptions, Keep, RefreshPolicy, Request};
+use banksia_hw::dram::memory::{RequestSource, TraceReader};
+use banksia_hw::dram::{Device, catalog};
 use banksia_input::InputError;
 use banksia_reports::{Pair, Subject};
 use rayon::prelude::*;
@@ -104,28 +105,20 @@ fn simulate(row: &Row) -> Result<(u64, u64), String> {
         outstanding: Some(outstanding).filter(|n| *n > 0),
         exact_stepping: false,
     };
-    let requests = requests(text, u64::from(device.ticks_per_clock))?;
+    let requests = requests(name, text, &device)?;
     let mut controller = Controller::new(&device, &options, Keep::default()).map_err(|e| e.to_string())?;
     controller.advance(&requests, true);
     let stats = controller.statistics();
     Ok((stats.ticks, stats.read_latency))
 }
 
-fn requests(text: &str, ticks_per_clock: u64) -> Result<Vec<Request>, String> {
-    let parse = |word: &str| word.parse::<u64>().map_err(|_| format!("`{word}` in a trace is not a number"));
-    let line = |(i, line): (usize, &str)| {
-        let words: Vec<&str> = line.split(' ').collect();
-        let (arrival, direction, index) = match words[..] {
-            [direction, index] => (0, direction, index),
-            [arrival, direction, index] => (parse(arrival)?, direction, index),
-            _ => return Err(format!("`{line}` is no request")),
-        };
-        Ok(Request {
-            write: direction == "W",
-            index: parse(index)?,
-            arrival: arrival * ticks_per_clock,
-            sequence: i as u64,
-        })
-    };
-    text.lines().enumerate().map(line).collect()
+/// The requests of a trace, their arrivals in ticks.
+fn requests(name: &str, text: &'static str, device: &Device) -> Result<Vec<Request>, String> {
+    let mut reader = TraceReader::new(name, Box::new(text.as_bytes()), device.access_bytes);
+    let mut requests = Vec::with_capacity(text.len() / 8);
+    while reader.fill(&mut requests, 1 << 16).map_err(|e| e.to_string())? {}
+    for request in &mut requests {
+        request.arrival *= u64::from(device.ticks_per_clock);
+    }
+    Ok(requests)
 }

@@ -1,4 +1,4 @@
-//! `banksia validate`: how near the GPU model comes to real kernels.
+//! `banksia validate`: how near the models come to other simulators' cycles and to real kernels.
 //!
 //! A suite is a reference file and the way it was taken (cold or warm caches, what else was launched). Its rows are
 //! turned into launches, simulated, and set against what was measured; rows that cannot be expressed are counted with
@@ -9,6 +9,7 @@ mod kernels;
 mod known;
 mod measured;
 mod memory;
+mod pim;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ pub const GPU_SUITES: [&str; 6] =
 
 /// Every suite, in the order in which they run by themselves.
 pub fn suites() -> impl Iterator<Item = &'static str> {
-    std::iter::once("memory").chain(GPU_SUITES)
+    ["memory", "pim"].into_iter().chain(GPU_SUITES)
 }
 
 /// What is validated, and how.
@@ -85,8 +86,10 @@ pub(crate) type Row = BTreeMap<String, String>;
 /// # Errors
 /// The suite is unknown, or a file cannot be read.
 pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>, CliError> {
-    if suite == "memory" {
-        return memory::run(options);
+    match suite {
+        "memory" => return memory::run(options),
+        "pim" => return pim::run(options),
+        _ => {}
     }
     let text = |builtin: &str| match &options.measured {
         Some(path) => {

@@ -19,6 +19,9 @@ pub struct EnergyModel {
     pub parts: Vec<String>,
     /// Energy of one issue, picojoules: `per_issue_pj[command][part]`.
     pub per_issue_pj: Vec<Vec<f64>>,
+    /// Parts that the device has, and whose energy its file does not give: `background` where no standby current is given, and any part all of
+    /// whose entries are zero.
+    pub unknown: Vec<String>,
     /// Power of one standby node with some row open, picojoules per cycle.
     pub active_pj_per_cycle: f64,
     /// Power of one standby node with every row closed, picojoules per cycle.
@@ -96,6 +99,14 @@ impl EnergyModel {
         for per_part in &mut model.per_issue_pj {
             per_part.resize(model.parts.len(), 0.0);
         }
+        for (p, part) in model.parts.iter().enumerate() {
+            if model.per_issue_pj.iter().all(|pj| pj[p] == 0.0) {
+                model.unknown.push(part.clone());
+            }
+        }
+        if energy.active_standby_ma.is_none() && energy.precharge_standby_ma.is_none() {
+            model.unknown.push("background".into());
+        }
         Ok(model)
     }
 
@@ -125,5 +136,10 @@ impl EnergyModel {
             active_cycles as f64 * self.active_pj_per_cycle + precharged_cycles as f64 * self.precharged_pj_per_cycle;
         parts.insert("background".into(), background * 1e-12);
         parts
+    }
+    /// Energy by part for a report: `None` where the device's file does not say what a part takes.
+    pub fn known(&self, joules: &BTreeMap<String, f64>) -> BTreeMap<String, Option<f64>> {
+        let known = |part: &String, j: f64| Some(j).filter(|j| *j != 0.0 || !self.unknown.contains(part));
+        joules.iter().map(|(part, j)| (part.clone(), known(part, *j))).collect()
     }
 }

@@ -1,42 +1,42 @@
 //! PIM units that the host drives by ordinary accesses: Samsung's HBM-PIM and its published kernels.
 //!
 //! A kernel is a list of reads and writes of one pseudo-channel, in groups that a barrier ends; every pseudo-channel runs the same list at the
-//! same time. The controller keeps to the order of groups; within a group it serves what is ready, opens what is wanted, and closes a row
-//! as soon as the group wants it no more (SAITPublic/PIMSimulator, `CommandQueue.cpp`). Nothing but these rules and the device's timing rows
-//! decides how long a kernel takes.
+//! same time. [`super::host_controller`] says how the list is served.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use banksia_input::InputError;
 
+use super::host_controller::HostController;
 use super::isa::IsaOutcome;
 use crate::dram::device::Roles;
 use crate::dram::table::RawKernel;
-use crate::dram::{Channel, Cycle, Device, NO_ROW, catalog};
+use crate::dram::{Device, catalog};
 
 /// One access of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Access {
-    write: bool,
-    bank: u32,
-    row: u32,
-    column: u32,
-    /// Nothing after it issues before it has.
-    barrier: bool,
+pub(super) struct Access {
+    pub(super) write: bool,
+    pub(super) bank: u32,
+    pub(super) row: u32,
+    pub(super) column: u32,
+    /// It waits for everything before it, and everything after it waits for it.
+    pub(super) barrier: bool,
 }
 
 /// A kernel being put together.
 #[derive(Debug, Clone)]
 pub struct HostKernel {
-    device: Arc<Device>,
-    units: RawKernel,
-    roles: Roles,
-    accesses: Vec<Access>,
+    pub(super) device: Arc<Device>,
+    pub(super) units: RawKernel,
+    pub(super) roles: Roles,
+    pub(super) accesses: Vec<Access>,
 }
 
-/// Accesses that the controller looks at.
-const QUEUE: usize = 64;
+/// The banks whose activation of the reserved row enters the all-bank modes.
+pub(super) const ENTER_BANKS: [u32; 4] = [0, 1, 8, 9];
+/// The banks whose closing of the reserved row leaves them; also the only ones that are addressed in between.
+pub(super) const ALL_BANK: [u32; 2] = [0, 1];
 
 impl HostKernel {
     /// A kernel of no access, for a device that has such units.
@@ -166,7 +166,7 @@ impl HostKernel {
     fn enter(&mut self, instructions: u32) {
         self.park();
         let last = self.device.columns - 1;
-        for bank in [0, 1, 8, 9] {
+        for bank in ENTER_BANKS {
             self.push(true, bank, self.units.enter_row, last);
         }
         self.barrier();
@@ -185,13 +185,14 @@ impl HostKernel {
     /// Back to single-bank mode.
     fn leave(&mut self) {
         let last = self.device.columns - 1;
-        self.push(true, 0, self.units.leave_row, last);
-        self.push(true, 1, self.units.leave_row, last);
+        for bank in ALL_BANK {
+            self.push(true, bank, self.units.leave_row, last);
+        }
         self.barrier();
         self.park();
     }
 
-    /// Runs the kernel. The first refresh falls due half an interval after its start.
+    /// Runs the kernel.
     ///
     /// # Errors
     /// Refresh is asked for, and the device has none.
@@ -205,86 +206,13 @@ impl HostKernel {
             (true, some) => some,
             (false, _) => None,
         };
-        let mut channel = Channel::new(self.device.clone());
-        let mut due = refresh.map_or(Cycle::MAX, |r| r.interval / 2);
-        let mut queue: VecDeque<Access> = VecDeque::with_capacity(QUEUE);
-        let mut coming = self.accesses.iter();
-        let mut now: Cycle = 0;
-        let mut done: Cycle = 0;
-        loop {
-            while queue.len() < QUEUE {
-                let Some(access) = coming.next() else { break };
-                queue.push_back(*access);
-            }
-            if queue.is_empty() {
-                break;
-            }
-            now = match refresh.filter(|_| due <= now) {
-                Some(r) => {
-                    due += r.interval;
-                    self.refresh(&mut channel, r.command, now)
-                }
-                None => self.step(&mut channel, &mut queue, now, &mut done),
-            };
-        }
-        let cycles = done.max(now);
-        let per_channel = channel.counts().iter();
+        let (channel, cycles) = HostController::new(self, refresh).run();
         let channels = u64::from(self.units.channels);
         Ok(IsaOutcome {
             cycles,
-            counts: per_channel.map(|n| n * channels).collect(),
+            counts: channel.counts().iter().map(|n| n * channels).collect(),
             active_cycles: channel.active_cycles(cycles) * channels,
             standby_nodes: channel.standby_nodes() * channels,
         })
-    }
-
-    fn refresh(&self, channel: &mut Channel, command: crate::dram::CommandId, now: Cycle) -> Cycle {
-        let mut at = now;
-        if !channel.state_allows(command, 0, NO_ROW) {
-            at = channel.earliest(self.roles.precharge_all, 0).max(at);
-            channel.issue(self.roles.precharge_all, 0, NO_ROW, at);
-        }
-        at = channel.earliest(command, 0).max(at);
-        channel.issue(command, 0, NO_ROW, at);
-        at + 1
-    }
-
-    /// Issues the next command at the first cycle from `now` on at which one is ready. Returns the cycle after it.
-    fn step(&self, channel: &mut Channel, queue: &mut VecDeque<Access>, now: Cycle, done: &mut Cycle) -> Cycle {
-        let group = queue.iter().position(|a| a.barrier).unwrap_or(queue.len() - 1);
-        let access = |a: &Access| if a.write { self.roles.write } else { self.roles.read };
-        // An access that is ready goes before an activation, and that before a precharge; of the first of each kind the earliest.
-        let mut best: Option<(Cycle, u8, usize)> = None;
-        let mut offer = |at: Cycle, kind: u8, which: usize| {
-            let found = (at.max(now), kind, which);
-            if best.is_none_or(|b| found < b) {
-                best = Some(found);
-            }
-        };
-        for (i, a) in queue.iter().enumerate().take(group + 1) {
-            // The one that the barrier stands behind waits for the rest of its group.
-            if channel.open_row(a.bank) == a.row && (i == 0 || !a.barrier) {
-                offer(channel.earliest(access(a), a.bank), 0, i);
-            } else if channel.open_row(a.bank) == NO_ROW {
-                offer(channel.earliest(self.roles.activate, a.bank), 1, i);
-            }
-        }
-        for bank in 0..self.device.banks {
-            let row = channel.open_row(bank);
-            if row != NO_ROW && !queue.iter().take(group + 1).any(|a| a.bank == bank && a.row == row) {
-                offer(channel.earliest(self.roles.precharge, bank), 2, bank as usize);
-            }
-        }
-        let Some((at, kind, which)) = best else { return now + 1 };
-        match kind {
-            0 => {
-                let Some(a) = queue.remove(which) else { return now + 1 };
-                channel.issue(access(&a), a.bank, a.row, at);
-                *done = (*done).max(at + self.device.spec(access(&a)).latency);
-            }
-            1 => channel.issue(self.roles.activate, queue[which].bank, queue[which].row, at),
-            _ => channel.issue(self.roles.precharge, which as u32, NO_ROW, at),
-        }
-        at + 1
     }
 }

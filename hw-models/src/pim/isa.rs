@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use banksia_input::InputError;
 
+use super::isa_access::{Access, QUEUE};
 use super::isa_trace::{Instruction, IsaSet};
 use crate::dram::{Channel, CommandId, Cycle, Device, NO_ROW, Needs};
 
@@ -26,14 +27,20 @@ pub struct IsaOutcome {
 }
 
 /// One channel at work.
-struct Lane {
-    channel: Channel,
+pub(super) struct Lane {
+    pub(super) channel: Channel,
     /// The first cycle at which the next command may be chosen.
-    next: Cycle,
+    pub(super) next: Cycle,
     /// Register accesses are allowed; otherwise everything else is.
-    registers: bool,
+    pub(super) registers: bool,
     /// When the last effect of anything issued is complete.
-    pending: Cycle,
+    pub(super) pending: Cycle,
+    /// Ordinary accesses that are not done.
+    pub(super) accesses: Vec<Access>,
+    /// Of these, writes are being served.
+    pub(super) writing: bool,
+    /// The first cycle in which no instruction's command waits.
+    instructed: Cycle,
     /// Issue cycles of the last commands: as many as the channel takes in ahead.
     taken: VecDeque<Cycle>,
     refresh_due: Cycle,
@@ -76,6 +83,9 @@ impl IsaMachine {
                 next: 1,
                 registers: false,
                 pending: 0,
+                accesses: Vec::new(),
+                writing: false,
+                instructed: 0,
                 taken: VecDeque::with_capacity(set.queue + 1),
                 refresh_due: interval.unwrap_or(0),
             })
@@ -87,6 +97,7 @@ impl IsaMachine {
     pub fn run(&mut self, instruction: &Instruction) {
         let spec = &self.set.instructions[instruction.kind];
         if spec.waits {
+            self.serve_all();
             // Done when every channel has nothing pending, a cycle after it was looked at.
             let done = self.lanes.iter().map(|l| l.next.max(self.host).max(l.pending) + 1).max().unwrap_or(0);
             self.end = self.end.max(done);
@@ -97,6 +108,10 @@ impl IsaMachine {
             self.host += 1;
             return;
         };
+        if self.device.roles.is_some_and(|r| command == r.read || command == r.write) {
+            self.access(command, instruction);
+            return;
+        }
         let (registers, blocks) = (spec.registers, spec.blocks);
         let mut answered = 0;
         // The host hands an instruction over in one cycle, and goes on once every channel has taken in all of it.
@@ -110,10 +125,15 @@ impl IsaMachine {
             }
             let queue = self.set.queue;
             let lane = &mut self.lanes[channel];
+            if !lane.accesses.is_empty() {
+                // The channel takes an instruction in once no access waits in its queues.
+                handed = handed.max(lane.serve(&self.device, self.set.mode_change, None));
+            }
             lane.next = lane.next.max(self.host);
             let last = unroll(lane, &self.device, self.set.mode_change, command, registers, instruction, queue);
             let done = last + self.device.spec(command).latency;
             lane.pending = lane.pending.max(done);
+            lane.instructed = last + 1;
             answered = answered.max(done);
             if lane.taken.len() >= queue && lane.taken[0] >= self.host {
                 handed = handed.max(lane.taken[0] + 1);
@@ -123,6 +143,41 @@ impl IsaMachine {
         self.host = if handed > self.host { handed + 1 } else { self.host + 1 };
         if blocks {
             self.host = self.host.max(answered + 1);
+        }
+    }
+
+    /// Hands an ordinary access to the channels of its mask; it is served when it must have left, and nothing waits for its data.
+    fn access(&mut self, command: CommandId, instruction: &Instruction) {
+        let write = self.device.roles.is_some_and(|r| command == r.write);
+        let mut handed = self.host;
+        for channel in 0..self.lanes.len() {
+            if instruction.channels >> channel & 1 == 0 {
+                continue;
+            }
+            if self.refresh && self.lanes[channel].accesses.is_empty() {
+                self.refresh(channel);
+            }
+            let lane = &mut self.lanes[channel];
+            let mut from = self.host.max(lane.instructed);
+            if lane.waiting(write) == QUEUE {
+                from = from.max(lane.serve(&self.device, self.set.mode_change, Some((write, QUEUE - 1))) + 1);
+            }
+            lane.accesses.push(Access {
+                from,
+                command,
+                write,
+                bank: instruction.bank,
+                row: instruction.row,
+                active: false,
+            });
+            handed = handed.max(from);
+        }
+        self.host = handed + 1;
+    }
+
+    fn serve_all(&mut self) {
+        for lane in &mut self.lanes {
+            lane.serve(&self.device, self.set.mode_change, None);
         }
     }
 
@@ -153,7 +208,8 @@ impl IsaMachine {
     }
 
     /// Ends, and says what was done.
-    pub fn finish(self) -> IsaOutcome {
+    pub fn finish(mut self) -> IsaOutcome {
+        self.serve_all();
         let busy = self.lanes.iter().map(|l| l.pending).max().unwrap_or(0);
         let cycles = self.end.max(busy);
         let mut counts = vec![0; self.device.commands.len()];
@@ -220,13 +276,13 @@ fn unroll(
 }
 
 /// The first cycle from `floor` on at which a command may issue: on its own clock edge, where a clock has two.
-fn ready(channel: &Channel, device: &Device, command: CommandId, node: u32, floor: Cycle) -> Cycle {
+pub(super) fn ready(channel: &Channel, device: &Device, command: CommandId, node: u32, floor: Cycle) -> Cycle {
     let at = channel.earliest(command, node).max(floor);
     if device.ticks_per_clock == 2 && !device.spec(command).falling_edge { at | 1 } else { at }
 }
 
 /// The next command on the way to a command: what closes another row, what opens the row, or the command.
-fn needed(channel: &Channel, device: &Device, command: CommandId, node: u32, row: u32) -> CommandId {
+pub(super) fn needed(channel: &Channel, device: &Device, command: CommandId, node: u32, row: u32) -> CommandId {
     let spec = device.spec(command);
     if spec.needs != Needs::Open || channel.state_allows(command, node, row) {
         return command;
@@ -237,7 +293,7 @@ fn needed(channel: &Channel, device: &Device, command: CommandId, node: u32, row
 }
 
 /// The node of a command that serves another at a node.
-fn node_of(device: &Device, command: CommandId, serves: CommandId, node: u32) -> u32 {
+pub(super) fn node_of(device: &Device, command: CommandId, serves: CommandId, node: u32) -> u32 {
     let bank = device.banks_of(serves, node).start;
     bank / device.levels[device.spec(command).scope.0 as usize].banks
 }

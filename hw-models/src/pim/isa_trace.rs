@@ -43,6 +43,17 @@ pub enum Operand {
     Register,
 }
 
+/// The lines of a trace that are not the device's instructions.
+const HOST_LINES: &str = "`R|W MEM CHANNEL BANK ROW`, `R|W GPR REGISTER` and `W CFR REGISTER VALUE`";
+
+/// A number, decimal or with `0x`.
+fn number(word: &str) -> Option<u128> {
+    match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
+        Some(digits) => u128::from_str_radix(digits, 16).ok(),
+        None => word.parse().ok(),
+    }
+}
+
 /// A device's instruction set.
 #[derive(Debug, Clone)]
 pub struct IsaSet {
@@ -62,6 +73,8 @@ pub struct IsaSet {
     pub gemv: [usize; 4],
     /// The instructions.
     pub instructions: Vec<InstructionKind>,
+    /// The host's own kinds, after the device's: access to its registers, and a read and a write of the banks.
+    host: [Option<usize>; 3],
     columns: u32,
     banks: u32,
     rows: u32,
@@ -142,7 +155,27 @@ impl IsaSet {
                 .position(|k| k.name == *name)
                 .ok_or_else(|| ("isa.gemv".to_owned(), format!("names `{name}`, which is no instruction")))?;
         }
+        // What the host does besides: a cycle for its own registers, and ordinary accesses.
+        let mut host = [None; 3];
+        let reads_and_writes = device.roles.map_or([None; 2], |r| [Some(r.read), Some(r.write)]);
+        let kinds = [("host register", None), ("R MEM", reads_and_writes[0]), ("W MEM", reads_and_writes[1])];
+        for (slot, (name, command)) in host.iter_mut().zip(kinds) {
+            if command.is_some() || name == "host register" {
+                *slot = Some(instructions.len());
+                instructions.push(InstructionKind {
+                    name: name.into(),
+                    operands: Vec::new(),
+                    command,
+                    registers: false,
+                    blocks: false,
+                    waits: false,
+                    ends: false,
+                    fixed_row: None,
+                });
+            }
+        }
         Ok(Self {
+            host,
             prefix: isa.prefix.clone(),
             channels: isa.channels,
             mode_change: isa.mode_change.as_ref().map(|c| command("isa.mode_change", c)).transpose()?,
@@ -187,27 +220,25 @@ impl IsaSet {
                 continue;
             }
             let instruction = self.parse(name, number, &words)?;
-            if let Some(instruction) = instruction {
-                take(&instruction);
-                if self.instructions[instruction.kind].ends {
-                    return Ok(());
-                }
+            take(&instruction);
+            if self.instructions[instruction.kind].ends {
+                return Ok(());
             }
         }
     }
 
-    fn parse(&self, file: &str, line: usize, words: &[&str]) -> Result<Option<Instruction>, InputError> {
+    fn parse(&self, file: &str, line: usize, words: &[&str]) -> Result<Instruction, InputError> {
         let fail = |problem: String| InputError::new(file, problem).at_line(line);
         if words[0] != self.prefix {
-            // The host's own registers take no time on the channels.
-            if matches!((words[0], words.get(1)), ("W" | "R", Some(&("GPR" | "CFR")))) {
-                return Ok(None);
+            if matches!(words[0], "R" | "W") {
+                return self.parse_host(file, line, words);
             }
-            return Err(fail(format!("begins with `{}`: an instruction begins with `{}`", words[0], self.prefix)));
+            let problem = format!("begins with `{}`: an instruction begins with `{}`", words[0], self.prefix);
+            return Err(fail(problem).help(format!("write `{} NAME OPERAND...`, or {HOST_LINES}", self.prefix)));
         }
         let Some(name) = words.get(1) else { return Err(fail("names no instruction".into())) };
         let kind = self.instructions.iter().position(|k| k.name == *name).ok_or_else(|| {
-            let known = self.instructions.iter().map(|k| k.name.as_str());
+            let known = self.instructions.iter().map(|k| k.name.as_str()).filter(|n| !n.contains(' '));
             InputError::unknown_name(file, "instruction", name, known).at_line(line)
         })?;
         let spec = &self.instructions[kind];
@@ -218,10 +249,7 @@ impl IsaSet {
         let mut out =
             Instruction { kind, columns: 1, channels: self.all_channels(), bank: 0, row: spec.fixed_row.unwrap_or(0) };
         for (operand, word) in spec.operands.iter().zip(&words[2..]) {
-            let value = match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
-                Some(digits) => u128::from_str_radix(digits, 16).ok(),
-                None => word.parse().ok(),
-            };
+            let value = number(word);
             let value = value.ok_or_else(|| fail(format!("has `{word}` where a number should stand")))?;
             let within = |what: &str, least: u128, most: u128| {
                 if (least..=most).contains(&value) {
@@ -243,7 +271,43 @@ impl IsaSet {
                 }
             }
         }
-        Ok(Some(out))
+        Ok(out)
+    }
+
+    /// A line of the host's own: `R|W GPR|CFR ...`, which takes a cycle of its time, or `R|W MEM CHANNEL BANK ROW`, an ordinary access.
+    fn parse_host(&self, file: &str, line: usize, words: &[&str]) -> Result<Instruction, InputError> {
+        let fail = |problem: String| {
+            InputError::new(file, problem).at_line(line).help(format!("the host's own lines are {HOST_LINES}"))
+        };
+        let write = words[0] == "W";
+        let base = Instruction { kind: 0, columns: 1, channels: 1, bank: 0, row: 0 };
+        match words.get(1) {
+            Some(&("GPR" | "CFR")) => {
+                let kind = self.host[0].ok_or_else(|| fail("has no use for host registers".into()))?;
+                Ok(Instruction { kind, ..base })
+            }
+            Some(&"MEM") => {
+                let kind = self.host[1 + usize::from(write)]
+                    .ok_or_else(|| fail("is an access, and the device has no read and write for it".into()))?;
+                let &[channel, bank, row] = &words[2..] else {
+                    return Err(fail(format!(
+                        "gives MEM {} operands: it takes channel, bank and row",
+                        words.len() - 2
+                    )));
+                };
+                let within = |what: &str, word: &str, count: u32| {
+                    number(word)
+                        .and_then(|n| u32::try_from(n).ok())
+                        .filter(|n| *n < count)
+                        .ok_or_else(|| fail(format!("has {what} `{word}`: must be from 0 to {}", count - 1)))
+                };
+                let channel = within("channel", channel, self.channels)?;
+                let (bank, row) = (within("bank", bank, self.banks)?, within("row", row, self.rows)?);
+                Ok(Instruction { kind, channels: 1 << channel, bank, row, ..base })
+            }
+            Some(other) => Err(fail(format!("has `{other}` where GPR, CFR or MEM should stand"))),
+            None => Err(fail(format!("ends after `{}`", words[0]))),
+        }
     }
 
     /// The published mapping of a matrix-vector product: the outputs lie over channels and banks, a row of weights each; for

@@ -203,9 +203,10 @@ struct Columns {
 
 /// The points of tables, as series by a column's values and, where there are several tables, by file.
 fn series(tables: &[Table], columns: &[Columns]) -> Result<Vec<Series>, InputError> {
+    let labels = labels(tables);
     let mut order: Vec<Series> = Vec::new();
     let mut index: BTreeMap<String, usize> = BTreeMap::new();
-    for (table, columns) in tables.iter().zip(columns) {
+    for ((table, columns), label) in tables.iter().zip(columns).zip(labels) {
         let factor = |column: usize| column_quantity(&table.columns[column]).1;
         let (x_factor, y_factor) = (factor(columns.x), factor(columns.y));
         let stem = Path::new(&table.file).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
@@ -215,7 +216,7 @@ fn series(tables: &[Table], columns: &[Columns]) -> Result<Vec<Series>, InputErr
             let name = match columns.by {
                 Some(by) if tables.len() > 1 => format!("{stem}: {}", row[by]),
                 Some(by) => row[by].clone(),
-                None => stem.clone(),
+                None => label.map_or_else(|| stem.clone(), |c| row[c].clone()),
             };
             let at = *index.entry(name.clone()).or_insert_with(|| {
                 order.push(Series { name, points: Vec::new() });
@@ -225,6 +226,23 @@ fn series(tables: &[Table], columns: &[Columns]) -> Result<Vec<Series>, InputErr
         }
     }
     Ok(order)
+}
+
+/// The column that names each table where files are not told apart by their own rows: the first of the usual ones that is the same all through a table
+/// and differs between every two.
+fn labels(tables: &[Table]) -> Vec<Option<usize>> {
+    let column = |name: &str| -> Option<Vec<usize>> {
+        let found: Vec<usize> =
+            tables.iter().map(|t| t.columns.iter().position(|c| c == name)).collect::<Option<_>>()?;
+        let values: Option<std::collections::BTreeSet<&str>> = tables
+            .iter()
+            .zip(&found)
+            .map(|(t, &c)| t.rows.first().filter(|_| !t.varies(c)).map(|r| r[c].as_str()))
+            .collect();
+        values.filter(|v| v.len() == tables.len()).map(|_| found)
+    };
+    let found = ["name", "device", "traffic"].into_iter().find_map(column);
+    found.map_or_else(|| vec![None; tables.len()], |f| f.into_iter().map(Some).collect())
 }
 
 fn first_quantity(tables: &[Table], columns: &[Columns], of: fn(&Columns) -> usize) -> Quantity {

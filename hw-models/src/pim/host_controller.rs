@@ -1,0 +1,198 @@
+//! How a host's memory controller serves the accesses of a PIM kernel.
+//!
+//! The rules are those of the public simulator of Samsung's HBM-PIM (SAITPublic/PIMSimulator, `CommandQueue.cpp`, `MemoryController.cpp`,
+//! `Rank.cpp`); nothing but they and the device's timing rows decides how long a kernel takes:
+//! - One access a cycle enters a queue of 64. An access with a barrier is served when it is the oldest, and nothing behind it before it.
+//! - Each cycle one command: of a refresh that is due; else of the oldest access that is ready; else an activation for the oldest access
+//!   whose bank is closed (not for one with a barrier before it is the oldest); else a precharge of a bank whose row nothing up to the
+//!   next barrier wants, in turn over the banks.
+//! - A refresh that is due closes open rows as they may be closed, and goes out when none is open; until then accesses go on.
+//! - The all-bank modes begin when the reserved row is open in the banks that enter them, and end when the other is closed in the banks that
+//!   leave them. In between the host activates no other banks than those two.
+//!
+//! One rule is not followed: there a refresh goes out the cycle after the last precharge; here it waits tRP, as the standard asks.
+
+use std::collections::VecDeque;
+
+use super::hbm_pim::{ALL_BANK, Access, ENTER_BANKS, HostKernel};
+use crate::dram::device::Refresh as DeviceRefresh;
+use crate::dram::{Channel, CommandId, Cycle, NO_ROW};
+
+/// Accesses in the queue.
+const QUEUE: usize = 64;
+
+/// What a command is for, in the order of precedence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// Closing a bank before the refresh.
+    Drain(u32),
+    Refresh,
+    /// The access at this place of the queue.
+    Access(usize),
+    /// An activation for it.
+    Activate(usize),
+    /// So many banks on from the one closed last.
+    Close(u32),
+}
+
+/// A pseudo-channel's controller at work.
+pub(super) struct HostController<'a> {
+    kernel: &'a HostKernel,
+    channel: Channel,
+    /// What is in the queue, with the first cycle in which it is there.
+    queue: VecDeque<(Cycle, Access)>,
+    entered: usize,
+    now: Cycle,
+    /// When all data has been moved.
+    done: Cycle,
+    refresh: Option<DeviceRefresh>,
+    refresh_due: Cycle,
+    all_bank: bool,
+    /// Which of the banks that change the mode have done so, as bits.
+    entering: u8,
+    leaving: u8,
+    closed_last: u32,
+}
+
+impl<'a> HostController<'a> {
+    /// A controller at rest. The first refresh falls due half an interval after the start: there are two ranks, and theirs are staggered.
+    pub(super) fn new(kernel: &'a HostKernel, refresh: Option<DeviceRefresh>) -> Self {
+        Self {
+            kernel,
+            channel: Channel::new(kernel.device.clone()),
+            queue: VecDeque::with_capacity(QUEUE),
+            entered: 0,
+            now: 1,
+            done: 0,
+            refresh,
+            refresh_due: refresh.map_or(Cycle::MAX, |r| r.interval / 2),
+            all_bank: false,
+            entering: 0,
+            leaving: 0,
+            closed_last: 0,
+        }
+    }
+
+    /// Serves every access. Returns the channel as it is then, and the cycles that it took.
+    pub(super) fn run(mut self) -> (Channel, Cycle) {
+        loop {
+            while self.queue.len() < QUEUE && self.entered < self.kernel.accesses.len() {
+                self.entered += 1;
+                self.queue.push_back((self.entered as Cycle, self.kernel.accesses[self.entered - 1]));
+            }
+            if self.queue.is_empty() {
+                return (self.channel, self.done);
+            }
+            let Some((at, step)) = self.next() else {
+                self.now += 1;
+                continue;
+            };
+            // A refresh that falls due before then comes first.
+            if self.now < self.refresh_due && self.refresh_due <= at {
+                self.now = self.refresh_due;
+                continue;
+            }
+            self.issue(at, step);
+            self.now = at + 1;
+        }
+    }
+
+    /// The next command and its cycle.
+    fn next(&self) -> Option<(Cycle, Step)> {
+        let (channel, roles) = (&self.channel, &self.kernel.roles);
+        let mut best: Option<(Cycle, Step)> = None;
+        let mut offer = |at: Cycle, step: Step| {
+            let found = (at.max(self.now), step);
+            if best.is_none_or(|b| found < b) {
+                best = Some(found);
+            }
+        };
+        if let Some(refresh) = self.refresh.filter(|_| self.refresh_due <= self.now) {
+            let mut open = false;
+            for bank in (0..self.kernel.device.banks).filter(|b| channel.open_row(*b) != NO_ROW) {
+                open = true;
+                offer(channel.earliest(roles.precharge, bank), Step::Drain(bank));
+            }
+            if !open {
+                // Whatever else could go out before is for banks that must stay closed.
+                return Some((channel.earliest(refresh.command, 0).max(self.now), Step::Refresh));
+            }
+        }
+        let group = self.queue.iter().position(|(_, a)| a.barrier).map_or(self.queue.len(), |i| i + 1);
+        for (i, (there, a)) in self.queue.iter().enumerate().take(group) {
+            if i > 0 && a.barrier {
+                continue;
+            }
+            let row = channel.open_row(a.bank);
+            if row == a.row {
+                offer(channel.earliest(self.command(a), a.bank).max(*there), Step::Access(i));
+            } else if row == NO_ROW && (!self.all_bank || ALL_BANK.contains(&a.bank)) {
+                offer(channel.earliest(roles.activate, a.bank).max(*there), Step::Activate(i));
+            }
+        }
+        let banks = self.kernel.device.banks;
+        for bank in 0..banks {
+            let row = channel.open_row(bank);
+            if row != NO_ROW && !self.queue.iter().take(group).any(|(_, a)| a.bank == bank && a.row == row) {
+                let turn = (bank + banks - self.closed_last) % banks;
+                offer(channel.earliest(roles.precharge, bank), Step::Close(turn));
+            }
+        }
+        best
+    }
+
+    fn command(&self, access: &Access) -> CommandId {
+        if access.write { self.kernel.roles.write } else { self.kernel.roles.read }
+    }
+
+    fn issue(&mut self, at: Cycle, step: Step) {
+        let (units, roles) = (&self.kernel.units, self.kernel.roles);
+        match step {
+            Step::Drain(bank) => self.close(bank, at),
+            Step::Close(turn) => {
+                self.closed_last = (self.closed_last + turn) % self.kernel.device.banks;
+                self.close(self.closed_last, at);
+            }
+            Step::Refresh => {
+                if let Some(refresh) = self.refresh {
+                    self.channel.issue(refresh.command, 0, NO_ROW, at);
+                    self.refresh_due += refresh.interval;
+                }
+            }
+            Step::Access(i) => {
+                let Some((_, a)) = self.queue.remove(i) else { return };
+                let command = self.command(&a);
+                self.channel.issue(command, a.bank, a.row, at);
+                // A cycle on the command bus; then the latency; and the cycle in which the host sees that it is done.
+                self.done = self.done.max(at + 1 + self.kernel.device.spec(command).latency + 1);
+            }
+            Step::Activate(i) => {
+                let a = self.queue[i].1;
+                self.channel.issue(roles.activate, a.bank, a.row, at);
+                if !self.all_bank && a.row == units.enter_row {
+                    self.all_bank = all_of(&ENTER_BANKS, a.bank, &mut self.entering);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, bank: u32, at: Cycle) {
+        let row = self.channel.open_row(bank);
+        self.channel.issue(self.kernel.roles.precharge, bank, NO_ROW, at);
+        if self.all_bank && row == self.kernel.units.leave_row {
+            self.all_bank = !all_of(&ALL_BANK, bank, &mut self.leaving);
+        }
+    }
+}
+
+/// Whether every one of the banks has been seen, once this one has.
+fn all_of(banks: &[u32], bank: u32, seen: &mut u8) -> bool {
+    if let Some(i) = banks.iter().position(|b| *b == bank) {
+        *seen |= 1 << i;
+    }
+    let all = u32::from(*seen).count_ones() as usize == banks.len();
+    if all {
+        *seen = 0;
+    }
+    all
+}
