@@ -5,6 +5,7 @@
 //! units that serve one request after another, and a cache that holds what was last touched. `docs/gpu.md` describes
 //! the machine and where every number comes from.
 
+mod dram_timings;
 mod launch;
 pub mod machine;
 mod memory;
@@ -15,6 +16,7 @@ pub mod spec;
 mod tests;
 mod units;
 
+pub use dram_timings::DramTimings;
 pub use launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
 pub use machine::Gpu;
 pub use memory::Traffic;

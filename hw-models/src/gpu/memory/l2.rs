@@ -1,0 +1,153 @@
+//! The tags of L2: sets of ways, least recently used.
+//!
+//! The arrays are dense and of numbers, so that a run of blocks that are all there costs a few instructions each.
+
+use super::super::units::{Bits, hash};
+
+/// Ways of a set, in blocks of the grain's size.
+const WAYS: u64 = 16;
+/// Blocks that a set holds at most, smaller ones included.
+const PLACES: usize = 32;
+/// Neighbouring blocks that lie in neighbouring sets.
+const NEIGHBOURS: u64 = 64;
+/// A block of no tensor of this kernel.
+pub(super) const FOREIGN: u32 = u32::MAX;
+
+/// A block that had to go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Victim {
+    pub block: u32,
+    pub dirty: u32,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Tags {
+    /// Of each block: twice its place plus two, plus one if all of it is there; 0 if none is.
+    tags: Vec<u32>,
+    /// When each place was last used; 0 is a free place.
+    used: Vec<u32>,
+    block: Vec<u32>,
+    size: Vec<u32>,
+    valid: Vec<u32>,
+    dirty: Vec<u32>,
+    /// Bytes held by each set.
+    filled: Vec<u32>,
+    sets: u64,
+    grain: u64,
+    now: u32,
+}
+
+impl Tags {
+    /// An empty cache for so many blocks.
+    pub(super) fn reset(&mut self, blocks: u64, capacity: u64, grain: u64) {
+        self.grain = grain;
+        self.sets = (capacity / (WAYS * grain)).max(1);
+        let places = self.sets as usize * PLACES;
+        let clear = |v: &mut Vec<u32>, n: usize| {
+            v.clear();
+            v.resize(n, 0);
+        };
+        clear(&mut self.tags, blocks as usize);
+        for v in [&mut self.used, &mut self.block, &mut self.size, &mut self.valid, &mut self.dirty] {
+            clear(v, places);
+        }
+        clear(&mut self.filled, self.sets as usize);
+        self.now = 0;
+    }
+
+    /// A new moment for what is used next.
+    #[inline]
+    pub(super) fn tick(&mut self) {
+        self.now = self.now.saturating_add(1);
+    }
+
+    /// Uses a block if all of it is there.
+    #[inline]
+    pub(super) fn hit(&mut self, block: u64) -> bool {
+        let tag = self.tags[block as usize];
+        if tag & 1 == 0 {
+            return false;
+        }
+        self.used[(tag as usize >> 1) - 1] = self.now;
+        true
+    }
+
+    /// Uses a block's place, if it has one.
+    pub(super) fn place(&mut self, block: u64) -> Option<usize> {
+        let place = (self.tags[block as usize] as usize >> 1).checked_sub(1)?;
+        self.used[place] = self.now;
+        Some(place)
+    }
+
+    fn set(&self, block: u64) -> usize {
+        let start = (hash(block / NEIGHBOURS ^ 0x5bd1) & 0xffff_ffff) * self.sets >> 32;
+        ((start + block % NEIGHBOURS) % self.sets) as usize
+    }
+
+    /// A place for a block that has none, or what must go first.
+    pub(super) fn insert(&mut self, block: u64, size: u64) -> Result<usize, Victim> {
+        let set = self.set(block);
+        let first = set * PLACES;
+        let used = &self.used[first..first + PLACES];
+        let room = self.filled[set] == 0 || u64::from(self.filled[set]) + size <= WAYS * self.grain.max(size);
+        if room && let Some(i) = used.iter().position(|&u| u == 0) {
+            let place = first + i;
+            self.used[place] = self.now.max(1);
+            self.block[place] = block as u32;
+            self.size[place] = size as u32;
+            self.valid[place] = 0;
+            self.dirty[place] = 0;
+            self.filled[set] += size as u32;
+            self.tags[block as usize] = (place as u32 + 1) << 1;
+            return Ok(place);
+        }
+        // Free places become the youngest.
+        let oldest = used.iter().map(|u| u.wrapping_sub(1)).fold(u32::MAX, u32::min).wrapping_add(1);
+        let i = used.iter().position(|&u| u == oldest).unwrap_or(0);
+        let place = first + i;
+        self.used[place] = 0;
+        self.filled[set] -= self.size[place];
+        if self.block[place] != FOREIGN {
+            self.tags[self.block[place] as usize] = 0;
+        }
+        Err(Victim { block: self.block[place], dirty: self.dirty[place] })
+    }
+
+    /// Bytes of a place that are not there.
+    pub(super) fn missing(&self, place: usize) -> u64 {
+        u64::from(self.size[place] - self.valid[place])
+    }
+
+    /// Bytes have come to a place, or have been written to it.
+    pub(super) fn fill(&mut self, place: usize, bytes: u64, dirty: bool) {
+        let size = self.size[place];
+        self.valid[place] = self.valid[place].saturating_add(bytes as u32).min(size);
+        if dirty {
+            self.dirty[place] = self.dirty[place].saturating_add(bytes as u32).min(size);
+        }
+        if self.valid[place] == size {
+            self.tags[self.block[place] as usize] |= 1;
+        }
+    }
+
+    /// Fills what is free with foreign blocks, a share of them dirty (of 65535).
+    pub(super) fn fill_foreign(&mut self, share: u64, bits: &mut Bits) {
+        let size = self.grain as u32;
+        for (set, filled) in self.filled.iter_mut().enumerate() {
+            for place in set * PLACES..(set + 1) * PLACES {
+                if self.used[place] > 0 {
+                    continue;
+                }
+                if u64::from(*filled) + self.grain > WAYS * self.grain {
+                    break;
+                }
+                self.used[place] = 1;
+                self.block[place] = FOREIGN;
+                self.size[place] = size;
+                self.valid[place] = size;
+                self.dirty[place] = if (bits.next() >> 20) & 0xffff < share { size } else { 0 };
+                *filled += size;
+            }
+        }
+    }
+}
