@@ -126,7 +126,7 @@ pub struct L2Spec {
     pub slices: u32,
     /// Bytes a slice moves each L2 cycle.
     pub slice_bytes_per_cycle: f64,
-    /// 1, or 2 halves; an access from the other half passes both.
+    /// 1, or 2 halves, each of which caches for its own SMs; a line at home in the other half passes both on its way in.
     pub partitions: u32,
     /// Bytes of a line.
     pub line_bytes: u32,
@@ -146,7 +146,9 @@ pub struct CrossbarSpec {
     pub sm_bytes_per_cycle: f64,
     /// Bytes a cycle out of one SM.
     pub sm_write_bytes_per_cycle: f64,
-    /// Bytes a cycle into one GPC of `sms_per_gpc[0]` SMs.
+    /// Bytes a cycle from L2 into one GPC, each once, however many of its SMs have asked for it together.
+    pub gpc_entry_bytes_per_cycle: f64,
+    /// Bytes a cycle delivered to the SMs of one GPC.
     pub gpc_bytes_per_cycle: f64,
     /// Requests of one GPC for one line are merged when the second comes so soon after the first.
     pub merge_window_ns: f64,
@@ -263,6 +265,7 @@ impl GpuSpec {
             ("l2.slice_bytes_per_cycle", spec.l2.slice_bytes_per_cycle),
             ("crossbar.sm_bytes_per_cycle", spec.crossbar.sm_bytes_per_cycle),
             ("crossbar.sm_write_bytes_per_cycle", spec.crossbar.sm_write_bytes_per_cycle),
+            ("crossbar.gpc_entry_bytes_per_cycle", spec.crossbar.gpc_entry_bytes_per_cycle),
             ("crossbar.gpc_bytes_per_cycle", spec.crossbar.gpc_bytes_per_cycle),
             ("dram.megatransfers_per_s", spec.dram.megatransfers_per_s),
             ("power.limit_w", spec.power.limit_w),

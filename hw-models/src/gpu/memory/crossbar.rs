@@ -30,11 +30,14 @@ struct Flight {
 pub(super) struct Crossbar {
     ports: Vec<SmPort>,
     gpc_ports: Vec<Server>,
+    /// Where answers of L2 enter each GPC, once for all its SMs that asked together.
+    gpc_entries: Vec<Server>,
     gpc_translation: Vec<Server>,
     flights: Vec<Flight>,
     port_rate: u64,
     port_write_rate: u64,
     gpc_rate: u64,
+    entry_rate: u64,
     merge: u64,
     translation_miss: u64,
     translation_interval: u64,
@@ -54,11 +57,13 @@ impl Crossbar {
         Self {
             ports,
             gpc_ports: vec![Server::default(); gpcs],
+            gpc_entries: vec![Server::default(); gpcs],
             gpc_translation: vec![Server::default(); gpcs],
             flights: vec![Flight::default(); gpcs * REMEMBERED],
             port_rate: fs_per_kib(spec.crossbar.sm_bytes_per_cycle * clock),
             port_write_rate: fs_per_kib(spec.crossbar.sm_write_bytes_per_cycle * clock),
             gpc_rate: fs_per_kib(spec.crossbar.gpc_bytes_per_cycle * clock),
+            entry_rate: fs_per_kib(spec.crossbar.gpc_entry_bytes_per_cycle * clock),
             merge: ns(spec.crossbar.merge_window_ns),
             translation_miss: ns(spec.launch.translation_miss_cycles * 1e3 / spec.sm_clock_mhz),
             translation_interval: ns(spec.launch.translation_interval_cycles * 1e3 / spec.sm_clock_mhz),
@@ -70,6 +75,7 @@ impl Crossbar {
             *port = SmPort { gpc: port.gpc, half: port.half, ..SmPort::default() };
         }
         self.gpc_ports.fill(Server::default());
+        self.gpc_entries.fill(Server::default());
         self.gpc_translation.fill(Server::default());
         self.flights.fill(Flight::default());
     }
@@ -104,6 +110,12 @@ impl Crossbar {
     /// Remembers a request.
     pub(super) fn promise(&mut self, place: usize, first: u64, count: u64, asked: u64, promised: u64) {
         self.flights[place] = Flight { first, count, asked, promised };
+    }
+
+    /// Takes an answer of L2 into a GPC.
+    pub(super) fn enter(&mut self, sm: usize, due: u64, bytes: u64) -> u64 {
+        let gpc = usize::from(self.ports[sm].gpc);
+        self.gpc_entries[gpc].serve(due, transfer(bytes, self.entry_rate))
     }
 
     /// Delivers bytes that leave L2 no sooner than `due` and are all there at `arrives`.

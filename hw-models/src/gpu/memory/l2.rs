@@ -1,6 +1,7 @@
-//! The tags of L2: sets of ways, least recently used.
+//! The tags of one half of L2: sets of ways, least recently used.
 //!
-//! The arrays are dense and of numbers, so that a run of blocks that are all there costs a few instructions each.
+//! The arrays are dense and of numbers. Sets lie in rows of sixteen, way by way: neighbouring blocks, which lie in
+//! neighbouring sets and mostly in the same way, are then neighbours in memory.
 
 use super::super::units::{Bits, hash};
 
@@ -8,6 +9,8 @@ use super::super::units::{Bits, hash};
 const WAYS: u64 = 16;
 /// Blocks that a set holds at most, smaller ones included.
 const PLACES: usize = 32;
+/// Sets of a row.
+const ROW: usize = 16;
 /// Neighbouring blocks that lie in neighbouring sets.
 const NEIGHBOURS: u64 = 64;
 /// A block of no tensor of this kernel.
@@ -35,6 +38,8 @@ pub(super) struct Tags {
     sets: u64,
     grain: u64,
     now: u32,
+    /// Ways that have ever been used.
+    ways: usize,
 }
 
 impl Tags {
@@ -42,7 +47,7 @@ impl Tags {
     pub(super) fn reset(&mut self, blocks: u64, capacity: u64, grain: u64) {
         self.grain = grain;
         self.sets = (capacity / (WAYS * grain)).max(1);
-        let places = self.sets as usize * PLACES;
+        let places = (self.sets as usize).next_multiple_of(ROW) * PLACES;
         let clear = |v: &mut Vec<u32>, n: usize| {
             v.clear();
             v.resize(n, 0);
@@ -53,6 +58,7 @@ impl Tags {
         }
         clear(&mut self.filled, self.sets as usize);
         self.now = 0;
+        self.ways = 0;
     }
 
     /// A new moment for what is used next.
@@ -87,11 +93,20 @@ impl Tags {
     /// A place for a block that has none, or what must go first.
     pub(super) fn insert(&mut self, block: u64, size: u64) -> Result<usize, Victim> {
         let set = self.set(block);
-        let first = set * PLACES;
-        let used = &self.used[first..first + PLACES];
-        let room = self.filled[set] == 0 || u64::from(self.filled[set]) + size <= WAYS * self.grain.max(size);
-        if room && let Some(i) = used.iter().position(|&u| u == 0) {
-            let place = first + i;
+        let first = set / ROW * ROW * PLACES + set % ROW;
+        let filled = u64::from(self.filled[set]);
+        let room = filled == 0 || filled + size <= WAYS * self.grain.max(size);
+        let (mut oldest, mut way, mut free) = (u32::MAX, 0, self.ways);
+        for (i, &used) in self.used[first..].iter().step_by(ROW).take(self.ways).enumerate() {
+            if used == 0 {
+                free = free.min(i);
+            } else if used < oldest {
+                (oldest, way) = (used, i);
+            }
+        }
+        if room && free < PLACES {
+            self.ways = self.ways.max(free + 1);
+            let place = first + free * ROW;
             self.used[place] = self.now.max(1);
             self.block[place] = block as u32;
             self.size[place] = size as u32;
@@ -101,16 +116,22 @@ impl Tags {
             self.tags[block as usize] = (place as u32 + 1) << 1;
             return Ok(place);
         }
-        // Free places become the youngest.
-        let oldest = used.iter().map(|u| u.wrapping_sub(1)).fold(u32::MAX, u32::min).wrapping_add(1);
-        let i = used.iter().position(|&u| u == oldest).unwrap_or(0);
-        let place = first + i;
+        let place = first + way * ROW;
         self.used[place] = 0;
         self.filled[set] -= self.size[place];
         if self.block[place] != FOREIGN {
             self.tags[self.block[place] as usize] = 0;
         }
         Err(Victim { block: self.block[place], dirty: self.dirty[place] })
+    }
+
+    /// Lets a block go: another half has written it.
+    pub(super) fn forget(&mut self, block: u64) {
+        let Some(place) = (self.tags[block as usize] as usize >> 1).checked_sub(1) else { return };
+        let set = place / (ROW * PLACES) * ROW + place % ROW;
+        self.used[place] = 0;
+        self.filled[set] -= self.size[place];
+        self.tags[block as usize] = 0;
     }
 
     /// Bytes of a place that are not there.
@@ -134,7 +155,9 @@ impl Tags {
     pub(super) fn fill_foreign(&mut self, share: u64, bits: &mut Bits) {
         let size = self.grain as u32;
         for (set, filled) in self.filled.iter_mut().enumerate() {
-            for place in set * PLACES..(set + 1) * PLACES {
+            let first = set / ROW * ROW * PLACES + set % ROW;
+            for way in 0..PLACES {
+                let place = first + way * ROW;
                 if self.used[place] > 0 {
                     continue;
                 }
@@ -142,6 +165,7 @@ impl Tags {
                     break;
                 }
                 self.used[place] = 1;
+                self.ways = self.ways.max(way + 1);
                 self.block[place] = FOREIGN;
                 self.size[place] = size;
                 self.valid[place] = size;

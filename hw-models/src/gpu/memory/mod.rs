@@ -2,8 +2,8 @@
 //!
 //! A request is a box of a tensor, cut into blocks of at most `grain` bytes, the unit of L2's tags. A run of neighbouring
 //! blocks passes the servers as one, in the order of its request: the coalescer of its GPC (what the GPC has just asked
-//! for is not asked for again), the slices of its own half of L2 and of the other half (half of the lines live there),
-//! the channels of the memory for what misses, and the ports of GPC and SM on its way back.
+//! for is not asked for again), the slices of its own half of L2, those of the other half for lines at home there of
+//! which its own has no copy, the channels of the memory for what misses, and the ports of GPC and SM on its way back.
 
 mod crossbar;
 mod dram;
@@ -59,12 +59,20 @@ pub(crate) struct Reader {
     pub l1: bool,
 }
 
+/// What a look into L2 found: when everything is there, bytes that were not in the near half, and those of them that came
+/// through the other.
+struct Found {
+    at: u64,
+    fetched: u64,
+    far: u64,
+}
+
 pub(crate) struct Memory {
     sector: u64,
-    line: u64,
     capacity: u64,
     tensors: Vec<Mapped>,
-    tags: Tags,
+    /// Of each half. A line's home is one of them; the other keeps copies for its own SMs.
+    tags: [Tags; 2],
     l1: L1,
     crossbar: Crossbar,
     dram: Dram,
@@ -89,10 +97,9 @@ impl Memory {
         let slices = f64::from(spec.l2.slices) / f64::from(spec.l2.partitions);
         Self {
             sector: u64::from(spec.l2.sector_bytes),
-            line: u64::from(spec.l2.line_bytes),
             capacity: spec.l2.bytes,
             tensors: Vec::new(),
-            tags: Tags::default(),
+            tags: [Tags::default(), Tags::default()],
             l1: L1::default(),
             crossbar: Crossbar::new(spec),
             dram: Dram::new(spec),
@@ -114,7 +121,10 @@ impl Memory {
         if blocks > MOST_BLOCKS {
             return Err(format!("touches {blocks} blocks of {grain} bytes; a coarser grain is needed"));
         }
-        self.tags.reset(blocks, self.capacity, set_grain);
+        let halves = self.partitions as usize;
+        for tags in &mut self.tags[..halves] {
+            tags.reset(blocks, self.capacity / u64::from(self.partitions), set_grain);
+        }
         self.l1.reset(l1_bytes, set_grain);
         self.crossbar.reset();
         self.dram.reset();
@@ -127,7 +137,10 @@ impl Memory {
     /// Fills L2 with lines of no tensor of this kernel, of which `dirty` must be written back.
     pub(crate) fn fill_foreign(&mut self, dirty: f64) {
         let share = (dirty.clamp(0.0, 1.0) * f64::from(u16::MAX)) as u64;
-        self.tags.fill_foreign(share, &mut self.bits);
+        let halves = self.partitions as usize;
+        for tags in &mut self.tags[..halves] {
+            tags.fill_foreign(share, &mut self.bits);
+        }
     }
 
     /// Puts tensors into L2 as a kernel that went through them side by side left them; `(tensor, dirty)`.
@@ -142,9 +155,10 @@ impl Memory {
                         continue;
                     }
                     let size = t.block_bytes(r, c);
-                    self.tags.tick();
-                    let place = self.insert(0, t.base + j, size);
-                    self.tags.fill(place, size, dirty);
+                    let home = self.home(t.base + j);
+                    self.tags[home].tick();
+                    let place = self.insert(0, home, t.base + j, size);
+                    self.tags[home].fill(place, size, dirty);
                 }
             }
         }
@@ -153,10 +167,22 @@ impl Memory {
         self.traffic = Traffic::default();
     }
 
-    /// A place for a block that is not in L2; what was used longest ago in its set goes.
-    fn insert(&mut self, now: u64, block: u64, size: u64) -> usize {
+    /// The half in which a block is at home.
+    fn home(&self, block: u64) -> usize {
+        if self.partitions == 2 { (hash(block) & 1) as usize } else { 0 }
+    }
+
+    /// A block's place in a half, if need be a new one: what was used longest ago in its set goes.
+    fn place(&mut self, now: u64, half: usize, block: u64, size: u64) -> usize {
+        match self.tags[half].place(block) {
+            Some(place) => place,
+            None => self.insert(now, half, block, size),
+        }
+    }
+
+    fn insert(&mut self, now: u64, half: usize, block: u64, size: u64) -> usize {
         loop {
-            match self.tags.insert(block, size) {
+            match self.tags[half].insert(block, size) {
                 Ok(place) => return place,
                 Err(v) if v.dirty > 0 => self.write_back(now, v.block, u64::from(v.dirty)),
                 Err(_) => {}
@@ -179,17 +205,10 @@ impl Memory {
         rows(t, &area, bytes, |address, bytes| dram.write(now, address, bytes));
     }
 
-    fn slices(&mut self, now: u64, half: usize, bytes: u64) -> u64 {
-        if self.partitions == 1 {
-            return self.halves[0].serve(now, transfer(bytes, self.half_rate));
-        }
+    /// Passes bytes through the slices of a half, and some of them through those of the other.
+    fn slices(&mut self, now: u64, half: usize, bytes: u64, far: u64) -> u64 {
         let near = self.halves[half].serve(now, transfer(bytes, self.half_rate));
-        let far = self.halves[1 - half].serve(now, transfer(bytes / 2, self.half_rate));
-        near.max(far)
-    }
-
-    fn slice_bytes(&self, bytes: u64) -> u64 {
-        if self.partitions == 2 { bytes + bytes / 2 } else { bytes }
+        if far == 0 { near } else { near.max(self.halves[1 - half].serve(now, transfer(far, self.half_rate))) }
     }
 
     /// Reads a box to an SM; when its last byte is there.
@@ -229,15 +248,14 @@ impl Memory {
         let arrives = match under_way {
             Some(promised) => promised.max(now + self.near),
             None => {
-                let (at, memory) = self.look_up(now, t, area, &run);
-                // What comes from memory passes the slices whole, whoever shares it: the first of a cluster to ask pays.
-                let share = bytes.div_ceil(u64::from(by.multicast)).max(memory);
-                self.traffic.l2_read_bytes += self.slice_bytes(share);
                 let half = self.crossbar.half(by.sm);
-                let one_line = run.count == 1 && t.width * t.height <= self.line;
-                let near = one_line && hash(run.first) & 1 != half as u64;
-                let latency = if near { self.near } else { self.far };
-                let at = self.slices(now, half, share).max(at) + latency;
+                let found = self.look_up(now, half, t, area, &run);
+                // What has to be fetched passes the slices whole, whoever shares it: the first of a cluster to ask pays.
+                let share = bytes.div_ceil(u64::from(by.multicast)).max(found.fetched);
+                self.traffic.l2_read_bytes += share + found.far;
+                let latency = if found.far == 0 { self.near } else { self.far };
+                let passed = self.slices(now, half, share, found.far).max(found.at) + latency;
+                let at = passed.max(self.crossbar.enter(by.sm, now + self.near, share));
                 self.crossbar.promise(flight, run.first, run.count, now, at);
                 at
             }
@@ -246,33 +264,45 @@ impl Memory {
         self.crossbar.deliver(by.sm, now + self.near, arrives, bytes)
     }
 
-    /// Looks for a run in L2 and fetches what is not there: when that comes, and how much it is.
-    fn look_up(&mut self, now: u64, t: &Mapped, area: &Area, run: &Run) -> (u64, u64) {
-        self.tags.tick();
+    /// Looks for a run in a half of L2 and fetches what is not there, from the other half or from memory.
+    fn look_up(&mut self, now: u64, half: usize, t: &Mapped, area: &Area, run: &Run) -> Found {
+        let tags = &mut self.tags[half];
+        tags.tick();
         self.absent.clear();
         for i in 0..run.count {
-            if !self.tags.hit(run.first + i) {
+            if !tags.hit(run.first + i) {
                 self.absent.push(i as u32);
             }
         }
-        let (mut at, mut bytes) = (now, 0);
+        let mut found = Found { at: now, fetched: 0, far: 0 };
+        if !self.absent.is_empty() && self.partitions == 2 {
+            self.tags[1 - half].tick();
+        }
         for k in 0..self.absent.len() {
             let i = u64::from(self.absent[k]);
             let block = run.first + i;
             let (r, c) = Mapped::of_run(run, i);
-            let place = match self.tags.place(block) {
-                Some(place) => place,
-                None => self.insert(now, block, t.block_bytes(r, c)),
-            };
+            let size = t.block_bytes(r, c);
+            let place = self.place(now, half, block, size);
             let part = t.part(area, r, c);
-            let missing = self.tags.missing(place).min(part.bytes());
-            self.tags.fill(place, missing, false);
-            bytes += missing;
-            let dram = &mut self.dram;
-            rows(t, &part, missing, |address, bytes| at = at.max(dram.read(now, address, bytes)));
+            let mut missing = self.tags[half].missing(place).min(part.bytes());
+            self.tags[half].fill(place, missing, false);
+            found.fetched += missing;
+            let home = self.home(block);
+            if home != half {
+                found.far += missing;
+                if self.tags[home].hit(block) {
+                    continue;
+                }
+                let place = self.place(now, home, block, size);
+                missing = missing.min(self.tags[home].missing(place));
+                self.tags[home].fill(place, missing, false);
+            }
+            self.traffic.dram_read_bytes += missing;
+            let (dram, at) = (&mut self.dram, &mut found.at);
+            rows(t, &part, missing, |address, bytes| *at = (*at).max(dram.read(now, address, bytes)));
         }
-        self.traffic.dram_read_bytes += bytes;
-        (at, bytes)
+        found
     }
 
     /// Writes a box from an SM; when L2 has all of it.
@@ -290,18 +320,22 @@ impl Memory {
             let bytes = Area { r1: b.r1, b1: b.b1, ..a }.bytes();
             self.traffic.transactions += run.count;
             self.traffic.crossbar_write_bytes += bytes;
-            self.traffic.l2_write_bytes += self.slice_bytes(bytes) * passes;
+            // Half of the lines are at home in the other half, and pass both.
+            let far = if self.partitions == 2 { bytes / 2 } else { 0 };
+            self.traffic.l2_write_bytes += (bytes + far) * passes;
             let sent = self.crossbar.send(sm, now, bytes);
-            let served = self.slices(now, half, bytes * passes * WRITE_PASSES);
-            self.tags.tick();
+            let held = passes * WRITE_PASSES;
+            let served = self.slices(now, half, bytes * held, far * held);
+            self.tags.iter_mut().for_each(Tags::tick);
             for i in 0..run.count {
                 let block = run.first + i;
                 let (r, c) = Mapped::of_run(&run, i);
-                let place = match self.tags.place(block) {
-                    Some(place) => place,
-                    None => self.insert(now, block, t.block_bytes(r, c)),
-                };
-                self.tags.fill(place, t.part(&area, r, c).bytes(), true);
+                let home = self.home(block);
+                let place = self.place(now, home, block, t.block_bytes(r, c));
+                self.tags[home].fill(place, t.part(&area, r, c).bytes(), true);
+                if self.partitions == 2 {
+                    self.tags[1 - home].forget(block);
+                }
             }
             done = done.max(sent.max(served) + self.near);
         }
