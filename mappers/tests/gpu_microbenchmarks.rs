@@ -151,8 +151,7 @@ fn writes_and_copies() {
 fn random_sectors_are_bound_by_activations() {
     let mut gpu = h200();
     let ctas = 132 * 32;
-    let mut time =
-        |n| run(&mut gpu, &probes::random_sectors(ctas, 1 << 28, n), CacheState::Empty, 32).span_s;
+    let mut time = |n| run(&mut gpu, &probes::random_sectors(ctas, 1 << 28, n), CacheState::Empty, 32).span_s;
     let rate = f64::from(ctas) * 48.0 / (time(96) - time(48));
     near("random_sectors 4 GiB", rate / 1e9, 41.27, 8.0);
 }
@@ -161,9 +160,13 @@ fn random_sectors_are_bound_by_activations() {
 #[test]
 fn memory_rate_by_ctas() {
     let mut gpu = h200();
-    for (threads, ctas, measured, percent) in
-        [(128u32, 16, 272.2, 10.0), (128, 132, 2065.4, 12.0), (256, 64, 2007.7, 10.0), (256, 132, 3476.8, 8.0), (1024, 132, 4511.2, 5.0)]
-    {
+    for (threads, ctas, measured, percent) in [
+        (128u32, 16, 272.2, 10.0),
+        (128, 132, 2065.4, 12.0),
+        (256, 64, 2007.7, 10.0),
+        (256, 132, 3476.8, 8.0),
+        (1024, 132, 4511.2, 5.0),
+    ] {
         let mut time = |bytes| {
             let k = probes::read(ctas, threads, bytes, threads * 64, 1, 1);
             run(&mut gpu, &k, CacheState::Empty, 16384).span_s

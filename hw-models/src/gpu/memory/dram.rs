@@ -135,7 +135,8 @@ impl Dram {
             let (c, bank) = (i as u64 / u64::from(self.banks_per), i as u64 % u64::from(self.banks_per));
             // Channels refresh each at its own time; banks of one take turns.
             let first = if t.all { 0 } else { t.refresh_every * bank / u64::from(self.banks_per) };
-            let refresh = first + hash(c) % (t.refresh_every / if t.all { 1 } else { u64::from(self.banks_per) }).max(1);
+            let refresh =
+                first + hash(c) % (t.refresh_every / if t.all { 1 } else { u64::from(self.banks_per) }).max(1);
             *b = Bank { row: CLOSED, column: 0, activate: 0, refresh };
         }
         self.groups.fill(0);

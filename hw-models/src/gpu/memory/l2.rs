@@ -40,6 +40,11 @@ pub(super) struct Tags {
     now: u32,
     /// Ways that have ever been used.
     ways: usize,
+    /// The way of each set that was found to be the oldest, and when it had been used: others only become younger, so
+    /// it is the oldest as long as that has not changed.
+    oldest: Vec<(u32, u32)>,
+    /// The place that has just been vacated, plus one.
+    vacant: usize,
 }
 
 impl Tags {
@@ -57,8 +62,11 @@ impl Tags {
             clear(v, places);
         }
         clear(&mut self.filled, self.sets as usize);
+        self.oldest.clear();
+        self.oldest.resize(places / PLACES, (0, 0));
         self.now = 0;
         self.ways = 0;
+        self.vacant = 0;
     }
 
     /// A new moment for what is used next.
@@ -96,17 +104,8 @@ impl Tags {
         let first = set / ROW * ROW * PLACES + set % ROW;
         let filled = u64::from(self.filled[set]);
         let room = filled == 0 || filled + size <= WAYS * self.grain.max(size);
-        let (mut oldest, mut way, mut free) = (u32::MAX, 0, self.ways);
-        for (i, &used) in self.used[first..].iter().step_by(ROW).take(self.ways).enumerate() {
-            if used == 0 {
-                free = free.min(i);
-            } else if used < oldest {
-                (oldest, way) = (used, i);
-            }
-        }
-        if room && free < PLACES {
-            self.ways = self.ways.max(free + 1);
-            let place = first + free * ROW;
+        let vacant = std::mem::take(&mut self.vacant);
+        if room && let Some(place) = self.free_place(first, vacant) {
             self.used[place] = self.now.max(1);
             self.block[place] = block as u32;
             self.size[place] = size as u32;
@@ -116,13 +115,46 @@ impl Tags {
             self.tags[block as usize] = (place as u32 + 1) << 1;
             return Ok(place);
         }
-        let place = first + way * ROW;
+        let (way, used) = self.oldest[set];
+        if used == 0 || self.used[first + way as usize * ROW] != used {
+            self.find_oldest(set / ROW);
+        }
+        let place = first + self.oldest[set].0 as usize * ROW;
         self.used[place] = 0;
         self.filled[set] -= self.size[place];
         if self.block[place] != FOREIGN {
             self.tags[self.block[place] as usize] = 0;
         }
+        self.vacant = place + 1;
         Err(Victim { block: self.block[place], dirty: self.dirty[place] })
+    }
+
+    /// A free place of the set whose first is given: the one that is known to be vacant, or the first of all.
+    fn free_place(&mut self, first: usize, vacant: usize) -> Option<usize> {
+        if vacant > 0 {
+            return Some(vacant - 1);
+        }
+        let way = (0..PLACES).find(|way| self.used[first + way * ROW] == 0)?;
+        self.ways = self.ways.max(way + 1);
+        Some(first + way * ROW)
+    }
+
+    /// Finds the oldest way of each set of a row, side by side.
+    fn find_oldest(&mut self, row: usize) {
+        let (mut best, mut oldest) = ([u32::MAX; ROW], [0u32; ROW]);
+        let places = &self.used[row * ROW * PLACES..][..self.ways * ROW];
+        for (way, used) in (0u32..).zip(places.chunks_exact(ROW)) {
+            for s in 0..ROW {
+                // Free places become the youngest.
+                let age = used[s].wrapping_sub(1);
+                let older = age < best[s];
+                best[s] = if older { age } else { best[s] };
+                oldest[s] = if older { way } else { oldest[s] };
+            }
+        }
+        for s in 0..ROW {
+            self.oldest[row * ROW + s] = (oldest[s], best[s].wrapping_add(1));
+        }
     }
 
     /// Lets a block go: another half has written it.

@@ -124,7 +124,8 @@ pub(super) fn map(tensors: &[Tensor], grain: u64, sector: u64, mapped: &mut Vec<
         let per_piece = u64::from(t.piece_rows).div_ceil(height).max(1);
         let columns = t.row_bytes.div_ceil(width).max(1);
         let blocks = t.rows.div_ceil(height).max(1).next_multiple_of(per_piece) * columns;
-        let m = Mapped { rows: t.rows, row_bytes: t.row_bytes, width, height, columns, per_piece, base, blocks, address };
+        let m =
+            Mapped { rows: t.rows, row_bytes: t.row_bytes, width, height, columns, per_piece, base, blocks, address };
         mapped.push(m);
         base += blocks;
         address = (address + t.bytes()).next_multiple_of(PAGE);
