@@ -83,7 +83,7 @@ pub fn read(ctas: u32, threads: u32, bytes: u64, batch: u32, passes: u32, sharer
 pub fn random_sectors(ctas: u32, footprint_bytes: u64, per_cta: u32) -> Kernel {
     let sectors = (footprint_bytes / 32).next_power_of_two();
     // An odd multiplier of a power of two visits every sector once, in no order that a row of memory would notice.
-    let pick = |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7 & (sectors - 1)) as i32;
+    let pick = |i: u64| ((i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7) & (sectors - 1)) as i32;
     let turns = per_cta.div_ceil(WORK_VARS as u32);
     let items = (0..u64::from(ctas) * u64::from(turns))
         .map(|i| std::array::from_fn(|j| pick(i * WORK_VARS as u64 + j as u64)))

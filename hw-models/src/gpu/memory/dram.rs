@@ -150,11 +150,11 @@ impl Dram {
         let dealt = address / INTERLEAVE % DEALT;
         let h = hash(region);
         let n = self.channels.len() as u64;
-        let mut c = ((h & 0xffff_ffff) * n >> 32) + dealt * (n / DEALT);
+        let mut c = (((h & 0xffff_ffff) * n) >> 32) + dealt * (n / DEALT);
         if c >= n {
             c -= n;
         }
-        (c as usize, ((h >> 32) * u64::from(self.banks_per) >> 32) as u32, region)
+        (c as usize, (((h >> 32) * u64::from(self.banks_per)) >> 32) as u32, region)
     }
 
     /// Reads neighbouring bytes; when the last are there.

@@ -23,16 +23,22 @@ pub(super) struct Victim {
     pub dirty: u32,
 }
 
+/// What a place holds, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    block: u32,
+    size: u32,
+    valid: u32,
+    dirty: u32,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Tags {
     /// Of each block: twice its place plus two, plus one if all of it is there; 0 if none is.
     tags: Vec<u32>,
     /// When each place was last used; 0 is a free place.
     used: Vec<u32>,
-    block: Vec<u32>,
-    size: Vec<u32>,
-    valid: Vec<u32>,
-    dirty: Vec<u32>,
+    slots: Vec<Slot>,
     /// Bytes held by each set.
     filled: Vec<u32>,
     sets: u64,
@@ -58,9 +64,9 @@ impl Tags {
             v.resize(n, 0);
         };
         clear(&mut self.tags, blocks as usize);
-        for v in [&mut self.used, &mut self.block, &mut self.size, &mut self.valid, &mut self.dirty] {
-            clear(v, places);
-        }
+        clear(&mut self.used, places);
+        self.slots.clear();
+        self.slots.resize(places, Slot::default());
         clear(&mut self.filled, self.sets as usize);
         self.oldest.clear();
         self.oldest.resize(places / PLACES, (0, 0));
@@ -94,7 +100,7 @@ impl Tags {
     }
 
     fn set(&self, block: u64) -> usize {
-        let start = (hash(block / NEIGHBOURS ^ 0x5bd1) & 0xffff_ffff) * self.sets >> 32;
+        let start = ((hash((block / NEIGHBOURS) ^ 0x5bd1) & 0xffff_ffff) * self.sets) >> 32;
         ((start + block % NEIGHBOURS) % self.sets) as usize
     }
 
@@ -107,10 +113,7 @@ impl Tags {
         let vacant = std::mem::take(&mut self.vacant);
         if room && let Some(place) = self.free_place(first, vacant) {
             self.used[place] = self.now.max(1);
-            self.block[place] = block as u32;
-            self.size[place] = size as u32;
-            self.valid[place] = 0;
-            self.dirty[place] = 0;
+            self.slots[place] = Slot { block: block as u32, size: size as u32, valid: 0, dirty: 0 };
             self.filled[set] += size as u32;
             self.tags[block as usize] = (place as u32 + 1) << 1;
             return Ok(place);
@@ -121,12 +124,13 @@ impl Tags {
         }
         let place = first + self.oldest[set].0 as usize * ROW;
         self.used[place] = 0;
-        self.filled[set] -= self.size[place];
-        if self.block[place] != FOREIGN {
-            self.tags[self.block[place] as usize] = 0;
+        let Slot { block, size, dirty, .. } = self.slots[place];
+        self.filled[set] -= size;
+        if block != FOREIGN {
+            self.tags[block as usize] = 0;
         }
         self.vacant = place + 1;
-        Err(Victim { block: self.block[place], dirty: self.dirty[place] })
+        Err(Victim { block, dirty })
     }
 
     /// A free place of the set whose first is given: the one that is known to be vacant, or the first of all.
@@ -162,24 +166,24 @@ impl Tags {
         let Some(place) = (self.tags[block as usize] as usize >> 1).checked_sub(1) else { return };
         let set = place / (ROW * PLACES) * ROW + place % ROW;
         self.used[place] = 0;
-        self.filled[set] -= self.size[place];
+        self.filled[set] -= self.slots[place].size;
         self.tags[block as usize] = 0;
     }
 
     /// Bytes of a place that are not there.
     pub(super) fn missing(&self, place: usize) -> u64 {
-        u64::from(self.size[place] - self.valid[place])
+        u64::from(self.slots[place].size - self.slots[place].valid)
     }
 
     /// Bytes have come to a place, or have been written to it.
     pub(super) fn fill(&mut self, place: usize, bytes: u64, dirty: bool) {
-        let size = self.size[place];
-        self.valid[place] = self.valid[place].saturating_add(bytes as u32).min(size);
+        let slot = &mut self.slots[place];
+        slot.valid = slot.valid.saturating_add(bytes as u32).min(slot.size);
         if dirty {
-            self.dirty[place] = self.dirty[place].saturating_add(bytes as u32).min(size);
+            slot.dirty = slot.dirty.saturating_add(bytes as u32).min(slot.size);
         }
-        if self.valid[place] == size {
-            self.tags[self.block[place] as usize] |= 1;
+        if slot.valid == slot.size {
+            self.tags[slot.block as usize] |= 1;
         }
     }
 
@@ -198,10 +202,8 @@ impl Tags {
                 }
                 self.used[place] = 1;
                 self.ways = self.ways.max(way + 1);
-                self.block[place] = FOREIGN;
-                self.size[place] = size;
-                self.valid[place] = size;
-                self.dirty[place] = if (bits.next() >> 20) & 0xffff < share { size } else { 0 };
+                let dirty = if (bits.next() >> 20) & 0xffff < share { size } else { 0 };
+                self.slots[place] = Slot { block: FOREIGN, size, valid: size, dirty };
                 *filled += size;
             }
         }
