@@ -129,7 +129,7 @@ fn grain_changes_little() {
 /// Kernels of many waves are continued from a few: by less than a tenth from the whole.
 #[test]
 fn sampling_changes_little() {
-    let g = Gemm::new(8192, 4096, 1024, Dtype::Bf16);
+    let g = Gemm::new(16384, 4096, 1024, Dtype::Bf16);
     let k = multistage(&g, &Multistage { bm: 64, bn: 64, registers: 90, shared_bytes: 49152, ..tile(1) }, true);
     let run = |waves| {
         let detail = Detail { grain_bytes: 8192, waves };

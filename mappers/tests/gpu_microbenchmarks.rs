@@ -144,3 +144,61 @@ fn writes_and_copies() {
     near("write_cold 256 MiB", time(&mut gpu, 0, 1 << 28), 64.0, 12.0);
     near("copy_cold 256 MiB", time(&mut gpu, 1, 1 << 28), 138.5, 10.0);
 }
+
+/// One access in 188 pseudo-channels' activations: what `random_sectors` shows beyond L2 (41.3 at 4 GiB; 43.7 at 1 GiB, of
+/// which 5 % are hits). Nothing here is fitted: it is the device's tFAW, its refresh and the queue.
+#[test]
+fn random_sectors_are_bound_by_activations() {
+    let mut gpu = h200();
+    let ctas = 132 * 32;
+    let mut time = |n| run(&mut gpu, &probes::random_sectors(ctas, 1 << 28, n), CacheState::Empty, 32).span_s;
+    let rate = f64::from(ctas) * 48.0 / (time(96) - time(48));
+    near("random_sectors 4 GiB", rate / 1e9, 41.27, 8.0);
+}
+
+/// Rate by the number of CTAs and threads, each thread with so many bytes under way as the reference's loop has.
+#[test]
+fn memory_rate_by_ctas() {
+    let mut gpu = h200();
+    for (threads, ctas, measured, percent) in [
+        (128u32, 16, 272.2, 10.0),
+        (128, 132, 2065.4, 15.0),
+        (256, 64, 2007.7, 10.0),
+        (256, 132, 3476.8, 8.0),
+        (1024, 132, 4511.2, 5.0),
+    ] {
+        let mut time = |bytes| {
+            let k = probes::read(ctas, threads, bytes, threads * 64, 1, 1);
+            run(&mut gpu, &k, CacheState::Empty, 16384).span_s
+        };
+        let rate = f64::from(1 << 27) / (time(1 << 28) - time(1 << 27));
+        near(&format!("dram_read_bw_ctas_of_{threads} {ctas}"), rate / 1e9, measured, percent);
+    }
+}
+
+/// Tiles of rows 16 KB apart (device measurement `tiles_memory`): the worst of 128 rows waits for a bank in refresh, and
+/// many CTAs wait for activations and for the bus.
+#[test]
+fn strided_tiles() {
+    let mut gpu = h200();
+    for (piece, stages, ctas, measured, percent) in [
+        (64, 2, 1, 1446.4, 10.0),
+        (128, 2, 1, 1528.5, 10.0),
+        (128, 3, 1, 797.9, 10.0),
+        (256, 3, 1, 920.3, 10.0),
+        (64, 4, 64, 595.8, 15.0),
+        (128, 3, 64, 883.9, 12.0),
+        (256, 3, 64, 1129.6, 10.0),
+        (64, 4, 132, 786.6, 12.0),
+        (64, 6, 132, 633.9, 18.0),
+        (128, 2, 132, 1736.8, 12.0),
+        (128, 3, 132, 1159.5, 12.0),
+        (128, 5, 132, 926.0, 15.0),
+        (256, 3, 132, 1845.9, 15.0),
+    ] {
+        // 0.7 us are the launch and the first tile.
+        let r = run(&mut gpu, &probes::tiles(ctas, piece, stages, 16384), CacheState::Empty, 16384);
+        let cycles = (r.span_s - 0.7e-6) / f64::from((16384 / piece).min(256)) * 1.98e9;
+        near(&format!("tiles of {piece} bytes, {stages} stages, {ctas} CTAs"), cycles, measured, percent);
+    }
+}

@@ -7,6 +7,7 @@
 
 mod instructions;
 mod lanes;
+mod dram_timings;
 mod launch;
 pub mod machine;
 mod memory;
@@ -17,6 +18,7 @@ pub mod spec;
 mod tests;
 mod units;
 
+pub use dram_timings::DramTimings;
 pub use launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
 pub use machine::Gpu;
 pub use memory::Traffic;

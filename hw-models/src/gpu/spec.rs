@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use banksia_input::{InputError, Source};
 use serde::{Deserialize, Serialize};
 
+use super::dram_timings::DramTimings;
 use super::program::Dtype;
 
 /// The whole device. Every key of the TOML carries its unit; `docs/gpu.md` says how each was measured.
@@ -133,7 +134,7 @@ pub struct L2Spec {
     pub slices: u32,
     /// Bytes a slice moves each L2 cycle.
     pub slice_bytes_per_cycle: f64,
-    /// 1, or 2 halves; an access from the other half passes both.
+    /// 1, or 2 halves, each of which caches for its own SMs; a line at home in the other half passes both on its way in.
     pub partitions: u32,
     /// Bytes of a line.
     pub line_bytes: u32,
@@ -153,7 +154,9 @@ pub struct CrossbarSpec {
     pub sm_bytes_per_cycle: f64,
     /// Bytes a cycle out of one SM.
     pub sm_write_bytes_per_cycle: f64,
-    /// Bytes a cycle into one GPC of `sms_per_gpc[0]` SMs.
+    /// Bytes a cycle from L2 into one GPC, each once, however many of its SMs have asked for it together.
+    pub gpc_entry_bytes_per_cycle: f64,
+    /// Bytes a cycle delivered to the SMs of one GPC.
     pub gpc_bytes_per_cycle: f64,
     /// Requests of one GPC for one line are merged when the second comes so soon after the first.
     pub merge_window_ns: f64,
@@ -165,20 +168,23 @@ pub struct CrossbarSpec {
 pub struct DramSpec {
     /// `hbm3e`, `hbm3`, `hbm2e`, `hbm2`, `gddr6`.
     pub standard: String,
+    /// The catalog's DRAM device that gives organisation and timings; its nanoseconds hold at the data rate given here.
+    pub device: String,
+    /// What was read from it.
+    #[serde(skip)]
+    pub timings: DramTimings,
     /// Capacity.
     pub capacity_bytes: u64,
-    /// Channels that accesses are spread over.
+    /// Pseudo-channels that accesses are spread over.
     pub channels: u32,
-    /// Pins of one channel.
+    /// Pins of one pseudo-channel.
     pub channel_bits: u32,
     /// Transfers a second of one pin, in 10^6.
     pub megatransfers_per_s: f64,
-    /// Share of time that refresh and row changes leave to transfers in one direction.
-    pub sustained_share: f64,
-    /// From an L2 miss to data back in L2, unloaded.
+    /// From an L2 miss to data back in L2, unloaded, with the activation of a row.
     pub latency_ns: f64,
-    /// Time lost when a channel turns from reads to writes and back.
-    pub turnaround_ns: f64,
+    /// Accesses that a channel's queue holds: how far its controller looks for one whose bank is ready.
+    pub queue_accesses: u32,
     /// Writes a channel gathers before it turns.
     pub write_batch_bytes: u32,
 }
@@ -251,7 +257,7 @@ impl GpuSpec {
     /// # Errors
     /// Not TOML, an unknown or missing key, or a value outside its range.
     pub fn from_source(source: &Source) -> Result<Self, InputError> {
-        let spec: Self = source.parse()?;
+        let mut spec: Self = source.parse()?;
         let positive = [
             ("sm_clock_mhz", spec.sm_clock_mhz),
             ("sm.issue_per_cycle", spec.sm.issue_per_cycle),
@@ -267,9 +273,9 @@ impl GpuSpec {
             ("l2.slice_bytes_per_cycle", spec.l2.slice_bytes_per_cycle),
             ("crossbar.sm_bytes_per_cycle", spec.crossbar.sm_bytes_per_cycle),
             ("crossbar.sm_write_bytes_per_cycle", spec.crossbar.sm_write_bytes_per_cycle),
+            ("crossbar.gpc_entry_bytes_per_cycle", spec.crossbar.gpc_entry_bytes_per_cycle),
             ("crossbar.gpc_bytes_per_cycle", spec.crossbar.gpc_bytes_per_cycle),
             ("dram.megatransfers_per_s", spec.dram.megatransfers_per_s),
-            ("dram.sustained_share", spec.dram.sustained_share),
             ("power.limit_w", spec.power.limit_w),
             ("power.reference_clock_mhz", spec.power.reference_clock_mhz),
             ("power.min_clock_mhz", spec.power.min_clock_mhz),
@@ -291,7 +297,6 @@ impl GpuSpec {
             ("l2.near_latency_ns", spec.l2.near_latency_ns),
             ("l2.far_latency_ns", spec.l2.far_latency_ns),
             ("dram.latency_ns", spec.dram.latency_ns),
-            ("dram.turnaround_ns", spec.dram.turnaround_ns),
             ("tensor.min_instruction_cycles", spec.tensor.min_instruction_cycles),
             ("tensor.drain_cycles", spec.tensor.drain_cycles),
             ("sm.instruction_second_cache_cycles", spec.sm.instruction_second_cache_cycles),
@@ -310,6 +315,17 @@ impl GpuSpec {
         source.check("dram.channels", spec.dram.channels, 1..=1024)?;
         source.check("dram.write_batch_bytes", spec.dram.write_batch_bytes, 64..=1 << 20)?;
         source.check("dram.channel_bits", spec.dram.channel_bits, 8..=1024)?;
+        source.check("dram.queue_accesses", spec.dram.queue_accesses, 1..=65536)?;
+        let folder = std::path::Path::new(source.name());
+        let device = crate::dram::catalog::load_from(&spec.dram.device, Some(folder)).map_err(|e| {
+            source.error("dram.device", format!("is `{}`, which cannot be used: {}", spec.dram.device, e.problem))
+        })?;
+        spec.dram.timings = DramTimings::of(&device)
+            .ok_or_else(|| source.error("dram.device", "lacks the commands that a memory controller needs"))?;
+        if spec.dram.timings.pins != spec.dram.channel_bits {
+            let problem = format!("must be {}, the pins of a pseudo-channel of its device", spec.dram.timings.pins);
+            return Err(source.error("dram.channel_bits", problem));
+        }
         source.check("sm.max_threads", spec.sm.max_threads, 32..=65536)?;
         source.check("sm.max_ctas", spec.sm.max_ctas, 1..=1024)?;
         source.check("sm.registers", spec.sm.registers, 1024..=1 << 24)?;

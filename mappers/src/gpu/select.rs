@@ -218,7 +218,7 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
         * f64::from(g.batch);
     // Too few CTAs cannot keep memory busy: each has its buffers under way.
     let in_flight = active * f64::from(stages.saturating_sub(1)) * step_bytes;
-    let dram = (spec.dram_peak_bytes_per_s() * spec.dram.sustained_share).min(in_flight / (latency + 0.3e-6));
+    let dram = (0.92 * spec.dram_peak_bytes_per_s()).min(in_flight / (latency + 0.3e-6));
     let epilogue = m * n * (if split > 1 { 4.0 } else { f64::from(s.out_bytes) })
         / (spec.crossbar.sm_write_bytes_per_cycle * clock)
         + 0.3e-6;

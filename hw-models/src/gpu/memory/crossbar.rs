@@ -1,0 +1,133 @@
+//! Ports of SMs and GPCs, translation, and the coalescer that answers two requests of one GPC at once.
+
+use super::super::spec::GpuSpec;
+use super::super::units::{Server, fs_per_kib, hash, transfer};
+use super::ns;
+
+/// Requests that a coalescer remembers; those of a few nanoseconds are asked for.
+const REMEMBERED: usize = 512;
+
+/// The port of one SM.
+#[derive(Debug, Clone, Copy, Default)]
+struct SmPort {
+    read: Server,
+    write: Server,
+    translated: bool,
+    gpc: u8,
+    half: u8,
+}
+
+/// A request under way: neighbouring blocks, when it was made and when it is answered.
+#[derive(Debug, Clone, Copy, Default)]
+struct Flight {
+    first: u64,
+    count: u64,
+    asked: u64,
+    promised: u64,
+}
+
+/// Between SMs and L2.
+pub(super) struct Crossbar {
+    ports: Vec<SmPort>,
+    gpc_ports: Vec<Server>,
+    /// Where answers of L2 enter each GPC, once for all its SMs that asked together.
+    gpc_entries: Vec<Server>,
+    gpc_translation: Vec<Server>,
+    flights: Vec<Flight>,
+    port_rate: u64,
+    port_write_rate: u64,
+    gpc_rate: u64,
+    entry_rate: u64,
+    merge: u64,
+    translation_miss: u64,
+    translation_interval: u64,
+}
+
+impl Crossbar {
+    pub(super) fn new(spec: &GpuSpec) -> Self {
+        let mut ports = Vec::new();
+        for (gpc, &count) in spec.sms_per_gpc.iter().enumerate() {
+            for _ in 0..count {
+                let half = if spec.l2.partitions == 2 { (gpc % 2) as u8 } else { 0 };
+                ports.push(SmPort { gpc: gpc as u8, half, ..SmPort::default() });
+            }
+        }
+        let gpcs = spec.sms_per_gpc.len();
+        let clock = spec.sm_clock_mhz * 1e6;
+        Self {
+            ports,
+            gpc_ports: vec![Server::default(); gpcs],
+            gpc_entries: vec![Server::default(); gpcs],
+            gpc_translation: vec![Server::default(); gpcs],
+            flights: vec![Flight::default(); gpcs * REMEMBERED],
+            port_rate: fs_per_kib(spec.crossbar.sm_bytes_per_cycle * clock),
+            port_write_rate: fs_per_kib(spec.crossbar.sm_write_bytes_per_cycle * clock),
+            gpc_rate: fs_per_kib(spec.crossbar.gpc_bytes_per_cycle * clock),
+            entry_rate: fs_per_kib(spec.crossbar.gpc_entry_bytes_per_cycle * clock),
+            merge: ns(spec.crossbar.merge_window_ns),
+            translation_miss: ns(spec.launch.translation_miss_cycles * 1e3 / spec.sm_clock_mhz),
+            translation_interval: ns(spec.launch.translation_interval_cycles * 1e3 / spec.sm_clock_mhz),
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        for port in &mut self.ports {
+            *port = SmPort { gpc: port.gpc, half: port.half, ..SmPort::default() };
+        }
+        self.gpc_ports.fill(Server::default());
+        self.gpc_entries.fill(Server::default());
+        self.gpc_translation.fill(Server::default());
+        self.flights.fill(Flight::default());
+    }
+
+    pub(super) fn sms(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// The half of L2 that is near an SM.
+    pub(super) fn half(&self, sm: usize) -> usize {
+        usize::from(self.ports[sm].half)
+    }
+
+    /// When a request can leave its SM: the first of a launch waits for its translation.
+    pub(super) fn translate(&mut self, now: u64, sm: usize) -> u64 {
+        let port = &mut self.ports[sm];
+        if port.translated {
+            return now;
+        }
+        port.translated = true;
+        self.gpc_translation[usize::from(port.gpc)].serve(now, self.translation_interval) + self.translation_miss
+    }
+
+    /// When a request of the same GPC that has just gone out for these blocks is answered, if there is one; and its place.
+    pub(super) fn under_way(&self, now: u64, sm: usize, first: u64, count: u64) -> (usize, Option<u64>) {
+        let place = usize::from(self.ports[sm].gpc) * REMEMBERED + hash(first) as usize % REMEMBERED;
+        let f = &self.flights[place];
+        let same = f.first == first && f.count >= count;
+        (place, (same && f.promised > now && now < f.asked + self.merge).then_some(f.promised))
+    }
+
+    /// Remembers a request.
+    pub(super) fn promise(&mut self, place: usize, first: u64, count: u64, asked: u64, promised: u64) {
+        self.flights[place] = Flight { first, count, asked, promised };
+    }
+
+    /// Takes an answer of L2 into a GPC.
+    pub(super) fn enter(&mut self, sm: usize, due: u64, bytes: u64) -> u64 {
+        let gpc = usize::from(self.ports[sm].gpc);
+        self.gpc_entries[gpc].serve(due, transfer(bytes, self.entry_rate))
+    }
+
+    /// Delivers bytes that leave L2 no sooner than `due` and are all there at `arrives`.
+    pub(super) fn deliver(&mut self, sm: usize, due: u64, arrives: u64, bytes: u64) -> u64 {
+        let port = &mut self.ports[sm];
+        let gpc_done = self.gpc_ports[usize::from(port.gpc)].serve(due, transfer(bytes, self.gpc_rate));
+        let time = transfer(bytes, self.port_rate);
+        port.read.serve(due, time).max(gpc_done).max(arrives + time)
+    }
+
+    /// Sends bytes to L2.
+    pub(super) fn send(&mut self, sm: usize, now: u64, bytes: u64) -> u64 {
+        self.ports[sm].write.serve(now, transfer(bytes, self.port_write_rate))
+    }
+}

@@ -1,0 +1,273 @@
+//! Device memory: pseudo-channels with banks and open rows, by the timings of a compiled DRAM device.
+//!
+//! An access is some bursts of one row. It asks its pseudo-channel and bank for the earliest times that the device's
+//! timing rows allow, in the order in which accesses arrive; nothing is stepped. What a controller's reordering achieves
+//! is that the bus and the activations do not idle while another access waits for its bank: each is a server of its own
+//! that an access takes from its arrival on, and only the access itself waits for all of them. How far that reaches is
+//! bounded: an access enters the channel's queue when the one `queue` places before it has left.
+
+use super::super::spec::GpuSpec;
+use super::super::units::{Bits, hash};
+
+/// Neighbouring bytes of one pseudo-channel (assumed: a bulk copy of 2 KB takes 80 cycles longer from memory than a line
+/// does, which is what half a kilobyte takes of one bank group).
+const INTERLEAVE: u64 = 512;
+/// Pseudo-channels over which as many rows of neighbouring addresses are dealt.
+const DEALT: u64 = 4;
+/// No row.
+const CLOSED: u64 = u64::MAX;
+
+/// Times of a pseudo-channel in femtoseconds.
+#[derive(Debug, Clone, Copy)]
+struct Timing {
+    /// Data of one access on the bus, and accesses of one bank group.
+    burst: u64,
+    group: u64,
+    /// What a change of stack adds.
+    stack: u64,
+    /// An activation opens a row for columns; the bank's next comes after a row cycle, or after the last column.
+    column: u64,
+    row_cycle: u64,
+    close: u64,
+    /// Between activations, in the long run.
+    activate: u64,
+    /// A refresh takes a bank, or the channel, so long, and so often.
+    refresh: u64,
+    refresh_every: u64,
+    /// And holds activations of other banks.
+    refresh_slot: u64,
+    /// All banks are refreshed together.
+    all: bool,
+    /// Bus time lost when writes follow reads and reads follow again.
+    turnaround: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bank {
+    row: u64,
+    column: u64,
+    activate: u64,
+    refresh: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Channel {
+    bus: u64,
+    acts: u64,
+    busy: u64,
+    stack: u32,
+    place: u32,
+    /// Writes that wait: bytes, and rows among them.
+    bytes: u32,
+    rows: u32,
+    written: u64,
+}
+
+/// All channels of a device.
+pub(super) struct Dram {
+    timing: Timing,
+    access_shift: u32,
+    region_shift: u32,
+    banks_per: u32,
+    /// Banks of a bank group, and of a stack.
+    group_banks: u32,
+    stack_banks: u32,
+    groups_per: u32,
+    queue: u32,
+    batch: u32,
+    fixed: u64,
+    channels: Vec<Channel>,
+    banks: Vec<Bank>,
+    groups: Vec<u64>,
+    left: Vec<u64>,
+}
+
+impl Dram {
+    pub(super) fn new(spec: &GpuSpec) -> Self {
+        let d = &spec.dram.timings;
+        // Cells and their periphery keep their nanoseconds; what is counted in bursts goes with the pins.
+        let pins = f64::from(spec.dram.channel_bits);
+        let burst = (f64::from(d.access_bytes) * 8e9 / pins / spec.dram.megatransfers_per_s).round() as u64;
+        let of_burst = |ticks: u64| burst * ticks / d.short_ticks.max(1);
+        let banks = d.banks.max(1);
+        let timing = Timing {
+            burst,
+            group: of_burst(d.long_ticks),
+            stack: of_burst(d.stack_ticks).saturating_sub(burst),
+            column: d.column_fs,
+            row_cycle: d.row_cycle_fs,
+            close: d.close_fs,
+            activate: d.activate_fs,
+            refresh: d.refresh_fs,
+            refresh_every: d.refresh_every_fs.max(1) * if d.refresh_all { 1 } else { u64::from(banks) },
+            refresh_slot: d.refresh_slot_fs,
+            all: d.refresh_all,
+            // From the last data of reads to the first of writes, and back: data follow commands at fixed distances.
+            turnaround: d.turnaround_fs.saturating_sub(2 * burst),
+        };
+        let channels = spec.dram.channels as usize;
+        let queue = spec.dram.queue_accesses.max(1);
+        let group_banks = d.group_banks.clamp(1, banks);
+        let row = d.row_bytes.next_power_of_two().max(INTERLEAVE);
+        Self {
+            timing,
+            access_shift: d.access_bytes.max(1).trailing_zeros(),
+            region_shift: (row * DEALT).trailing_zeros(),
+            banks_per: banks,
+            group_banks,
+            stack_banks: d.stack_banks.clamp(1, banks),
+            groups_per: banks.div_ceil(group_banks),
+            queue,
+            batch: spec.dram.write_batch_bytes,
+            fixed: ((spec.dram.latency_ns * 1e6) as u64).saturating_sub(timing.column + burst),
+            channels: vec![Channel::default(); channels],
+            banks: vec![Bank { row: CLOSED, column: 0, activate: 0, refresh: 0 }; channels * banks as usize],
+            groups: vec![0; channels * banks.div_ceil(group_banks) as usize],
+            left: vec![0; channels * queue as usize],
+        }
+    }
+
+    /// All rows closed, nothing queued.
+    pub(super) fn reset(&mut self) {
+        let t = self.timing;
+        self.channels.fill(Channel { written: CLOSED, ..Channel::default() });
+        for (i, b) in self.banks.iter_mut().enumerate() {
+            let (c, bank) = (i as u64 / u64::from(self.banks_per), i as u64 % u64::from(self.banks_per));
+            // Channels refresh each at its own time; banks of one take turns.
+            let first = if t.all { 0 } else { t.refresh_every * bank / u64::from(self.banks_per) };
+            let refresh =
+                first + hash(c) % (t.refresh_every / if t.all { 1 } else { u64::from(self.banks_per) }).max(1);
+            *b = Bank { row: CLOSED, column: 0, activate: 0, refresh };
+        }
+        self.groups.fill(0);
+        self.left.fill(0);
+    }
+
+    /// Channel, bank and row of an address.
+    #[inline]
+    fn place(&self, address: u64) -> (usize, u32, u64) {
+        let region = address >> self.region_shift;
+        let dealt = address / INTERLEAVE % DEALT;
+        let h = hash(region);
+        let n = self.channels.len() as u64;
+        let mut c = (((h & 0xffff_ffff) * n) >> 32) + dealt * (n / DEALT);
+        if c >= n {
+            c -= n;
+        }
+        (c as usize, (((h >> 32) * u64::from(self.banks_per)) >> 32) as u32, region)
+    }
+
+    /// Reads neighbouring bytes; when the last are there.
+    #[inline]
+    pub(super) fn read(&mut self, now: u64, address: u64, bytes: u64) -> u64 {
+        let mut done = now;
+        let (mut at, end) = (address, address + bytes);
+        while at < end {
+            let to = ((at / INTERLEAVE + 1) * INTERLEAVE).min(end);
+            let bursts = ((to - 1) >> self.access_shift) + 1 - (at >> self.access_shift);
+            done = done.max(self.access(now, at, bursts));
+            at = to;
+        }
+        done + self.fixed
+    }
+
+    fn access(&mut self, now: u64, address: u64, bursts: u64) -> u64 {
+        let t = self.timing;
+        let (c, bank, row) = self.place(address);
+        let channel = &mut self.channels[c];
+        let left = &mut self.left[c * self.queue as usize + channel.place as usize];
+        channel.place = if channel.place + 1 == self.queue { 0 } else { channel.place + 1 };
+        let mut enter = now.max(*left);
+        let b = &mut self.banks[c * self.banks_per as usize + bank as usize];
+        if enter >= b.refresh {
+            let last = b.refresh + (enter - b.refresh) / t.refresh_every * t.refresh_every;
+            b.refresh = last + t.refresh_every;
+            b.row = CLOSED;
+            b.activate = b.activate.max(last + t.refresh);
+            channel.acts += t.refresh_slot;
+            if t.all {
+                enter = enter.max(last + t.refresh);
+            }
+        }
+        if b.row != row {
+            let slot = enter.max(channel.acts);
+            channel.acts = slot + t.activate;
+            let act = slot.max(b.activate);
+            b.row = row;
+            b.column = act + t.column;
+            b.activate = act + t.row_cycle;
+        }
+        let stack = bank / self.stack_banks;
+        let bus = bursts * t.burst + if stack == channel.stack { 0 } else { t.stack };
+        channel.stack = stack;
+        let start = enter.max(channel.bus);
+        channel.bus = start + bus;
+        channel.busy += bus;
+        let group = &mut self.groups[c * self.groups_per as usize + (bank / self.group_banks) as usize];
+        let in_group = enter.max(*group);
+        *group = in_group + bursts * t.group;
+        let begin = start.max(in_group).max(b.column);
+        let last = begin + (bursts - 1) * t.group;
+        b.activate = b.activate.max(last + t.close);
+        *left = last + t.burst;
+        *left
+    }
+
+    /// Takes neighbouring bytes to be written; a channel writes when it has gathered a batch.
+    pub(super) fn write(&mut self, now: u64, address: u64, bytes: u64) {
+        let (mut at, end) = (address, address + bytes);
+        while at < end {
+            let to = ((at / INTERLEAVE + 1) * INTERLEAVE).min(end);
+            let (c, bank, row) = self.place(at);
+            let index = c * self.banks_per as usize + bank as usize;
+            self.gather(now, c, (to - at) as u32, row, Some(index));
+            at = to;
+        }
+    }
+
+    /// The same for bytes whose address is not known.
+    pub(super) fn write_somewhere(&mut self, now: u64, bytes: u64, bits: &mut Bits) {
+        let n = self.channels.len() as u64;
+        let mut rest = bytes;
+        while rest > 0 {
+            let part = rest.min(INTERLEAVE);
+            let h = bits.next() >> 7;
+            self.gather(now, (h % n) as usize, part as u32, h | 1 << 63, None);
+            rest -= part;
+        }
+    }
+
+    fn gather(&mut self, now: u64, c: usize, bytes: u32, row: u64, bank: Option<usize>) {
+        let t = self.timing;
+        let channel = &mut self.channels[c];
+        channel.bytes += bytes;
+        if channel.written != row {
+            channel.written = row;
+            channel.rows += 1;
+            if let Some(bank) = bank {
+                // The batch opens the row that it writes.
+                self.banks[bank].row = CLOSED;
+            }
+        }
+        if channel.bytes >= self.batch {
+            let transfer = (u64::from(channel.bytes) * t.burst) >> self.access_shift;
+            let opening = u64::from(channel.rows) * t.activate;
+            let busy = transfer.max(opening) + t.turnaround;
+            channel.bus = channel.bus.max(now) + busy;
+            channel.acts = channel.acts.max(now) + opening;
+            channel.busy += busy;
+            channel.bytes = 0;
+            channel.rows = 0;
+        }
+    }
+
+    /// When the channels will have done what they have been asked, on average.
+    pub(super) fn drained(&self) -> u64 {
+        (self.channels.iter().map(|c| u128::from(c.bus)).sum::<u128>() / self.channels.len().max(1) as u128) as u64
+    }
+
+    /// Femtoseconds for which the channels' buses worked, on average.
+    pub(super) fn busy(&self) -> u64 {
+        self.channels.iter().map(|c| c.busy).sum::<u64>() / self.channels.len().max(1) as u64
+    }
+}

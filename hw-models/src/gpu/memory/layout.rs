@@ -1,0 +1,138 @@
+//! Where a kernel's tensors lie, and the blocks into which they are cut: the units of L2's tags.
+//!
+//! A block is a box of a tensor of at most `grain` bytes: some rows of a piece, as wide as a piece or a line. Blocks are
+//! numbered so that those of one piece are neighbours: a copy of a piece is a run of block numbers.
+
+use super::super::program::{Tensor, Tile};
+
+/// Tensors begin at multiples of a page.
+const PAGE: u64 = 1 << 21;
+
+/// A tensor's place and its blocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mapped {
+    pub rows: u64,
+    pub row_bytes: u64,
+    /// Bytes and rows of a block.
+    pub width: u64,
+    pub height: u64,
+    /// Blocks beside each other, and under each other in one piece.
+    pub columns: u64,
+    pub per_piece: u64,
+    /// Its first block.
+    pub base: u64,
+    /// Its blocks.
+    pub blocks: u64,
+    /// Its first byte.
+    pub address: u64,
+}
+
+/// Neighbouring block numbers: of one row of blocks from a column on, or of one column from a row on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub first: u64,
+    pub count: u64,
+    pub row: u64,
+    pub column: u64,
+    pub along_row: bool,
+}
+
+/// Rows and bytes from and to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Area {
+    pub r0: u64,
+    pub r1: u64,
+    pub b0: u64,
+    pub b1: u64,
+}
+
+impl Area {
+    pub(super) fn bytes(&self) -> u64 {
+        (self.r1 - self.r0) * (self.b1 - self.b0)
+    }
+}
+
+impl Mapped {
+    /// Bytes of the block in row `r` and column `c` of blocks, less what sticks out of the tensor.
+    pub(super) fn block_bytes(&self, r: u64, c: u64) -> u64 {
+        let rows = self.height.min(self.rows.saturating_sub(r * self.height)).max(1);
+        let bytes = self.width.min(self.row_bytes.saturating_sub(c * self.width)).max(1);
+        rows * bytes.next_multiple_of(32)
+    }
+
+    pub(super) fn number(&self, r: u64, c: u64) -> u64 {
+        self.base + (r / self.per_piece * self.columns + c) * self.per_piece + r % self.per_piece
+    }
+
+    /// Row and column of blocks of a block's number.
+    pub(super) fn locate(&self, block: u64) -> (u64, u64) {
+        let i = block - self.base;
+        let piece = i / self.per_piece;
+        (piece / self.columns * self.per_piece + i % self.per_piece, piece % self.columns)
+    }
+
+    /// The part of a box that lies in the tensor.
+    pub(super) fn clip(&self, tile: &Tile, row: i64, byte: i64) -> Option<Area> {
+        let r0 = row.max(0) as u64;
+        let r1 = self.rows.min(row.saturating_add(i64::from(tile.rows)).max(0) as u64);
+        let b0 = byte.max(0) as u64;
+        let b1 = self.row_bytes.min(byte.saturating_add(i64::from(tile.bytes)).max(0) as u64);
+        (r0 < r1 && b0 < b1).then_some(Area { r0, r1, b0, b1 })
+    }
+
+    /// What a block and an area have in common.
+    pub(super) fn part(&self, area: &Area, r: u64, c: u64) -> Area {
+        Area {
+            r0: area.r0.max(r * self.height),
+            r1: area.r1.min((r + 1) * self.height),
+            b0: area.b0.max(c * self.width),
+            b1: area.b1.min((c + 1) * self.width),
+        }
+    }
+
+    /// The runs of an area's blocks, in order.
+    pub(super) fn runs(&self, area: &Area) -> impl Iterator<Item = Run> + use<> {
+        let m = *self;
+        let (c0, c1) = (area.b0 / m.width, (area.b1 - 1) / m.width);
+        let (r0, r1) = (area.r0 / m.height, (area.r1 - 1) / m.height);
+        let along_row = m.per_piece == 1;
+        let columns = if along_row { 1 } else { c1 - c0 + 1 };
+        (r0 / m.per_piece..=r1 / m.per_piece).flat_map(move |p| {
+            (0..columns).map(move |c| {
+                let row = r0.max(p * m.per_piece);
+                let count = if along_row { c1 - c0 + 1 } else { r1.min((p + 1) * m.per_piece - 1) - row + 1 };
+                Run { first: m.number(row, c0 + c), count, row, column: c0 + c, along_row }
+            })
+        })
+    }
+
+    /// The block `i` of a run: its row and column.
+    pub(super) fn of_run(run: &Run, i: u64) -> (u64, u64) {
+        if run.along_row { (run.row, run.column + i) } else { (run.row + i, run.column) }
+    }
+}
+
+/// Cuts tensors into blocks; their number, and the size of the largest tensor's.
+pub(super) fn map(tensors: &[Tensor], grain: u64, sector: u64, mapped: &mut Vec<Mapped>) -> (u64, u64) {
+    mapped.clear();
+    let (mut base, mut address) = (0u64, PAGE);
+    let (mut most, mut largest) = (0, grain);
+    for t in tensors {
+        let width = u64::from(t.piece_bytes).min(grain).max(sector);
+        let pieces = (u64::from(t.piece_rows) * width).div_ceil(grain).max(1);
+        let height = u64::from(t.piece_rows).div_ceil(pieces).max(1);
+        let per_piece = u64::from(t.piece_rows).div_ceil(height).max(1);
+        let columns = t.row_bytes.div_ceil(width).max(1);
+        let blocks = t.rows.div_ceil(height).max(1).next_multiple_of(per_piece) * columns;
+        let m =
+            Mapped { rows: t.rows, row_bytes: t.row_bytes, width, height, columns, per_piece, base, blocks, address };
+        mapped.push(m);
+        base += blocks;
+        address = (address + t.bytes()).next_multiple_of(PAGE);
+        if t.bytes() >= most {
+            most = t.bytes();
+            largest = (width.min(t.row_bytes.max(1)) * height).clamp(sector, grain);
+        }
+    }
+    (base, largest)
+}

@@ -1,0 +1,372 @@
+//! What lies between the SMs and the pins of the device memory: translation, crossbar, L2 slices, channels.
+//!
+//! A request is a box of a tensor, cut into blocks of at most `grain` bytes, the unit of L2's tags. A run of neighbouring
+//! blocks passes the servers as one, in the order of its request: the coalescer of its GPC (what the GPC has just asked
+//! for is not asked for again), the slices of its own half of L2, those of the other half for lines at home there of
+//! which its own has no copy, the channels of the memory for what misses, and the ports of GPC and SM on its way back.
+
+mod crossbar;
+mod dram;
+mod l1;
+mod l2;
+mod layout;
+
+use super::program::{Tensor, Tile};
+use super::spec::GpuSpec;
+use super::units::{Bits, Server, fs_per_kib, hash, transfer};
+use crossbar::Crossbar;
+use dram::Dram;
+use l1::L1;
+use l2::{FOREIGN, Tags};
+use layout::{Area, Mapped, Run};
+
+/// Bytes moved, by place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Delivered to SMs over the crossbar.
+    pub crossbar_read_bytes: u64,
+    /// Written by SMs over the crossbar.
+    pub crossbar_write_bytes: u64,
+    /// Passed by slices for reads; a line of the other half passes two.
+    pub l2_read_bytes: u64,
+    /// Passed by slices for writes.
+    pub l2_write_bytes: u64,
+    /// Read from device memory.
+    pub dram_read_bytes: u64,
+    /// Written to device memory.
+    pub dram_write_bytes: u64,
+    /// Delivered by L1 itself.
+    pub l1_hit_bytes: u64,
+    /// Blocks requested.
+    pub transactions: u64,
+}
+
+/// Every launch begins with the same random bits, whatever ran before.
+const SEED: u64 = 0x5eed;
+/// A reduction or a store holds a slice's data bank twice as long as a read: it reads and writes the line's tags, data
+/// and error-correcting code. `write_cold` of 4 to 16 MiB in microbenchmarks.csv: 4.7 TB/s, half of what reads reach.
+const WRITE_PASSES: u64 = 2;
+/// Blocks of a run at most: tags, addresses and traffic are kept in 32 bits.
+const MOST_BLOCKS: u64 = 1 << 27;
+
+/// Who reads, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader {
+    pub sm: usize,
+    /// CTAs that share the read.
+    pub multicast: u8,
+    /// Through L1.
+    pub l1: bool,
+}
+
+/// What a look into L2 found: when everything is there, bytes that were not in the near half, and those of them that came
+/// through the other.
+struct Found {
+    at: u64,
+    fetched: u64,
+    far: u64,
+}
+
+pub(crate) struct Memory {
+    sector: u64,
+    capacity: u64,
+    tensors: Vec<Mapped>,
+    /// Of each half. A line's home is one of them; the other keeps copies for its own SMs.
+    tags: [Tags; 2],
+    l1: L1,
+    crossbar: Crossbar,
+    dram: Dram,
+    bits: Bits,
+    halves: [Server; 2],
+    partitions: u32,
+    /// Blocks of the run in work that are not in L2.
+    absent: Vec<u32>,
+    // femtoseconds
+    half_rate: u64,
+    near: u64,
+    far: u64,
+    pub traffic: Traffic,
+}
+
+fn ns(x: f64) -> u64 {
+    (x * 1e6).round().max(0.0) as u64
+}
+
+impl Memory {
+    pub(crate) fn new(spec: &GpuSpec) -> Self {
+        let slices = f64::from(spec.l2.slices) / f64::from(spec.l2.partitions);
+        Self {
+            sector: u64::from(spec.l2.sector_bytes),
+            capacity: spec.l2.bytes,
+            tensors: Vec::new(),
+            tags: [Tags::default(), Tags::default()],
+            l1: L1::default(),
+            crossbar: Crossbar::new(spec),
+            dram: Dram::new(spec),
+            bits: Bits::new(SEED),
+            halves: [Server::default(); 2],
+            partitions: spec.l2.partitions,
+            absent: Vec::new(),
+            half_rate: fs_per_kib(slices * spec.l2.slice_bytes_per_cycle * spec.l2.clock_mhz * 1e6),
+            near: ns(spec.l2.near_latency_ns),
+            far: ns(spec.l2.far_latency_ns),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Maps a kernel's tensors into an empty cache; `l1_bytes` is what shared memory leaves of each L1.
+    pub(crate) fn map(&mut self, tensors: &[Tensor], grain: u64, l1_bytes: u64) -> Result<(), String> {
+        // Sets are counted in blocks of the size that the largest tensor has.
+        let (blocks, set_grain) = layout::map(tensors, grain, self.sector, &mut self.tensors);
+        if blocks > MOST_BLOCKS {
+            return Err(format!("touches {blocks} blocks of {grain} bytes; a coarser grain is needed"));
+        }
+        let halves = self.partitions as usize;
+        for tags in &mut self.tags[..halves] {
+            tags.reset(blocks, self.capacity / u64::from(self.partitions), set_grain);
+        }
+        self.l1.reset(l1_bytes, set_grain);
+        self.crossbar.reset();
+        self.dram.reset();
+        self.halves = [Server::default(); 2];
+        self.traffic = Traffic::default();
+        self.bits = Bits::new(SEED);
+        Ok(())
+    }
+
+    /// Fills L2 with lines of no tensor of this kernel, of which `dirty` must be written back.
+    pub(crate) fn fill_foreign(&mut self, dirty: f64) {
+        let share = (dirty.clamp(0.0, 1.0) * f64::from(u16::MAX)) as u64;
+        let halves = self.partitions as usize;
+        for tags in &mut self.tags[..halves] {
+            tags.fill_foreign(share, &mut self.bits);
+        }
+    }
+
+    /// Puts tensors into L2 as a kernel that went through them side by side left them; `(tensor, dirty)`.
+    pub(crate) fn make_resident(&mut self, tensors: &[(usize, bool)]) {
+        let most = tensors.iter().map(|&(t, _)| self.tensors[t].blocks).max().unwrap_or(0);
+        for i in 0..most {
+            for &(tensor, dirty) in tensors {
+                let t = self.tensors[tensor];
+                for j in i * t.blocks / most..(i + 1) * t.blocks / most {
+                    let (r, c) = t.locate(t.base + j);
+                    if r * t.height >= t.rows.max(1) {
+                        continue;
+                    }
+                    let size = t.block_bytes(r, c);
+                    let home = self.home(t.base + j);
+                    self.tags[home].tick();
+                    let place = self.insert(0, home, t.base + j, size);
+                    self.tags[home].fill(place, size, dirty);
+                }
+            }
+        }
+        // Filling happened before the kernel: it costs it nothing.
+        self.dram.reset();
+        self.traffic = Traffic::default();
+    }
+
+    /// The half in which a block is at home.
+    fn home(&self, block: u64) -> usize {
+        if self.partitions == 2 { (hash(block) & 1) as usize } else { 0 }
+    }
+
+    /// A block's place in a half, if need be a new one: what was used longest ago in its set goes.
+    fn place(&mut self, now: u64, half: usize, block: u64, size: u64) -> usize {
+        match self.tags[half].place(block) {
+            Some(place) => place,
+            None => self.insert(now, half, block, size),
+        }
+    }
+
+    fn insert(&mut self, now: u64, half: usize, block: u64, size: u64) -> usize {
+        loop {
+            match self.tags[half].insert(block, size) {
+                Ok(place) => return place,
+                Err(v) if v.dirty > 0 => self.write_back(now, v.block, u64::from(v.dirty)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn write_back(&mut self, now: u64, block: u32, bytes: u64) {
+        self.traffic.dram_write_bytes += bytes;
+        if block == FOREIGN {
+            // A foreign block has no address: it goes where chance sends it.
+            return self.dram.write_somewhere(now, bytes, &mut self.bits);
+        }
+        let block = u64::from(block);
+        let Some(t) = self.tensors.iter().rfind(|t| t.base <= block) else { return };
+        let (r, c) = t.locate(block);
+        let whole = Area { r0: 0, r1: t.rows, b0: 0, b1: t.row_bytes };
+        let area = t.part(&whole, r, c);
+        let dram = &mut self.dram;
+        rows(t, &area, bytes, |address, bytes| dram.write(now, address, bytes));
+    }
+
+    /// Passes bytes through the slices of a half, and some of them through those of the other.
+    fn slices(&mut self, now: u64, half: usize, bytes: u64, far: u64) -> u64 {
+        let near = self.halves[half].serve(now, transfer(bytes, self.half_rate));
+        if far == 0 { near } else { near.max(self.halves[1 - half].serve(now, transfer(far, self.half_rate))) }
+    }
+
+    /// Reads a box to an SM; when its last byte is there.
+    pub(crate) fn read(&mut self, now: u64, by: Reader, tile: &Tile, (row, byte): (i64, i64)) -> u64 {
+        let t = self.tensors[usize::from(tile.tensor)];
+        let Some(mut area) = t.clip(tile, row, byte) else { return now };
+        area.b0 = area.b0 / self.sector * self.sector;
+        area.b1 = area.b1.next_multiple_of(self.sector);
+        let now = self.crossbar.translate(now, by.sm);
+        let mut done = now;
+        for run in t.runs(&area) {
+            if by.l1 {
+                for i in 0..run.count {
+                    let (row, column) = Mapped::of_run(&run, i);
+                    let first = run.first + i;
+                    if self.l1.lookup(self.crossbar.sms(), by.sm, first, &mut self.bits) {
+                        self.traffic.l1_hit_bytes += t.part(&area, row, column).bytes();
+                        self.traffic.transactions += 1;
+                    } else {
+                        done = done.max(self.read_run(now, by, &t, &area, Run { first, count: 1, row, column, ..run }));
+                    }
+                }
+            } else {
+                done = done.max(self.read_run(now, by, &t, &area, run));
+            }
+        }
+        done
+    }
+
+    fn read_run(&mut self, now: u64, by: Reader, t: &Mapped, area: &Area, run: Run) -> u64 {
+        self.traffic.transactions += run.count;
+        let last = Mapped::of_run(&run, run.count - 1);
+        let (a, b) = (t.part(area, run.row, run.column), t.part(area, last.0, last.1));
+        let bytes = Area { r1: b.r1, b1: b.b1, ..a }.bytes();
+        self.traffic.crossbar_read_bytes += bytes;
+        let (flight, under_way) = self.crossbar.under_way(now, by.sm, run.first, run.count);
+        let arrives = match under_way {
+            Some(promised) => promised.max(now + self.near),
+            None => {
+                let half = self.crossbar.half(by.sm);
+                let found = self.look_up(now, half, t, area, &run);
+                // What has to be fetched passes the slices whole, whoever shares it: the first of a cluster to ask pays.
+                let share = bytes.div_ceil(u64::from(by.multicast)).max(found.fetched);
+                self.traffic.l2_read_bytes += share + found.far;
+                let latency = if found.far == 0 { self.near } else { self.far };
+                let passed = self.slices(now, half, share, found.far).max(found.at) + latency;
+                let at = passed.max(self.crossbar.enter(by.sm, now + self.near, share));
+                self.crossbar.promise(flight, run.first, run.count, now, at);
+                at
+            }
+        };
+        // Ports queue by the time of the request, so that a miss does not hold up the hits behind it.
+        self.crossbar.deliver(by.sm, now + self.near, arrives, bytes)
+    }
+
+    /// Looks for a run in a half of L2 and fetches what is not there, from the other half or from memory.
+    fn look_up(&mut self, now: u64, half: usize, t: &Mapped, area: &Area, run: &Run) -> Found {
+        let tags = &mut self.tags[half];
+        tags.tick();
+        self.absent.clear();
+        for i in 0..run.count {
+            if !tags.hit(run.first + i) {
+                self.absent.push(i as u32);
+            }
+        }
+        let mut found = Found { at: now, fetched: 0, far: 0 };
+        if !self.absent.is_empty() && self.partitions == 2 {
+            self.tags[1 - half].tick();
+        }
+        for k in 0..self.absent.len() {
+            let i = u64::from(self.absent[k]);
+            let block = run.first + i;
+            let (r, c) = Mapped::of_run(run, i);
+            let size = t.block_bytes(r, c);
+            let place = self.place(now, half, block, size);
+            let part = t.part(area, r, c);
+            let mut missing = self.tags[half].missing(place).min(part.bytes());
+            self.tags[half].fill(place, missing, false);
+            found.fetched += missing;
+            let home = self.home(block);
+            if home != half {
+                found.far += missing;
+                if self.tags[home].hit(block) {
+                    continue;
+                }
+                let place = self.place(now, home, block, size);
+                missing = missing.min(self.tags[home].missing(place));
+                self.tags[home].fill(place, missing, false);
+            }
+            self.traffic.dram_read_bytes += missing;
+            let (dram, at) = (&mut self.dram, &mut found.at);
+            rows(t, &part, missing, |address, bytes| *at = (*at).max(dram.read(now, address, bytes)));
+        }
+        found
+    }
+
+    /// Writes a box from an SM; when L2 has all of it.
+    pub(crate) fn write(&mut self, now: u64, sm: usize, tile: &Tile, row: i64, byte: i64, reduce: bool) -> u64 {
+        let t = self.tensors[usize::from(tile.tensor)];
+        let Some(area) = t.clip(tile, row, byte) else { return now };
+        let now = self.crossbar.translate(now, sm);
+        let mut done = now;
+        let half = self.crossbar.half(sm);
+        // A reduction reads, adds and writes in its slice.
+        let passes = if reduce { 2 } else { 1 };
+        for run in t.runs(&area) {
+            let last = Mapped::of_run(&run, run.count - 1);
+            let (a, b) = (t.part(&area, run.row, run.column), t.part(&area, last.0, last.1));
+            let bytes = Area { r1: b.r1, b1: b.b1, ..a }.bytes();
+            self.traffic.transactions += run.count;
+            self.traffic.crossbar_write_bytes += bytes;
+            // Half of the lines are at home in the other half, and pass both.
+            let far = if self.partitions == 2 { bytes / 2 } else { 0 };
+            self.traffic.l2_write_bytes += (bytes + far) * passes;
+            let sent = self.crossbar.send(sm, now, bytes);
+            let held = passes * WRITE_PASSES;
+            let served = self.slices(now, half, bytes * held, far * held);
+            self.tags.iter_mut().for_each(Tags::tick);
+            for i in 0..run.count {
+                let block = run.first + i;
+                let (r, c) = Mapped::of_run(&run, i);
+                let home = self.home(block);
+                let place = self.place(now, home, block, t.block_bytes(r, c));
+                self.tags[home].fill(place, t.part(&area, r, c).bytes(), true);
+                if self.partitions == 2 {
+                    self.tags[1 - home].forget(block);
+                }
+            }
+            done = done.max(sent.max(served) + self.near);
+        }
+        done
+    }
+
+    /// When the channels will have done what they have been asked, on average.
+    pub(crate) fn dram_drained(&self) -> u64 {
+        self.dram.drained()
+    }
+
+    /// Femtoseconds for which the busiest half of L2, and all channels on average, worked.
+    pub(crate) fn busy(&self) -> (u64, u64) {
+        (self.halves[0].busy.max(self.halves[1].busy), self.dram.busy())
+    }
+}
+
+/// Goes through the addresses of an area row by row, up to so many bytes.
+fn rows(t: &Mapped, area: &Area, bytes: u64, mut each: impl FnMut(u64, u64)) {
+    let start = t.address + area.r0 * t.row_bytes + area.b0;
+    let width = area.b1 - area.b0;
+    if width == t.row_bytes || area.r1 - area.r0 == 1 {
+        return each(start, bytes);
+    }
+    let mut rest = bytes;
+    for r in 0..area.r1 - area.r0 {
+        let part = rest.min(width);
+        if part == 0 {
+            return;
+        }
+        each(start + r * t.row_bytes, part);
+        rest -= part;
+    }
+}
