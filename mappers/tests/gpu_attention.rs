@@ -11,7 +11,7 @@ use banksia_mappers::gpu::simulate::{Detail, simulate_steps};
 
 fn launches(kind: &str, a: &Attention, gpu: &Gpu) -> Option<Vec<Kernel>> {
     let spec = gpu.spec();
-    let varlen = |paged| Flash3 { varlen: true, paged };
+    let varlen = |paged| Flash3 { varlen: true, paged, ..Flash3::default() };
     Some(match kind {
         "fa2-causal" | "fa2-full" => vec![flash2(a, spec)],
         "fa3-full" => vec![flash3(a, spec, Flash3::default())],

@@ -4,8 +4,8 @@ use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::attention::{
-    Attention, Flash3, SplitDecode, auxiliary, cache_write, decode3, flash2, flash2_paged, flash3, prepare_varlen,
-    split_decode,
+    Attention, Flash3, SplitDecode, auxiliary, cache_write, decode3, flash2, flash2_packed, flash2_paged, flash3,
+    prepare_varlen, split_decode,
 };
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::layers;
@@ -72,7 +72,7 @@ fn predict_gemm(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -
 ///
 /// vLLM writes the new keys and values into the cache and calls FlashAttention over its pages: version 3 on Hopper, with the
 /// kernel that prepares variable lengths; version 2 before, whose paged kernels are those that split keys. SGLang calls
-/// the same without the cache write. TensorRT-LLM prepares lengths, rotates and writes the cache in kernels of its own, and
+/// the same without the cache write on Hopper; before, the cache is written and heads that share keys are packed. TensorRT-LLM prepares lengths, rotates and writes the cache in kernels of its own, and
 /// its attention packs no heads in prefill; decode joins its parts within the kernel.
 fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
     let a = &s.attention;
@@ -81,8 +81,8 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
     // One query a sequence is decode: libraries pack the heads that share keys.
     let prefill = prefill && a.queries > 1;
     let mut kernels = Vec::new();
-    if s.framework != "sglang" {
-        kernels.push(cache_write(a));
+    if s.framework != "sglang" || !hopper {
+        kernels.push(cache_write(a, !flash));
     }
     if flash && hopper && s.source != "triton" {
         kernels.push(prepare_varlen(a.batch));
@@ -91,12 +91,16 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
         let beside = if prefill { 3 } else { 0 };
         kernels.extend((0..beside).map(|_| auxiliary(1024)));
     }
-    let varlen = Flash3 { varlen: true, paged: true };
+    let one_group = s.framework == "vllm";
+    let varlen = Flash3 { varlen: true, paged: true, one_group, ..Flash3::default() };
     match (flash, hopper && s.source != "triton", prefill) {
         (true, true, true) => kernels.push(flash3(a, spec, varlen)),
         (true, true, false) => kernels.extend(decode3(a, spec, varlen, true)),
-        (false, true, true) if a.window == 0 => kernels.push(flash3(a, spec, Flash3::default())),
+        (false, true, true) if a.window == 0 => {
+            kernels.push(flash3(a, spec, Flash3 { unpacked: true, ..Flash3::default() }))
+        }
         (true, false, true) if s.framework == "vllm" => kernels.push(flash2_paged(a)),
+        (true, false, true) if !hopper => kernels.push(flash2_packed(a)),
         (_, _, true) => kernels.push(flash2(a, spec)),
         (true, false, false) => {
             let keys = if a.head_dim > 128 { 64 } else { 128 };

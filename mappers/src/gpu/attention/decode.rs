@@ -3,7 +3,7 @@
 use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::flash2::{block_instructions, block_work};
+use super::flash2::{SETUP_NS, block_instructions, block_work};
 use super::{Attention, BLOCKS, Grid, OUT, PLAIN};
 use crate::gpu::rows::{ElementWork, Elementwise, elementwise};
 use crate::gpu::{copy, lanes, one_role};
@@ -55,6 +55,7 @@ pub fn combine(a: &Attention, parts: u32) -> Kernel {
     let scales = Tile { bytes: 8 * parts * 4, ..tile(0) };
     k.tensors[0].row_bytes *= u64::from(parts);
     k.roles[0].ops = vec![
+        Op::Setup(SETUP_NS),
         copy(Tile { bytes: 32, ..scales }, Path::Load, 0),
         Op::Wait(0),
         copy(scales, Path::Load, 0),
@@ -66,7 +67,13 @@ pub fn combine(a: &Attention, parts: u32) -> Kernel {
         Op::Vector(join),
         Op::Sync,
         Op::Store {
-            tile: Tile { tensor: 1, row: Expr::default(), byte: Expr::work(0, i64::from(8 * d * 2)), rows: 1, bytes: 8 * d * 2 },
+            tile: Tile {
+                tensor: 1,
+                row: Expr::default(),
+                byte: Expr::work(0, i64::from(8 * d * 2)),
+                rows: 1,
+                bytes: 8 * d * 2,
+            },
             reduce: false,
         },
     ];
@@ -121,7 +128,7 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
     // Warps share the keys where the rows are few, so each fragment is read once; otherwise each warp reads all.
     let readers = if bm > 16 { f64::from(warps) } else { 1.0 };
     let reads = VectorWork { shared_bytes: readers * f64::from(bn * d) * e, ..VectorWork::default() };
-    let mut per_warp = block_instructions(bm, bn, d, warps) / if bm > 16 { 1.0 } else { 1.0 };
+    let mut per_warp = block_instructions(bm, bn, d, warps);
     if a.kv_bytes < 2 {
         // Each lane converts its share of keys and values in pairs: a conversion and a shuffle of bytes.
         per_warp += 2.0 * f64::from(bn * d) / 32.0 / f64::from(warps);
@@ -130,7 +137,7 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
     let q = |tensor: u8, bytes| grid.q_tile(a, tensor, bytes);
     let ahead = i64::from(s.stages.max(1));
     let kv = |tensor, at| copy(grid.kv_tile(a, tensor, at), Path::Async, tensor);
-    let mut ops = vec![copy(q(0, 2), Path::Async, 0)];
+    let mut ops = vec![Op::Setup(SETUP_NS), copy(q(0, 2), Path::Async, 0)];
     for at in 0..ahead {
         ops.extend([kv(1, at), kv(2, at)]);
     }

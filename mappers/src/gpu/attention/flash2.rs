@@ -10,6 +10,10 @@ use crate::gpu::{copy, one_role};
 /// latencies 1.34, short scoreboard 0.36, dispatch 0.21).
 pub(super) const STALL: f64 = 1.9;
 
+/// Before the first copy: misses of constants and of instructions, 820 cycles of a warp (`device_profiles.csv`: the joining
+/// kernel, which has no more to do than that).
+pub(super) const SETUP_NS: f64 = 420.0;
+
 /// Instructions of a warp for its part of a block, matrix instructions among them (`device_profiles.csv`: 1220 for 128 x 64
 /// of head size 128, 1684 for 128 x 128 of 64): 9.4 a score, 2 an accumulator, 40 besides, one `mma` for 2048 multiply-adds,
 /// one `ldmatrix` for 512 bytes.
@@ -45,7 +49,7 @@ pub fn flash2(a: &Attention, spec: &GpuSpec) -> Kernel {
         65..=128 => (128, 64, 4),
         _ => (if spec.sm.shared_memory_per_cta_bytes > 150_000 { 128 } else { 64 }, 64, if d > 128 { 8 } else { 4 }),
     };
-    tiled(a, bm, bn, warps, format!("flash-2 prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries))
+    tiled(a, bm, bn, warps, false, format!("flash-2 prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries))
 }
 
 /// The same with the tiles of the kernels that split keys: pages of keys go through these even where nothing is split.
@@ -55,12 +59,18 @@ pub fn flash2_paged(a: &Attention) -> Kernel {
         65..=128 => 128,
         _ => 64,
     };
-    tiled(a, 64, bn, 4, format!("flash-2 paged prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries))
+    tiled(a, 64, bn, 4, false, format!("flash-2 paged prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries))
 }
 
-fn tiled(a: &Attention, bm: u32, bn: u32, warps: u32, name: String) -> Kernel {
+/// The same with the query heads that share keys as rows of one tile, as FlashInfer has it.
+pub fn flash2_packed(a: &Attention) -> Kernel {
+    let rows = if a.queries * a.group() > 64 { 128 } else { 64 };
+    tiled(a, rows, 64, 4, true, format!("flash-2 packed prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries))
+}
+
+fn tiled(a: &Attention, bm: u32, bn: u32, warps: u32, packed: bool, name: String) -> Kernel {
     let d = a.head_dim;
-    let grid = Grid { bm, bn, packed: false, longest_first: 0 };
+    let grid = Grid { bm, bn, packed, longest_first: 0 };
     let even = a.queries.is_multiple_of(bm) && a.keys.is_multiple_of(bn);
     // Turns with a mask are straight-line code before the loop.
     let masked = if a.causal { bm.div_ceil(bn) + u32::from(!even) } else { 1 } as i32;
@@ -100,7 +110,8 @@ fn tiled(a: &Attention, bm: u32, bn: u32, warps: u32, name: String) -> Kernel {
             Op::MmaWait(0),
         ]
     };
-    let mut ops = vec![copy(q(0), Path::Async, 0), copy(grid.kv_tile(a, 1, 0), Path::Async, 1), Op::Wait(0)];
+    let mut ops =
+        vec![Op::Setup(SETUP_NS), copy(q(0), Path::Async, 0), copy(grid.kv_tile(a, 1, 0), Path::Async, 1), Op::Wait(0)];
     ops.extend(turn(0, true));
     ops.push(Op::Loop(Trips::Work(RIGHT, 0)));
     ops.extend(turn(1, true));
@@ -119,7 +130,7 @@ fn tiled(a: &Attention, bm: u32, bn: u32, warps: u32, name: String) -> Kernel {
         cluster: 1,
         grid: items.len() as u32,
         items,
-        tensors: a.tensors(bm.min(a.queries), bn.min(a.keys)),
+        tensors: a.tensors(bm.min(a.queries * if packed { a.group() } else { 1 }), bn.min(a.keys)),
         barriers: vec![Barrier { arrivals: 1, credits: 0 }; 3],
         roles: one_role(warps, ops),
         pipelined: false,

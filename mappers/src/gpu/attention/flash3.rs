@@ -13,6 +13,10 @@ pub struct Flash3 {
     pub varlen: bool,
     /// Keys and values in pages smaller than a block: fetched by `cp.async` and a page table.
     pub paged: bool,
+    /// Decode of no more than 64 packed rows by one consumer warpgroup.
+    pub one_group: bool,
+    /// TensorRT-LLM's kernels of the same structure: 128 queries a tile, heads never packed, each tile found by itself.
+    pub unpacked: bool,
 }
 
 /// Tile of queries and keys: the library's table by size of head, mask, layout and type.
@@ -39,16 +43,38 @@ fn tile(a: &Attention, paged: bool) -> (u32, u32) {
 
 /// Cycles that a warp of these kernels waits after an instruction, beside waits for matrix units and barriers
 /// (`device_profiles.csv`: fixed latencies, dispatch, other warps, short scoreboard, throttles).
-fn stall(groups: u32, d: u32) -> f64 {
+///
+/// Four more warps that fetch pages take turns with them (`device_attention.csv`: paged against not, turns are 6 % longer
+/// with three warpgroups and 15 % with two); a single warpgroup waits for its own latencies only.
+fn stall(groups: u32, d: u32, paged: bool) -> f64 {
     match (groups, d) {
-        (3.., _) => 4.0,
-        (_, 193..) => 3.5,
-        _ => 3.1,
+        (1, _) => 2.5,
+        (3.., _) => {
+            if paged {
+                4.3
+            } else {
+                4.0
+            }
+        }
+        (_, 193..) => {
+            if paged {
+                4.2
+            } else {
+                3.5
+            }
+        }
+        _ => {
+            if paged {
+                3.7
+            } else {
+                3.1
+            }
+        }
     }
 }
 
 /// Instructions of a warpgroup's warps for `per_warp` each, over 64 rows of `elements` each.
-fn work(per_warp: f64, elements: f64, groups: u32, d: u32) -> VectorWork {
+fn work(per_warp: f64, elements: f64, stall: f64) -> VectorWork {
     let n = 64.0 * elements;
     VectorWork {
         issue: 4.0 * per_warp,
@@ -57,7 +83,7 @@ fn work(per_warp: f64, elements: f64, groups: u32, d: u32) -> VectorWork {
         alu: 0.25 * 128.0 * per_warp,
         sfu: n,
         latency_cycles: 60.0,
-        stall: stall(groups, d),
+        stall,
         ..VectorWork::default()
     }
 }
@@ -92,7 +118,7 @@ impl Program<'_> {
         let per_warp = (5.5 + mask) * scores + rescale + 20.0;
         Op::Vector(VectorWork {
             code_bytes: (per_warp * 16.0) as u32,
-            ..work(per_warp, f64::from(self.grid.bn), self.groups, self.a.head_dim)
+            ..work(per_warp, f64::from(self.grid.bn), self.stall())
         })
     }
 
@@ -117,7 +143,7 @@ impl Program<'_> {
         let right = if local { 3.0 } else { 2.2 };
         let mut ops = vec![Op::Setup(SETUP_NS)];
         if self.own_queries {
-            ops.push(Op::Vector(VectorWork { sfu: 0.0, ..work(self.rows(), 0.0, self.groups, d) }));
+            ops.push(Op::Vector(VectorWork { sfu: 0.0, ..work(self.rows(), 0.0, self.stall()) }));
         }
         if self.own_queries && group == 0 {
             ops.push(Op::Copy { tile: self.q(0), path: Path::Async, multicast: 1, barrier: Q_FULL });
@@ -149,7 +175,13 @@ impl Program<'_> {
     }
 
     fn q(&self, tensor: u8) -> Tile {
-        let e = if tensor > 0 && self.split { 4 } else if tensor > 0 { 2 } else { self.a.dtype.bytes() };
+        let e = if tensor > 0 && self.split {
+            4
+        } else if tensor > 0 {
+            2
+        } else {
+            self.a.dtype.bytes()
+        };
         let mut tile = self.grid.q_tile(self.a, tensor, e);
         if tensor > 0 && self.split {
             tile.row = banksia_hw::gpu::program::Expr::work(OUT, 1);
@@ -168,8 +200,12 @@ impl Program<'_> {
             sfu: 0.0,
             shared_bytes: 2.0 * bytes,
             code_bytes: (per_warp * 16.0) as u32,
-            ..work(per_warp, 0.0, self.groups, self.a.head_dim)
+            ..work(per_warp, 0.0, self.stall())
         }
+    }
+
+    fn stall(&self) -> f64 {
+        stall(self.groups, self.a.head_dim, self.paged)
     }
 
     /// Instructions of a warp for the queries, or the output, of packed heads: an address for each row that is there.
@@ -235,7 +271,7 @@ fn build(p: &Program<'_>, spec: &GpuSpec, name: String, items: Vec<[i32; WORK_VA
     Kernel {
         name,
         threads: 128 * (groups + 1),
-        registers: 65536 / (128 * (groups + 1)) / 8 * 8,
+        registers: (65536 / (128 * (groups + 1)) / 8 * 8).min(255),
         shared_bytes: ((p.grid.bm + 4 * p.grid.bn) * d * e + 2048).min(spec.sm.shared_memory_per_cta_bytes),
         cluster: 1,
         grid,
@@ -258,18 +294,34 @@ const HANDOVER_NS: f64 = 450.0;
 
 /// Prefill.
 pub fn flash3(a: &Attention, spec: &GpuSpec, kind: Flash3) -> Kernel {
-    let (bm, bn) = tile(a, kind.paged);
+    let (mut bm, bn) = tile(a, kind.paged);
+    if kind.unpacked {
+        bm = 128;
+    }
     let group = a.group();
     // The library packs where lengths are not known or fetches are its own, and where it fills tiles better.
     let filled = |rows: u32| f64::from(rows) / f64::from(rows.next_multiple_of(bm));
-    let packed = group > 1 && (kind.varlen || kind.paged || filled(a.queries) < 0.9 * filled(a.queries * group));
+    let packed = !kind.unpacked
+        && group > 1
+        && (kind.varlen || kind.paged || filled(a.queries) < 0.9 * filled(a.queries * group));
     let dynamic = a.causal || a.window > 0 || kind.varlen;
     // Heads whose keys and values fit 32 MB come together, to the next lower power of two.
     let head_bytes = u64::from(a.keys) * u64::from(2 * a.head_dim * a.kv_bytes);
     let mut section = ((32 << 20) / head_bytes.max(1)).clamp(1, 1 << 30) as u32;
     section = 1 << section.ilog2();
     let section = section * if packed { 1 } else { group };
-    let grid = Grid { bm, bn, packed, longest_first: if kind.varlen { 1 } else if dynamic { section } else { 0 } };
+    let grid = Grid {
+        bm,
+        bn,
+        packed,
+        longest_first: if kind.varlen {
+            1
+        } else if dynamic {
+            section
+        } else {
+            0
+        },
+    };
     let items = grid.items(a);
     let ctas = (items.len() as u32).min(spec.sms());
     let p = Program {
@@ -280,7 +332,7 @@ pub fn flash3(a: &Attention, spec: &GpuSpec, kind: Flash3) -> Kernel {
         paged: kind.paged,
         split: false,
         single: !dynamic,
-        handover_ns: if kind.varlen { HANDOVER_NS } else { 0.0 },
+        handover_ns: if kind.varlen || kind.unpacked { HANDOVER_NS } else { 0.0 },
     };
     build(&p, spec, format!("flash-3 {}x{} heads, {} queries", a.batch, a.heads, a.queries), items, ctas)
 }
@@ -289,8 +341,11 @@ pub fn flash3(a: &Attention, spec: &GpuSpec, kind: Flash3) -> Kernel {
 /// kernel joins the parts.
 pub fn decode3(a: &Attention, spec: &GpuSpec, kind: Flash3, split: bool) -> Vec<Kernel> {
     let a = &Attention { causal: a.causal && a.queries > 1, ..*a };
-    let (bm, bn) = tile(a, kind.paged);
+    let (mut bm, bn) = tile(a, kind.paged);
     let group = a.group();
+    if kind.one_group && a.queries * group <= 64 {
+        bm = 64;
+    }
     let grid = Grid { bm, bn, packed: true, longest_first: 0 };
     let whole = grid.items(a);
     let most = whole.iter().map(|i| i[usize::from(BLOCKS)]).max().unwrap_or(1) as u32;
@@ -334,7 +389,7 @@ pub fn decode3(a: &Attention, spec: &GpuSpec, kind: Flash3, split: bool) -> Vec<
         paged: kind.paged,
         split: parts > 1,
         single: !kind.varlen,
-        handover_ns: if kind.varlen { HANDOVER_NS } else { 0.0 },
+        handover_ns: if kind.varlen || kind.unpacked { HANDOVER_NS } else { 0.0 },
     };
     let name = format!("flash-3 decode {}x{} heads, {} keys in {parts}", a.batch, a.kv_heads, a.keys);
     let mut kernels = vec![build(&p, spec, name, items, ctas)];
