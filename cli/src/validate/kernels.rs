@@ -5,7 +5,7 @@ use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::attention::{
     Attention, Flash3, SplitDecode, auxiliary, cache_write, decode3, flash2, flash2_packed, flash2_paged, flash3,
-    prepare_varlen, split_decode,
+    prepare_varlen, quantise_queries, split_decode,
 };
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::layers;
@@ -88,8 +88,12 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
         kernels.push(prepare_varlen(a.batch));
     }
     if !flash {
-        let beside = if prefill { 3 } else { 0 };
+        let beside = if prefill { 4 } else { 1 };
         kernels.extend((0..beside).map(|_| auxiliary(1024)));
+    }
+    if s.framework == "vllm" && a.kv_bytes < 2 {
+        // Eight-bit keys are multiplied by eight-bit queries.
+        kernels.push(quantise_queries(a));
     }
     let one_group = s.framework == "vllm";
     let varlen = Flash3 { varlen: true, paged: true, one_group, ..Flash3::default() };
@@ -101,14 +105,18 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
         }
         (true, false, true) if s.framework == "vllm" => kernels.push(flash2_paged(a)),
         (true, false, true) if !hopper => kernels.push(flash2_packed(a)),
-        (_, _, true) => kernels.push(flash2(a, spec)),
+        // TensorRT-LLM's windows do not run at the rate of its warp-specialised kernels, nor faster in eight bits.
+        (_, _, true) => kernels.push(flash2(&Attention { dtype: Dtype::Bf16, kv_bytes: 2, ..*a }, spec)),
         (true, false, false) => {
             let keys = if a.head_dim > 128 { 64 } else { 128 };
-            let split = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, combine: true };
+            let split = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true, combine: true };
             kernels.extend(split_decode(a, spec, split));
         }
         (false, _, false) => {
-            let split = SplitDecode { rows: 16, keys: 64, stages: 2, per_sm: 2, combine: false };
+            // Its kernels for shared keys take up to 32 heads; beyond, each head is by itself.
+            let packed = a.group() <= 32;
+            let rows = if packed && a.group() > 16 { 32 } else { 16 };
+            let split = SplitDecode { rows, keys: 64, stages: 2, per_sm: 2, packed, combine: false };
             kernels.extend(split_decode(a, spec, split));
         }
     }

@@ -95,6 +95,8 @@ pub struct SplitDecode {
     pub stages: u32,
     /// CTAs that the split should fill, for each SM.
     pub per_sm: u32,
+    /// Query heads that share keys are rows of one tile; otherwise each head reads its keys by itself.
+    pub packed: bool,
     /// A kernel of its own joins the parts; otherwise the last CTA of a head does.
     pub combine: bool,
 }
@@ -104,14 +106,14 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
     let a = &Attention { causal: a.causal && a.queries > 1, ..*a };
     let d = a.head_dim;
     let (bm, bn) = (s.rows, s.keys);
-    let grid = Grid { bm, bn, packed: true, longest_first: 0 };
+    let grid = Grid { bm, bn, packed: s.packed, longest_first: 0 };
     let whole = grid.items(a);
     let most = whole.iter().map(|i| i[usize::from(BLOCKS)]).max().unwrap_or(1) as u32;
     let mut parts = splits(whole.len() as u32, s.per_sm * spec.sms(), most.max(if s.combine { 1 } else { 5 }));
     parts = parts.min(most).max(1);
     let per = most.div_ceil(parts);
     parts = most.div_ceil(per);
-    let rows = (a.queries * a.group()).min(bm) as i32;
+    let rows = (a.queries * if s.packed { a.group() } else { 1 }).min(bm) as i32;
     let mut items: Vec<[i32; WORK_VARS]> = Vec::with_capacity(whole.len() * parts as usize);
     for item in whole {
         for p in 0..parts as i32 {

@@ -314,7 +314,7 @@ pub fn flash3(a: &Attention, spec: &GpuSpec, kind: Flash3) -> Kernel {
         bm,
         bn,
         packed,
-        longest_first: if kind.varlen {
+        longest_first: if kind.varlen || kind.unpacked {
             1
         } else if dynamic {
             section

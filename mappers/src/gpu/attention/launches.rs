@@ -57,3 +57,9 @@ pub fn cache_write(a: &Attention, queries: bool) -> Kernel {
     ops.splice(0..0, [load, Op::Wait(0)]);
     k
 }
+
+/// Queries to eight bits by a scale that is known.
+pub fn quantise_queries(a: &Attention) -> Kernel {
+    let elements = u64::from(a.batch) * u64::from(a.heads) * u64::from(a.queries) * u64::from(a.head_dim);
+    small("quantise queries", elements, 1)
+}
