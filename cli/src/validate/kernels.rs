@@ -1,8 +1,12 @@
 //! The files of public serving frameworks: warm replays of a CUDA graph, without flushing L2.
 
 use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu};
-use banksia_mappers::gpu::attention::{Attention, auxiliary, decode, flash2, flash3};
+use banksia_mappers::gpu::attention::{
+    Attention, Flash3, SplitDecode, auxiliary, cache_write, decode3, flash2, flash2_packed, flash2_paged, flash3,
+    prepare_varlen, quantise_queries, split_decode,
+};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::layers;
 use banksia_mappers::gpu::select::{self, Found};
@@ -79,16 +83,59 @@ fn predict_gemm(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -
     Ok(time * 1e6)
 }
 
-/// Launches beside attention itself: writing new keys and values into the cache's pages, the schedule of variable
-/// lengths, preparing biases and rotations; each framework its own.
-fn auxiliaries(source: &str, framework: &str, prefill: bool) -> u32 {
-    match (framework, prefill) {
-        ("vllm", _) => 3,
-        ("sglang", _) if source == "triton" => 1,
-        ("sglang", _) => 2,
-        (_, true) => 4,
-        (_, false) => 1,
+/// What a framework launches for one attention.
+///
+/// vLLM writes the new keys and values into the cache and calls FlashAttention over its pages: version 3 on Hopper, with the
+/// kernel that prepares variable lengths; version 2 before, whose paged kernels are those that split keys. SGLang calls
+/// the same without the cache write on Hopper; before, the cache is written and heads that share keys are packed. TensorRT-LLM prepares lengths, rotates and writes the cache in kernels of its own, and
+/// its attention packs no heads in prefill; decode joins its parts within the kernel.
+fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
+    let a = &s.attention;
+    let hopper = spec.tensor.warpgroup;
+    let flash = s.framework != "trtllm";
+    // One query a sequence is decode: libraries pack the heads that share keys.
+    let prefill = prefill && a.queries > 1;
+    let mut kernels = Vec::new();
+    if s.framework != "sglang" || !hopper {
+        kernels.push(cache_write(a, !flash));
     }
+    if flash && hopper && s.source != "triton" {
+        kernels.push(prepare_varlen(a.batch));
+    }
+    if !flash {
+        let beside = if prefill { 4 } else { 1 };
+        kernels.extend((0..beside).map(|_| auxiliary(1024)));
+    }
+    if s.framework == "vllm" && a.kv_bytes < 2 {
+        // Eight-bit keys are multiplied by eight-bit queries.
+        kernels.push(quantise_queries(a));
+    }
+    let one_group = s.framework == "vllm";
+    let varlen = Flash3 { varlen: true, paged: true, one_group, ..Flash3::default() };
+    match (flash, hopper && s.source != "triton", prefill) {
+        (true, true, true) => kernels.push(flash3(a, spec, varlen)),
+        (true, true, false) => kernels.extend(decode3(a, spec, varlen, true)),
+        (false, true, true) if a.window == 0 => {
+            kernels.push(flash3(a, spec, Flash3 { unpacked: true, ..Flash3::default() }))
+        }
+        (true, false, true) if s.framework == "vllm" => kernels.push(flash2_paged(a)),
+        (true, false, true) if !hopper => kernels.push(flash2_packed(a)),
+        // TensorRT-LLM's windows do not run at the rate of its warp-specialised kernels, nor faster in eight bits.
+        (_, _, true) => kernels.push(flash2(&Attention { dtype: Dtype::Bf16, kv_bytes: 2, ..*a }, spec)),
+        (true, false, false) => {
+            let keys = if a.head_dim > 128 { 64 } else { 128 };
+            let split = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true, combine: true };
+            kernels.extend(split_decode(a, spec, split));
+        }
+        (false, _, false) => {
+            // Its kernels for shared keys take up to 32 heads; beyond, each head is by itself.
+            let packed = a.group() <= 32;
+            let rows = if packed && a.group() > 16 { 32 } else { 16 };
+            let split = SplitDecode { rows, keys: 64, stages: 2, per_sm: 2, packed, combine: false };
+            kernels.extend(split_decode(a, spec, split));
+        }
+    }
+    kernels
 }
 
 struct Shape {
@@ -131,13 +178,8 @@ fn shape(row: &Row, prefill: bool) -> Result<Shape, String> {
     Ok(Shape { attention, source: text("kernel_source"), framework: text("framework") })
 }
 
-fn launch(gpu: &mut Gpu, mut kernels: Vec<Kernel>, s: &Shape, prefill: bool, detail: Detail) -> Result<f64, String> {
-    let a = &s.attention;
-    // New keys and values of the step pass through the first of them.
-    let new = u64::from(a.batch) * u64::from(a.kv_heads) * u64::from(a.queries) * u64::from(a.head_dim) * 2;
-    for i in 0..auxiliaries(&s.source, &s.framework, prefill) {
-        kernels.insert(0, auxiliary(if i == 0 { new } else { 1024 }));
-    }
+fn launch(gpu: &mut Gpu, s: &Shape, prefill: bool, detail: Detail) -> Result<f64, String> {
+    let kernels = launches(s, gpu.spec(), prefill);
     let steps: Vec<_> = kernels
         .into_iter()
         .map(|k| {
@@ -156,15 +198,7 @@ pub(super) fn context(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<V
     let predicted = (|| {
         let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
         let s = shape(row, true)?;
-        // One query a sequence is decode: libraries pack the heads that share keys.
-        let kernels = if s.attention.queries == 1 {
-            decode(&s.attention, gpu.spec())
-        } else if gpu.spec().tensor.warpgroup && s.source != "triton" {
-            vec![flash3(&s.attention, gpu.spec())]
-        } else {
-            vec![flash2(&s.attention, gpu.spec())]
-        };
-        launch(gpu, kernels, &s, true, detail)
+        launch(gpu, &s, true, detail)
     })();
     vec![value(row, "context-attention", predicted, &ATTENTION_KEYS)]
 }
@@ -173,8 +207,7 @@ pub(super) fn generation(row: &Row, devices: &mut Devices, detail: Detail) -> Ve
     let predicted = (|| {
         let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
         let s = shape(row, false)?;
-        let kernels = decode(&s.attention, gpu.spec());
-        launch(gpu, kernels, &s, false, detail)
+        launch(gpu, &s, false, detail)
     })();
     vec![value(row, "generation-attention", predicted, &ATTENTION_KEYS)]
 }

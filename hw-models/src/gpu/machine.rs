@@ -43,6 +43,8 @@ struct RoleState {
     pc: u16,
     depth: u8,
     item: u32,
+    /// Items begun after the first.
+    turn: u32,
     counters: [u32; LOOP_DEPTH],
     trips: [u32; LOOP_DEPTH],
     starts: [u16; LOOP_DEPTH],
@@ -59,6 +61,7 @@ const IDLE: RoleState = RoleState {
     pc: 0,
     depth: 0,
     item: 0,
+    turn: 0,
     counters: [0; LOOP_DEPTH],
     trips: [0; LOOP_DEPTH],
     starts: [0; LOOP_DEPTH],
@@ -108,6 +111,9 @@ pub struct Gpu {
     grid: u32,
     items_end: usize,
     items_done: usize,
+    /// The next item that no CTA has begun, and what each slot's CTA took, where CTAs take items from a counter.
+    next_item: u32,
+    taken: Vec<Vec<u32>>,
     half_at: u64,
     end: u64,
     work: Work,
@@ -147,6 +153,8 @@ impl Gpu {
             grid: 0,
             items_end: 0,
             items_done: 0,
+            next_item: 0,
+            taken: Vec::new(),
             half_at: 0,
             end: 0,
             work: Work::default(),
@@ -181,7 +189,7 @@ impl Gpu {
         let per_sm = self.occupancy(kernel)?;
         for role in &kernel.roles {
             for op in &role.ops {
-                if let Op::Mma { dtype, .. } = op
+                if let Op::Mma { dtype, .. } | Op::MmaQueued { dtype, .. } = op
                     && !self.spec.tensor.fma_per_cycle.contains_key(dtype)
                 {
                     return Err(GpuError::NoSuchType {
@@ -256,6 +264,9 @@ impl Gpu {
         self.clock_sum = 0.0;
         self.clock_fs = 0;
         self.items_done = 0;
+        self.next_item = self.grid;
+        self.taken.iter_mut().for_each(Vec::clear);
+        self.taken.resize(slots, Vec::new());
         self.half_at = 0;
         self.end = 0;
         self.next_cta = 0;
@@ -303,6 +314,7 @@ impl Gpu {
         self.launcher_free = now + (self.spec.launch.cta_interval_ns * 1e6) as u64;
         self.cta_of[slot] = cta;
         self.live[slot] = kernel.roles.len() as u8;
+        self.taken[slot].clear();
         let b = slot * kernel.barriers.len();
         for (state, barrier) in self.barriers[b..].iter_mut().zip(&kernel.barriers) {
             *state = FREE;
@@ -437,8 +449,19 @@ impl Gpu {
                         state.depth -= 1;
                     }
                 }
-                Op::Next => {
-                    let next = state.item as usize + self.grid as usize;
+                Op::Next | Op::NextFree => {
+                    let next = if *op == Op::Next {
+                        state.item as usize + self.grid as usize
+                    } else {
+                        // The role that is ahead takes it for the CTA.
+                        let taken = &mut self.taken[slot];
+                        if taken.len() == state.turn as usize {
+                            taken.push(self.next_item);
+                            self.next_item = self.next_item.saturating_add(1);
+                        }
+                        taken[state.turn as usize] as usize
+                    };
+                    state.turn += 1;
                     if next < self.items_end {
                         if role == 0 {
                             self.item_done(now);
@@ -512,6 +535,11 @@ impl Gpu {
                         break mma.last;
                     }
                 }
+                Op::MmaQueued { dtype, m, n, k } => {
+                    let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], false);
+                    state.groups[state.issued as usize % GROUPS] = mma.done;
+                    state.issued += 1;
+                }
                 Op::MmaWait(_) if state.owed > 0 => {
                     state.pc -= 1;
                     self.steps -= 1;
@@ -565,6 +593,8 @@ impl Gpu {
                         break state.stored;
                     }
                 }
+                Op::Setup(ns) if state.turn == 0 => break now + (ns * 1e6) as u64,
+                Op::Setup(_) => {}
                 Op::Delay(ns) => break now + (ns * 1e6) as u64,
             }
         };

@@ -183,6 +183,8 @@ pub enum Op {
     End,
     /// Persistent CTAs: goes on to the CTA's next work item, from the role's start, or ends the role.
     Next,
+    /// The same with a counter in memory that CTAs take their items from: the next item that nobody has begun.
+    NextFree,
     /// Starts a copy to the SM; its arrival counts once on `barrier`.
     Copy {
         /// What is copied.
@@ -213,6 +215,18 @@ pub enum Op {
         /// Through `mma.sync`; otherwise by warpgroups.
         sync: bool,
     },
+    /// The same by warpgroups, queued behind the role's last product while the warps go on: its left operand is in registers
+    /// (FlashAttention-3: of a turn's two products its warps wait for the first only).
+    MmaQueued {
+        /// Type of the operands.
+        dtype: Dtype,
+        /// Rows.
+        m: u32,
+        /// Columns.
+        n: u32,
+        /// Depth.
+        k: u32,
+    },
     /// Waits until at most so many groups are under way.
     MmaWait(u8),
     /// Lane work.
@@ -228,6 +242,8 @@ pub enum Op {
     StoreWait,
     /// Nothing, for so many nanoseconds.
     Delay(f64),
+    /// The same before the CTA's first work item only: a kernel's set-up.
+    Setup(f64),
 }
 
 /// One role of a CTA.
@@ -291,7 +307,8 @@ pub struct Kernel {
     pub shared_bytes: u32,
     /// CTAs of a cluster.
     pub cluster: u32,
-    /// CTAs launched; at most the work items. CTA c takes items c, c + grid, c + 2 grid, ... where it has [`Op::Next`].
+    /// CTAs launched; at most the work items. CTA c takes items c, c + grid, c + 2 grid, ... where it has [`Op::Next`],
+    /// and after its first what is left where it has [`Op::NextFree`].
     pub grid: u32,
     /// Work items, in order.
     pub items: Vec<[i32; WORK_VARS]>,
@@ -361,7 +378,7 @@ impl Kernel {
                         }
                         depth -= 1;
                     }
-                    Op::Next if depth > 0 => return fail("goes to its next item inside a loop".into()),
+                    Op::Next | Op::NextFree if depth > 0 => return fail("goes to its next item inside a loop".into()),
                     Op::Copy { tile, barrier, multicast, .. } => {
                         if usize::from(barrier) >= self.barriers.len() || multicast == 0 {
                             return fail(format!("copies to barrier {barrier} for {multicast} CTAs"));

@@ -1,0 +1,198 @@
+//! Decode by `mma.sync`: each CTA streams a part of one key/value head's cache past the queries of the heads that share it.
+
+use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS};
+use banksia_hw::gpu::spec::GpuSpec;
+
+use super::flash2::{SETUP_NS, block_instructions, block_work};
+use super::{Attention, BLOCKS, Grid, OUT, PLAIN};
+use crate::gpu::rows::{ElementWork, Elementwise, elementwise};
+use crate::gpu::{copy, lanes, one_role};
+
+/// Parts of the keys that decode is split into so that CTAs fill `lanes`: the fewest within 85 % of the best filling; one
+/// where the tiles alone nearly fill them or keys are few (FlashAttention's rule).
+pub fn splits(tiles: u32, lanes: u32, blocks: u32) -> u32 {
+    if f64::from(tiles) >= 0.8 * f64::from(lanes) || blocks <= 4 {
+        return 1;
+    }
+    let fill = |s: u32| {
+        let waves = f64::from(tiles * s) / f64::from(lanes);
+        waves / waves.ceil()
+    };
+    let most = 128.min(lanes).min(blocks).max(1);
+    let best = (1..=most).map(fill).fold(0.0, f64::max);
+    (1..=most).find(|&s| fill(s) >= 0.85 * best).unwrap_or(1)
+}
+
+/// Joins the parts of a split decode: a CTA takes eight rows of 128, reads the parts' scales and then the parts.
+pub fn combine(a: &Attention, parts: u32) -> Kernel {
+    let rows = a.batch * a.heads * a.queries;
+    let d = a.head_dim;
+    let mut k = elementwise(&Elementwise {
+        elements: u64::from(rows) * u64::from(d),
+        inputs: 1,
+        element_bytes: 4,
+        per_cta: 8 * d,
+        threads: 256,
+        work: ElementWork { fma: 0.0, alu: 0.0, sfu: 0.0, other: 0.0, stall: 2.0 },
+    });
+    k.name = format!("join {parts} parts of {rows} rows");
+    // `device_profiles.csv`: 416 instructions a warp for 32 parts at most, of which one part takes a load and two FMA for
+    // each four elements.
+    let n = f64::from(8 * d);
+    let join = VectorWork {
+        latency_cycles: 300.0,
+        stall: 2.0,
+        issue: 8.0 * 300.0 + f64::from(parts) * n / 32.0 * 1.5,
+        ..lanes(n, f64::from(parts), 0.0, 0.0, 0.0)
+    };
+    let tile = |b: i64| Tile {
+        tensor: 0,
+        row: Expr::default(),
+        byte: Expr::work(0, i64::from(8 * d * 4 * parts)).plus_loop(0, b),
+        rows: 1,
+        bytes: 8 * d * 4,
+    };
+    let scales = Tile { bytes: 8 * parts * 4, ..tile(0) };
+    k.tensors[0].row_bytes *= u64::from(parts);
+    k.roles[0].ops = vec![
+        Op::Setup(SETUP_NS),
+        copy(Tile { bytes: 32, ..scales }, Path::Load, 0),
+        Op::Wait(0),
+        copy(scales, Path::Load, 0),
+        Op::Wait(0),
+        Op::Sync,
+        Op::Loop(Trips::Const(parts)),
+        copy(tile(i64::from(8 * d * 4)), Path::Load, 0),
+        Op::End,
+        Op::Vector(join),
+        Op::Sync,
+        Op::Store {
+            tile: Tile {
+                tensor: 1,
+                row: Expr::default(),
+                byte: Expr::work(0, i64::from(8 * d * 2)),
+                rows: 1,
+                bytes: 8 * d * 2,
+            },
+            reduce: false,
+        },
+    ];
+    let arrived = k.roles[0].ops.len() - 3;
+    for _ in 0..parts {
+        k.roles[0].ops.insert(arrived, Op::Wait(0));
+    }
+    k
+}
+
+/// How a split decode is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SplitDecode {
+    /// Rows of a tile.
+    pub rows: u32,
+    /// Keys of a block.
+    pub keys: u32,
+    /// Blocks of keys and of values in shared memory.
+    pub stages: u32,
+    /// CTAs that the split should fill, for each SM.
+    pub per_sm: u32,
+    /// Query heads that share keys are rows of one tile; otherwise each head reads its keys by itself.
+    pub packed: bool,
+    /// A kernel of its own joins the parts; otherwise the last CTA of a head does.
+    pub combine: bool,
+}
+
+/// Decode with keys split over CTAs.
+pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel> {
+    let a = &Attention { causal: a.causal && a.queries > 1, ..*a };
+    let d = a.head_dim;
+    let (bm, bn) = (s.rows, s.keys);
+    let grid = Grid { bm, bn, packed: s.packed, longest_first: 0 };
+    let whole = grid.items(a);
+    let most = whole.iter().map(|i| i[usize::from(BLOCKS)]).max().unwrap_or(1) as u32;
+    let mut parts = splits(whole.len() as u32, s.per_sm * spec.sms(), most.max(if s.combine { 1 } else { 5 }));
+    parts = parts.min(most).max(1);
+    let per = most.div_ceil(parts);
+    parts = most.div_ceil(per);
+    let rows = (a.queries * if s.packed { a.group() } else { 1 }).min(bm) as i32;
+    let mut items: Vec<[i32; WORK_VARS]> = Vec::with_capacity(whole.len() * parts as usize);
+    for item in whole {
+        for p in 0..parts as i32 {
+            let n = (per as i32).min(item[usize::from(BLOCKS)] - p * per as i32);
+            if n > 0 {
+                let k = item[1] + p * (per * bn) as i32;
+                items.push([item[0], k, n, 0, n, item[0] * parts as i32 + p * rows]);
+            }
+        }
+    }
+    let warps = 4;
+    let scores = f64::from(bm) * f64::from(bn);
+    let e = f64::from(a.kv_bytes.max(1));
+    // Warps share the keys where the rows are few, so each fragment is read once; otherwise each warp reads all.
+    let readers = if bm > 16 { f64::from(warps) } else { 1.0 };
+    let reads = VectorWork { shared_bytes: readers * f64::from(bn * d) * e, ..VectorWork::default() };
+    let mut per_warp = block_instructions(bm, bn, d, warps);
+    if a.kv_bytes < 2 {
+        // Each lane converts its share of keys and values in pairs: a conversion and a shuffle of bytes.
+        per_warp += 2.0 * f64::from(bn * d) / 32.0 / f64::from(warps);
+    }
+    let mma = |n, k| Op::Mma { dtype: Dtype::Bf16, m: bm, n, k, sync: true };
+    let q = |tensor: u8, bytes| grid.q_tile(a, tensor, bytes);
+    let ahead = i64::from(s.stages.max(1));
+    let kv = |tensor, at| copy(grid.kv_tile(a, tensor, at), Path::Async, tensor);
+    let mut ops = vec![Op::Setup(SETUP_NS), copy(q(0, 2), Path::Async, 0)];
+    for at in 0..ahead {
+        ops.extend([kv(1, at), kv(2, at)]);
+    }
+    let mut out = q(3, if parts > 1 { 4 } else { 2 });
+    if parts > 1 {
+        out.row = Expr::work(OUT, 1);
+    }
+    ops.extend([
+        Op::Wait(0),
+        Op::Loop(Trips::Work(PLAIN, 0)),
+        Op::Wait(1),
+        Op::Sync,
+        mma(bn, d),
+        Op::Vector(reads),
+        Op::MmaWait(0),
+        kv(1, ahead),
+        Op::Vector(block_work(per_warp, scores, warps, false)),
+        Op::Wait(2),
+        Op::Sync,
+        mma(d, bn),
+        Op::Vector(reads),
+        Op::MmaWait(0),
+        kv(2, ahead),
+        Op::End,
+        Op::Vector(block_work(900.0, 0.0, warps, true)),
+        Op::Store { tile: out, reduce: false },
+    ]);
+    let mut tensors = a.tensors(bm, bn.min(a.keys));
+    if parts > 1 {
+        tensors[3].rows *= u64::from(parts);
+        tensors[3].row_bytes = u64::from(d) * 4;
+        if !s.combine {
+            // A counter in memory says who is last; that CTA reads the parts back.
+            let own = Tile { rows: 1, bytes: 32, ..out };
+            ops.extend([Op::StoreWait, Op::Store { tile: own, reduce: true }, Op::StoreWait]);
+            ops.extend([copy(Tile { rows: rows as u32, ..out }, Path::Load, 0), Op::Wait(0)]);
+        }
+    }
+    let mut kernels = vec![Kernel {
+        name: format!("decode {}x{} heads, {} keys in {parts}", a.batch, a.kv_heads, a.keys),
+        threads: 128,
+        registers: 168,
+        shared_bytes: ((2 * s.stages * bn * a.kv_bytes + bm * 2) * d).min(spec.sm.shared_memory_per_cta_bytes),
+        cluster: 1,
+        grid: items.len() as u32,
+        items,
+        tensors,
+        barriers: vec![Barrier { arrivals: 1, credits: 0 }; 3],
+        roles: one_role(warps, ops),
+        pipelined: false,
+    }];
+    if parts > 1 && s.combine {
+        kernels.push(combine(a, parts));
+    }
+    kernels
+}

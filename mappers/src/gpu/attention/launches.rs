@@ -1,0 +1,65 @@
+//! What frameworks launch beside attention.
+
+use banksia_hw::gpu::program::{Kernel, Op};
+
+use super::Attention;
+use super::flash2::SETUP_NS;
+use crate::gpu::rows::{ElementWork, Elementwise, elementwise};
+
+fn small(name: &str, elements: u64, inputs: u32) -> Kernel {
+    let mut k = elementwise(&Elementwise {
+        elements: elements.max(1),
+        inputs,
+        element_bytes: 2,
+        per_cta: 1024,
+        threads: 128,
+        work: ElementWork { fma: 0.0, alu: 4.0, sfu: 0.0, other: 2.0, stall: 2.5 },
+    });
+    k.name = name.into();
+    k.roles[0].ops.insert(0, Op::Setup(SETUP_NS));
+    k
+}
+
+/// A small kernel: three dependent loads and a store.
+pub fn auxiliary(elements: u64) -> Kernel {
+    let mut k = small("auxiliary", elements, 1);
+    let ops = &mut k.roles[0].ops;
+    let load = ops[1];
+    for _ in 0..2 {
+        ops.splice(0..0, [load, Op::Wait(0)]);
+    }
+    k
+}
+
+/// Sets a counter (no set-up of its own: 0.74 us in all).
+pub fn fill() -> Kernel {
+    let mut k = small("fill", 32, 0);
+    k.roles[0].ops.remove(0);
+    k
+}
+
+/// FlashAttention-3's `prepare_varlen_num_blocks`: one CTA scans the lengths. `device_attention.csv`: 1.6 us longer than a
+/// fill for up to 31 sequences, 2.8 us for 64 and more (a warp takes 31, and several warps exchange sums).
+pub fn prepare_varlen(batch: u32) -> Kernel {
+    let mut k = small("prepare varlen", 32, 1);
+    k.roles[0].ops.insert(0, Op::Delay(if batch > 31 { 2300.0 } else { 1100.0 }));
+    k
+}
+
+/// New keys and values into the pages of the cache: a slot number is loaded, then the rows, and they are stored.
+/// With `queries` these pass through it too: they are rotated.
+pub fn cache_write(a: &Attention, queries: bool) -> Kernel {
+    let heads = 2 * a.kv_heads + if queries { a.heads } else { 0 };
+    let new = u64::from(a.batch) * u64::from(heads) * u64::from(a.queries) * u64::from(a.head_dim);
+    let mut k = small("cache write", new, 1);
+    let ops = &mut k.roles[0].ops;
+    let load = ops[1];
+    ops.splice(0..0, [load, Op::Wait(0)]);
+    k
+}
+
+/// Queries to eight bits by a scale that is known.
+pub fn quantise_queries(a: &Attention) -> Kernel {
+    let elements = u64::from(a.batch) * u64::from(a.heads) * u64::from(a.queries) * u64::from(a.head_dim);
+    small("quantise queries", elements, 1)
+}

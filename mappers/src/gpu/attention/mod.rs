@@ -1,0 +1,164 @@
+//! Attention kernels: FlashAttention-2 and -3 for prefill and decode, decode with the cache split over CTAs, and what
+//! frameworks launch beside them.
+//!
+//! The programs follow the structure of the public sources (tiles by size of head, mask and layout; masked blocks first
+//! and as code of their own; tile schedulers; query heads packed into rows). Instruction counts and stalls are those of
+//! Nsight Compute on an H200 (`tests/reference/gpu/device_profiles.csv`), times of the same kernels are in
+//! `device_attention.csv` beside it.
+
+mod decode;
+mod flash2;
+mod flash3;
+mod launches;
+
+pub use decode::{SplitDecode, combine, split_decode, splits};
+pub use flash2::{flash2, flash2_packed, flash2_paged};
+pub use flash3::{Flash3, decode3, flash3};
+pub use launches::{auxiliary, cache_write, fill, prepare_varlen, quantise_queries};
+
+use banksia_hw::gpu::program::{Dtype, Expr, Tensor, Tile, WORK_VARS};
+
+/// One attention over a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attention {
+    /// Sequences.
+    pub batch: u32,
+    /// Query heads.
+    pub heads: u32,
+    /// Key and value heads.
+    pub kv_heads: u32,
+    /// Queries of a sequence.
+    pub queries: u32,
+    /// Keys of a sequence.
+    pub keys: u32,
+    /// Size of a head.
+    pub head_dim: u32,
+    /// Queries see no later keys.
+    pub causal: bool,
+    /// Keys that a query sees at most; 0 for all.
+    pub window: u32,
+    /// Type of the products.
+    pub dtype: Dtype,
+    /// Bytes of an element of keys and values in memory.
+    pub kv_bytes: u32,
+}
+
+/// Numbers of a work item: rows of its first query and key, blocks of keys in all, and of these: masked on the right
+/// beside the first, not masked, masked on the left by a window. Where the keys are split the last is the row of the output.
+const QROW: usize = 0;
+const KROW: usize = 1;
+const BLOCKS: u8 = 2;
+const RIGHT: u8 = 3;
+const PLAIN: u8 = 4;
+const LEFT: u8 = 5;
+const OUT: usize = 5;
+
+/// Blocks of keys that a tile of queries meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Blocks {
+    first: u32,
+    all: u32,
+    /// With a mask on the right: at least one, the first worked on.
+    right: u32,
+    left: u32,
+}
+
+impl Attention {
+    /// Query heads that share keys.
+    pub fn group(&self) -> u32 {
+        (self.heads / self.kv_heads.max(1)).max(1)
+    }
+
+    /// Keys before the first query.
+    fn offset(&self) -> u32 {
+        self.keys.saturating_sub(self.queries)
+    }
+
+    fn tensors(&self, bm: u32, bn: u32) -> Vec<Tensor> {
+        let row = |rows: u64, piece: u32, bytes: u32| {
+            Tensor::matrix(rows, u64::from(self.head_dim * bytes), piece, (self.head_dim * bytes).min(256))
+        };
+        let q = u64::from(self.batch) * u64::from(self.heads) * u64::from(self.queries);
+        let k = u64::from(self.batch) * u64::from(self.kv_heads) * u64::from(self.keys);
+        vec![row(q, bm, self.dtype.bytes()), row(k, bn, self.kv_bytes), row(k, bn, self.kv_bytes), row(q, bm, 2)]
+    }
+
+    /// Blocks of `bn` keys that queries `from..to` see.
+    fn blocks(&self, from: u32, to: u32, bn: u32) -> Blocks {
+        let offset = self.offset();
+        let end = if self.causal { (to + offset).min(self.keys) } else { self.keys };
+        let start = if self.window > 0 { (from + offset).saturating_sub(self.window) } else { 0 };
+        let first = start / bn;
+        let all = end.div_ceil(bn).saturating_sub(first).max(1);
+        let full = if self.causal { (from + offset + 1) / bn } else { self.keys / bn };
+        let right = (first + all).saturating_sub(full.max(first)).clamp(1, all);
+        // Blocks that begin before the window of the last query.
+        let open = if self.window > 0 { (to + offset).saturating_sub(self.window).div_ceil(bn) } else { 0 };
+        let left = open.saturating_sub(first).min(all - right);
+        Blocks { first, all, right, left }
+    }
+
+    /// Multiply-adds that are not masked away.
+    pub fn fma(&self) -> f64 {
+        let offset = f64::from(self.offset());
+        let q = f64::from(self.queries);
+        let pairs = if self.causal { q * offset + q * (q + 1.0) / 2.0 } else { q * f64::from(self.keys) };
+        2.0 * f64::from(self.batch) * f64::from(self.heads) * f64::from(self.head_dim) * pairs
+    }
+}
+
+/// A grid of query tiles.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    bm: u32,
+    bn: u32,
+    /// Query heads that share keys are rows of one tile.
+    packed: bool,
+    /// Heads whose tiles come together, the longest first; 0: tile by tile, head by head.
+    longest_first: u32,
+}
+
+impl Grid {
+    fn items(&self, a: &Attention) -> Vec<[i32; WORK_VARS]> {
+        let pack = if self.packed { a.group() } else { 1 };
+        let (heads, shared) = (a.heads / pack, a.group() / pack);
+        let rows = a.queries * pack;
+        let tiles = rows.div_ceil(self.bm);
+        let all = a.batch * heads;
+        let mut items = Vec::with_capacity((tiles * all) as usize);
+        let mut push = |head: u32, t: u32| {
+            let (from, to) = (t * self.bm / pack, ((t + 1) * self.bm).min(rows).div_ceil(pack));
+            let b = a.blocks(from, to, self.bn);
+            let q = head * rows + t * self.bm;
+            let k = head / shared.max(1) * a.keys + b.first * self.bn;
+            let plain = b.all - b.right - b.left;
+            items.push([q, k, b.all, b.right - 1, plain, b.left].map(|x| x as i32));
+        };
+        if self.longest_first == 0 {
+            for head in 0..all {
+                (0..tiles).for_each(|t| push(head, t));
+            }
+        } else {
+            for section in (0..all).step_by(self.longest_first as usize) {
+                let heads = section..(section + self.longest_first).min(all);
+                for t in (0..tiles).rev() {
+                    heads.clone().for_each(|head| push(head, t));
+                }
+            }
+        }
+        items
+    }
+
+    fn q_tile(&self, a: &Attention, tensor: u8, bytes: u32) -> Tile {
+        let rows = self.bm.min(a.queries * if self.packed { a.group() } else { 1 });
+        Tile { tensor, row: Expr::work(QROW, 1), byte: Expr::default(), rows, bytes: a.head_dim * bytes }
+    }
+
+    /// Keys (tensor 1) or values (2) of block `at` of the item, and of those that the loop counts.
+    fn kv_tile(&self, a: &Attention, tensor: u8, at: i64) -> Tile {
+        let bn = i64::from(self.bn);
+        let mut row = Expr::work(KROW, 1).plus_loop(0, bn);
+        row.base += at * bn;
+        Tile { tensor, row, byte: Expr::default(), rows: self.bn.min(a.keys), bytes: a.head_dim * a.kv_bytes }
+    }
+}
