@@ -24,7 +24,7 @@ pub(super) fn facts(model: &GpuModel, run: &GpuRun) -> Facts {
     };
     let dram = ratio((bytes("dram_read") + bytes("dram_write")) as f64, latency_s);
     let metrics = BTreeMap::from([
-        ("achieved_flops_per_s".to_owned(), ratio(flops, latency_s)),
+        ("achieved_arithmetic_flops_per_s".to_owned(), ratio(flops, latency_s)),
         ("dram_bandwidth_bytes_per_s".to_owned(), dram),
         ("dram_bandwidth_peak_share".to_owned(), ratio(dram, spec.dram_peak_bytes_per_s())),
         ("tensor_utilization".to_owned(), ratio(run.tensor_busy.as_secs_f64(), latency_s)),
