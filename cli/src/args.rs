@@ -13,16 +13,24 @@ pub struct Cli {
     pub command: Command,
 }
 
+const RUN_EXAMPLES: &str = "\
+Examples:
+  banksia run configs/pim-gpt/gpt3-xl.toml --versus t4
+  banksia run configs/gpu/gpt2-xl-h200.toml --set machine.base=a100 --set workload.generation.batch=16
+  banksia run configs/gpu/gpt2-xl-h200.toml --set machine.dram.channels=40 --set mapping.launch=eager --out DIR";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run one experiment and print its report.
+    #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// Run many experiments, in parallel, and compare them.
     Sweep(SweepArgs),
     /// Draw a plot from reports or CSV files.
     Plot(PlotArgs),
-    /// Print how an experiment's model lies in its machine's memory: bytes, rows and use of the units by matrix.
+    /// Print how an experiment's model lies in its machine's memory: bytes, rows and use of the units by matrix; for a GPU,
+    /// the kernels that each operator of a step is launched as.
     Map(MapArgs),
     /// Run memory requests through a DRAM device's controller.
     Memory(crate::memory::MemoryArgs),
@@ -68,10 +76,12 @@ pub struct RunArgs {
     /// The token of the timeline, from 1 [default: the last].
     #[arg(long, value_name = "N")]
     pub timeline_token: Option<u64>,
-    /// Step every command of every channel instead of skipping ahead where that is exact. The result is the same.
+    /// Step every command of every channel instead of skipping ahead where that is exact. The result is the same. For PIM
+    /// machines.
     #[arg(long)]
     pub exact_stepping: bool,
-    /// Run this program file (see `banksia map --program`) on the experiment's machine, instead of the mapped model.
+    /// Run this program file (see `banksia map --program`) on the experiment's machine, instead of the mapped model. For PIM
+    /// machines.
     #[arg(long, value_name = "FILE")]
     pub program: Option<PathBuf>,
     /// Compare with the roofline of a device from `banksia list rooflines`; may be given more than once.
@@ -143,10 +153,10 @@ pub struct MapArgs {
     /// Print a table or JSON.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// Write the program of one token to this file, for `banksia run --program`.
+    /// Write the program of one token to this file, for `banksia run --program`. For PIM machines.
     #[arg(long, value_name = "FILE")]
     pub program: Option<PathBuf>,
-    /// The token of the program, from 1 [default: the last].
+    /// The token of the program, or of the kernels of a GPU, from 1 [default: the last].
     #[arg(long, value_name = "N")]
     pub token: Option<u64>,
 }

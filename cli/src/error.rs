@@ -1,5 +1,6 @@
 //! What can go wrong, and with which exit code.
 
+use banksia_hw::gpu::GpuError;
 use banksia_hw::pim::RunError;
 use banksia_input::InputError;
 use banksia_reports::ReportError;
@@ -13,6 +14,9 @@ pub enum CliError {
     /// The run failed: exit code 1.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A GPU could not run a kernel: exit code 1.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
     /// A result could not be written or read: exit code 1.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -36,7 +40,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) | Self::Report(ReportError::Input(_)) => 2,
-            Self::Run(_) | Self::Report(_) | Self::Inconsistent { .. } | Self::Failed(_) => 1,
+            Self::Run(_) | Self::Gpu(_) | Self::Report(_) | Self::Inconsistent { .. } | Self::Failed(_) => 1,
         }
     }
 }

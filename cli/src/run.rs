@@ -1,5 +1,8 @@
 //! Runs an experiment and makes its report.
 
+mod gpu;
+mod pim;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -7,6 +10,7 @@ use banksia_hw::outcome::Outcome;
 use banksia_hw::pim::{PimSystem, RunError, RunOptions};
 use banksia_hw::program::Program;
 use banksia_input::InputError;
+use banksia_mappers::gpu::model::GpuRunOptions;
 use banksia_reports::{
     ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
 };
@@ -14,7 +18,7 @@ use banksia_sim::Time;
 use sha2::{Digest, Sha256};
 
 use crate::error::CliError;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, System};
 
 /// Runs an experiment. `progress` is called with the tokens done so far.
 ///
@@ -25,28 +29,37 @@ pub fn run(
     options: RunOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(RunReport, Outcome), CliError> {
-    let mut system = PimSystem::new(&experiment.machine, options);
-    for (done, program) in experiment.mapping.programs().enumerate() {
-        system.run(&program)?;
-        progress(done as u64 + 1);
+    match &experiment.system {
+        System::Pim { machine, mapping } => {
+            let mut system = PimSystem::new(machine, options);
+            for (done, program) in mapping.programs().enumerate() {
+                system.run(&program)?;
+                progress(done as u64 + 1);
+            }
+            let outcome = system.finish();
+            Ok((checked(experiment, &outcome, pim::facts(machine, &outcome))?, outcome))
+        }
+        System::Gpu(model) => {
+            let options = GpuRunOptions { timeline_step: options.timeline_step, ..GpuRunOptions::default() };
+            let run = model.run(&options, progress)?;
+            Ok((checked(experiment, &run.outcome, gpu::facts(model, &run))?, run.outcome))
+        }
     }
-    let outcome = system.finish();
-    let report = report(experiment, &outcome);
-    report.check().map_err(|reason| CliError::Inconsistent { name: experiment.name.clone(), reason })?;
-    Ok((report, outcome))
 }
 
 /// Runs one program on an experiment's machine.
 ///
 /// # Errors
-/// The program, which `path` names, does not fit the machine or deadlocks, or its result contradicts itself.
+/// The machine runs no such programs; the program, which `path` names, does not fit the machine or deadlocks; or its result
+/// contradicts itself.
 pub fn run_program(
     experiment: &Experiment,
     path: &Path,
     program: &Program,
     options: RunOptions,
 ) -> Result<(RunReport, Outcome), CliError> {
-    let mut system = PimSystem::new(&experiment.machine, options);
+    let (machine, _) = experiment.pim_for("--program", "programs are for machines of kind `pim`")?;
+    let mut system = PimSystem::new(machine, options);
     system.run(program).map_err(|e| match e {
         // What the user wrote, not what the run came to.
         RunError::Program { error, .. } => InputError::new(path.display().to_string(), error.to_string())
@@ -55,11 +68,22 @@ pub fn run_program(
         other => CliError::Run(other),
     })?;
     let outcome = system.finish();
-    let mut report = report(experiment, &outcome);
+    let mut report = checked(experiment, &outcome, pim::facts(machine, &outcome))?;
     report.tokens = None;
     report.tokens_per_s = None;
-    report.check().map_err(|reason| CliError::Inconsistent { name: experiment.name.clone(), reason })?;
     Ok((report, outcome))
+}
+
+/// What a report says of the machine beyond the outcome.
+struct Facts {
+    machine: MachineInfo,
+    metrics: BTreeMap<String, f64>,
+}
+
+fn checked(experiment: &Experiment, outcome: &Outcome, facts: Facts) -> Result<RunReport, CliError> {
+    let report = report(experiment, outcome, facts);
+    report.check().map_err(|reason| CliError::Inconsistent { name: experiment.name.clone(), reason })?;
+    Ok(report)
 }
 
 /// Reads a program file.
@@ -84,9 +108,7 @@ pub fn configuration_sha256(experiment: &Experiment) -> String {
 }
 
 /// The report of an outcome.
-fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
-    let machine = &experiment.machine;
-    let device = &machine.device;
+fn report(experiment: &Experiment, outcome: &Outcome, facts: Facts) -> RunReport {
     let latency_s = outcome.latency.as_secs_f64();
     let mut energy_parts_j: BTreeMap<String, f64> = BTreeMap::new();
     let mut traffic_bytes: BTreeMap<String, u64> = BTreeMap::new();
@@ -99,7 +121,8 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         }
     }
     let energy_j: f64 = energy_parts_j.values().sum();
-    let tokens = experiment.generation.generated_tokens;
+    let generation = &experiment.generation;
+    let tokens = generation.generated_tokens.saturating_mul(generation.batch);
     let components = outcome.components.iter().map(|c| ComponentReport {
         name: c.name.clone(),
         kind: c.kind.clone(),
@@ -110,16 +133,6 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         utilization_over_time: Vec::new(),
     });
     let flops: f64 = outcome.operators.iter().map(|o| o.flops).sum();
-    let channels = f64::from(machine.channels());
-    let mac = device.commands.iter().filter(|c| c.macs > 0).max_by_key(|c| c.macs);
-    let mac_gap = mac.and_then(|m| {
-        let id = device.command(&m.name)?;
-        device.timing.iter().filter(|r| r.from == id && r.to == id && r.window == 1).map(|r| r.cycles).max()
-    });
-    let clock_s = device.clock_fs as f64 * 1e-15;
-    let macs_per_s = mac.map_or(0.0, |m| f64::from(m.macs) / (mac_gap.unwrap_or(1) as f64 * clock_s)) * channels;
-    let bank_rate =
-        mac.map_or(0.0, |m| f64::from(m.internal_bytes) / (mac_gap.unwrap_or(1) as f64 * clock_s)) * channels;
     RunReport {
         schema: SCHEMA,
         banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -127,20 +140,14 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         seed: experiment.seed,
         configuration_sha256: configuration_sha256(experiment),
         configuration: experiment.configuration.clone(),
-        machine: MachineInfo {
-            name: machine.file.name.clone(),
-            kind: machine.file.kind.clone(),
-            peak_flops_per_s: 2.0 * macs_per_s,
-            peak_bandwidth_bytes_per_s: bank_rate,
-            capacity_bytes: machine.capacity_bytes(),
-        },
+        machine: facts.machine,
         workload: WorkloadInfo {
             model: experiment.model.name.clone(),
             parameters: experiment.model.parameters(),
             weight_bytes: experiment.model.weight_bytes(),
-            prompt_tokens: experiment.generation.prompt_tokens,
-            generated_tokens: tokens,
-            batch: experiment.generation.batch,
+            prompt_tokens: generation.prompt_tokens,
+            generated_tokens: generation.generated_tokens,
+            batch: generation.batch,
             flops,
         },
         latency_s,
@@ -148,7 +155,7 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         power_w: ratio(energy_j, latency_s),
         tokens: Some(tokens),
         tokens_per_s: Some(ratio(tokens as f64, latency_s)),
-        metrics: metrics(experiment, outcome, &traffic_bytes),
+        metrics: facts.metrics,
         operators: operators(outcome, energy_j),
         components: components.collect(),
         steps: steps(outcome),
@@ -165,28 +172,6 @@ fn ratio(a: f64, b: f64) -> f64 {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn metrics(experiment: &Experiment, outcome: &Outcome, traffic: &BTreeMap<String, u64>) -> BTreeMap<String, f64> {
-    let machine = &experiment.machine;
-    let latency_s = outcome.latency.as_secs_f64();
-    let bytes = |channel: &str| traffic.get(channel).copied().unwrap_or(0) as f64;
-    let pins = bytes("pins_read") + bytes("pins_write");
-    let pin_peak = machine.device.pin_bandwidth() * f64::from(machine.channels());
-    let useful_macs: f64 = outcome.operators.iter().map(|o| o.pim_flops / 2.0).sum();
-    let refresh = machine
-        .device
-        .refresh
-        .map_or(0, |r| outcome.commands.get(&machine.device.spec(r.command).name).copied().unwrap_or(0));
-    BTreeMap::from([
-        ("row_hit_rate".to_owned(), 1.0 - ratio(outcome.misses as f64, outcome.accesses as f64)),
-        ("mac_utilization".to_owned(), ratio(useful_macs, outcome.mac_slots as f64)),
-        ("bank_bandwidth_bytes_per_s".to_owned(), ratio(bytes("bank_internal"), latency_s)),
-        ("pin_bandwidth_bytes_per_s".to_owned(), ratio(pins, latency_s)),
-        ("pin_utilization".to_owned(), ratio(pins, latency_s * pin_peak)),
-        ("refreshes_per_channel".to_owned(), refresh as f64 / f64::from(machine.channels())),
-        ("refresh_enabled".to_owned(), f64::from(u8::from(machine.file.memory.refresh))),
-    ])
 }
 
 /// Operators with their share of what belongs to none: background, refresh and idle power go by latency.

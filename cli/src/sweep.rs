@@ -212,7 +212,8 @@ impl Point {
         {
             return Ok(report);
         }
-        let timeline_step = folder.as_ref().map(|_| self.experiment.mapping.generation().last_context() - 1);
+        let last = self.experiment.pass_of(self.experiment.generation.generated_tokens);
+        let timeline_step = folder.as_ref().map(|_| last);
         let options = RunOptions { exact_stepping: false, timeline_step };
         let (report, _) = run::run(&self.experiment, options, &mut |_| {}).map_err(|e| match e {
             CliError::Input(e) => CliError::Input(e),

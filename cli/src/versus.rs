@@ -31,7 +31,7 @@ pub fn versus(experiment: &Experiment, report: &RunReport, names: &[String]) -> 
 }
 
 fn against(experiment: &Experiment, report: &RunReport, device: &Roofline) -> Versus {
-    let generation = experiment.mapping.generation();
+    let generation = experiment.mapped_generation();
     let weight_bytes =
         |graph: &banksia_workloads::Graph| -> f64 { graph.operators().map(|o| o.weight_bytes_read() as f64).sum() };
     let mut roofline_s = 0.0;

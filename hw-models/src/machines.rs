@@ -6,7 +6,7 @@ use banksia_input::{InputError, Source};
 
 const EMBEDDED: &[(&str, &str)] = &[("pim-gpt", include_str!("../catalog/machines/pim-gpt.toml"))];
 
-/// The names of the embedded machines.
+/// The names of the embedded machines of kind `pim`; those of GPUs are [`crate::gpu::CATALOG`]'s.
 pub fn names() -> impl Iterator<Item = &'static str> {
     EMBEDDED.iter().map(|(name, _)| *name)
 }
@@ -22,9 +22,13 @@ pub fn open(name: &str, beside: Option<&Path>) -> Result<Source, InputError> {
     }
     EMBEDDED
         .iter()
+        .chain(&crate::gpu::CATALOG)
         .find(|(n, _)| *n == name)
         .map(|(n, text)| Source::from_text(format!("catalog:{n}"), *text))
-        .ok_or_else(|| InputError::unknown_name("catalog", "machine", name, names()))
+        .ok_or_else(|| {
+            let known = names().chain(crate::gpu::CATALOG.iter().map(|(n, _)| *n));
+            InputError::unknown_name("catalog", "machine", name, known)
+        })
 }
 
 /// The path that a name stands for, where it is one.

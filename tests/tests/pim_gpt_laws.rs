@@ -534,7 +534,7 @@ fn what_an_instruction_takes_of_the_sram_another_gives_back() {
     for model in MODELS {
         let experiment = experiment(model, &[]);
         for context in CONTEXTS {
-            let program = experiment.mapping.program(context);
+            let program = experiment.pim().unwrap().1.program(context);
             let taken: u64 = program.instructions.iter().map(|i| i.acquire_bytes).sum();
             let given: u64 = program.instructions.iter().map(|i| i.release_bytes).sum();
             assert_eq!(taken, given, "{model} at {context}");

@@ -61,11 +61,12 @@ fn entries(catalog: Catalog) -> Result<Vec<Entry>, InputError> {
                 add(name, "memory device", dram::catalog::load(name)?.description.clone());
             }
         }
-        Catalog::Mappings => add(
-            "pim-gpt",
-            "strategy",
-            "decoder-only generation at batch 1: every matrix product in the banks, the rest on the vector unit".into(),
-        ),
+        Catalog::Mappings => {
+            let pim = "decoder-only generation at batch 1: every matrix product in the banks, the rest on the vector unit";
+            add("pim-gpt", "strategy", pim.into());
+            let gpu = "decoder-only generation on one GPU: kernels launched one after another, tiles found by search";
+            add("gpu", "strategy", gpu.into());
+        }
         Catalog::Rooflines => {
             for name in roofline::names() {
                 let r = roofline::Roofline::load(name)?;
@@ -99,7 +100,8 @@ pub(super) fn show(args: &ShowArgs) -> Result<(), CliError> {
         }
         Catalog::Mappings => match name {
             "pim-gpt" => include_str!("../../../docs/mapping-pim-gpt.md").to_owned(),
-            _ => return Err(InputError::unknown_name("catalog", "mapping", name, ["pim-gpt"]).into()),
+            "gpu" => include_str!("../../../docs/mapping-gpu.md").to_owned(),
+            _ => return Err(InputError::unknown_name("catalog", "mapping", name, ["pim-gpt", "gpu"]).into()),
         },
         Catalog::Rooflines => {
             roofline::Roofline::load(name)?;

@@ -1,36 +1,92 @@
 //! `banksia map`.
 
 use banksia_input::InputError;
+use banksia_mappers::gpu::model::{Choice, GpuModel};
 use banksia_mappers::pim_gpt::MappingSummary;
 use banksia_reports::units::{count, percent, quantity};
 use banksia_reports::write_atomically;
+use banksia_workloads::{Phase, Step};
 
 use super::{json, print};
 use crate::CliError;
 use crate::args::{Format, MapArgs};
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, System};
 
 pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
     let experiment = Experiment::read(&args.experiment, &args.settings)?;
-    let generation = experiment.mapping.generation();
+    let generation = experiment.mapped_generation();
     let token = args.token.unwrap_or(generation.generated_tokens);
     if token == 0 || token > generation.generated_tokens {
         let problem = format!("is {token}: must be from 1 to {}", generation.generated_tokens);
         return Err(InputError::new("--token", problem).help("tokens are counted from 1").into());
     }
+    if let System::Gpu(model) = &experiment.system {
+        return gpu(model, args, token);
+    }
+    let (_, mapping) = experiment.pim_for("map", "no other machine has a layout")?;
     if let Some(path) = &args.program {
         let context = generation.prompt_tokens + token - 1;
-        let program = experiment.mapping.program(context);
+        let program = mapping.program(context);
         let text = serde_json::to_string(&program)
             .map_err(|e| CliError::Failed(format!("the program cannot be written as JSON: {e}")))?;
         write_atomically(path, text.as_bytes())?;
         eprintln!("{} instructions in {}", count(program.instructions.len() as u64), path.display());
     }
-    let summary = experiment.mapping.summary();
+    let summary = mapping.summary();
     print(&match args.format {
         Format::Table => table(&summary),
         Format::Json => json("mapping", &summary)?,
     })
+}
+
+/// The kernels of the step that gives a token.
+fn gpu(model: &GpuModel, args: &MapArgs, token: u64) -> Result<(), CliError> {
+    if args.program.is_some() {
+        let problem = "does not apply to a machine of kind `gpu`";
+        return Err(InputError::new("--program", problem).help("the table and --format json name the kernels").into());
+    }
+    let Some(step) = model.generation().step(token - 1) else { return Ok(()) };
+    let choices = model.choices(&step)?;
+    print(&match args.format {
+        Format::Json => json("mapping", &choices)?,
+        Format::Table => kernels(model, &step, &choices),
+    })
+}
+
+fn kernels(model: &GpuModel, step: &Step, choices: &[Choice]) -> String {
+    let phase = if step.phase == Phase::Prefill { "prefill" } else { "decode" };
+    let mut out = format!(
+        "{phase} step of {} x {} tokens at a context of {} on {}\n\n",
+        model.generation().batch,
+        step.tokens,
+        step.context,
+        model.spec().name
+    );
+    let name = choices.iter().map(|c| c.kernel.len()).max().unwrap_or(0);
+    out.push_str(&format!(
+        "  {:<27} {:>5} {:<name$} {:>7} {:>7} {:>9} {:>6} {:>5} {:>10} {:>10}\n",
+        "operator", "times", "kernel", "CTAs", "threads", "shared", "CTA/SM", "waves", "estimate", "simulated"
+    ));
+    let mut last = "";
+    for c in choices {
+        let operator = if c.operator == last { "" } else { &c.operator };
+        last = &c.operator;
+        out.push_str(&format!(
+            "  {:<27} {:>5} {:<name$} {:>7} {:>7} {:>9} {:>6} {:>5} {:>10} {:>10}\n",
+            operator,
+            c.count,
+            c.kernel,
+            c.grid,
+            c.threads,
+            quantity(f64::from(c.shared_bytes), "B"),
+            c.ctas_per_sm,
+            c.waves,
+            c.estimate_s.map_or(String::new(), |s| quantity(s, "s")),
+            quantity(c.latency_s, "s"),
+        ));
+    }
+    out.push_str("\n  estimate: what the search over tiles ranked by; simulated: with the gap to the next launch of a graph\n");
+    out
 }
 
 fn table(s: &MappingSummary) -> String {

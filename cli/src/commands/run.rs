@@ -19,13 +19,18 @@ pub(super) fn execute(args: &RunArgs) -> Result<(), CliError> {
     for name in &args.versus {
         banksia_hw::roofline::Roofline::load(name)?;
     }
-    let passes = experiment.mapping.generation().last_context();
+    if args.exact_stepping {
+        experiment.pim_for("--exact-stepping", "a GPU's kernels are always run event by event: leave it out")?;
+    }
+    if args.program.is_some() {
+        experiment.pim_for("--program", "a GPU runs the kernels that `banksia map` prints: leave it out")?;
+    }
     let options = RunOptions { exact_stepping: args.exact_stepping, timeline_step: timeline_step(args, &experiment)? };
     let begun = Instant::now();
     let (report, outcome) = match &args.program {
         Some(path) => run::run_program(&experiment, path, &run::read_program(path)?, options)?,
         None => {
-            let progress = Progress::new(passes, "tokens");
+            let progress = Progress::new(experiment.passes(), "tokens");
             run::run(&experiment, options, &mut |done| progress.set(done))?
         }
     };
@@ -44,8 +49,12 @@ pub(super) fn execute(args: &RunArgs) -> Result<(), CliError> {
         eprintln!("timeline in {}: open it at ui.perfetto.dev", path.display());
     }
     let commands: u64 = report.commands.values().sum();
+    let (what, how) = match experiment.pim() {
+        Some(_) => ("DRAM commands", "were worked out one by one, the others by exact repetition"),
+        None => ("kernel launches", "were worked out event by event, the others by exact repetition"),
+    };
     eprintln!(
-        "simulated {} DRAM commands in {seconds:.2} s: {} a second; {} were worked out one by one, the others by exact repetition",
+        "simulated {} {what} in {seconds:.2} s: {} a second; {} {how}",
         banksia_reports::units::count(commands),
         banksia_reports::units::short_count(commands as f64 / seconds),
         banksia_reports::units::count(outcome.commands_stepped),
@@ -55,7 +64,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<(), CliError> {
 
 /// The pass through the model whose spans are recorded: the one that gives the token asked for.
 fn timeline_step(args: &RunArgs, experiment: &Experiment) -> Result<Option<u64>, CliError> {
-    let generation = experiment.mapping.generation();
+    let generation = experiment.mapped_generation();
     let token = args.timeline_token.unwrap_or(generation.generated_tokens);
     if token == 0 || token > generation.generated_tokens {
         let problem = format!("is {token}: must be from 1 to {}", generation.generated_tokens);
@@ -67,7 +76,7 @@ fn timeline_step(args: &RunArgs, experiment: &Experiment) -> Result<Option<u64>,
     if args.program.is_some() {
         return Ok(Some(0));
     }
-    Ok(Some(generation.prompt_tokens - 1 + token - 1))
+    Ok(Some(experiment.pass_of(token)))
 }
 
 fn versus_table(beside: &[Versus]) -> String {

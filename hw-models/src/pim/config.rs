@@ -124,7 +124,7 @@ impl PimMachine {
         if file.kind != "pim" {
             return Err(source
                 .error("kind", format!("is `{}`", file.kind))
-                .help("the machines known here are of kind `pim`"));
+                .help("this machine's keys are those of kind `pim`; for a GPU, let machine.base name one"));
         }
         source.check("memory.channels", file.memory.channels, 1..=ChannelSet::MAX)?;
         source.check("link.latency_ns", file.link.latency_ns, 0.0..=1e6)?;

@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod gemm;
 pub mod layers;
+pub mod model;
 pub mod probes;
 pub mod rows;
 pub mod select;

@@ -43,7 +43,7 @@ pub(crate) fn step(experiment: &Experiment, context: u64) -> (RunReport, Outcome
     run::run_program(
         experiment,
         std::path::Path::new("mapped"),
-        &experiment.mapping.program(context),
+        &experiment.pim().unwrap().1.program(context),
         RunOptions::default(),
     )
     .unwrap_or_else(|e| panic!("{}: {e}", experiment.name))

@@ -1,0 +1,285 @@
+//! Whole generations on a GPU, from the experiment file to the report: physical bounds, what may not change the result, and
+//! what is refused.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use banksia::experiment::{Experiment, System};
+use banksia::run;
+use banksia_hw::pim::RunOptions;
+use banksia_input::Source;
+use banksia_mappers::gpu::model::{GpuRun, GpuRunOptions};
+use banksia_reports::RunReport;
+use banksia_workloads::Phase;
+use common::{Folder, ODD_MODEL, in_process, succeeds};
+
+/// Lines are counted on by the tests of errors.
+const EXPERIMENT: &str = "\
+name = \"small\"
+
+[machine]
+base = \"h200\"
+
+[workload]
+model = \"gpt2-small\"
+
+[workload.generation]
+prompt_tokens = 16
+generated_tokens = 4
+";
+
+fn experiment(settings: &[&str]) -> Experiment {
+    let source = Source::from_text("exp.toml", EXPERIMENT).with_settings(settings).unwrap();
+    Experiment::new(&source, None).unwrap_or_else(|e| panic!("{settings:?}: {e}"))
+}
+
+fn report(settings: &[&str]) -> RunReport {
+    run::run(&experiment(settings), RunOptions::default(), &mut |_| {}).unwrap_or_else(|e| panic!("{settings:?}: {e}")).0
+}
+
+fn mapped(settings: &[&str], options: GpuRunOptions) -> GpuRun {
+    match experiment(settings).system {
+        System::Gpu(model) => model.run(&options, &mut |_| {}).unwrap(),
+        System::Pim { .. } => panic!("not a GPU"),
+    }
+}
+
+#[test]
+fn no_step_is_faster_than_its_operations_and_its_compulsory_bytes() {
+    for (machine, model) in [("h200", "gpt2-xl"), ("a100", "llama2-7b"), ("h100", "pythia-1.4b")] {
+        for attention in ["flash", "plain"] {
+            for (prompt, batch) in [(1, 1), (512, 1), (200, 8)] {
+                let settings = [
+                    format!("machine.base={machine}"),
+                    format!("workload.model={model}"),
+                    format!("workload.generation.prompt_tokens={prompt}"),
+                    format!("workload.generation.batch={batch}"),
+                    "workload.generation.generated_tokens=2".into(),
+                    format!("mapping.attention={attention}"),
+                ];
+                let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+                let (experiment, report) = (experiment(&settings), report(&settings));
+                for (step, done) in experiment.generation.steps().zip(&report.steps) {
+                    let graph = experiment.model.step_graph(&step, &experiment.generation);
+                    let mut bytes: f64 = graph.operators().map(|o| o.weight_bytes_read() as f64).sum();
+                    if step.phase == Phase::Decode {
+                        bytes += graph.kv_bytes_read() as f64;
+                    }
+                    let bound = (graph.flops() as f64 / report.machine.peak_flops_per_s)
+                        .max(bytes / report.machine.peak_bandwidth_bytes_per_s);
+                    assert!(done.latency_s >= bound, "{settings:?}: {} s, at best {bound} s", done.latency_s);
+                    // Nor so slow that a kernel is lost in thought: launches of 16 operators a layer take some 5 us each.
+                    let launches = graph.operators().count() as f64;
+                    assert!(done.latency_s < 8.0 * bound + launches * 8e-6, "{settings:?}: {} s, {bound} s", done.latency_s);
+                }
+                let read = report.traffic_bytes["dram_read"] as f64;
+                let weights = experiment.model.weight_bytes() as f64;
+                assert!(read > 0.95 * weights, "{settings:?}: {read} of {weights} bytes read");
+                assert!(report.power_w > 50.0 && report.power_w < 1000.0, "{settings:?}: {} W", report.power_w);
+                assert!(report.metrics["tensor_utilization"] <= 1.0 && report.metrics["dram_bandwidth_peak_share"] <= 1.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_gives_more_tokens_a_second_until_it_gives_no_more() {
+    for attention in ["flash", "plain"] {
+        let rate = |batch: u32| {
+            let batch = format!("workload.generation.batch={batch}");
+            report(&[&batch, "workload.model=gpt2-xl", &format!("mapping.attention={attention}")]).tokens_per_s.unwrap()
+        };
+        let rates: Vec<f64> = [1, 2, 4, 16, 64, 256].map(rate).to_vec();
+        for pair in rates.windows(2) {
+            // Saturated, another choice of tiles may cost a little.
+            assert!(pair[1] > 0.98 * pair[0], "{attention}: {rates:?}");
+        }
+        assert!(rates[3] > 8.0 * rates[0], "weights are shared: {rates:?}");
+    }
+}
+
+#[test]
+fn what_is_repeated_is_what_would_be_simulated_again() {
+    for attention in ["flash", "plain"] {
+        let model = format!("workload.model={ODD_MODEL}");
+        let attention = format!("mapping.attention={attention}");
+        let settings = [model.as_str(), &attention, "workload.generation.generated_tokens=12"];
+        let once = mapped(&settings, GpuRunOptions::default());
+        let mut each = mapped(&settings, GpuRunOptions { each_time: true, ..GpuRunOptions::default() });
+        assert!(each.simulated > 3 * once.simulated, "{} and {}", each.simulated, once.simulated);
+        each.simulated = once.simulated;
+        each.outcome.commands_stepped = once.outcome.commands_stepped;
+        assert_eq!(each, once);
+    }
+}
+
+#[test]
+fn the_host_is_waited_for_only_where_it_is_slower() {
+    let (graph, eager) = (report(&[]), report(&["mapping.launch=eager"]));
+    let launches = graph.metrics["kernel_launches"];
+    assert_eq!(launches, eager.metrics["kernel_launches"]);
+    assert!(eager.latency_s >= launches * 4.43e-6 && eager.latency_s > graph.latency_s);
+    assert!(eager.metrics["launch_gap_share"] > graph.metrics["launch_gap_share"]);
+    // The device does the same, and idles for the rest.
+    assert_eq!(eager.traffic_bytes, graph.traffic_bytes);
+    let idle = eager.energy_parts_j["idle"] - graph.energy_parts_j["idle"];
+    let rest = eager.energy_j - graph.energy_j;
+    assert!((idle - rest).abs() < 1e-9 * eager.energy_j && idle > 0.0);
+    assert!((idle / (eager.latency_s - graph.latency_s) - 122.0).abs() < 1e-3, "idle power of the H200's file");
+    // With a host that is never late they are one.
+    let fast = report(&["mapping.launch=eager", "machine.launch.stream_gap_us=0"]);
+    assert_eq!(fast.latency_s, graph.latency_s);
+}
+
+#[test]
+fn keys_of_the_machine_are_written_over_its_own() {
+    let model = "workload.model=gpt2-xl";
+    let own = report(&[model]);
+    let fewer = report(&[model, "machine.dram.channels=24"]);
+    assert!(fewer.latency_s > 1.2 * own.latency_s, "{} and {}", fewer.latency_s, own.latency_s);
+    assert!((fewer.machine.peak_bandwidth_bytes_per_s / own.machine.peak_bandwidth_bytes_per_s * 47.0 - 24.0).abs() < 1e-9);
+    let folder = Folder::new("gpu-file");
+    let text = banksia_hw::gpu::catalog("h200").unwrap().text().replace("name = \"h200\"", "name = \"mine\"");
+    folder.write("mine.toml", text);
+    let path = folder.write("exp.toml", EXPERIMENT.replace("\"h200\"", "\"mine.toml\"\ndram.channels = 24"));
+    let printed = succeeds(&["run", &path, "--set", model, "--format", "json"]);
+    let file: RunReport = serde_json::from_str(&printed).unwrap();
+    assert_eq!((file.latency_s, file.machine.name.as_str()), (fewer.latency_s, "mine"));
+}
+
+#[test]
+fn the_command_line_runs_maps_sweeps_and_plots_gpus() {
+    let folder = Folder::new("gpu-cli");
+    let path = folder.write("exp.toml", EXPERIMENT);
+    let (out, timeline) = (folder.path("out"), folder.path("t.json"));
+    let table = succeeds(&["run", &path, "--versus", "h200", "--out", &out, "--timeline", &timeline, "--timeline-token", "2"]);
+    for text in ["gpt2-small on h200", "ffn up projection", "device memory", "tensor utilization", "Beside plain rooflines"] {
+        assert!(table.contains(text), "{text}: {table}");
+    }
+    let trace: serde_json::Value = serde_json::from_str(&folder.read("t.json")).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    // Twelve layers of 10 operators and more.
+    assert!(events.iter().filter(|e| e["ph"] == "X").count() > 120, "{}", events.len());
+    let report: RunReport = serde_json::from_str(&folder.read("out/report.json")).unwrap();
+    assert_eq!((report.tokens, report.steps.len()), (Some(4), 4));
+    for kind in ["breakdown", "energy", "roofline", "context"] {
+        let svg = folder.path(&format!("{kind}.svg"));
+        succeeds(&["plot", kind, &out, "-o", &svg]);
+    }
+    let map = succeeds(&["map", &path, "--token", "1"]);
+    assert!(map.contains("prefill step of 1 x 16 tokens") && map.contains("flash") && map.contains("gemm"), "{map}");
+    let kernels: serde_json::Value = serde_json::from_str(&succeeds(&["map", &path, "--format", "json"])).unwrap();
+    let product = kernels.as_array().unwrap().iter().find(|k| k["operator"] == "qkv projection").unwrap();
+    assert!(product["estimate_s"].as_f64().unwrap() > 0.0 && product["count"] == 12);
+    assert!(succeeds(&["list", "mappings"]).contains("gpu"));
+    assert!(succeeds(&["show", "mappings", "gpu"]).contains("attention"));
+    assert!(succeeds(&["list", "hardware"]).contains("h200"));
+    let sweep = folder.write(
+        "sweep.toml",
+        "experiments = [\"exp.toml\"]\n[[vary]]\nkey = \"machine.base\"\nvalues = [\"a100\", \"h200\"]\n[[vary]]\nkey = \"workload.generation.batch\"\nvalues = [1, 8]\n",
+    );
+    let one = succeeds(&["sweep", &sweep, "--jobs", "1", "--format", "json"]);
+    let four = succeeds(&["sweep", &sweep, "--jobs", "4", "--format", "json", "--out", &folder.path("points")]);
+    assert_eq!(one, four, "whatever the number of threads");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&one).unwrap().as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn what_a_gpu_cannot_be_told_is_refused() {
+    let folder = Folder::new("gpu-bad");
+    let path = folder.write("exp.toml", EXPERIMENT);
+    let pim = folder.write("pim.toml", common::EXPERIMENT);
+    let settings: &[(&str, &[&str])] = &[
+        ("machine.base=h20", &["`machine.base`", "no machine named `h20`", "h200"]),
+        ("machine.dram.chanels=40", &["`machine.dram.chanels` is not a key", "did you mean `channels`"]),
+        ("machine.dram.channels=0", &["`machine.dram.channels` is 0: must be from 1"]),
+        ("machine.dram.channels=many", &["`machine.dram.channels` has an invalid type"]),
+        ("machine.sm_clock_mhz=nan", &["`machine.sm_clock_mhz` is NaN"]),
+        ("machine.sms_per_gpc=[]", &["`machine.sms_per_gpc`", "at least one GPC"]),
+        ("machine.kind=pim", &["`machine.kind` is `pim`", "help:"]),
+        ("device.organization.rows=64", &["`device` has no meaning for a GPU", "machine.dram"]),
+        ("mapping.strategy=pim-gpt", &["`mapping.strategy` is `pim-gpt`", "use `gpu`"]),
+        ("mapping.strategy=gpus", &["`mapping.strategy` is `gpus`", "gpu"]),
+        ("mapping.lm_head=pim", &["`mapping.lm_head` is not a key of the strategy `gpu`", "launch and attention"]),
+        ("mapping.launch=graphs", &["`mapping.launch` is `graphs`", "did you mean `graph`"]),
+        ("mapping.attention=flash9", &["`mapping.attention` is `flash9`", "flash"]),
+        ("mapping.lunch=graph", &["`mapping.lunch` is not a key", "did you mean `launch`"]),
+        ("machine.base=t4", &["`workload.model` `gpt2-small` is of type bf16, which t4 does not multiply", "fp16"]),
+        ("machine.dram.capacity_bytes=100000000", &["`workload.model`", "GB of weights", "has 0.10 GB", "help:"]),
+        ("workload.generation.batch=1000000", &["`workload.generation.batch`", "smaller batch"]),
+        ("machine.sm.registers=1024", &["cannot run", "does not fit one SM", "help:"]),
+        ("machine.sm.shared_memory_per_cta_bytes=1000", &["`mapping.attention` cannot run `attention`", "plain"]),
+    ];
+    let mut failures = Vec::new();
+    let mut refuses = |name: &str, args: &[&str], fragments: &[&str]| {
+        let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        match in_process(&args) {
+            Ok(()) => failures.push(format!("{name}: accepted")),
+            Err((code, message)) => {
+                if code != 2 {
+                    failures.push(format!("{name}: exit code {code}: {message}"));
+                }
+                for f in fragments.iter().filter(|f| !message.contains(**f)) {
+                    failures.push(format!("{name}: `{f}` is not in: {message}"));
+                }
+            }
+        }
+    };
+    for (setting, fragments) in settings {
+        refuses(setting, &["run", &path, "--set", setting], fragments);
+    }
+    refuses("launch of PIM", &["run", &pim, "--set", "mapping.launch=graph"], &["`mapping.launch` is not a key", "lm_head"]);
+    refuses("gpu on PIM", &["run", &pim, "--set", "mapping.strategy=gpu"], &["`mapping.strategy` is `gpu`", "use `pim-gpt`"]);
+    refuses("stepping", &["run", &path, "--exact-stepping"], &["--exact-stepping", "does not apply", "leave it out"]);
+    refuses("program", &["run", &path, "--program", "x.json"], &["--program", "does not apply"]);
+    refuses("map program", &["map", &path, "--program", "x.json"], &["--program", "does not apply"]);
+    refuses("token", &["map", &path, "--token", "9"], &["--token", "must be from 1 to 4"]);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// `gpt_decode.csv`: decode steps of one H200 as a CUDA graph of plain operators. It appends nothing to the cache, looks no
+/// token up and chooses none.
+#[test]
+fn decode_steps_take_what_an_h200_took() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/h200/gpt_decode.csv");
+    let mut errors = Vec::new();
+    for row in csv::Reader::from_path(path).unwrap().records() {
+        let row = row.unwrap();
+        let args: serde_json::Value = serde_json::from_str(&row[1]).unwrap();
+        let model = args["model"].as_str().unwrap().replace('_', "-");
+        let settings = [
+            format!("workload.model={model}"),
+            format!("workload.generation.prompt_tokens={}", args["kv"].as_u64().unwrap() - 1),
+            "workload.generation.generated_tokens=2".into(),
+            "mapping.attention=plain".into(),
+        ];
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let all = mapped(&settings, GpuRunOptions::default()).outcome;
+        let System::Gpu(gpu) = experiment(&settings).system else { panic!("not a GPU") };
+        let beside = ["kv append", "token embedding", "position embedding", "argmax"];
+        let choices = gpu.choices(&gpu.generation().step(1).unwrap()).unwrap();
+        let extra: f64 = choices
+            .iter()
+            .filter(|c| beside.contains(&c.operator.as_str()))
+            .map(|c| c.latency_s * c.count as f64)
+            .sum();
+        let step = &all.steps[1];
+        let (latency, energy) = (step.latency.as_secs_f64() - extra, step.energy_j);
+        let measured = (row[2].parse::<f64>().unwrap() * 1e-6, row[7].parse::<f64>().unwrap());
+        eprintln!(
+            "{model} at {}: {:.0} us ({extra:.2e} s beside), measured {:.0}: {:+.1} %; {:.3} J, measured {:.3}: {:+.1} %",
+            args["kv"],
+            latency * 1e6,
+            measured.0 * 1e6,
+            (latency / measured.0 - 1.0) * 100.0,
+            energy,
+            measured.1,
+            (energy / measured.1 - 1.0) * 100.0
+        );
+        errors.push((latency / measured.0 - 1.0).abs());
+    }
+    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+    eprintln!("mean absolute error of latency {:.1} %", mean * 100.0);
+    assert!(errors.len() > 8 && mean < 0.15, "{errors:?}");
+}
