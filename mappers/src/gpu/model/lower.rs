@@ -4,7 +4,7 @@ use banksia_hw::gpu::CacheState;
 use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op as TileOp, Path, Tensor, Tile, Trips};
 use banksia_workloads::{ActivationKind, Op, OperatorNode, Phase, Step};
 
-use super::super::attention::{Attention, decode, flash2, flash3};
+use super::super::attention::{Attention, Flash3, SplitDecode, decode3, flash2, flash3, split_decode};
 use super::super::gemm::Gemm;
 use super::super::layers::{copy_bytes, row_operator};
 use super::super::rows::{ElementWork, Elementwise, elementwise, gather};
@@ -174,11 +174,17 @@ impl Lowering<'_> {
     fn attention(&self, a: &Attention) -> Vec<(Kernel, CacheState)> {
         let spec = &self.model.spec;
         if a.queries > 1 {
-            let kernel = if spec.tensor.warpgroup { flash3(a, spec) } else { flash2(a, spec) };
+            let kernel =
+                if spec.tensor.warpgroup { flash3(a, spec, Flash3::default()) } else { flash2(a, spec) };
             // Queries, keys and values have just been written; keys of earlier steps there are none.
             return vec![self.warm(kernel)];
         }
-        let mut kernels = decode(a, spec).into_iter();
+        let kernels = if spec.tensor.warpgroup {
+            decode3(a, spec, Flash3::default(), true)
+        } else {
+            split_decode(a, spec, SplitDecode { rows: 64, keys: 128, stages: 1, per_sm: 1, packed: true, combine: true })
+        };
+        let mut kernels = kernels.into_iter();
         // The cache of keys and values comes from memory; the parts' results from L2.
         let first = kernels.next().map(|k| self.warm_of(k, &[0]));
         first.into_iter().chain(kernels.map(|k| self.warm(k))).collect()
