@@ -26,9 +26,8 @@ const REPLAY_GAP_S: f64 = 1.8e-6;
 const CONTROLLER_S: f64 = 25e-3;
 
 /// Share of the timed launches that run after the power controller has settled.
-fn throttled_share(latency_s: f64) -> f64 {
-    let before = (CONTROLLER_S / latency_s - WARM_LAUNCHES).clamp(0.0, TIMED_LAUNCHES);
-    1.0 - before / TIMED_LAUNCHES
+fn throttled_share(latency_s: f64, warm: f64, timed: f64) -> f64 {
+    1.0 - (CONTROLLER_S / latency_s - warm).clamp(0.0, timed) / timed
 }
 
 fn value(row: &Row, op: &str, predicted: Result<f64, String>, keys: &[&str]) -> Value {
@@ -66,7 +65,7 @@ fn predict_gemm(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -
     let found = Found { a: true, b: weights < gpu.spec().l2.bytes / 2 };
     let (plan, outcome) = select::gemm(gpu, &g, found, detail, 2).map_err(|e| e.to_string())?;
     let mut time = outcome.latency_s;
-    let share = throttled_share(time);
+    let share = throttled_share(time, WARM_LAUNCHES, TIMED_LAUNCHES);
     if share > 0.0 {
         let slow = sustained(gpu, &plan.steps, detail, &outcome).map_err(|e| e.to_string())?;
         time += share * (slow.latency_s - outcome.latency_s);
@@ -188,11 +187,15 @@ fn launch(gpu: &mut Gpu, s: &Shape, prefill: bool, detail: Detail) -> Result<f64
             (k, CacheState::Resident { tensors, dirty: 0.2 })
         })
         .collect();
-    let mut outcome = simulate_steps(gpu, &steps, detail, f64::INFINITY).map_err(|e| e.to_string())?;
-    if REPLAYS * outcome.latency_s > CONTROLLER_S {
-        outcome = sustained(gpu, &steps, detail, &outcome).map_err(|e| e.to_string())?;
+    let outcome = simulate_steps(gpu, &steps, detail, f64::INFINITY).map_err(|e| e.to_string())?;
+    // One forward a graph: three eager ones and three replays beforehand (`collect_attn.py` of the three frameworks).
+    let share = throttled_share(outcome.latency_s, 6.0, if s.framework == "sglang" { 20.0 } else { 6.0 });
+    let mut time = outcome.latency_s + REPLAY_GAP_S;
+    if share > 0.0 {
+        let slow = sustained(gpu, &steps, detail, &outcome).map_err(|e| e.to_string())?;
+        time += share * (slow.latency_s - outcome.latency_s);
     }
-    Ok(outcome.latency_s * 1e6)
+    Ok(time * 1e6)
 }
 
 const ATTENTION_KEYS: [&str; 9] =
