@@ -191,10 +191,8 @@ impl Experiment {
             let model = model_of()?;
             let generation = generation_of(&model)?;
             let table = file.mapping.of(Strategy::Gpu, source)?;
-            let options = GpuOptions {
-                launch: table.launch.unwrap_or_default(),
-                attention: table.attention.unwrap_or_default(),
-            };
+            let options =
+                GpuOptions { launch: table.launch.unwrap_or_default(), attention: table.attention.unwrap_or_default() };
             let mapping = GpuModel::new(model.clone(), &generation, spec, options, source)?;
             (model, generation, System::Gpu(mapping))
         } else {

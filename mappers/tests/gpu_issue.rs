@@ -47,8 +47,11 @@ fn code_beyond_the_instruction_cache_arrives_at_its_rate() {
 #[test]
 fn kinds_of_instructions_share_the_schedulers() {
     let n = 4096.0;
-    let of = |fma: f64, alu: f64| VectorWork { issue: n, fma: n * 32.0 * fma, alu: n * 32.0 * alu, ..VectorWork::default() };
-    for (name, work) in [("issue_ffma", of(1.0, 0.0)), ("issue_ffma_fmax", of(0.5, 0.5)), ("issue_ffma3_fmax", of(0.75, 0.25))] {
+    let of =
+        |fma: f64, alu: f64| VectorWork { issue: n, fma: n * 32.0 * fma, alu: n * 32.0 * alu, ..VectorWork::default() };
+    for (name, work) in
+        [("issue_ffma", of(1.0, 0.0)), ("issue_ffma_fmax", of(0.5, 0.5)), ("issue_ffma3_fmax", of(0.75, 0.25))]
+    {
         near(name, n / turn(1024, work), measured(name, "32 warps"), 6.0);
     }
     // A lone chain waits for each result.

@@ -35,7 +35,9 @@ fn experiment(settings: &[&str]) -> Experiment {
 }
 
 fn report(settings: &[&str]) -> RunReport {
-    run::run(&experiment(settings), RunOptions::default(), &mut |_| {}).unwrap_or_else(|e| panic!("{settings:?}: {e}")).0
+    run::run(&experiment(settings), RunOptions::default(), &mut |_| {})
+        .unwrap_or_else(|e| panic!("{settings:?}: {e}"))
+        .0
 }
 
 fn mapped(settings: &[&str], options: GpuRunOptions) -> GpuRun {
@@ -71,13 +73,19 @@ fn no_step_is_faster_than_its_operations_and_its_compulsory_bytes() {
                     assert!(done.latency_s >= bound, "{settings:?}: {} s, at best {bound} s", done.latency_s);
                     // Nor so slow that a kernel is lost in thought: launches of 16 operators a layer take some 5 us each.
                     let launches = graph.operators().count() as f64;
-                    assert!(done.latency_s < 8.0 * bound + launches * 8e-6, "{settings:?}: {} s, {bound} s", done.latency_s);
+                    assert!(
+                        done.latency_s < 8.0 * bound + launches * 8e-6,
+                        "{settings:?}: {} s, {bound} s",
+                        done.latency_s
+                    );
                 }
                 let read = report.traffic_bytes["dram_read"] as f64;
                 let weights = experiment.model.weight_bytes() as f64;
                 assert!(read > 0.95 * weights, "{settings:?}: {read} of {weights} bytes read");
                 assert!(report.power_w > 50.0 && report.power_w < 1000.0, "{settings:?}: {} W", report.power_w);
-                assert!(report.metrics["tensor_utilization"] <= 1.0 && report.metrics["dram_bandwidth_peak_share"] <= 1.0);
+                assert!(
+                    report.metrics["tensor_utilization"] <= 1.0 && report.metrics["dram_bandwidth_peak_share"] <= 1.0
+                );
             }
         }
     }
@@ -138,7 +146,9 @@ fn keys_of_the_machine_are_written_over_its_own() {
     let own = report(&[model]);
     let fewer = report(&[model, "machine.dram.channels=24"]);
     assert!(fewer.latency_s > 1.2 * own.latency_s, "{} and {}", fewer.latency_s, own.latency_s);
-    assert!((fewer.machine.peak_bandwidth_bytes_per_s / own.machine.peak_bandwidth_bytes_per_s * 47.0 - 24.0).abs() < 1e-9);
+    assert!(
+        (fewer.machine.peak_bandwidth_bytes_per_s / own.machine.peak_bandwidth_bytes_per_s * 47.0 - 24.0).abs() < 1e-9
+    );
     let folder = Folder::new("gpu-file");
     let text = banksia_hw::gpu::catalog("h200").unwrap().text().replace("name = \"h200\"", "name = \"mine\"");
     folder.write("mine.toml", text);
@@ -153,8 +163,11 @@ fn the_command_line_runs_maps_sweeps_and_plots_gpus() {
     let folder = Folder::new("gpu-cli");
     let path = folder.write("exp.toml", EXPERIMENT);
     let (out, timeline) = (folder.path("out"), folder.path("t.json"));
-    let table = succeeds(&["run", &path, "--versus", "h200", "--out", &out, "--timeline", &timeline, "--timeline-token", "2"]);
-    for text in ["gpt2-small on h200", "ffn up projection", "device memory", "tensor utilization", "Beside plain rooflines"] {
+    let table =
+        succeeds(&["run", &path, "--versus", "h200", "--out", &out, "--timeline", &timeline, "--timeline-token", "2"]);
+    for text in
+        ["gpt2-small on h200", "ffn up projection", "device memory", "tensor utilization", "Beside plain rooflines"]
+    {
         assert!(table.contains(text), "{text}: {table}");
     }
     let trace: serde_json::Value = serde_json::from_str(&folder.read("t.json")).unwrap();
@@ -229,8 +242,16 @@ fn what_a_gpu_cannot_be_told_is_refused() {
     for (setting, fragments) in settings {
         refuses(setting, &["run", &path, "--set", setting], fragments);
     }
-    refuses("launch of PIM", &["run", &pim, "--set", "mapping.launch=graph"], &["`mapping.launch` is not a key", "lm_head"]);
-    refuses("gpu on PIM", &["run", &pim, "--set", "mapping.strategy=gpu"], &["`mapping.strategy` is `gpu`", "use `pim-gpt`"]);
+    refuses(
+        "launch of PIM",
+        &["run", &pim, "--set", "mapping.launch=graph"],
+        &["`mapping.launch` is not a key", "lm_head"],
+    );
+    refuses(
+        "gpu on PIM",
+        &["run", &pim, "--set", "mapping.strategy=gpu"],
+        &["`mapping.strategy` is `gpu`", "use `pim-gpt`"],
+    );
     refuses("stepping", &["run", &path, "--exact-stepping"], &["--exact-stepping", "does not apply", "leave it out"]);
     refuses("program", &["run", &path, "--program", "x.json"], &["--program", "does not apply"]);
     refuses("map program", &["map", &path, "--program", "x.json"], &["--program", "does not apply"]);

@@ -62,7 +62,8 @@ fn entries(catalog: Catalog) -> Result<Vec<Entry>, InputError> {
             }
         }
         Catalog::Mappings => {
-            let pim = "decoder-only generation at batch 1: every matrix product in the banks, the rest on the vector unit";
+            let pim =
+                "decoder-only generation at batch 1: every matrix product in the banks, the rest on the vector unit";
             add("pim-gpt", "strategy", pim.into());
             let gpu = "decoder-only generation on one GPU: kernels launched one after another, tiles found by search";
             add("gpu", "strategy", gpu.into());

@@ -85,7 +85,9 @@ fn kernels(model: &GpuModel, step: &Step, choices: &[Choice]) -> String {
             quantity(c.latency_s, "s"),
         ));
     }
-    out.push_str("\n  estimate: what the search over tiles ranked by; simulated: with the gap to the next launch of a graph\n");
+    out.push_str(
+        "\n  estimate: what the search over tiles ranked by; simulated: with the gap to the next launch of a graph\n",
+    );
     out
 }
 

@@ -19,9 +19,7 @@ pub(super) fn facts(model: &GpuModel, run: &GpuRun) -> Facts {
     let outcome = &run.outcome;
     let latency_s = outcome.latency.as_secs_f64();
     let flops: f64 = outcome.operators.iter().map(|o| o.flops).sum();
-    let bytes = |channel: &str| -> u64 {
-        outcome.components.iter().filter_map(|c| c.traffic_bytes.get(channel)).sum()
-    };
+    let bytes = |channel: &str| -> u64 { outcome.components.iter().filter_map(|c| c.traffic_bytes.get(channel)).sum() };
     let dram = ratio((bytes("dram_read") + bytes("dram_write")) as f64, latency_s);
     let metrics = BTreeMap::from([
         ("achieved_arithmetic_flops_per_s".to_owned(), ratio(flops, latency_s)),

@@ -5,9 +5,9 @@
 //! units that serve one request after another, and a cache that holds what was last touched. `docs/gpu.md` describes
 //! the machine and where every number comes from.
 
+mod dram_timings;
 mod instructions;
 mod lanes;
-mod dram_timings;
 mod launch;
 pub mod machine;
 mod memory;

@@ -257,7 +257,7 @@ impl GpuSpec {
     /// # Errors
     /// Not TOML, an unknown or missing key, or a value outside its range.
     pub fn from_source(source: &Source) -> Result<Self, InputError> {
-let mut spec: Self = source.parse()?;
+        let mut spec: Self = source.parse()?;
         if spec.kind != "gpu" {
             return Err(source.error("kind", format!("is `{}`", spec.kind)).help("a GPU's file is of kind `gpu`"));
         }

@@ -131,7 +131,8 @@ impl GpuModel {
         let g = &self.generation;
         let kv = u128::from(self.model.kv_bytes_per_token()) * u128::from(g.last_context()) * u128::from(g.batch);
         // Rows of keys are counted in 32 bits.
-        let rows = u128::from(g.batch) * u128::from(self.model.kv_heads) * u128::from(g.last_context().next_multiple_of(8));
+        let rows =
+            u128::from(g.batch) * u128::from(self.model.kv_heads) * u128::from(g.last_context().next_multiple_of(8));
         if rows > 1 << 31 {
             let problem = format!("gives {rows} rows of keys in a layer: more than can be simulated");
             let help = "use a smaller batch or a shorter context";

@@ -258,7 +258,8 @@ fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
 /// every product of more tiles than CTAs, and before no other, in profiles of cuBLAS 13 on an H200).
 fn tile_counter() -> Kernel {
     let work = ElementWork { fma: 0.0, alu: 1.0, sfu: 0.0, other: 1.0, stall: 2.5 };
-    let mut k = elementwise(&Elementwise { elements: 32, inputs: 0, element_bytes: 4, per_cta: 128, threads: 128, work });
+    let mut k =
+        elementwise(&Elementwise { elements: 32, inputs: 0, element_bytes: 4, per_cta: 128, threads: 128, work });
     k.name = "tile counter".into();
     k
 }

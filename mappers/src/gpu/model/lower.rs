@@ -174,15 +174,18 @@ impl Lowering<'_> {
     fn attention(&self, a: &Attention) -> Vec<(Kernel, CacheState)> {
         let spec = &self.model.spec;
         if a.queries > 1 {
-            let kernel =
-                if spec.tensor.warpgroup { flash3(a, spec, Flash3::default()) } else { flash2(a, spec) };
+            let kernel = if spec.tensor.warpgroup { flash3(a, spec, Flash3::default()) } else { flash2(a, spec) };
             // Queries, keys and values have just been written; keys of earlier steps there are none.
             return vec![self.warm(kernel)];
         }
         let kernels = if spec.tensor.warpgroup {
             decode3(a, spec, Flash3::default(), true)
         } else {
-            split_decode(a, spec, SplitDecode { rows: 64, keys: 128, stages: 1, per_sm: 1, packed: true, combine: true })
+            split_decode(
+                a,
+                spec,
+                SplitDecode { rows: 64, keys: 128, stages: 1, per_sm: 1, packed: true, combine: true },
+            )
         };
         let mut kernels = kernels.into_iter();
         // The cache of keys and values comes from memory; the parts' results from L2.
@@ -195,7 +198,9 @@ impl Lowering<'_> {
         let product = |m: u64, n: u64, k: u64| Gemm::new(int(m), int(n), int(k), self.model.dtype);
         let one = |kernel: Kernel| Launches::Kernels(vec![self.warm(kernel)]);
         let row = |name: &str, width: u64| {
-            Launches::Kernels(row_operator(name, int(m), int(width)).map(|k| self.warm_of(k, &[0])).into_iter().collect())
+            Launches::Kernels(
+                row_operator(name, int(m), int(width)).map(|k| self.warm_of(k, &[0])).into_iter().collect(),
+            )
         };
         // Keys and values of a prompt have just been written; those of a context come from memory.
         let cached = Found { a: true, b: self.phase == Phase::Prefill };
@@ -239,8 +244,12 @@ impl Lowering<'_> {
             Op::GatedMul { width } => one(elements(m * width, 2, work(3.25, 2.0, 0.0, 2.1))),
             Op::Activation { kind: ActivationKind::Gelu, width } => row("gelu", width),
             // Exponential, sum, reciprocal and product, between the conversions that the sum of two has.
-            Op::Activation { kind: ActivationKind::Silu, width } => one(elements(m * width, 1, work(4.0, 2.0, 2.0, 2.1))),
-            Op::Activation { kind: ActivationKind::Relu, width } => one(elements(m * width, 1, work(1.0, 2.0, 0.0, 2.1))),
+            Op::Activation { kind: ActivationKind::Silu, width } => {
+                one(elements(m * width, 1, work(4.0, 2.0, 2.0, 2.1)))
+            }
+            Op::Activation { kind: ActivationKind::Relu, width } => {
+                one(elements(m * width, 1, work(1.0, 2.0, 0.0, 2.1)))
+            }
             Op::ArgMax { vocab } => one(argmax(int(m), int(vocab))),
             // What the workloads may yet learn: a pass over the tokens.
             _ => one(elements(m, 1, work(1.0, 1.0, 0.0, 1.0))),

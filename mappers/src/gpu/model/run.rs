@@ -149,7 +149,11 @@ impl Sum {
     }
 
     fn traffic_bytes(&self) -> BTreeMap<String, u64> {
-        sm_traffic(&self.traffic).into_iter().chain(l2_traffic(&self.traffic)).chain(dram_traffic(&self.traffic)).collect()
+        sm_traffic(&self.traffic)
+            .into_iter()
+            .chain(l2_traffic(&self.traffic))
+            .chain(dram_traffic(&self.traffic))
+            .collect()
     }
 
     fn energy_j(&self) -> BTreeMap<String, f64> {
