@@ -123,6 +123,21 @@ fn what_is_repeated_is_what_would_be_simulated_again() {
 }
 
 #[test]
+fn power_stays_at_its_limit_and_less_of_it_is_slower() {
+    let prompt = ["workload.model=gpt2-xl", "workload.generation.prompt_tokens=1000", "workload.generation.batch=16"];
+    let limited = |watts: f64| {
+        let limit = format!("machine.power.limit_w={watts}");
+        report(&[prompt[0], prompt[1], prompt[2], "workload.generation.generated_tokens=1", &limit])
+    };
+    let reports = [2000.0, 700.0, 500.0].map(limited);
+    assert!(reports[0].power_w > 700.0, "{} W: the limit would not be felt", reports[0].power_w);
+    for (report, limit) in reports[1..].iter().zip([700.0, 500.0]) {
+        assert!(report.power_w < 1.02 * limit && report.power_w > 0.85 * limit, "{} W of {limit}", report.power_w);
+    }
+    assert!(reports[0].latency_s < reports[1].latency_s && reports[1].latency_s < reports[2].latency_s);
+}
+
+#[test]
 fn the_host_is_waited_for_only_where_it_is_slower() {
     let (graph, eager) = (report(&[]), report(&["mapping.launch=eager"]));
     let launches = graph.metrics["kernel_launches"];
@@ -210,6 +225,8 @@ fn what_a_gpu_cannot_be_told_is_refused() {
         ("machine.dram.channels=many", &["`machine.dram.channels` has an invalid type"]),
         ("machine.sm_clock_mhz=nan", &["`machine.sm_clock_mhz` is NaN"]),
         ("machine.sms_per_gpc=[]", &["`machine.sms_per_gpc`", "at least one GPC"]),
+        ("machine.power.dram_pj_per_byte=nan", &["`machine.power.dram_pj_per_byte` is NaN"]),
+        ("machine.l1.latency_cycles=1e30", &["`machine.l1.latency_cycles`", "must be from 0 to"]),
         ("machine.kind=pim", &["`machine.kind` is `pim`", "help:"]),
         ("device.organization.rows=64", &["`device` has no meaning for a GPU", "machine.dram"]),
         ("mapping.strategy=pim-gpt", &["`mapping.strategy` is `pim-gpt`", "use `gpu`"]),

@@ -115,7 +115,7 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
         (true, true, true) => kernels.push(flash3(a, spec, varlen)),
         (true, true, false) => kernels.extend(decode3(a, spec, varlen, true)),
         (false, true, true) if a.window == 0 => {
-            kernels.push(flash3(a, spec, Flash3 { unpacked: true, ..Flash3::default() }))
+            kernels.push(flash3(a, spec, Flash3 { unpacked: true, ..Flash3::default() }));
         }
         (true, false, true) if s.framework == "vllm" => kernels.push(flash2_paged(a)),
         (true, false, true) if !hopper => kernels.push(flash2_packed(a)),

@@ -288,8 +288,6 @@ impl GpuSpec {
             source.check(key, value, 1e-3..=1e9)?;
         }
         let not_negative = [
-            ("launch.graph_gap_us", spec.launch.graph_gap_us),
-            ("launch.stream_gap_us", spec.launch.stream_gap_us),
             ("launch.cta_interval_ns", spec.launch.cta_interval_ns),
             ("launch.cta_turnaround_cycles", spec.launch.cta_turnaround_cycles),
             ("launch.pipeline_setup_ns", spec.launch.pipeline_setup_ns),
@@ -309,6 +307,29 @@ impl GpuSpec {
         ];
         for (key, value) in not_negative {
             source.check(key, value, 0.0..=1e9)?;
+        }
+        // Far above any machine, and low enough that sums of many stay finite.
+        let moderate = [
+            ("launch.graph_gap_us", spec.launch.graph_gap_us),
+            ("launch.stream_gap_us", spec.launch.stream_gap_us),
+            ("sm.barrier_base_cycles", spec.sm.barrier_base_cycles),
+            ("sm.barrier_cycles_per_warp", spec.sm.barrier_cycles_per_warp),
+            ("sm.arithmetic_latency_cycles", spec.sm.arithmetic_latency_cycles),
+            ("sm.shared_latency_cycles", spec.sm.shared_latency_cycles),
+            ("l1.latency_cycles", spec.l1.latency_cycles),
+            ("crossbar.merge_window_ns", spec.crossbar.merge_window_ns),
+            ("power.tensor_pj_per_fma", spec.power.tensor_pj_per_fma),
+            ("power.tensor_sync_pj_per_fma", spec.power.tensor_sync_pj_per_fma),
+            ("power.vector_pj_per_op", spec.power.vector_pj_per_op),
+            ("power.sfu_pj_per_op", spec.power.sfu_pj_per_op),
+            ("power.shared_pj_per_byte", spec.power.shared_pj_per_byte),
+            ("power.l2_pj_per_byte", spec.power.l2_pj_per_byte),
+            ("power.crossbar_pj_per_byte", spec.power.crossbar_pj_per_byte),
+            ("power.dram_pj_per_byte", spec.power.dram_pj_per_byte),
+            ("power.tensor_droop_mhz_per_tb_s", spec.power.tensor_droop_mhz_per_tb_s),
+        ];
+        for (key, value) in moderate {
+            source.check(key, value, 0.0..=1e6)?;
         }
         source.check("l2.partitions", spec.l2.partitions, 1..=2)?;
         source.check("l2.slices", spec.l2.slices, 1..=1024)?;

@@ -240,8 +240,7 @@ impl Lowering<'_> {
                 let kernel = row_operator("softmax", int(rows), int(columns));
                 Launches::Kernels(kernel.map(|k| self.warm_of(k, &[0])).into_iter().collect())
             }
-            Op::Residual { width } => one(elements(m * width, 2, work(3.25, 2.0, 0.0, 2.1))),
-            Op::GatedMul { width } => one(elements(m * width, 2, work(3.25, 2.0, 0.0, 2.1))),
+            Op::Residual { width } | Op::GatedMul { width } => one(elements(m * width, 2, work(3.25, 2.0, 0.0, 2.1))),
             Op::Activation { kind: ActivationKind::Gelu, width } => row("gelu", width),
             // Exponential, sum, reciprocal and product, between the conversions that the sum of two has.
             Op::Activation { kind: ActivationKind::Silu, width } => {

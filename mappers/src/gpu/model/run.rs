@@ -10,12 +10,15 @@ use banksia_workloads::{Phase, Step};
 use serde::Serialize;
 
 use super::super::select;
-use super::super::simulate::{Detail, simulate};
+use super::super::simulate::{Detail, simulate, simulate_at};
 use super::lower::{Launches, Lowering, Part, Work};
 use super::{GpuModel, LaunchMode};
 
 /// Products are simulated with so many of the kernels of the best estimates.
 const FINALISTS: usize = 2;
+
+/// Rounds in which the clock settles at the power limit.
+const SETTLING: usize = 8;
 
 /// How a generation is run.
 #[derive(Debug, Clone, Copy)]
@@ -197,6 +200,10 @@ struct Done {
     sum: Sum,
 }
 
+fn at(phase: Phase) -> usize {
+    usize::from(phase == Phase::Decode)
+}
+
 struct Runner<'a> {
     model: &'a GpuModel,
     gpu: Gpu,
@@ -205,7 +212,10 @@ struct Runner<'a> {
     known: HashMap<(Phase, Work), Done>,
     /// What depends on the context: of the step in work, for its layers.
     current: HashMap<(Phase, Work), Done>,
+    /// By phase: prefill, decode.
     dirty: [f64; 2],
+    /// By phase: the SM clock at which power is at its limit.
+    clock_limit_mhz: [f64; 2],
     simulated: u64,
 }
 
@@ -219,12 +229,13 @@ impl<'a> Runner<'a> {
             known: HashMap::new(),
             current: HashMap::new(),
             dirty: [model.dirty(Phase::Prefill), model.dirty(Phase::Decode)],
+            clock_limit_mhz: [f64::INFINITY; 2],
             simulated: 0,
         }
     }
 
     fn lowering(&self, phase: Phase) -> Lowering<'a> {
-        Lowering { model: self.model, phase, dirty: self.dirty[usize::from(phase == Phase::Decode)] }
+        Lowering { model: self.model, phase, dirty: self.dirty[at(phase)] }
     }
 
     /// The kernels of an operator; those of a product are chosen by simulation.
@@ -247,13 +258,44 @@ impl<'a> Runner<'a> {
         let idle_w = spec.power.active_idle_w;
         let mut done = Done { launches: Vec::new(), sum: Sum::default() };
         for (kernel, cache) in self.kernels(phase, work)? {
-            let result = simulate(&mut self.gpu, &kernel, &cache, self.detail)?;
+            let clock = self.clock_limit_mhz[at(phase)];
+            let result = simulate_at(&mut self.gpu, &kernel, &cache, self.detail, clock)?;
             self.simulated += 1;
             let sum = Sum::of(&result, least_s, idle_w);
             done.sum.add(&sum, 1);
             done.launches.push((kernel.name, sum));
         }
         Ok(done)
+    }
+
+    /// Finds the clock at which a phase keeps the power limit in its last step, where that needs the most.
+    fn settle(&mut self, phase: Phase) -> Result<(), GpuError> {
+        let generation = &self.model.generation;
+        let step = match phase {
+            Phase::Prefill => generation.step(0),
+            Phase::Decode => generation.step(generation.generated_tokens.saturating_sub(1)),
+        };
+        let Some(step) = step else { return Ok(()) };
+        let p = &self.model.spec.power;
+        for _ in 0..SETTLING {
+            let mut sum = Sum::default();
+            for part in self.lowering(phase).parts(&step) {
+                let done = self.done(phase, &part.work)?;
+                sum.add(&done.sum, part.layers);
+            }
+            let seconds = sum.latency.as_secs_f64();
+            let power = sum.energy.total_j() / seconds;
+            let clock = self.clock_limit_mhz[at(phase)].min(sum.clock_mhz_s / seconds);
+            if power <= 1.005 * p.limit_w || clock <= p.min_clock_mhz {
+                break;
+            }
+            // Power beyond idling falls with about the cube of the clock where nothing else binds.
+            let share = (p.limit_w - p.active_idle_w).max(1.0) / (power - p.active_idle_w).max(1.0);
+            self.clock_limit_mhz[at(phase)] = (clock * share.powf(0.4)).max(p.min_clock_mhz);
+            self.known.retain(|(other, _), _| *other != phase);
+            self.current.clear();
+        }
+        Ok(())
     }
 
     fn done(&mut self, phase: Phase, work: &Work) -> Result<Done, GpuError> {
@@ -299,6 +341,10 @@ pub(super) fn run(
     progress: &mut dyn FnMut(u64),
 ) -> Result<GpuRun, GpuError> {
     let mut runner = Runner::new(model, options);
+    runner.settle(Phase::Prefill)?;
+    if model.generation.generated_tokens > 1 {
+        runner.settle(Phase::Decode)?;
+    }
     let mut operators = Operators::default();
     let mut steps = Vec::new();
     let mut spans = Vec::new();
