@@ -306,7 +306,8 @@ fn energy_is_counts_times_currents() {
 fn open_cycles_are_those_of_the_command_log() {
     let device = catalog::load("gddr6-pim-gpt").unwrap();
     let mut channel = PimChannel::with_log(Arc::clone(&device), true, true, Vec::<LoggedCommand>::new());
-    let program = experiment("gpt2-small", &[]).mapping.program(40);
+    let gpt2 = experiment("gpt2-small", &[]);
+    let program = gpt2.pim().expect("a PIM machine").1.program(40);
     let mut free = 0;
     for instruction in &program.instructions {
         if let Work::Pim { channels, pattern, row, iterations } = instruction.work
