@@ -1,7 +1,7 @@
 //! PIM units that the host drives by ordinary accesses: Samsung's HBM-PIM and its published kernels.
 //!
 //! A kernel is a list of reads and writes of one pseudo-channel, in groups that a barrier ends; every pseudo-channel runs the same list at the
-//! same time. [`super::host_controller`] says how the list is served.
+//! same time. `host_controller.rs` says how the list is served.
 
 use std::sync::Arc;
 

@@ -28,7 +28,7 @@ pub fn quantise(elements: u64) -> Kernel {
 /// PyTorch's kernel for an operator over `rows` x `columns` of 16-bit numbers, if it is one of those modelled.
 ///
 /// Lane operations per element and per row, and the cycles that an instruction waits for those before it (fixed latencies,
-/// branches, shared memory), are those of the kernels' profiles ([`tests/reference/gpu/device_profiles.csv`]): they are part of
+/// branches, shared memory), are those of the kernels' profiles (`tests/reference/gpu/device_profiles.csv`): they are part of
 /// the program, as its tile is.
 pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
     let elements = u64::from(rows) * u64::from(columns);
