@@ -1,90 +1,21 @@
 //! The machine: CTAs on SMs, event by event.
 
+mod clock;
+mod issue;
+mod state;
+
 use banksia_sim::{EventQueue, Time};
 
-use super::instructions::{INSTRUCTION_BYTES, InstructionCache, supply_cycles};
-use super::lanes::Lanes;
+use clock::EPOCH_FS;
+use state::{BarrierState, FREE, GROUPS, IDLE, Issued, RING, RoleState, SmUnits, VectorCost, skip_loop, vector_cost};
+
+use super::instructions::{INSTRUCTION_BYTES, supply_cycles};
 use super::launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
 use super::memory::{Memory, Reader};
-use super::power::{Work, energy, width_factor};
-use super::program::{Kernel, LOOP_DEPTH, MAX_BARRIERS, Op, Path, Trips, VectorWork, WORK_VARS};
-use super::spec::{GpuSpec, SmSpec};
+use super::power::Work;
+use super::program::{Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
+use super::spec::GpuSpec;
 use super::units::{Server, fs_per_kib, transfer};
-
-const RING: usize = 32;
-const GROUPS: usize = 4;
-/// How often the clock follows the load.
-const EPOCH_FS: u64 = 1_000_000_000;
-/// After the last matrix instruction the clock stays low for so long (device measurement: bursts 5 to 32 us apart).
-const TENSOR_HOLD_FS: u64 = 4_800_000_000;
-
-#[derive(Debug, Clone, Default)]
-struct SmUnits {
-    tensor: Server,
-    lanes: Lanes,
-    code: InstructionCache,
-    /// The data path of L1 and shared memory: loads, stores, `cp.async`, operands of matrix instructions.
-    lsu: Server,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct BarrierState {
-    published: u32,
-    arrived: u32,
-    latest: u64,
-    times: [u64; RING],
-    waiting: u8,
-}
-
-const FREE: BarrierState = BarrierState { published: 0, arrived: 0, latest: 0, times: [0; RING], waiting: 0 };
-
-#[derive(Debug, Clone, Copy)]
-struct RoleState {
-    pc: u16,
-    depth: u8,
-    item: u32,
-    /// Items begun after the first.
-    turn: u32,
-    counters: [u32; LOOP_DEPTH],
-    trips: [u32; LOOP_DEPTH],
-    starts: [u16; LOOP_DEPTH],
-    waits: [u32; MAX_BARRIERS],
-    groups: [u64; GROUPS],
-    issued: u32,
-    stored: u64,
-    /// Time of synchronous matrix instructions that the lanes have not been given yet: they go there with the loads and
-    /// arithmetic between them.
-    owed: u64,
-}
-
-const IDLE: RoleState = RoleState {
-    pc: 0,
-    depth: 0,
-    item: 0,
-    turn: 0,
-    counters: [0; LOOP_DEPTH],
-    trips: [0; LOOP_DEPTH],
-    starts: [0; LOOP_DEPTH],
-    waits: [0; MAX_BARRIERS],
-    groups: [0; GROUPS],
-    issued: 0,
-    stored: 0,
-    owed: 0,
-};
-
-/// Cycles that one execution of a vector op takes.
-#[derive(Debug, Clone, Copy, Default)]
-struct VectorCost {
-    /// Of the unit that it needs longest, with the SM to itself.
-    work: f64,
-    /// Of the data path.
-    shared: f64,
-    /// At least, whatever else runs.
-    least: f64,
-    /// Its code, as the instruction cache knows it, and the code's bytes.
-    section: u16,
-    code_bytes: u32,
-}
 
 /// A GPU that runs kernels one at a time.
 pub struct Gpu {
@@ -357,25 +288,6 @@ impl Gpu {
         }
     }
 
-    /// Lets the clock follow what the last epoch did.
-    fn epoch(&mut self, now: u64) {
-        let p = &self.spec.power;
-        let length = (now - (self.epoch_end - EPOCH_FS)) as f64;
-        self.clock_sum += length * 1e9 / self.period;
-        self.clock_fs += now - (self.epoch_end - EPOCH_FS);
-        let mut clock = self.spec.sm_clock_mhz;
-        if now < self.tensor_until {
-            let share = (self.epoch_tensor as f64 / length / self.sms.len() as f64).min(1.0);
-            let bytes = self.memory.traffic.crossbar_read_bytes - self.epoch_bytes;
-            let tb_s = bytes as f64 / length * 1e3;
-            clock = p.tensor_clock_mhz.min(clock) - share * (p.tensor_droop_mhz + p.tensor_droop_mhz_per_tb_s * tb_s);
-        }
-        self.period = 1e9 / clock.min(self.clock_limit_mhz).max(p.min_clock_mhz);
-        self.epoch_tensor = 0;
-        self.epoch_bytes = self.memory.traffic.crossbar_read_bytes;
-        self.epoch_end = now + EPOCH_FS;
-    }
-
     fn arrive(&mut self, kernel: &Kernel, slot: usize, barrier: u8, at: u64) {
         let index = slot * kernel.barriers.len() + usize::from(barrier);
         let state = &mut self.barriers[index];
@@ -528,8 +440,6 @@ impl Gpu {
                     let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], sync);
                     state.groups[state.issued as usize % GROUPS] = mma.done;
                     state.issued += 1;
-                    // The older path reads its operands through the issue slots' register ports.
-                    state.owed += mma.lanes;
                     // Issue is in order and the unit takes one instruction at a time: the warps go on when the last begins.
                     if mma.last > now {
                         break mma.last;
@@ -539,14 +449,6 @@ impl Gpu {
                     let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], false);
                     state.groups[state.issued as usize % GROUPS] = mma.done;
                     state.issued += 1;
-                }
-                Op::MmaWait(_) if state.owed > 0 => {
-                    state.pc -= 1;
-                    self.steps -= 1;
-                    let work = std::mem::take(&mut state.owed);
-                    self.roles[agent] = state;
-                    self.share_lanes(sm, agent, now, work, now);
-                    return;
                 }
                 Op::MmaWait(pending) => {
                     if state.issued > u32::from(pending) {
@@ -572,7 +474,7 @@ impl Gpu {
                         let code = &mut self.sms[sm].code;
                         floor = floor.max(code.fetch(now, cost.section, cost.code_bytes, held, rate));
                     }
-                    let work = self.cycles(cost.work) + std::mem::take(&mut state.owed);
+                    let work = self.cycles(cost.work);
                     if work > 0 {
                         self.roles[agent] = state;
                         self.share_lanes(sm, agent, now, work, floor);
@@ -600,152 +502,6 @@ impl Gpu {
         };
         self.roles[agent] = state;
         self.queue.push(Time::from_fs(until), agent as u32);
-    }
-
-    /// Leaves a role to the lanes of its SM.
-    fn share_lanes(&mut self, sm: usize, agent: usize, now: u64, work: u64, floor: u64) {
-        if let Some(next) = self.sms[sm].lanes.add(now, work, floor, agent as u32) {
-            self.queue.push(Time::from_fs(next), (self.roles.len() + sm) as u32);
-        }
-    }
-
-    fn lanes_done(&mut self, sm: usize, now: u64) {
-        let queue = &mut self.queue;
-        if let Some(next) = self.sms[sm].lanes.take(now, |at, agent| queue.push(Time::from_fs(at), agent)) {
-            self.queue.push(Time::from_fs(next), (self.roles.len() + sm) as u32);
-        }
-    }
-
-    fn mma(
-        &mut self,
-        now: u64,
-        sm: usize,
-        warps: u32,
-        dtype: super::program::Dtype,
-        [m, n, k]: [u32; 3],
-        sync: bool,
-    ) -> Issued {
-        let t = &self.spec.tensor;
-        let mut last = 0.0;
-        let rate = t.fma_per_cycle.get(&dtype).copied().unwrap_or(1.0);
-        let fma = f64::from(m) * f64::from(n) * f64::from(k);
-        let weighted = fma * width_factor(dtype);
-        let cycles = if sync || !t.warpgroup {
-            self.work.tensor_sync_weighted_fma += weighted;
-            // Fewer than four warps leave sub-partitions idle.
-            fma / (rate * t.sync_share * f64::from(warps.min(4)) / 4.0)
-        } else {
-            self.work.tensor_weighted_fma += weighted;
-            // m64nNkK instructions; K is 32 bytes.
-            let depth = f64::from(32 / dtype.bytes());
-            let instructions = (f64::from(m) / 64.0).ceil() * (f64::from(k) / depth).ceil();
-            // A warpgroup holds 256 columns of an instruction at most.
-            let wide = (f64::from(n) / 256.0).ceil();
-            last = (64.0 * f64::from(n) / wide * depth / rate).max(t.min_instruction_cycles);
-            // Operands come out of shared memory through the data path that `cp.async` fills it by.
-            let bytes = instructions * wide * (64.0 + f64::from(n) / wide) * 32.0;
-            let read = self.cycles(bytes / self.spec.sm.shared_bytes_per_cycle);
-            self.sms[sm].lsu.serve(now, read);
-            instructions * wide * last
-        };
-        self.work.tensor_fma += fma;
-        let drain = t.drain_cycles;
-        let t_blocks = t.sync_blocks_issue;
-        if now >= self.tensor_until {
-            let clock = self.spec.power.tensor_clock_mhz.min(self.clock_limit_mhz).min(1e9 / self.period);
-            self.period = 1e9 / clock;
-        }
-        self.tensor_until = now + TENSOR_HOLD_FS;
-        let time = self.cycles(cycles);
-        self.epoch_tensor += time;
-        let done = self.sms[sm].tensor.serve(now, time);
-        Issued {
-            last: if last > 0.0 { done - self.cycles(last) } else { 0 },
-            done: done + self.cycles(drain),
-            lanes: if sync && t_blocks { time } else { 0 },
-        }
-    }
-
-    fn result(&mut self, per_sm: u32) -> KernelResult {
-        // What the channels still owe, the next kernel would wait for.
-        let end = self.end.max(self.memory.dram_drained()).max(1);
-        let tail = end.saturating_sub(self.epoch_end - EPOCH_FS);
-        self.clock_sum += tail as f64 * 1e9 / self.period;
-        self.clock_fs += tail;
-        let clock_mhz = if self.clock_fs > 0 { self.clock_sum / self.clock_fs as f64 } else { 1e9 / self.period };
-        self.memory.traffic.l2_read_bytes += self.spec.launch.front_end_l2_bytes;
-        let span_s = end as f64 * 1e-15;
-        let latency_s = span_s + (self.spec.launch.graph_gap_us * 1e3 + self.spec.launch.flush_ns) * 1e-9;
-        let (l2, dram) = self.memory.busy();
-        let tensor: u64 = self.sms.iter().map(|s| s.tensor.busy).sum();
-        let sms = self.sms.len() as f64;
-        KernelResult {
-            span_s,
-            latency_s,
-            traffic: self.memory.traffic,
-            work: self.work,
-            energy: energy(&self.spec, &self.work, &self.memory.traffic, latency_s, clock_mhz),
-            clock_mhz,
-            ctas_per_sm: per_sm,
-            tensor_busy: tensor as f64 / end as f64 / sms,
-            l2_busy: l2 as f64 / end as f64,
-            dram_busy: dram as f64 / end as f64,
-            occupancy: self.warp_time / end as f64 / sms / (f64::from(self.spec.sm.max_threads) / 32.0),
-            steps: self.steps,
-            half_s: self.half_at as f64 * 1e-15,
-        }
-    }
-}
-
-/// A matrix instruction group on its way.
-struct Issued {
-    /// When its last instruction begins.
-    last: u64,
-    /// When its result is there.
-    done: u64,
-    /// Time for which it also holds the lanes.
-    lanes: u64,
-}
-
-fn vector_cost(
-    sm: &SmSpec,
-    v: &VectorWork,
-    warps: f64,
-    at: usize,
-    sections: &mut Vec<(usize, VectorWork)>,
-) -> VectorCost {
-    let section = if v.code_bytes == 0 {
-        0
-    } else if let Some(i) = sections.iter().position(|&(pc, ref w)| pc == at && w == v) {
-        // Roles of the same program run the same code.
-        i
-    } else {
-        sections.push((at, *v));
-        sections.len() - 1
-    };
-    VectorCost {
-        work: (v.issue / sm.issue_per_cycle)
-            .max(v.fma / sm.fma_lanes)
-            .max(v.alu / sm.alu_lanes)
-            .max(v.sfu / sm.sfu_lanes),
-        shared: v.shared_bytes / sm.shared_bytes_per_cycle,
-        // A warp issues one instruction a cycle at most, and less where the next needs the last one's result.
-        least: v.latency_cycles.max(v.issue / warps * (1.0 + v.stall)),
-        section: section as u16,
-        code_bytes: v.code_bytes,
-    }
-}
-
-fn skip_loop(ops: &[Op], state: &mut RoleState) {
-    let mut open = 1;
-    while open > 0 {
-        match ops.get(usize::from(state.pc)) {
-            Some(Op::Loop(_)) => open += 1,
-            Some(Op::End) => open -= 1,
-            None => return,
-            _ => {}
-        }
-        state.pc += 1;
     }
 }
 

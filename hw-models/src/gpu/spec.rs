@@ -102,8 +102,6 @@ pub struct TensorSpec {
     pub warpgroup: bool,
     /// Share of `fma_per_cycle` that the synchronous path (`mma.sync`) reaches.
     pub sync_share: f64,
-    /// The synchronous path holds the issue slots while it multiplies.
-    pub sync_blocks_issue: bool,
     /// Shortest time that one m64nNk16 instruction holds the units, whatever N: operand A is read from shared memory.
     pub min_instruction_cycles: f64,
     /// From the last issue to results in registers.

@@ -1,0 +1,61 @@
+//! The clock that follows the load, and the result of a launch.
+
+use super::super::launch::KernelResult;
+use super::super::power::energy;
+use super::Gpu;
+
+/// How often the clock follows the load.
+pub(super) const EPOCH_FS: u64 = 1_000_000_000;
+/// After the last matrix instruction the clock stays low for so long (device measurement: bursts 5 to 32 us apart).
+pub(super) const TENSOR_HOLD_FS: u64 = 4_800_000_000;
+
+impl Gpu {
+    /// Lets the clock follow what the last epoch did.
+    pub(super) fn epoch(&mut self, now: u64) {
+        let p = &self.spec.power;
+        let length = (now - (self.epoch_end - EPOCH_FS)) as f64;
+        self.clock_sum += length * 1e9 / self.period;
+        self.clock_fs += now - (self.epoch_end - EPOCH_FS);
+        let mut clock = self.spec.sm_clock_mhz;
+        if now < self.tensor_until {
+            let share = (self.epoch_tensor as f64 / length / self.sms.len() as f64).min(1.0);
+            let bytes = self.memory.traffic.crossbar_read_bytes - self.epoch_bytes;
+            let tb_s = bytes as f64 / length * 1e3;
+            clock = p.tensor_clock_mhz.min(clock) - share * (p.tensor_droop_mhz + p.tensor_droop_mhz_per_tb_s * tb_s);
+        }
+        self.period = 1e9 / clock.min(self.clock_limit_mhz).max(p.min_clock_mhz);
+        self.epoch_tensor = 0;
+        self.epoch_bytes = self.memory.traffic.crossbar_read_bytes;
+        self.epoch_end = now + EPOCH_FS;
+    }
+
+    pub(super) fn result(&mut self, per_sm: u32) -> KernelResult {
+        // What the channels still owe, the next kernel would wait for.
+        let end = self.end.max(self.memory.dram_drained()).max(1);
+        let tail = end.saturating_sub(self.epoch_end - EPOCH_FS);
+        self.clock_sum += tail as f64 * 1e9 / self.period;
+        self.clock_fs += tail;
+        let clock_mhz = if self.clock_fs > 0 { self.clock_sum / self.clock_fs as f64 } else { 1e9 / self.period };
+        self.memory.traffic.l2_read_bytes += self.spec.launch.front_end_l2_bytes;
+        let span_s = end as f64 * 1e-15;
+        let latency_s = span_s + (self.spec.launch.graph_gap_us * 1e3 + self.spec.launch.flush_ns) * 1e-9;
+        let (l2, dram) = self.memory.busy();
+        let tensor: u64 = self.sms.iter().map(|s| s.tensor.busy).sum();
+        let sms = self.sms.len() as f64;
+        KernelResult {
+            span_s,
+            latency_s,
+            traffic: self.memory.traffic,
+            work: self.work,
+            energy: energy(&self.spec, &self.work, &self.memory.traffic, latency_s, clock_mhz),
+            clock_mhz,
+            ctas_per_sm: per_sm,
+            tensor_busy: tensor as f64 / end as f64 / sms,
+            l2_busy: l2 as f64 / end as f64,
+            dram_busy: dram as f64 / end as f64,
+            occupancy: self.warp_time / end as f64 / sms / (f64::from(self.spec.sm.max_threads) / 32.0),
+            steps: self.steps,
+            half_s: self.half_at as f64 * 1e-15,
+        }
+    }
+}

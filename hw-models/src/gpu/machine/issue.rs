@@ -1,0 +1,69 @@
+//! Issue: lanes that roles share, and matrix instructions.
+
+use banksia_sim::Time;
+
+use super::super::power::width_factor;
+use super::super::program::Dtype;
+use super::clock::TENSOR_HOLD_FS;
+use super::{Gpu, Issued};
+
+impl Gpu {
+    /// Leaves a role to the lanes of its SM.
+    pub(super) fn share_lanes(&mut self, sm: usize, agent: usize, now: u64, work: u64, floor: u64) {
+        if let Some(next) = self.sms[sm].lanes.add(now, work, floor, agent as u32) {
+            self.queue.push(Time::from_fs(next), (self.roles.len() + sm) as u32);
+        }
+    }
+
+    pub(super) fn lanes_done(&mut self, sm: usize, now: u64) {
+        let queue = &mut self.queue;
+        if let Some(next) = self.sms[sm].lanes.take(now, |at, agent| queue.push(Time::from_fs(at), agent)) {
+            self.queue.push(Time::from_fs(next), (self.roles.len() + sm) as u32);
+        }
+    }
+
+    pub(super) fn mma(
+        &mut self,
+        now: u64,
+        sm: usize,
+        warps: u32,
+        dtype: Dtype,
+        [m, n, k]: [u32; 3],
+        sync: bool,
+    ) -> Issued {
+        let t = &self.spec.tensor;
+        let mut last = 0.0;
+        let rate = t.fma_per_cycle.get(&dtype).copied().unwrap_or(1.0);
+        let fma = f64::from(m) * f64::from(n) * f64::from(k);
+        let weighted = fma * width_factor(dtype);
+        let cycles = if sync || !t.warpgroup {
+            self.work.tensor_sync_weighted_fma += weighted;
+            // Fewer than four warps leave sub-partitions idle.
+            fma / (rate * t.sync_share * f64::from(warps.min(4)) / 4.0)
+        } else {
+            self.work.tensor_weighted_fma += weighted;
+            // m64nNkK instructions; K is 32 bytes.
+            let depth = f64::from(32 / dtype.bytes());
+            let instructions = (f64::from(m) / 64.0).ceil() * (f64::from(k) / depth).ceil();
+            // A warpgroup holds 256 columns of an instruction at most.
+            let wide = (f64::from(n) / 256.0).ceil();
+            last = (64.0 * f64::from(n) / wide * depth / rate).max(t.min_instruction_cycles);
+            // Operands come out of shared memory through the data path that `cp.async` fills it by.
+            let bytes = instructions * wide * (64.0 + f64::from(n) / wide) * 32.0;
+            let read = self.cycles(bytes / self.spec.sm.shared_bytes_per_cycle);
+            self.sms[sm].lsu.serve(now, read);
+            instructions * wide * last
+        };
+        self.work.tensor_fma += fma;
+        let drain = t.drain_cycles;
+        if now >= self.tensor_until {
+            let clock = self.spec.power.tensor_clock_mhz.min(self.clock_limit_mhz).min(1e9 / self.period);
+            self.period = 1e9 / clock;
+        }
+        self.tensor_until = now + TENSOR_HOLD_FS;
+        let time = self.cycles(cycles);
+        self.epoch_tensor += time;
+        let done = self.sms[sm].tensor.serve(now, time);
+        Issued { last: if last > 0.0 { done - self.cycles(last) } else { 0 }, done: done + self.cycles(drain) }
+    }
+}

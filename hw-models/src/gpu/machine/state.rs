@@ -1,0 +1,125 @@
+//! What the machine keeps of its SMs, barriers and roles, and what a vector op costs.
+
+use super::super::instructions::InstructionCache;
+use super::super::lanes::Lanes;
+use super::super::program::{LOOP_DEPTH, MAX_BARRIERS, Op, VectorWork};
+use super::super::spec::SmSpec;
+use super::super::units::Server;
+
+pub(super) const RING: usize = 32;
+pub(super) const GROUPS: usize = 4;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct SmUnits {
+    pub(super) tensor: Server,
+    pub(super) lanes: Lanes,
+    pub(super) code: InstructionCache,
+    /// The data path of L1 and shared memory: loads, stores, `cp.async`, operands of matrix instructions.
+    pub(super) lsu: Server,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BarrierState {
+    pub(super) published: u32,
+    pub(super) arrived: u32,
+    pub(super) latest: u64,
+    pub(super) times: [u64; RING],
+    pub(super) waiting: u8,
+}
+
+pub(super) const FREE: BarrierState =
+    BarrierState { published: 0, arrived: 0, latest: 0, times: [0; RING], waiting: 0 };
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RoleState {
+    pub(super) pc: u16,
+    pub(super) depth: u8,
+    pub(super) item: u32,
+    /// Items begun after the first.
+    pub(super) turn: u32,
+    pub(super) counters: [u32; LOOP_DEPTH],
+    pub(super) trips: [u32; LOOP_DEPTH],
+    pub(super) starts: [u16; LOOP_DEPTH],
+    pub(super) waits: [u32; MAX_BARRIERS],
+    pub(super) groups: [u64; GROUPS],
+    pub(super) issued: u32,
+    pub(super) stored: u64,
+}
+
+pub(super) const IDLE: RoleState = RoleState {
+    pc: 0,
+    depth: 0,
+    item: 0,
+    turn: 0,
+    counters: [0; LOOP_DEPTH],
+    trips: [0; LOOP_DEPTH],
+    starts: [0; LOOP_DEPTH],
+    waits: [0; MAX_BARRIERS],
+    groups: [0; GROUPS],
+    issued: 0,
+    stored: 0,
+};
+
+/// Cycles that one execution of a vector op takes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct VectorCost {
+    /// Of the unit that it needs longest, with the SM to itself.
+    pub(super) work: f64,
+    /// Of the data path.
+    pub(super) shared: f64,
+    /// At least, whatever else runs.
+    pub(super) least: f64,
+    /// Its code, as the instruction cache knows it, and the code's bytes.
+    pub(super) section: u16,
+    pub(super) code_bytes: u32,
+}
+
+/// A matrix instruction group on its way.
+pub(super) struct Issued {
+    /// When its last instruction begins.
+    pub(super) last: u64,
+    /// When its result is there.
+    pub(super) done: u64,
+}
+
+pub(super) fn vector_cost(
+    sm: &SmSpec,
+    v: &VectorWork,
+    warps: f64,
+    at: usize,
+    sections: &mut Vec<(usize, VectorWork)>,
+) -> VectorCost {
+    let section = if v.code_bytes == 0 {
+        0
+    } else if let Some(i) = sections.iter().position(|&(pc, ref w)| pc == at && w == v) {
+        // Roles of the same program run the same code.
+        i
+    } else {
+        sections.push((at, *v));
+        sections.len() - 1
+    };
+    VectorCost {
+        work: (v.issue / sm.issue_per_cycle)
+            .max(v.fma / sm.fma_lanes)
+            .max(v.alu / sm.alu_lanes)
+            .max(v.sfu / sm.sfu_lanes),
+        shared: v.shared_bytes / sm.shared_bytes_per_cycle,
+        // A warp issues one instruction a cycle at most, and less where the next needs the last one's result.
+        least: v.latency_cycles.max(v.issue / warps * (1.0 + v.stall)),
+        section: section as u16,
+        code_bytes: v.code_bytes,
+    }
+}
+
+pub(super) fn skip_loop(ops: &[Op], state: &mut RoleState) {
+    let mut open = 1;
+    while open > 0 {
+        match ops.get(usize::from(state.pc)) {
+            Some(Op::Loop(_)) => open += 1,
+            Some(Op::End) => open -= 1,
+            None => return,
+            _ => {}
+        }
+        state.pc += 1;
+    }
+}
