@@ -197,7 +197,7 @@ fn strided_tiles() {
         (256, 3, 132, 1845.9, 15.0),
     ] {
         // 0.7 us are the launch and the first tile.
-        let r = run(&mut gpu, &probes::tiles(ctas, piece, stages, 16384), CacheState::Empty, 16384);
+        let r = run(&mut gpu, &probes::tiles(ctas, piece, stages, 16384), CacheState::Empty, 1024);
         let cycles = (r.span_s - 0.7e-6) / f64::from((16384 / piece).min(256)) * 1.98e9;
         near(&format!("tiles of {piece} bytes, {stages} stages, {ctas} CTAs"), cycles, measured, percent);
     }

@@ -35,6 +35,8 @@ pub struct RunOptions {
     pub clock_limit_mhz: f64,
     /// Only the first so many work items are run.
     pub items: Option<usize>,
+    /// What had happened when so many work items were done is kept, and when so many more.
+    pub marks: Option<(usize, usize)>,
 }
 
 impl Default for RunOptions {
@@ -44,6 +46,7 @@ impl Default for RunOptions {
             cache: CacheState::Foreign { dirty: 0.3 },
             clock_limit_mhz: f64::INFINITY,
             items: None,
+            marks: None,
         }
     }
 }
@@ -119,8 +122,21 @@ pub struct KernelResult {
     pub occupancy: f64,
     /// Ops executed.
     pub steps: u64,
-    /// When half of the work items were done, seconds from the start.
-    pub half_s: f64,
+    /// What had happened when the items of [`RunOptions::marks`] were done.
+    pub progress: Option<[Progress; 2]>,
+}
+
+/// A launch when some of its work items were done.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Progress {
+    /// Seconds from the start.
+    pub at_s: f64,
+    /// Bytes moved until then.
+    pub traffic: Traffic,
+    /// Work of the SMs until then.
+    pub work: Work,
+    /// Its energy, without what runs whatever the kernel does.
+    pub energy: EnergyParts,
 }
 
 /// CTAs of a kernel that fit one SM of a device together.

@@ -2,6 +2,7 @@
 
 mod clock;
 mod issue;
+mod order;
 mod state;
 
 use banksia_sim::{EventQueue, Time};
@@ -11,7 +12,7 @@ use state::{BarrierState, FREE, GROUPS, IDLE, Issued, RING, RoleState, SmUnits, 
 
 use super::instructions::{INSTRUCTION_BYTES, supply_cycles};
 use super::launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
-use super::memory::{Memory, Reader};
+use super::memory::{Memory, Reader, Traffic};
 use super::power::Work;
 use super::program::{Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
 use super::spec::GpuSpec;
@@ -27,6 +28,8 @@ pub struct Gpu {
     barriers: Vec<BarrierState>,
     live: Vec<u8>,
     cta_of: Vec<u32>,
+    /// SMs as the scheduler fills them.
+    order: Vec<u32>,
     // the clock
     period: f64,
     clock_limit_mhz: f64,
@@ -45,7 +48,8 @@ pub struct Gpu {
     /// The next item that no CTA has begun, and what each slot's CTA took, where CTAs take items from a counter.
     next_item: u32,
     taken: Vec<Vec<u32>>,
-    half_at: u64,
+    marks: (usize, usize),
+    marked: [(u64, Traffic, Work); 2],
     end: u64,
     work: Work,
     steps: u64,
@@ -71,6 +75,7 @@ impl Gpu {
             barriers: Vec::new(),
             live: Vec::new(),
             cta_of: Vec::new(),
+            order: Vec::new(),
             period,
             clock_limit_mhz: f64::INFINITY,
             tensor_until: 0,
@@ -86,7 +91,8 @@ impl Gpu {
             items_done: 0,
             next_item: 0,
             taken: Vec::new(),
-            half_at: 0,
+            marks: (usize::MAX, usize::MAX),
+            marked: Default::default(),
             end: 0,
             work: Work::default(),
             steps: 0,
@@ -198,7 +204,7 @@ impl Gpu {
         self.next_item = self.grid;
         self.taken.iter_mut().for_each(Vec::clear);
         self.taken.resize(slots, Vec::new());
-        self.half_at = 0;
+        self.marks = options.marks.unwrap_or((usize::MAX, usize::MAX));
         self.end = 0;
         self.next_cta = 0;
         self.launcher_free = 0;
@@ -220,15 +226,15 @@ impl Gpu {
         Ok(costs)
     }
 
-    /// Places the first CTAs: one on each SM in order, then a second on each, as the hardware spreads them.
+    /// Places the first CTAs: one on each SM, then a second on each, in the order in which the hardware fills them.
     fn place(&mut self, kernel: &Kernel, per_sm: u32) {
-        let sms = self.sms.len() as u32;
+        order::fill(&self.spec, kernel.cluster, &mut self.order);
         for round in 0..per_sm {
-            for sm in 0..sms {
+            for i in 0..self.order.len() {
                 if self.next_cta >= self.grid {
                     return;
                 }
-                self.start(kernel, (sm * per_sm + round) as usize, 0);
+                self.start(kernel, (self.order[i] * per_sm + round) as usize, 0);
             }
         }
     }
@@ -283,8 +289,11 @@ impl Gpu {
 
     fn item_done(&mut self, now: u64) {
         self.items_done += 1;
-        if self.items_done == self.items_end.div_ceil(2) {
-            self.half_at = now;
+        if self.items_done == self.marks.0 {
+            self.marked[0] = (now, self.memory.traffic, self.work);
+        }
+        if self.items_done == self.marks.1 {
+            self.marked[1] = (now, self.memory.traffic, self.work);
         }
     }
 

@@ -19,7 +19,7 @@ mod tests;
 mod units;
 
 pub use dram_timings::DramTimings;
-pub use launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
+pub use launch::{CacheState, GpuError, KernelResult, Progress, RunOptions, occupancy};
 pub use machine::Gpu;
 pub use memory::Traffic;
 pub use power::{EnergyParts, Work};

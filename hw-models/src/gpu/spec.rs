@@ -158,6 +158,8 @@ pub struct CrossbarSpec {
     pub gpc_bytes_per_cycle: f64,
     /// Requests of one GPC for one line are merged when the second comes so soon after the first.
     pub merge_window_ns: f64,
+    /// Requests that one answer serves at most.
+    pub merge_requests: u32,
 }
 
 /// Device memory, by channels.
@@ -197,6 +199,10 @@ pub struct LaunchSpec {
     pub stream_gap_us: f64,
     /// Between two CTAs that the scheduler places.
     pub cta_interval_ns: f64,
+    /// CTAs without a cluster go to one GPC after another, as clusters do; otherwise a GPC is filled before the next.
+    pub spread_ctas: bool,
+    /// SMs of the first GPC that take clusters of two at most: those that are left of incomplete groups.
+    pub pair_sms: u32,
     /// From placing a CTA to its first instruction, and from its last to its slot's reuse.
     pub cta_turnaround_cycles: f64,
     /// Shared-memory barriers set up, dynamic shared memory mapped: before a pipelined kernel's first copy.

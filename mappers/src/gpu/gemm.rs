@@ -241,6 +241,10 @@ fn store(g: &Gemm, bm: u32, bn: u32, reduce: bool) -> Op {
     Op::Store { tile, reduce }
 }
 
+/// Bytes of C that a warp-specialised kernel has on their way out at once: what cuBLAS 13's `nvjet` kernels have of shared memory beside their
+/// buffers, from 64x8 to 320x128 (`device_products.csv`).
+const STAGING: u32 = 16384;
+
 /// A tile of a warp-specialised kernel: one warp copies (bulk), two warpgroups multiply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Specialised {
@@ -263,14 +267,9 @@ pub struct Specialised {
 }
 
 impl Specialised {
-    /// Shared memory of a CTA: buffers, and the tile of C on its way out.
+    /// Shared memory of a CTA: buffers, part of C on its way out, barriers.
     pub fn shared_bytes(&self, g: &Gemm) -> u32 {
-        self.stages * (self.bm + self.bn) * self.bk * g.dtype.bytes() + self.staging(g)
-    }
-
-    fn staging(&self, g: &Gemm) -> u32 {
-        // A part of C at a time, as wide as a bulk store's box.
-        (self.bm * self.bn * g.out_bytes).min(self.bm * 64 * g.out_bytes).min(32768)
+        self.stages * (self.bm + self.bn) * self.bk * g.dtype.bytes() + STAGING + 512
     }
 }
 
@@ -315,18 +314,28 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     let out = Gemm { out_bytes: if split > 1 { 4 } else { g.out_bytes }, ..*g };
     // Both warpgroups work on one tile, half of its rows each (or all of them, where it has only 64), in step.
     let product = Op::Mma { dtype: g.dtype, m: t.bm.max(64), n: t.bn, k: t.bk, sync: false };
-    let consumer = vec![
-        Op::Loop(nk),
-        Op::Wait(0),
-        product,
-        Op::MmaWait(1),
-        Op::Arrive(1),
-        Op::End,
-        Op::MmaWait(0),
-        Op::Vector(epilogue(t.bm, t.bn, out.out_bytes)),
-        store(&out, t.bm, t.bn, false),
-        Op::Next,
-    ];
+    let mut consumer = vec![Op::Loop(nk), Op::Wait(0), product, Op::MmaWait(1), Op::Arrive(1), Op::End, Op::MmaWait(0)];
+    // The tile of C leaves through a buffer, part by part: the next is written when the one before has gone.
+    let row_bytes = t.bn * out.out_bytes;
+    let part = (STAGING / t.bm.max(1)).next_multiple_of(32).min(row_bytes);
+    let leave = |ops: &mut Vec<Op>, byte: Expr, bytes: u32| {
+        let tile = Tile {
+            tensor: 2,
+            row: Expr::work(PM, i64::from(t.bm)).plus_work(AROW, 1),
+            byte: byte.plus_work(PN, i64::from(row_bytes)),
+            rows: t.bm,
+            bytes,
+        };
+        let work = epilogue(t.bm, bytes / out.out_bytes, out.out_bytes);
+        ops.extend([Op::StoreWait, Op::Vector(work), Op::Store { tile, reduce: false }]);
+    };
+    consumer.push(Op::Loop(Trips::Const(row_bytes / part)));
+    leave(&mut consumer, Expr::default().plus_loop(0, i64::from(part)), part);
+    consumer.push(Op::End);
+    if !row_bytes.is_multiple_of(part) {
+        leave(&mut consumer, Expr::at(i64::from(row_bytes / part * part)), row_bytes % part);
+    }
+    consumer.push(Op::Next);
     let mut tensors = g.tensors(t.bm, t.bn, (t.bk * e).min(128));
     tensors[2] = out.tensors(t.bm, t.bn, 128)[2];
     tensors.push(Tensor::stream(128));

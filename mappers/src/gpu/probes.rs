@@ -82,8 +82,15 @@ pub fn read(ctas: u32, threads: u32, bytes: u64, batch: u32, passes: u32, sharer
 /// Reads of single sectors of 32 bytes all over a footprint, each once: CTAs of 64 threads with six of them under way.
 pub fn random_sectors(ctas: u32, footprint_bytes: u64, per_cta: u32) -> Kernel {
     let sectors = (footprint_bytes / 32).next_power_of_two();
-    // An odd multiplier of a power of two visits every sector once, in no order that a row of memory would notice.
-    let pick = |i: u64| ((i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7) & (sectors - 1)) as i32;
+    // Every sector once at most, in no order that a function of address bits would notice: multiplications by odd numbers and
+    // shifts in so many bits can be undone.
+    let half = sectors.trailing_zeros().div_ceil(2);
+    let pick = |i: u64| {
+        let x = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) & (sectors - 1);
+        let x = (x ^ (x >> half)).wrapping_mul(0xbf58_476d_1ce4_e5b9) & (sectors - 1);
+        let x = (x ^ (x >> half)).wrapping_mul(0x94d0_49bb_1331_11eb) & (sectors - 1);
+        (x ^ (x >> half)) as i32
+    };
     let turns = per_cta.div_ceil(WORK_VARS as u32);
     let items = (0..u64::from(ctas) * u64::from(turns))
         .map(|i| std::array::from_fn(|j| pick(i * WORK_VARS as u64 + j as u64)))

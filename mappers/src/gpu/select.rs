@@ -219,10 +219,13 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     // Too few CTAs cannot keep memory busy: each has its buffers under way.
     let in_flight = active * f64::from(stages.saturating_sub(1)) * step_bytes;
     let dram = (0.92 * spec.dram_peak_bytes_per_s()).min(in_flight / (latency + 0.3e-6));
-    let epilogue = m * n * (if split > 1 { 4.0 } else { f64::from(s.out_bytes) })
-        / (spec.crossbar.sm_write_bytes_per_cycle * clock)
-        + 0.3e-6;
-    let mut time = (waves * steps * step).max(missing / dram) + waves.min(2.0) * epilogue + latency;
+    // A tile leaves part by part, each after the one before; further CTAs of an SM work meanwhile.
+    let left = m * n * (if split > 1 { 4.0 } else { f64::from(s.out_bytes) });
+    let parts = (left / 16384.0).ceil();
+    let epilogue = left / (spec.crossbar.sm_write_bytes_per_cycle * clock)
+        + parts * (spec.l2.near_latency_ns * 1e-9 + 150.0 / clock);
+    let tile = steps * step + if matches!(c, Candidate::Specialised(..)) { epilogue } else { 0.0 };
+    let mut time = (waves * tile).max(missing / dram) + epilogue + latency;
     if split > 1 {
         let workspace = f64::from(split) * f64::from(s.m) * f64::from(s.n) * f64::from(s.batch) * 4.0;
         time += spec.launch.graph_gap_us * 1e-6 + 1.2e-6 + 2.0 * workspace / (0.5 * l2);

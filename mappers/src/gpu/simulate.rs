@@ -1,14 +1,15 @@
 //! Running kernels with adjustable detail.
 
-use banksia_hw::gpu::program::{Kernel, Op};
-use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, RunOptions};
+use banksia_hw::gpu::program::{Kernel, Op, Trips};
+use banksia_hw::gpu::spec::PowerSpec;
+use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, Progress, RunOptions};
 
 /// How finely a kernel is simulated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Detail {
     /// Bytes of a memory request: 128 follows every line.
     pub grain_bytes: u32,
-    /// Kernels of more waves than this are run for half of them and for all of them, and continued at the rate between.
+    /// Kernels of more waves than this are run for so many, and continued at the rate of the second half of them.
     pub waves: u32,
 }
 
@@ -44,7 +45,8 @@ pub fn simulate_at(
     detail: Detail,
     clock_limit_mhz: f64,
 ) -> Result<KernelResult, GpuError> {
-    let options = RunOptions { grain_bytes: detail.grain_bytes, cache: cache.clone(), clock_limit_mhz, items: None };
+    let mut options =
+        RunOptions { grain_bytes: detail.grain_bytes, cache: cache.clone(), clock_limit_mhz, ..RunOptions::default() };
     let slots = gpu.occupancy(kernel)? * gpu.spec().sms();
     let lanes = slots.min(kernel.grid).max(1);
     let waves = (kernel.items.len() as u32).div_ceil(lanes);
@@ -52,68 +54,108 @@ pub fn simulate_at(
         return gpu.run(kernel, &options);
     }
     // Where items differ in length (causal attention), a wave is not like the next; many of them are, on average.
-    let varied = varied(kernel);
+    let (varied, longest) = lengths(kernel);
     // L2 must have turned over before the rate is taken.
     let bytes = kernel.footprint_bytes() as f64 / f64::from(waves);
     let turnover = (1.2 * gpu.spec().l2.bytes as f64 / bytes.max(1.0)).ceil();
-    let few = (detail.waves.max(2) / 2).max(turnover.min(1e6) as u32).max(if varied { 12 } else { 1 });
-    let many = few + if varied { few } else { (detail.waves / 2).max(1) };
-    if waves <= many {
+    // A wave of long items shows what several of short ones do.
+    let half = (detail.waves.max(2) / 2).min(STEPS_SHOWN.div_ceil(longest.max(1)));
+    let few = half.max(turnover.min(1e6) as u32).max(if varied { 12 } else { 1 });
+    let many = few + if varied { few } else { half };
+    // The last wave has the memory to itself; where waves are short, some more keep it busy.
+    let beyond = (STEPS_BEYOND / longest.max(1)).min(half);
+    let run = many + beyond;
+    if waves <= run {
         return gpu.run(kernel, &options);
     }
-    let run = |gpu: &mut Gpu, waves: u32| {
-        gpu.run(kernel, &RunOptions { items: Some((waves * lanes) as usize), ..options.clone() })
+    options.items = Some((run * lanes) as usize);
+    options.marks = Some(((few * lanes) as usize, (many * lanes) as usize));
+    let result = gpu.run(kernel, &options)?;
+    let Some(marks) = result.progress else { return Ok(result) };
+    let per = f64::from(many - few);
+    let items = kernel.items.len() as f64 / f64::from(lanes);
+    let rest = if varied {
+        let times = (items - f64::from(run)) / per;
+        Rest { waves: times, items: times, each: None }
+    } else {
+        // Equal items come in whole waves: the last takes as long as the others, however full. What they move and do goes
+        // with their number.
+        let each = (items / f64::from(run), per / f64::from(run));
+        Rest { waves: f64::from(waves - run) / per, items: (items - f64::from(run)) / per, each: Some(each) }
     };
-    let a = run(gpu, few)?;
-    let b = run(gpu, many)?;
-    // Traffic and work go with items.
-    let items = (kernel.items.len() as f64 / f64::from(lanes) - f64::from(many)) / f64::from(many - few);
-    // Equal items come in whole waves: the last takes as long as the others, however full.
-    let more = if varied { items } else { f64::from(waves - many) / f64::from(many - few) };
-    Ok(continued(&a, &b, more, items))
+    Ok(continued(&result, &marks, rest))
 }
 
-/// Whether a loop's count differs between items by more than a quarter.
-fn varied(kernel: &Kernel) -> bool {
-    kernel.roles.iter().flat_map(|r| &r.ops).any(|op| match op {
-        Op::Loop(banksia_hw::gpu::program::Trips::Work(var, _)) => {
-            let counts = kernel.items.iter().map(|i| i[usize::from(*var)]);
-            let (low, high) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
-            i64::from(high) * 3 > i64::from(low) * 4
+/// What of a kernel is not run, in units of what is run after the mark.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    waves: f64,
+    items: f64,
+    /// For equal items: all of them over those run, and those run after the mark over those run.
+    each: Option<(f64, f64)>,
+}
+
+/// Turns of an item's loops that show the rate at which it goes on.
+const STEPS_SHOWN: u32 = 384;
+/// And those that keep memory busy after them.
+const STEPS_BEYOND: u32 = 64;
+
+/// Whether a loop's count differs between items by more than a quarter, and the largest count of all loops.
+fn lengths(kernel: &Kernel) -> (bool, u32) {
+    let (mut varied, mut longest) = (false, 1);
+    for op in kernel.roles.iter().flat_map(|r| &r.ops) {
+        match op {
+            Op::Loop(Trips::Work(var, _)) => {
+                let counts = kernel.items.iter().map(|i| i[usize::from(*var)]);
+                let (low, high) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
+                varied |= i64::from(high) * 3 > i64::from(low) * 4;
+                longest = longest.max(high.max(0) as u32);
+            }
+            Op::Loop(Trips::Const(n)) => longest = longest.max(*n),
+            _ => {}
         }
-        _ => false,
-    })
+    }
+    (varied, longest)
 }
 
-fn continued(a: &KernelResult, b: &KernelResult, waves: f64, items: f64) -> KernelResult {
-    let time = |x: f64, y: f64| y + (y - x).max(0.0) * waves;
-    let sum = |x: f64, y: f64| y + (y - x).max(0.0) * items;
-    let bytes = |x: u64, y: u64| sum(x as f64, y as f64).round() as u64;
-    let mut r = *b;
-    r.span_s = time(a.span_s, b.span_s);
-    r.latency_s = time(a.latency_s, b.latency_s);
-    r.half_s = r.span_s / 2.0;
-    let (ta, tb) = (&a.traffic, &b.traffic);
-    r.traffic.crossbar_read_bytes = bytes(ta.crossbar_read_bytes, tb.crossbar_read_bytes);
-    r.traffic.crossbar_write_bytes = bytes(ta.crossbar_write_bytes, tb.crossbar_write_bytes);
-    r.traffic.l2_read_bytes = bytes(ta.l2_read_bytes, tb.l2_read_bytes);
-    r.traffic.l2_write_bytes = bytes(ta.l2_write_bytes, tb.l2_write_bytes);
-    r.traffic.dram_read_bytes = bytes(ta.dram_read_bytes, tb.dram_read_bytes);
-    r.traffic.dram_write_bytes = bytes(ta.dram_write_bytes, tb.dram_write_bytes);
-    r.traffic.l1_hit_bytes = bytes(ta.l1_hit_bytes, tb.l1_hit_bytes);
-    r.work.tensor_weighted_fma = sum(a.work.tensor_weighted_fma, b.work.tensor_weighted_fma);
-    r.work.tensor_sync_weighted_fma = sum(a.work.tensor_sync_weighted_fma, b.work.tensor_sync_weighted_fma);
-    r.work.tensor_fma = sum(a.work.tensor_fma, b.work.tensor_fma);
-    r.work.vector_ops = sum(a.work.vector_ops, b.work.vector_ops);
-    r.work.sfu_ops = sum(a.work.sfu_ops, b.work.sfu_ops);
-    r.work.shared_bytes = sum(a.work.shared_bytes, b.work.shared_bytes);
+/// A run that goes on at the rate between its marks.
+fn continued(run: &KernelResult, [first, second]: &[Progress; 2], rest: Rest) -> KernelResult {
+    let span = (second.at_s - first.at_s).max(0.0) * rest.waves;
+    let (ta, tb, all) = (&first.traffic, &second.traffic, &run.traffic);
+    // At the first mark, copies for later items were under way already, at the end none are: equal items say how much.
+    let moved = tb.crossbar_read_bytes.saturating_sub(ta.crossbar_read_bytes) as f64;
+    let ahead = rest.each.map_or(1.0, |(_, after)| all.crossbar_read_bytes as f64 * after / moved.max(1.0));
+    let more = |x: f64, y: f64, z: f64| z + (y - x).max(0.0) * rest.items * ahead;
+    let sum = |x: f64, y: f64, z: f64| rest.each.map_or_else(|| more(x, y, z), |(whole, _)| z * whole);
+    let bytes = |x: u64, y: u64, z: u64| more(x as f64, y as f64, z as f64).round() as u64;
+    let sent = |x: u64, y: u64, z: u64| sum(x as f64, y as f64, z as f64).round() as u64;
+    let mut r = *run;
+    r.progress = None;
+    r.span_s += span;
+    r.latency_s += span;
+    r.traffic.crossbar_read_bytes = sent(ta.crossbar_read_bytes, tb.crossbar_read_bytes, all.crossbar_read_bytes);
+    r.traffic.crossbar_write_bytes = sent(ta.crossbar_write_bytes, tb.crossbar_write_bytes, all.crossbar_write_bytes);
+    r.traffic.l2_read_bytes = bytes(ta.l2_read_bytes, tb.l2_read_bytes, all.l2_read_bytes);
+    r.traffic.l2_write_bytes = sent(ta.l2_write_bytes, tb.l2_write_bytes, all.l2_write_bytes);
+    r.traffic.dram_read_bytes = bytes(ta.dram_read_bytes, tb.dram_read_bytes, all.dram_read_bytes);
+    r.traffic.dram_write_bytes = bytes(ta.dram_write_bytes, tb.dram_write_bytes, all.dram_write_bytes);
+    r.traffic.l1_hit_bytes = bytes(ta.l1_hit_bytes, tb.l1_hit_bytes, all.l1_hit_bytes);
+    let (wa, wb, w) = (&first.work, &second.work, &run.work);
+    r.work.tensor_weighted_fma = sum(wa.tensor_weighted_fma, wb.tensor_weighted_fma, w.tensor_weighted_fma);
+    r.work.tensor_sync_weighted_fma =
+        sum(wa.tensor_sync_weighted_fma, wb.tensor_sync_weighted_fma, w.tensor_sync_weighted_fma);
+    r.work.tensor_fma = sum(wa.tensor_fma, wb.tensor_fma, w.tensor_fma);
+    r.work.vector_ops = sum(wa.vector_ops, wb.vector_ops, w.vector_ops);
+    r.work.sfu_ops = sum(wa.sfu_ops, wb.sfu_ops, w.sfu_ops);
+    r.work.shared_bytes = sum(wa.shared_bytes, wb.shared_bytes, w.shared_bytes);
+    let (ea, eb, e) = (&first.energy, &second.energy, &run.energy);
     r.energy = EnergyParts {
-        idle_j: time(a.energy.idle_j, b.energy.idle_j),
-        tensor_j: sum(a.energy.tensor_j, b.energy.tensor_j),
-        vector_j: sum(a.energy.vector_j, b.energy.vector_j),
-        shared_j: sum(a.energy.shared_j, b.energy.shared_j),
-        l2_j: sum(a.energy.l2_j, b.energy.l2_j),
-        dram_j: sum(a.energy.dram_j, b.energy.dram_j),
+        idle_j: e.idle_j * r.latency_s / run.latency_s,
+        tensor_j: sum(ea.tensor_j, eb.tensor_j, e.tensor_j),
+        vector_j: sum(ea.vector_j, eb.vector_j, e.vector_j),
+        shared_j: sum(ea.shared_j, eb.shared_j, e.shared_j),
+        l2_j: more(ea.l2_j, eb.l2_j, e.l2_j),
+        dram_j: more(ea.dram_j, eb.dram_j, e.dram_j),
     };
     r
 }
@@ -135,6 +177,8 @@ pub struct Outcome {
     pub tensor_fma: f64,
     /// Average clock, by time.
     pub clock_mhz: f64,
+    /// Share of the matrix units' time, by time.
+    pub tensor_busy: f64,
     /// Warps resident on SMs, of the most, by time.
     pub occupancy: f64,
     /// Launches.
@@ -147,6 +191,7 @@ impl Outcome {
         let t = self.latency_s + o.latency_s;
         let mean = |x: f64, y: f64| if t > 0.0 { (x * self.latency_s + y * o.latency_s) / t } else { y };
         self.clock_mhz = mean(self.clock_mhz, o.clock_mhz);
+        self.tensor_busy = mean(self.tensor_busy, o.tensor_busy);
         self.occupancy = mean(self.occupancy, o.occupancy);
         self.latency_s = t;
         self.energy.idle_j += o.energy.idle_j;
@@ -167,6 +212,7 @@ impl Outcome {
         let t = self.latency_s + r.latency_s;
         let mean = |x: f64, y: f64, a: f64| if t > 0.0 { (x * a + y * r.latency_s) / t } else { y };
         self.clock_mhz = mean(self.clock_mhz, r.clock_mhz, self.latency_s);
+        self.tensor_busy = mean(self.tensor_busy, r.tensor_busy, self.latency_s);
         self.occupancy = mean(self.occupancy, r.occupancy, self.latency_s);
         self.latency_s = t;
         self.energy.idle_j += r.energy.idle_j;
@@ -215,17 +261,30 @@ pub fn sustained(
     if power(first) <= p.limit_w {
         return Ok(*first);
     }
-    // Power falls with about the cube of the clock where nothing else binds; two corrections settle it.
     let mut at = *first;
-    let mut clock = first.clock_mhz;
     for _ in 0..3 {
-        let dynamic = (power(&at) - p.active_idle_w).max(1.0);
-        clock = (clock * ((p.limit_w - p.active_idle_w) / dynamic).powf(0.4))
-            .clamp(p.min_clock_mhz, gpu.spec().sm_clock_mhz);
-        at = simulate_steps(gpu, steps, detail, clock)?;
+        at = simulate_steps(gpu, steps, detail, settled_clock(&p, gpu.spec().sm_clock_mhz, &at))?;
         if (power(&at) / p.limit_w - 1.0).abs() < 0.02 {
             break;
         }
     }
     Ok(at)
+}
+
+/// The clock at which launches would be at the power limit, going by what they did at another: time with the matrix units
+/// busy goes with the clock, the rest does not; switching energy goes with its square, that of memory does not.
+fn settled_clock(p: &PowerSpec, highest_mhz: f64, at: &Outcome) -> f64 {
+    let fixed = at.energy.dram_j;
+    let switching = at.energy.total_j() - at.energy.idle_j - fixed;
+    let power = |mhz: f64| {
+        let f = mhz / at.clock_mhz;
+        let seconds = at.latency_s * (at.tensor_busy / f + 1.0 - at.tensor_busy);
+        p.active_idle_w + (switching * f * f + fixed) / seconds
+    };
+    let (mut low, mut high) = (p.min_clock_mhz, highest_mhz);
+    for _ in 0..30 {
+        let middle = 0.5 * (low + high);
+        if power(middle) > p.limit_w { high = middle } else { low = middle }
+    }
+    low
 }

@@ -1,6 +1,6 @@
 //! The clock that follows the load, and the result of a launch.
 
-use super::super::launch::KernelResult;
+use super::super::launch::{KernelResult, Progress};
 use super::super::power::energy;
 use super::Gpu;
 
@@ -42,6 +42,14 @@ impl Gpu {
         let (l2, dram) = self.memory.busy();
         let tensor: u64 = self.sms.iter().map(|s| s.tensor.busy).sum();
         let sms = self.sms.len() as f64;
+        let progress = (self.marks.1 <= self.items_end).then(|| {
+            self.marked.map(|(at, traffic, work)| Progress {
+                at_s: at as f64 * 1e-15,
+                energy: energy(&self.spec, &work, &traffic, 0.0, clock_mhz),
+                traffic,
+                work,
+            })
+        });
         KernelResult {
             span_s,
             latency_s,
@@ -55,7 +63,7 @@ impl Gpu {
             dram_busy: dram as f64 / end as f64,
             occupancy: self.warp_time / end as f64 / sms / (f64::from(self.spec.sm.max_threads) / 32.0),
             steps: self.steps,
-            half_s: self.half_at as f64 * 1e-15,
+            progress,
         }
     }
 }

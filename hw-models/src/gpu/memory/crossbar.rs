@@ -24,6 +24,8 @@ struct Flight {
     count: u64,
     asked: u64,
     promised: u64,
+    /// Requests that it stands for.
+    met: u32,
 }
 
 /// Between SMs and L2.
@@ -39,6 +41,7 @@ pub(super) struct Crossbar {
     gpc_rate: u64,
     entry_rate: u64,
     merge: u64,
+    merged: u32,
     translation_miss: u64,
     translation_interval: u64,
 }
@@ -65,6 +68,7 @@ impl Crossbar {
             gpc_rate: fs_per_kib(spec.crossbar.gpc_bytes_per_cycle * clock),
             entry_rate: fs_per_kib(spec.crossbar.gpc_entry_bytes_per_cycle * clock),
             merge: ns(spec.crossbar.merge_window_ns),
+            merged: spec.crossbar.merge_requests,
             translation_miss: ns(spec.launch.translation_miss_cycles * 1e3 / spec.sm_clock_mhz),
             translation_interval: ns(spec.launch.translation_interval_cycles * 1e3 / spec.sm_clock_mhz),
         }
@@ -100,16 +104,18 @@ impl Crossbar {
     }
 
     /// When a request of the same GPC that has just gone out for these blocks is answered, if there is one; and its place.
-    pub(super) fn under_way(&self, now: u64, sm: usize, first: u64, count: u64) -> (usize, Option<u64>) {
+    pub(super) fn under_way(&mut self, now: u64, sm: usize, first: u64, count: u64) -> (usize, Option<u64>) {
         let place = usize::from(self.ports[sm].gpc) * REMEMBERED + hash(first) as usize % REMEMBERED;
-        let f = &self.flights[place];
+        let f = &mut self.flights[place];
         let same = f.first == first && f.count >= count;
-        (place, (same && f.promised > now && now < f.asked + self.merge).then_some(f.promised))
+        let meets = same && f.promised > now && now < f.asked + self.merge && f.met < self.merged;
+        f.met += u32::from(meets);
+        (place, meets.then_some(f.promised))
     }
 
     /// Remembers a request.
     pub(super) fn promise(&mut self, place: usize, first: u64, count: u64, asked: u64, promised: u64) {
-        self.flights[place] = Flight { first, count, asked, promised };
+        self.flights[place] = Flight { first, count, asked, promised, met: 1 };
     }
 
     /// Takes an answer of L2 into a GPC.

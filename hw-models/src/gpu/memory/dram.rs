@@ -143,40 +143,44 @@ impl Dram {
         self.left.fill(0);
     }
 
-    /// Channel, bank and row of an address.
+    /// Channel, bank and row of an address. Accesses that stand for several meet by chance less often than those do: they
+    /// are spread by multiples of the golden ratio, evenly at any stride.
     #[inline]
-    fn place(&self, address: u64) -> (usize, u32, u64) {
+    fn place(&self, address: u64, pieces: u64) -> (usize, u32, u64) {
         let region = address >> self.region_shift;
         let dealt = address / INTERLEAVE % DEALT;
         let h = hash(region);
+        let spread = if pieces == 1 { h & 0xffff_ffff } else { region.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 };
         let n = self.channels.len() as u64;
-        let mut c = (((h & 0xffff_ffff) * n) >> 32) + dealt * (n / DEALT);
+        let mut c = ((spread * n) >> 32) + dealt * (n / DEALT);
         if c >= n {
             c -= n;
         }
         (c as usize, (((h >> 32) * u64::from(self.banks_per)) >> 32) as u32, region)
     }
 
-    /// Reads neighbouring bytes; when the last are there.
+    /// Reads neighbouring bytes; when the last are there. As many pieces more lie elsewhere, like it in all else: at a coarse
+    /// grain one channel stands for those of some neighbouring rows of a box.
     #[inline]
-    pub(super) fn read(&mut self, now: u64, address: u64, bytes: u64) -> u64 {
+    pub(super) fn read(&mut self, now: u64, address: u64, bytes: u64, pieces: u64) -> u64 {
         let mut done = now;
         let (mut at, end) = (address, address + bytes);
         while at < end {
             let to = ((at / INTERLEAVE + 1) * INTERLEAVE).min(end);
             let bursts = ((to - 1) >> self.access_shift) + 1 - (at >> self.access_shift);
-            done = done.max(self.access(now, at, bursts));
+            done = done.max(self.access(now, at, bursts, pieces));
             at = to;
         }
         done + self.fixed
     }
 
-    fn access(&mut self, now: u64, address: u64, bursts: u64) -> u64 {
+    fn access(&mut self, now: u64, address: u64, bursts: u64, pieces: u64) -> u64 {
         let t = self.timing;
-        let (c, bank, row) = self.place(address);
+        let (c, bank, row) = self.place(address, pieces);
         let channel = &mut self.channels[c];
         let left = &mut self.left[c * self.queue as usize + channel.place as usize];
-        channel.place = if channel.place + 1 == self.queue { 0 } else { channel.place + 1 };
+        let next = channel.place + pieces as u32;
+        channel.place = if next >= self.queue { 0 } else { next };
         let mut enter = now.max(*left);
         let b = &mut self.banks[c * self.banks_per as usize + bank as usize];
         if enter >= b.refresh {
@@ -191,21 +195,21 @@ impl Dram {
         }
         if b.row != row {
             let slot = enter.max(channel.acts);
-            channel.acts = slot + t.activate;
+            channel.acts = slot + t.activate * pieces;
             let act = slot.max(b.activate);
             b.row = row;
             b.column = act + t.column;
             b.activate = act + t.row_cycle;
         }
         let stack = bank / self.stack_banks;
-        let bus = bursts * t.burst + if stack == channel.stack { 0 } else { t.stack };
+        let bus = (bursts * t.burst + if stack == channel.stack { 0 } else { t.stack }) * pieces;
         channel.stack = stack;
         let start = enter.max(channel.bus);
         channel.bus = start + bus;
         channel.busy += bus;
         let group = &mut self.groups[c * self.groups_per as usize + (bank / self.group_banks) as usize];
         let in_group = enter.max(*group);
-        *group = in_group + bursts * t.group;
+        *group = in_group + bursts * t.group * pieces;
         let begin = start.max(in_group).max(b.column);
         let last = begin + (bursts - 1) * t.group;
         b.activate = b.activate.max(last + t.close);
@@ -218,7 +222,7 @@ impl Dram {
         let (mut at, end) = (address, address + bytes);
         while at < end {
             let to = ((at / INTERLEAVE + 1) * INTERLEAVE).min(end);
-            let (c, bank, row) = self.place(at);
+            let (c, bank, row) = self.place(at, 1);
             let index = c * self.banks_per as usize + bank as usize;
             self.gather(now, c, (to - at) as u32, row, Some(index));
             at = to;

@@ -48,6 +48,10 @@ const SEED: u64 = 0x5eed;
 const WRITE_PASSES: u64 = 2;
 /// Blocks of a run at most: tags, addresses and traffic are kept in 32 bits.
 const MOST_BLOCKS: u64 = 1 << 27;
+/// At grains of so many bytes and their multiples, the pieces of as many rows of a box, up to eight, are one access to
+/// memory.
+const PIECES_FROM: u64 = 2048;
+const MOST_PIECES: u64 = 8;
 
 /// Who reads, and how.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +85,8 @@ pub(crate) struct Memory {
     partitions: u32,
     /// Blocks of the run in work that are not in L2.
     absent: Vec<u32>,
+    /// Rows of a box whose pieces are one access to memory.
+    together: u64,
     // femtoseconds
     half_rate: u64,
     near: u64,
@@ -107,6 +113,7 @@ impl Memory {
             halves: [Server::default(); 2],
             partitions: spec.l2.partitions,
             absent: Vec::new(),
+            together: 1,
             half_rate: fs_per_kib(slices * spec.l2.slice_bytes_per_cycle * spec.l2.clock_mhz * 1e6),
             near: ns(spec.l2.near_latency_ns),
             far: ns(spec.l2.far_latency_ns),
@@ -127,6 +134,7 @@ impl Memory {
         }
         self.l1.reset(l1_bytes, set_grain);
         self.crossbar.reset();
+        self.together = (grain / PIECES_FROM).clamp(1, MOST_PIECES);
         self.dram.reset();
         self.halves = [Server::default(); 2];
         self.traffic = Traffic::default();
@@ -202,7 +210,7 @@ impl Memory {
         let whole = Area { r0: 0, r1: t.rows, b0: 0, b1: t.row_bytes };
         let area = t.part(&whole, r, c);
         let dram = &mut self.dram;
-        rows(t, &area, bytes, |address, bytes| dram.write(now, address, bytes));
+        rows(t, &area, bytes, 1, |address, bytes, _| dram.write(now, address, bytes));
     }
 
     /// Passes bytes through the slices of a half, and some of them through those of the other.
@@ -300,7 +308,9 @@ impl Memory {
             }
             self.traffic.dram_read_bytes += missing;
             let (dram, at) = (&mut self.dram, &mut found.at);
-            rows(t, &part, missing, |address, bytes| *at = (*at).max(dram.read(now, address, bytes)));
+            rows(t, &part, missing, self.together, |address, bytes, pieces| {
+                *at = (*at).max(dram.read(now, address, bytes, pieces));
+            });
         }
         found
     }
@@ -353,20 +363,21 @@ impl Memory {
     }
 }
 
-/// Goes through the addresses of an area row by row, up to so many bytes.
-fn rows(t: &Mapped, area: &Area, bytes: u64, mut each: impl FnMut(u64, u64)) {
+/// Goes through the addresses of an area row by row, up to so many bytes; some rows are taken together.
+fn rows(t: &Mapped, area: &Area, bytes: u64, together: u64, mut each: impl FnMut(u64, u64, u64)) {
     let start = t.address + area.r0 * t.row_bytes + area.b0;
     let width = area.b1 - area.b0;
     if width == t.row_bytes || area.r1 - area.r0 == 1 {
-        return each(start, bytes);
+        return each(start, bytes, 1);
     }
     let mut rest = bytes;
-    for r in 0..area.r1 - area.r0 {
+    let mut r = 0;
+    while rest > 0 && r < area.r1 - area.r0 {
         let part = rest.min(width);
-        if part == 0 {
-            return;
-        }
-        each(start + r * t.row_bytes, part);
-        rest -= part;
+        // Only whole rows go together.
+        let pieces = together.min(area.r1 - area.r0 - r).min(rest / part);
+        each(start + r * t.row_bytes, part, pieces);
+        rest -= part * pieces;
+        r += pieces;
     }
 }
