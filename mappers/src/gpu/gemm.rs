@@ -245,6 +245,11 @@ fn store(g: &Gemm, bm: u32, bn: u32, reduce: bool) -> Op {
 /// buffers, from 64x8 to 320x128 (`device_products.csv`).
 const STAGING: u32 = 16384;
 
+/// Cycles of a step beside its matrix instructions: polling the buffer's barrier, the fence before the first instruction, releasing
+/// the buffer before. Wide tiles hide them behind their last instruction. A step of 64x8 and 8x64 tiles takes 86 ns, of which four
+/// instructions of the least length are 80 cycles (`device_products.csv`, k from 1024 to 2560).
+pub(crate) const STEP_LATENCY: f64 = 80.0;
+
 /// A tile of a warp-specialised kernel: one warp copies (bulk), two warpgroups multiply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Specialised {
@@ -314,7 +319,17 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     let out = Gemm { out_bytes: if split > 1 { 4 } else { g.out_bytes }, ..*g };
     // Both warpgroups work on one tile, half of its rows each (or all of them, where it has only 64), in step.
     let product = Op::Mma { dtype: g.dtype, m: t.bm.max(64), n: t.bn, k: t.bk, sync: false };
-    let mut consumer = vec![Op::Loop(nk), Op::Wait(0), product, Op::MmaWait(1), Op::Arrive(1), Op::End, Op::MmaWait(0)];
+    let turn = VectorWork { latency_cycles: STEP_LATENCY, ..VectorWork::default() };
+    let mut consumer = vec![
+        Op::Loop(nk),
+        Op::Wait(0),
+        Op::Vector(turn),
+        product,
+        Op::MmaWait(1),
+        Op::Arrive(1),
+        Op::End,
+        Op::MmaWait(0),
+    ];
     // The tile of C leaves through a buffer, part by part: the next is written when the one before has gone.
     let row_bytes = t.bn * out.out_bytes;
     let part = (STAGING / t.bm.max(1)).next_multiple_of(32).min(row_bytes);

@@ -4,7 +4,7 @@ use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu, GpuError};
 
-use super::gemm::{Gemm, Multistage, Specialised, multistage, specialised, split_reduce};
+use super::gemm::{Gemm, Multistage, STEP_LATENCY, Specialised, multistage, specialised, split_reduce};
 use super::rows::{ElementWork, Elementwise, elementwise};
 use super::simulate::{Detail, Outcome, simulate_steps};
 
@@ -194,6 +194,7 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let per_sm = lanes / f64::from(spec.sms());
     let mma = if spec.tensor.warpgroup && matches!(c, Candidate::Specialised(..)) {
         (m / 64.0).ceil() * (k * e / 32.0) * (64.0 * n * (32.0 / e) / rate).max(spec.tensor.min_instruction_cycles)
+            + (STEP_LATENCY - 64.0 * n * (32.0 / e) / rate).max(0.0)
     } else {
         let shared = (m * f64::from((warps / (bm / 16).clamp(1, warps)).max(2)) + n * 2.0) * k * e
             / spec.sm.shared_bytes_per_cycle;
