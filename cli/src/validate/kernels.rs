@@ -8,7 +8,7 @@ use banksia_mappers::gpu::attention::{
     prepare_varlen, quantise_queries, split_decode,
 };
 use banksia_mappers::gpu::gemm::Gemm;
-use banksia_mappers::gpu::layers;
+use banksia_mappers::gpu::quantise;
 use banksia_mappers::gpu::select::{self, Found};
 use banksia_mappers::gpu::simulate::{Detail, simulate_steps, sustained};
 
@@ -74,11 +74,15 @@ fn predict_gemm(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -
     }
     time += REPLAY_GAP_S / LAUNCHES;
     if kind == Dtype::Fp8 {
-        // The input is quantised first: a scale for the tensor takes a pass for its maximum and one to convert, a scale
-        // for each block one pass.
-        let passes = if dtype == "fp8" { 2 } else { 1 };
-        let quantise = layers::quantise(u64::from(m) * u64::from(k));
-        let steps: Vec<_> = vec![(quantise, CacheState::Resident { tensors: vec![(0, false)], dirty: 0.3 }); passes];
+        // The input is quantised first: a scale for the tensor takes a launch for its maximum and one to convert, a scale for each
+        // block one launch.
+        let kernels = if dtype == "fp8" {
+            quantise::whole(m, k).to_vec()
+        } else {
+            vec![quantise::by_group(u64::from(m) * u64::from(k))]
+        };
+        let cache = CacheState::Resident { tensors: vec![(0, false)], dirty: 0.3 };
+        let steps: Vec<_> = kernels.into_iter().map(|k| (k, cache.clone())).collect();
         time += simulate_steps(gpu, &steps, detail, f64::INFINITY).map_err(|e| e.to_string())?.latency_s;
     }
     Ok(time * 1e6)

@@ -20,11 +20,6 @@ pub fn copy_bytes(bytes: u64) -> Kernel {
     elementwise_of(bytes / 2, 1, ElementWork { fma: 0.0, alu: 1.0, sfu: 0.0, other: 1.0, stall: 2.5 })
 }
 
-/// Conversion of 16-bit numbers to 8-bit ones with a scale.
-pub fn quantise(elements: u64) -> Kernel {
-    elementwise_of(elements, 1, ElementWork { fma: 2.0, alu: 2.0, sfu: 0.0, other: 1.0, stall: 2.5 })
-}
-
 /// PyTorch's kernel for an operator over `rows` x `columns` of 16-bit numbers, if it is one of those modelled.
 ///
 /// Lane operations per element and per row, and the cycles that an instruction waits for those before it (fixed latencies,

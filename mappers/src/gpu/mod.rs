@@ -5,6 +5,7 @@ pub mod gemm;
 pub mod layers;
 pub mod model;
 pub mod probes;
+pub mod quantise;
 pub mod rows;
 pub mod select;
 pub mod simulate;
