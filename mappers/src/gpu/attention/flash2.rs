@@ -1,9 +1,10 @@
 //! FlashAttention-2: four or eight warps that copy by `cp.async` and multiply by `mma.sync`, one query tile a CTA.
 
-use banksia_hw::gpu::program::{Barrier, Kernel, Op, Path, Trips, VectorWork};
+use banksia_hw::gpu::program::{Barrier, Kernel, Op, Path, VectorWork};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::{Attention, BLOCKS, Grid, LEFT, PLAIN, RIGHT};
+use super::index::{BLOCKS, K, K_FULL, LEFT, O, PLAIN, Q, Q_FULL, RIGHT, V, V_FULL, trips};
+use super::{Attention, Grid};
 use crate::gpu::{copy, one_role};
 
 /// Cycles that a warp of `flash_fwd_kernel` waits after an instruction, with two CTAs an SM (`device_profiles.csv`: fixed
@@ -76,10 +77,10 @@ fn tiled(a: &Attention, bm: u32, bn: u32, warps: u32, packed: bool, name: String
     let masked = if a.causal { bm.div_ceil(bn) + u32::from(!even) } else { 1 } as i32;
     let mut items = grid.items(a);
     for item in &mut items {
-        let n = item[usize::from(BLOCKS)];
-        item[usize::from(RIGHT)] = i32::from(masked > 1 && n > 1);
-        item[usize::from(LEFT)] = (masked - 2).min(n - 2).max(0);
-        item[usize::from(PLAIN)] = (n - masked).max(0);
+        let n = item[BLOCKS];
+        item[RIGHT] = i32::from(masked > 1 && n > 1);
+        item[LEFT] = (masked - 2).min(n - 2).max(0);
+        item[PLAIN] = (n - masked).max(0);
     }
     let scores = f64::from(bm) * f64::from(bn);
     let per_warp = block_instructions(bm, bn, d, warps);
@@ -90,38 +91,42 @@ fn tiled(a: &Attention, bm: u32, bn: u32, warps: u32, packed: bool, name: String
     let fragments = f64::from(warps) * f64::from(bn) * f64::from(d) * e;
     let reads = VectorWork { shared_bytes: fragments, ..VectorWork::default() };
     let mma = |m, n, k| Op::Mma { dtype: a.dtype, m, n, k, sync: true };
-    let q = |tensor| grid.q_tile(a, tensor, if tensor > 0 { 2 } else { a.dtype.bytes() });
+    let q = |tensor| grid.q_tile(a, tensor, if tensor != Q { 2 } else { a.dtype.bytes() });
     let turn = |at: i64, masked: bool| {
         let kv = |tensor, ahead| copy(grid.kv_tile(a, tensor, at + ahead), Path::Async, tensor);
         let extra = if masked { mask } else { 0.0 };
         [
-            kv(2, 0),
-            Op::Wait(1),
+            kv(V, 0),
+            Op::Wait(K_FULL),
             Op::Sync,
             mma(bm, bn, d),
             Op::Vector(reads),
             Op::MmaWait(0),
-            kv(1, 1),
+            kv(K, 1),
             Op::Vector(block_work(per_warp + extra, scores, warps, masked)),
-            Op::Wait(2),
+            Op::Wait(V_FULL),
             Op::Sync,
             mma(bm, d, bn),
             Op::Vector(reads),
             Op::MmaWait(0),
         ]
     };
-    let mut ops =
-        vec![Op::Setup(SETUP_NS), copy(q(0), Path::Async, 0), copy(grid.kv_tile(a, 1, 0), Path::Async, 1), Op::Wait(0)];
+    let mut ops = vec![
+        Op::Setup(SETUP_NS),
+        copy(q(Q), Path::Async, Q_FULL),
+        copy(grid.kv_tile(a, K, 0), Path::Async, K_FULL),
+        Op::Wait(Q_FULL),
+    ];
     ops.extend(turn(0, true));
-    ops.push(Op::Loop(Trips::Work(RIGHT, 0)));
+    ops.push(Op::Loop(trips(RIGHT, 0)));
     ops.extend(turn(1, true));
-    ops.extend([Op::End, Op::Loop(Trips::Work(LEFT, 0))]);
+    ops.extend([Op::End, Op::Loop(trips(LEFT, 0))]);
     ops.extend(turn(2, true));
-    ops.extend([Op::End, Op::Loop(Trips::Work(PLAIN, 0))]);
+    ops.extend([Op::End, Op::Loop(trips(PLAIN, 0))]);
     ops.extend(turn(i64::from(masked), false));
     // `device_profiles.csv`: 817 and 1070 instructions a warp beside the blocks.
     let rest = VectorWork { shared_bytes: 2.0 * f64::from(bm * d) * 2.0, ..block_work(900.0, 0.0, warps, true) };
-    ops.extend([Op::End, Op::Vector(rest), Op::Store { tile: q(3), reduce: false }]);
+    ops.extend([Op::End, Op::Vector(rest), Op::Store { tile: q(O), reduce: false }]);
     Kernel {
         name,
         threads: 32 * warps,
