@@ -33,6 +33,7 @@ pub struct Gpu {
     tensor_until: u64,
     epoch_end: u64,
     epoch_tensor: u64,
+    epoch_tensor_sync: u64,
     epoch_bytes: u64,
     clock_sum: f64,
     clock_fs: u64,
@@ -76,6 +77,7 @@ impl Gpu {
             tensor_until: 0,
             epoch_end: EPOCH_FS,
             epoch_tensor: 0,
+            epoch_tensor_sync: 0,
             epoch_bytes: 0,
             clock_sum: 0.0,
             clock_fs: 0,
@@ -191,6 +193,7 @@ impl Gpu {
         self.tensor_until = 0;
         self.epoch_end = EPOCH_FS;
         self.epoch_tensor = 0;
+        self.epoch_tensor_sync = 0;
         self.epoch_bytes = 0;
         self.clock_sum = 0.0;
         self.clock_fs = 0;

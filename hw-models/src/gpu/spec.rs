@@ -245,7 +245,9 @@ pub struct PowerSpec {
     pub tensor_clock_mhz: f64,
     /// What full use of the warpgroup path takes off that.
     pub tensor_droop_mhz: f64,
-    /// What each TB/s into the SMs takes off, while the warpgroup path is fully used.
+    /// What full use of the synchronous path (`mma.sync`) takes off instead.
+    pub tensor_sync_droop_mhz: f64,
+    /// What each TB/s into the SMs takes off, while the matrix units are fully used.
     pub tensor_droop_mhz_per_tb_s: f64,
 }
 
@@ -302,6 +304,7 @@ impl GpuSpec {
             ("sm.instruction_l2_cycles", spec.sm.instruction_l2_cycles),
             ("power.active_idle_w", spec.power.active_idle_w),
             ("power.tensor_droop_mhz", spec.power.tensor_droop_mhz),
+            ("power.tensor_sync_droop_mhz", spec.power.tensor_sync_droop_mhz),
         ];
         for (key, value) in not_negative {
             source.check(key, value, 0.0..=1e9)?;

@@ -62,7 +62,11 @@ impl Gpu {
         }
         self.tensor_until = now + TENSOR_HOLD_FS;
         let time = self.cycles(cycles);
-        self.epoch_tensor += time;
+        if last > 0.0 {
+            self.epoch_tensor += time;
+        } else {
+            self.epoch_tensor_sync += time;
+        }
         let done = self.sms[sm].tensor.serve(now, time);
         Issued { last: if last > 0.0 { done - self.cycles(last) } else { 0 }, done: done + self.cycles(drain) }
     }
