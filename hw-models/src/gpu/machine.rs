@@ -337,11 +337,15 @@ impl Gpu {
             state.pc += 1;
             match *op {
                 Op::Loop(trips) => {
+                    let item = &kernel.items[state.item as usize];
+                    let count = |var: u8, add| item[usize::from(var)].saturating_add(add).max(0) as u32;
                     let n = match trips {
                         Trips::Const(n) => n,
-                        Trips::Work(var, add) => {
-                            let item = &kernel.items[state.item as usize];
-                            item[usize::from(var)].saturating_add(add).max(0) as u32
+                        Trips::Work(var, add) => count(var, add),
+                        Trips::Once(var, add) => count(var, add).min(1),
+                        Trips::ExceptLast(turns) => {
+                            let around = usize::from(state.depth) - 1;
+                            u32::from(state.counters[around].saturating_add(turns) < state.trips[around])
                         }
                     };
                     if n == 0 {

@@ -3,8 +3,8 @@
 use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::flash2::{SETUP_NS, block_instructions, block_work};
-use super::index::{BLOCKS, K, K_FULL, KROW, O, OUT, PLAIN, Q, Q_FULL, QROW, V, V_FULL, trips};
+use super::flash2::{Block, SETUP_NS};
+use super::index::{BLOCKS, K, K_FULL, KROW, O, OUT, PLAIN, Q, Q_FULL, QROW, V, V_FULL, once, trips};
 use super::{Attention, Grid};
 use crate::gpu::rows::{ElementWork, Elementwise, elementwise};
 use crate::gpu::{copy, lanes, one_role};
@@ -118,32 +118,32 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
     let mut items: Vec<[i32; WORK_VARS]> = Vec::with_capacity(whole.len() * parts as usize);
     for item in whole {
         for p in 0..parts as i32 {
-            let n = (per as i32).min(item[BLOCKS] - p * per as i32);
+            let (all, from) = (item[BLOCKS], p * per as i32);
+            let n = (per as i32).min(all - from);
             if n > 0 {
-                let k = item[KROW] + p * (per * bn) as i32;
+                let k = item[KROW] - (all - from - n) * bn as i32;
                 items.push([item[QROW], k, n, 0, n, item[QROW] * parts as i32 + p * rows]);
             }
         }
     }
     let warps = 4;
-    let scores = f64::from(bm) * f64::from(bn);
     let e = f64::from(a.kv_bytes.max(1));
     // Warps share the keys where the rows are few, so each fragment is read once; otherwise each warp reads all.
     let readers = if bm > 16 { f64::from(warps) } else { 1.0 };
     let reads = VectorWork { shared_bytes: readers * f64::from(bn * d) * e, ..VectorWork::default() };
-    let mut per_warp = block_instructions(bm, bn, d, warps);
-    if a.kv_bytes < 2 {
-        // Each lane converts its share of keys and values in pairs: a conversion and a shuffle of bytes.
-        per_warp += 2.0 * f64::from(bn * d) / 32.0 / f64::from(warps);
-    }
+    let block = Block::new(bm, bn, d, warps);
+    // Each lane converts its share of eight-bit keys and values in pairs: a conversion and a shuffle of bytes.
+    let convert = if a.kv_bytes < 2 { 2.0 * f64::from(bn * d) / 32.0 / f64::from(warps) } else { 0.0 };
     let mma = |n, k| Op::Mma { dtype: Dtype::Bf16, m: bm, n, k, sync: true };
     let q = |tensor: u8, bytes| grid.q_tile(a, tensor, bytes);
-    let ahead = i64::from(s.stages.max(1));
-    let kv = |tensor, at| copy(grid.kv_tile(a, tensor, at), Path::Async, tensor);
+    let stages = s.stages.max(1);
+    let kv = |tensor, at| copy(grid.kv_tile(a, tensor, i64::from(at)), Path::Async, tensor);
     let mut ops = vec![Op::Setup(SETUP_NS), copy(q(Q, 2), Path::Async, Q_FULL)];
-    for at in 0..ahead {
-        ops.extend([kv(K, at), kv(V, at)]);
+    ops.extend([kv(K, 0), kv(V, 0)]);
+    for at in 1..stages {
+        ops.extend([Op::Loop(once(PLAIN, -(at as i32))), kv(K, at), kv(V, at), Op::End]);
     }
+    let next = Op::Loop(Trips::ExceptLast(stages));
     let mut out = q(O, if parts > 1 { 4 } else { 2 });
     if parts > 1 {
         out.row = Expr::work(OUT, 1);
@@ -156,16 +156,20 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
         mma(bn, d),
         Op::Vector(reads),
         Op::MmaWait(0),
-        kv(K, ahead),
-        Op::Vector(block_work(per_warp, scores, warps, false)),
+        next,
+        kv(K, stages),
+        Op::End,
+        block.work(convert),
         Op::Wait(V_FULL),
         Op::Sync,
         mma(d, bn),
         Op::Vector(reads),
         Op::MmaWait(0),
-        kv(V, ahead),
+        next,
+        kv(V, stages),
         Op::End,
-        Op::Vector(block_work(900.0, 0.0, warps, true)),
+        Op::End,
+        Op::Vector(block.beside(900.0)),
         Op::Store { tile: out, reduce: false },
     ]);
     let mut tensors = a.tensors(bm, bn.min(a.keys));

@@ -368,7 +368,8 @@ pub fn decode3(a: &Attention, spec: &GpuSpec, kind: Flash3, split: bool) -> Vec<
             if blocks > 0 {
                 let left = if parts > 1 { item[QROW] * parts as i32 + s * rows } else { item[LEFT] };
                 // Only the last part meets a mask.
-                items.push([item[QROW], item[KROW] + s * per * bn as i32, blocks, 0, blocks - 1, left]);
+                let last = item[KROW] - (n - s * per - blocks) * bn as i32;
+                items.push([item[QROW], last, blocks, 0, blocks - 1, left]);
             }
         }
     }

@@ -122,7 +122,7 @@ impl Grid {
             let (from, to) = (t * self.bm / pack, ((t + 1) * self.bm).min(rows).div_ceil(pack));
             let b = a.blocks(from, to, self.bn);
             let q = head * rows + t * self.bm;
-            let k = head / shared.max(1) * a.keys + b.first * self.bn;
+            let k = head / shared.max(1) * a.keys + (b.first + b.all - 1) * self.bn;
             let plain = b.all - b.right - b.left;
             items.push([q, k, b.all, b.right - 1, plain, b.left].map(|x| x as i32));
         };
@@ -146,11 +146,11 @@ impl Grid {
         Tile { tensor, row: Expr::work(QROW, 1), byte: Expr::default(), rows, bytes: a.head_dim * bytes }
     }
 
-    /// Keys or values of block `at` of the item, and of those that the loop counts.
+    /// Keys or values of the item's block `at` from the last, and of those before it that the loop counts.
     fn kv_tile(&self, a: &Attention, tensor: u8, at: i64) -> Tile {
         let bn = i64::from(self.bn);
-        let mut row = Expr::work(KROW, 1).plus_loop(0, bn);
-        row.base += at * bn;
+        let mut row = Expr::work(KROW, 1).plus_loop(0, -bn);
+        row.base -= at * bn;
         Tile { tensor, row, byte: Expr::default(), rows: self.bn.min(a.keys), bytes: a.head_dim * a.kv_bytes }
     }
 }
