@@ -117,8 +117,8 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
         (false, true, true) if a.window == 0 => {
             kernels.push(flash3(a, spec, Flash3 { unpacked: true, ..Flash3::default() }));
         }
-        (true, false, true) if s.framework == "vllm" => kernels.push(flash2_paged(a)),
-        (true, false, true) if !hopper => kernels.push(flash2_packed(a)),
+        (true, false, true) if s.framework == "vllm" => kernels.push(flash2_paged(a, spec)),
+        (true, false, true) if !hopper => kernels.push(flash2_packed(a, spec)),
         // TensorRT-LLM's windows do not run at the rate of its warp-specialised kernels, nor faster in eight bits.
         (_, _, true) => kernels.push(flash2(&Attention { dtype: Dtype::Bf16, kv_bytes: 2, ..*a }, spec)),
         (true, false, false) => {

@@ -5,7 +5,7 @@ use banksia_hw::gpu::spec::GpuSpec;
 
 use super::flash2::{Block, SETUP_NS};
 use super::index::{BLOCKS, K, K_FULL, KROW, O, OUT, PLAIN, Q, Q_FULL, QROW, V, V_FULL, once, trips};
-use super::{Attention, Grid};
+use super::{Attention, Grid, PAGED};
 use crate::gpu::rows::{ElementWork, Elementwise, elementwise};
 use crate::gpu::{copy, lanes, one_role};
 
@@ -131,9 +131,11 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
     // Warps share the keys where the rows are few, so each fragment is read once; otherwise each warp reads all.
     let readers = if bm > 16 { f64::from(warps) } else { 1.0 };
     let reads = VectorWork { shared_bytes: readers * f64::from(bn * d) * e, ..VectorWork::default() };
-    let block = Block::new(bm, bn, d, warps);
+    let block = Block::new(bm, bn, d, warps, spec);
     // Each lane converts its share of eight-bit keys and values in pairs: a conversion and a shuffle of bytes.
     let convert = if a.kv_bytes < 2 { 2.0 * f64::from(bn * d) / 32.0 / f64::from(warps) } else { 0.0 };
+    // A cache lies in pages.
+    let pages = PAGED * 2.0 * f64::from(bn * d * a.kv_bytes) / 512.0 / f64::from(warps);
     let mma = |n, k| Op::Mma { dtype: Dtype::Bf16, m: bm, n, k, sync: true };
     let q = |tensor: u8, bytes| grid.q_tile(a, tensor, bytes);
     let stages = s.stages.max(1);
@@ -159,7 +161,7 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
         next,
         kv(K, stages),
         Op::End,
-        block.work(convert),
+        block.work(convert + pages),
         Op::Wait(V_FULL),
         Op::Sync,
         mma(d, bn),

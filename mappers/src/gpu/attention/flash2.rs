@@ -5,7 +5,7 @@ use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tensor, Tile, Tr
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::index::{BLOCKS, K, K_FULL, O, Q, Q_FULL, V, V_FULL, WHOLE, once, trips};
-use super::{Attention, Grid};
+use super::{Attention, Grid, PAGED};
 use crate::gpu::{copy, one_role};
 
 /// Cycles that a warp of `flash_fwd_kernel` waits after an instruction other than `mma` (`device_flash2.csv`: fixed
@@ -17,6 +17,10 @@ fn stall(head_dim: u32) -> f64 {
 /// Before the first copy: misses of constants and of instructions, 820 cycles of a warp (`device_profiles.csv`: the joining
 /// kernel, which has no more to do than that).
 pub(super) const SETUP_NS: f64 = 420.0;
+
+/// Share of all instructions on the FMA lanes and on the integer lanes (`device_profiles.csv`: 37 to 42 %, 26 %).
+const FMA: f64 = 0.38;
+const ALU: f64 = 0.26;
 
 /// Instructions of a warp for its part of a block: `mma`, one for 2048 multiply-adds, and all others (`device_profiles.csv`:
 /// 1220 in all for 128 x 64 of head size 128, 1684 for 128 x 128 of 64): 9.4 a score, 2 an accumulator, one `ldmatrix` for
@@ -30,16 +34,16 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn new(bm: u32, bn: u32, d: u32, warps: u32) -> Self {
+    pub(super) fn new(bm: u32, bn: u32, d: u32, warps: u32, spec: &GpuSpec) -> Self {
         let (m, n, k, warps) = (f64::from(bm), f64::from(bn), f64::from(d), f64::from(warps));
         let lanes = 32.0 * warps;
-        Self {
-            products: 2.0 * m * n * k / 2048.0 / warps,
-            others: 9.4 * m * n / lanes + 2.0 * m * k / lanes + 2.0 * n * k * 2.0 / 512.0 + 40.0,
-            scores: m * n,
-            warps,
-            stall: stall(d),
-        }
+        let products = 2.0 * m * n * k / 2048.0 / warps;
+        let others = 9.4 * m * n / lanes + 2.0 * m * k / lanes + 2.0 * n * k * 2.0 / 512.0 + 40.0;
+        // The profiles are of 32 FMA lanes a scheduler. Half as many take a warp's instruction for two cycles, and the next
+        // waits where it is of the same kind.
+        let twice = (128.0 / spec.sm.fma_lanes - 1.0).max(0.0);
+        let same = (FMA * (others + products) / others).powi(2);
+        Self { products, others, scores: m * n, warps, stall: stall(d) + twice * same }
     }
 
     /// Lane work of a block on all warps, and so many instructions of each warp more. The matrix instructions take their
@@ -58,9 +62,8 @@ impl Block {
         let all = 32.0 * self.warps * (others + products);
         VectorWork {
             issue: self.warps * others,
-            // `device_profiles.csv`: 37 to 42 % of all instructions on the FMA lanes, 26 % on the integer lanes.
-            fma: 0.38 * all,
-            alu: 0.26 * all,
+            fma: FMA * all,
+            alu: ALU * all,
             stall: self.stall,
             code_bytes: (16.0 * (others + products)) as u32,
             ..VectorWork::default()
@@ -72,7 +75,7 @@ impl Block {
 /// the blocks (`device_flash2.csv`; sizes of 96 and 256 have none). They are read back from L1, but every write goes to L2.
 fn spilled(head_dim: u32) -> (u32, u32) {
     match head_dim {
-        33..=64 => (6, 21),
+        33..=64 => (6, 22),
         97..=128 => (14, 15),
         _ => (0, 0),
     }
@@ -88,25 +91,25 @@ pub fn flash2(a: &Attention, spec: &GpuSpec) -> Kernel {
         _ => (if spec.sm.shared_memory_per_cta_bytes > 150_000 { 128 } else { 64 }, 64, if d > 128 { 8 } else { 4 }),
     };
     let name = format!("flash-2 prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
-    Tiled { bm, bn, warps, packed: false, spilled: spilled(d) }.kernel(a, name)
+    Tiled { bm, bn, warps, packed: false, paged: false, spilled: spilled(d) }.kernel(a, spec, name)
 }
 
 /// The same with the tiles of the kernels that split keys: pages of keys go through these even where nothing is split.
-pub fn flash2_paged(a: &Attention) -> Kernel {
+pub fn flash2_paged(a: &Attention, spec: &GpuSpec) -> Kernel {
     let bn = match a.head_dim {
         0..=64 => 256,
         65..=128 => 128,
         _ => 64,
     };
     let name = format!("flash-2 paged prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
-    Tiled { bm: 64, bn, warps: 4, packed: false, spilled: (0, 0) }.kernel(a, name)
+    Tiled { bm: 64, bn, warps: 4, packed: false, paged: true, spilled: (0, 0) }.kernel(a, spec, name)
 }
 
 /// The same with the query heads that share keys as rows of one tile, as FlashInfer has it.
-pub fn flash2_packed(a: &Attention) -> Kernel {
+pub fn flash2_packed(a: &Attention, spec: &GpuSpec) -> Kernel {
     let bm = if a.queries * a.group() > 64 { 128 } else { 64 };
     let name = format!("flash-2 packed prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
-    Tiled { bm, bn: 64, warps: 4, packed: true, spilled: (0, 0) }.kernel(a, name)
+    Tiled { bm, bn: 64, warps: 4, packed: true, paged: true, spilled: (0, 0) }.kernel(a, spec, name)
 }
 
 /// Rows of a tile that are there.
@@ -150,11 +153,13 @@ struct Tiled {
     bn: u32,
     warps: u32,
     packed: bool,
+    /// Keys and values lie in pages.
+    paged: bool,
     spilled: (u32, u32),
 }
 
 impl Tiled {
-    fn kernel(&self, a: &Attention, name: String) -> Kernel {
+    fn kernel(&self, a: &Attention, spec: &GpuSpec, name: String) -> Kernel {
         let (d, bm, bn) = (a.head_dim, self.bm, self.bn);
         let grid = Grid { bm, bn, packed: self.packed, longest_first: 0 };
         let rows = a.queries * if self.packed { a.group() } else { 1 };
@@ -186,9 +191,9 @@ impl Tiled {
         let q_rows = if rows < bm || rows % bm == 0 { Rows::Whole } else { Rows::LastShort(rows % bm) };
         let mut ops = vec![Op::Setup(SETUP_NS)];
         ops.extend(q_rows.each(grid.q_tile(a, Q, a.dtype.bytes()), |t| copy(t, Path::Async, Q_FULL)));
-        ops.extend(self.blocks(a, grid, q_rows, (in_block > 0).then(|| spills(in_block))));
+        ops.extend(self.blocks(a, spec, grid, q_rows, (in_block > 0).then(|| spills(in_block))));
         // `device_profiles.csv`: 817 and 1070 instructions a warp beside the blocks.
-        let block = Block::new(bm, bn, d, self.warps);
+        let block = Block::new(bm, bn, d, self.warps, spec);
         ops.push(Op::Vector(VectorWork { shared_bytes: 2.0 * f64::from(bm * d) * 2.0, ..block.beside(900.0) }));
         if beside > 0 {
             ops.push(spills(beside));
@@ -211,14 +216,17 @@ impl Tiled {
 
     /// The turns over an item's blocks. Those with a mask, and without one the first, are code of their own; lengths that are
     /// not whole tiles take one more of them.
-    fn blocks(&self, a: &Attention, grid: Grid, q_rows: Rows, spills: Option<Op>) -> Vec<Op> {
+    fn blocks(&self, a: &Attention, spec: &GpuSpec, grid: Grid, q_rows: Rows, spills: Option<Op>) -> Vec<Op> {
         let (d, bm, bn) = (a.head_dim, self.bm, self.bn);
         let even = a.queries.is_multiple_of(bm) && a.keys.is_multiple_of(bn);
         let own_code = if a.causal { bm.div_ceil(bn) + u32::from(!even) } else { 1 };
-        let block = Block::new(bm, bn, d, self.warps);
+        let block = Block::new(bm, bn, d, self.warps, spec);
         // `device_profiles.csv`: 290 and 375 instructions for 64 and 128 scores a lane.
         let scores = f64::from(bm * bn) / (32.0 * f64::from(self.warps));
         let mask = if a.causal || !even { 205.0 + 1.33 * scores } else { 0.0 };
+        // Page numbers and rows of keys and values: three instructions for each 512 bytes, as in FlashAttention-3.
+        let bytes = 2.0 * f64::from(bn * d * a.kv_bytes);
+        let pages = if self.paged { PAGED * bytes / 512.0 / f64::from(self.warps) } else { 0.0 };
         // Fragments of K and V are read once by each of the warps, those of Q stay in registers.
         let fragments = f64::from(self.warps * bn * d * a.dtype.bytes());
         let reads = Op::Vector(VectorWork { shared_bytes: fragments, ..VectorWork::default() });
@@ -238,7 +246,7 @@ impl Tiled {
             ops.extend(these.wait(K_FULL));
             ops.extend([Op::Sync, mma(bn, d), reads, Op::MmaWait(0)]);
             ops.extend([Op::Loop(next), copy(kv(K, at + 1), Path::Async, K_FULL), Op::End]);
-            ops.push(block.work(if masked { mask } else { 0.0 }));
+            ops.push(block.work(pages + if masked { mask } else { 0.0 }));
             ops.extend(spills);
             ops.extend(these.wait(V_FULL));
             ops.extend([Op::Sync, mma(d, bn), reads, Op::MmaWait(0)]);

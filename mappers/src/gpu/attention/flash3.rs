@@ -8,7 +8,7 @@ use super::index::{
     BLOCKS, K, K_FREE, K_FULL, KROW, LEFT, O, O_STORED, OUT, PLAIN, Q, Q_FREE, Q_FULL, QROW, RIGHT, V, V_FREE, V_FULL,
     trips,
 };
-use super::{Attention, Grid, combine, splits};
+use super::{Attention, Grid, PAGED, combine, splits};
 
 /// Which of the library's kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -224,7 +224,7 @@ impl Program<'_> {
         let pages = |ops: &mut Vec<Op>| {
             if self.paged {
                 let bytes = f64::from(self.grid.bn * self.a.head_dim * self.a.kv_bytes);
-                ops.push(Op::Vector(VectorWork { issue: bytes / 512.0 * 3.0, stall: 2.0, ..VectorWork::default() }));
+                ops.push(Op::Vector(VectorWork { issue: PAGED * bytes / 512.0, stall: 2.0, ..VectorWork::default() }));
             }
         };
         let mut ops = vec![Op::Setup(SETUP_NS)];

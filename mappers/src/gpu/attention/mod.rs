@@ -20,6 +20,10 @@ pub use launches::{auxiliary, cache_write, fill, prepare_varlen, quantise_querie
 use banksia_hw::gpu::program::{Dtype, Expr, Tensor, Tile, WORK_VARS};
 use index::{KROW, QROW};
 
+/// Instructions for each 512 bytes that a warp copies from pages: the page's number, and addresses (`device_attention.csv`:
+/// FlashAttention-3 paged against not).
+const PAGED: f64 = 3.0;
+
 /// One attention over a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attention {
