@@ -75,20 +75,20 @@ fn arithmetic_of_a_function_takes_what_its_instructions_take() {
 }
 
 /// Products of one CTA take the issue slots that another's lane work needs. The stall of the lane work is that of a CTA by
-/// itself; what two and three take together follows.
+/// itself; what two and three take together follows, a little fast where each waits much for its own results.
 #[test]
 fn products_and_lane_work_of_two_ctas_share_the_schedulers() {
     let mut gpu = Gpu::new(device("h200").unwrap());
-    for (instructions, chains) in [(512, 4), (512, 2), (1024, 4)] {
+    for (instructions, chains, percent) in [(512, 4, 8.0), (1024, 4, 8.0), (512, 2, 16.0)] {
         let row = |n: u32| {
-            let argument = format!("128 mma then {instructions} lane instructions in {chains} chains {n} CTAs of 4 warps");
+            let argument =
+                format!("128 mma then {instructions} lane instructions in {chains} chains {n} CTAs of 4 warps");
             measured("mma_phases", &argument)
         };
         let n = f64::from(instructions);
         let mma = 128.0 * 6.1;
         let stall = (row(1) - mma) / n - 1.0;
-        let work =
-            VectorWork { issue: 4.0 * n, fma: 64.0 * n, alu: 64.0 * n, stall, ..VectorWork::default() };
+        let work = VectorWork { issue: 4.0 * n, fma: 64.0 * n, alu: 64.0 * n, stall, ..VectorWork::default() };
         let mut cycles = |ctas: u32, turns| {
             let ops = vec![
                 Op::Loop(Trips::Const(turns)),
@@ -116,7 +116,7 @@ fn products_and_lane_work_of_two_ctas_share_the_schedulers() {
         for ctas in [2, 3] {
             let turn = (cycles(ctas, 120) - cycles(ctas, 20)) / 100.0 / f64::from(ctas);
             println!("{instructions} in {chains}, {ctas} CTAs: {turn:.0} against {:.0}", row(ctas));
-            near(&format!("{instructions} in {chains}, {ctas} CTAs"), turn, row(ctas), 12.0);
+            near(&format!("{instructions} in {chains}, {ctas} CTAs"), turn, row(ctas), percent);
         }
     }
 }
