@@ -188,7 +188,7 @@ impl Tiled {
             output += 1;
         }
         let out = grid.q_tile(a, output, 2);
-        let q_rows = if rows < bm || rows % bm == 0 { Rows::Whole } else { Rows::LastShort(rows % bm) };
+        let q_rows = if rows < bm || rows.is_multiple_of(bm) { Rows::Whole } else { Rows::LastShort(rows % bm) };
         let mut ops = vec![Op::Setup(SETUP_NS)];
         ops.extend(q_rows.each(grid.q_tile(a, Q, a.dtype.bytes()), |t| copy(t, Path::Async, Q_FULL)));
         ops.extend(self.blocks(a, spec, grid, q_rows, (in_block > 0).then(|| spills(in_block))));
