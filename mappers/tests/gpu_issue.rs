@@ -1,7 +1,7 @@
 //! Issue and instruction supply of the simulated H200 against `tests/reference/gpu/device_issue.csv`.
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed set-up is a failed test
 
-use banksia_hw::gpu::program::{Kernel, VectorWork};
+use banksia_hw::gpu::program::{Barrier, Dtype, Kernel, Op, Role, Trips, VectorWork};
 use banksia_hw::gpu::{CacheState, Gpu, RunOptions, device};
 use banksia_mappers::gpu::probes;
 
@@ -72,4 +72,51 @@ fn arithmetic_of_a_function_takes_what_its_instructions_take() {
     };
     // Of a warp on its sub-partition, which eight of the 32 share.
     near("erf GELU", turn(1024, work) / 8.0, measured("erf_gelu_of_8_elements", "32 warps"), 10.0);
+}
+
+/// Products of one CTA take the issue slots that another's lane work needs. The stall of the lane work is that of a CTA by
+/// itself; what two and three take together follows, a little fast where each waits much for its own results.
+#[test]
+fn products_and_lane_work_of_two_ctas_share_the_schedulers() {
+    let mut gpu = Gpu::new(device("h200").unwrap());
+    for (instructions, chains, percent) in [(512, 4, 8.0), (1024, 4, 8.0), (512, 2, 16.0)] {
+        let row = |n: u32| {
+            let argument =
+                format!("128 mma then {instructions} lane instructions in {chains} chains {n} CTAs of 4 warps");
+            measured("mma_phases", &argument)
+        };
+        let n = f64::from(instructions);
+        let mma = 128.0 * 6.1;
+        let stall = (row(1) - mma) / n - 1.0;
+        let work = VectorWork { issue: 4.0 * n, fma: 64.0 * n, alu: 64.0 * n, stall, ..VectorWork::default() };
+        let mut cycles = |ctas: u32, turns| {
+            let ops = vec![
+                Op::Loop(Trips::Const(turns)),
+                Op::Mma { dtype: Dtype::Bf16, m: 64, n: 128, k: 128, sync: true },
+                Op::MmaWait(0),
+                Op::Vector(work),
+                Op::End,
+            ];
+            let k = Kernel {
+                name: "phases".into(),
+                threads: 128,
+                registers: 64,
+                shared_bytes: 228_000 / ctas - 1024,
+                cluster: 1,
+                grid: 132 * ctas,
+                items: vec![[0; 6]; 132 * ctas as usize],
+                tensors: Vec::new(),
+                barriers: vec![Barrier { arrivals: 1, credits: 0 }],
+                roles: vec![Role { warps: 4, ops }],
+                pipelined: false,
+            };
+            let r = gpu.run(&k, &RunOptions { cache: CacheState::Empty, ..RunOptions::default() }).unwrap();
+            r.span_s * r.clock_mhz * 1e6
+        };
+        for ctas in [2, 3] {
+            let turn = (cycles(ctas, 120) - cycles(ctas, 20)) / 100.0 / f64::from(ctas);
+            println!("{instructions} in {chains}, {ctas} CTAs: {turn:.0} against {:.0}", row(ctas));
+            near(&format!("{instructions} in {chains}, {ctas} CTAs"), turn, row(ctas), percent);
+        }
+    }
 }

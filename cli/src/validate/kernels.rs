@@ -20,7 +20,7 @@ const LAUNCHES: f64 = 6.0;
 const WARM_LAUNCHES: f64 = 36.0;
 const TIMED_LAUNCHES: f64 = 36.0;
 /// Between one replay of a graph and the next, beyond what its kernels take in a long graph: six replays of graphs of six
-/// kernels of 1 to 66 us, against graphs of sixty, on one H200 (`device_measurements.csv`, `graph_replay_gap`).
+/// kernels of 1 to 66 us, against graphs of sixty, on one H200 (`device_issue.csv`, `graph_replay_interval`).
 const REPLAY_GAP_S: f64 = 1.8e-6;
 /// Work that lasts longer meets the power controller (assumed: some of its periods of about 10 ms).
 const CONTROLLER_S: f64 = 25e-3;
@@ -123,8 +123,8 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
         (false, true, true) if a.window == 0 => {
             kernels.push(flash3(a, spec, Flash3 { unpacked: true, ..Flash3::default() }));
         }
-        (true, false, true) if s.framework == "vllm" => kernels.push(flash2_paged(a)),
-        (true, false, true) if !hopper => kernels.push(flash2_packed(a)),
+        (true, false, true) if s.framework == "vllm" => kernels.push(flash2_paged(a, spec)),
+        (true, false, true) if !hopper => kernels.push(flash2_packed(a, spec)),
         // TensorRT-LLM's windows do not run at the rate of its warp-specialised kernels, nor faster in eight bits.
         (_, _, true) => kernels.push(flash2(&Attention { dtype: Dtype::Bf16, kv_bytes: 2, ..*a }, spec)),
         (true, false, false) => {

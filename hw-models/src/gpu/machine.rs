@@ -36,6 +36,7 @@ pub struct Gpu {
     tensor_until: u64,
     epoch_end: u64,
     epoch_tensor: u64,
+    epoch_tensor_sync: u64,
     epoch_bytes: u64,
     clock_sum: f64,
     clock_fs: u64,
@@ -81,6 +82,7 @@ impl Gpu {
             tensor_until: 0,
             epoch_end: EPOCH_FS,
             epoch_tensor: 0,
+            epoch_tensor_sync: 0,
             epoch_bytes: 0,
             clock_sum: 0.0,
             clock_fs: 0,
@@ -197,6 +199,7 @@ impl Gpu {
         self.tensor_until = 0;
         self.epoch_end = EPOCH_FS;
         self.epoch_tensor = 0;
+        self.epoch_tensor_sync = 0;
         self.epoch_bytes = 0;
         self.clock_sum = 0.0;
         self.clock_fs = 0;
@@ -343,11 +346,15 @@ impl Gpu {
             state.pc += 1;
             match *op {
                 Op::Loop(trips) => {
+                    let item = &kernel.items[state.item as usize];
+                    let count = |var: u8, add| item[usize::from(var)].saturating_add(add).max(0) as u32;
                     let n = match trips {
                         Trips::Const(n) => n,
-                        Trips::Work(var, add) => {
-                            let item = &kernel.items[state.item as usize];
-                            item[usize::from(var)].saturating_add(add).max(0) as u32
+                        Trips::Work(var, add) => count(var, add),
+                        Trips::Once(var, add) => count(var, add).min(1),
+                        Trips::ExceptLast(turns) => {
+                            let around = usize::from(state.depth) - 1;
+                            u32::from(state.counters[around].saturating_add(turns) < state.trips[around])
                         }
                     };
                     if n == 0 {

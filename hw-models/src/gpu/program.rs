@@ -123,6 +123,10 @@ pub enum Trips {
     Const(u32),
     /// As the work item's number says (negative counts as none), plus a constant.
     Work(u8, i32),
+    /// Once if the work item's number plus a constant is positive, else not at all.
+    Once(u8, i32),
+    /// Once, except in the last so many turns of the loop around it: what runs ahead of the turns stops in time.
+    ExceptLast(u32),
 }
 
 /// The way of a copy from memory to the SM.
@@ -366,10 +370,14 @@ impl Kernel {
                         if depth > LOOP_DEPTH {
                             return fail(format!("nests more than {LOOP_DEPTH} loops"));
                         }
-                        if let Trips::Work(var, _) = trips
-                            && usize::from(var) >= WORK_VARS
-                        {
-                            return fail(format!("a loop runs as number {var} of the work item says"));
+                        match trips {
+                            Trips::Work(var, _) | Trips::Once(var, _) if usize::from(var) >= WORK_VARS => {
+                                return fail(format!("a loop runs as number {var} of the work item says"));
+                            }
+                            Trips::ExceptLast(_) if depth < 2 => {
+                                return fail("runs except in the last turns of a loop that is not there".into());
+                            }
+                            _ => {}
                         }
                     }
                     Op::End => {

@@ -102,6 +102,8 @@ pub struct TensorSpec {
     pub warpgroup: bool,
     /// Share of `fma_per_cycle` that the synchronous path (`mma.sync`) reaches.
     pub sync_share: f64,
+    /// Cycles for which an `mma.sync` of m16n8k16 in 16 bits holds the issue slots of its scheduler.
+    pub sync_issue_cycles: f64,
     /// Shortest time that one m64nNk16 instruction holds the units, whatever N: operand A is read from shared memory.
     pub min_instruction_cycles: f64,
     /// From the last issue to results in registers.
@@ -251,7 +253,9 @@ pub struct PowerSpec {
     pub tensor_clock_mhz: f64,
     /// What full use of the warpgroup path takes off that.
     pub tensor_droop_mhz: f64,
-    /// What each TB/s into the SMs takes off, while the warpgroup path is fully used.
+    /// What full use of the synchronous path (`mma.sync`) takes off instead.
+    pub tensor_sync_droop_mhz: f64,
+    /// What each TB/s into the SMs takes off, while the matrix units are fully used.
     pub tensor_droop_mhz_per_tb_s: f64,
 }
 
@@ -304,10 +308,12 @@ impl GpuSpec {
             ("dram.latency_ns", spec.dram.latency_ns),
             ("tensor.min_instruction_cycles", spec.tensor.min_instruction_cycles),
             ("tensor.drain_cycles", spec.tensor.drain_cycles),
+            ("tensor.sync_issue_cycles", spec.tensor.sync_issue_cycles),
             ("sm.instruction_second_cache_cycles", spec.sm.instruction_second_cache_cycles),
             ("sm.instruction_l2_cycles", spec.sm.instruction_l2_cycles),
             ("power.active_idle_w", spec.power.active_idle_w),
             ("power.tensor_droop_mhz", spec.power.tensor_droop_mhz),
+            ("power.tensor_sync_droop_mhz", spec.power.tensor_sync_droop_mhz),
         ];
         for (key, value) in not_negative {
             source.check(key, value, 0.0..=1e9)?;

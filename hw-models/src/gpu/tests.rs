@@ -71,6 +71,8 @@ fn malformed_programs_are_refused() {
         vec![Op::Wait(1)],
         vec![Op::MmaWait(4)],
         vec![Op::Loop(Trips::Const(1)), Op::Next, Op::End],
+        vec![Op::Loop(Trips::Once(6, 0)), Op::End],
+        vec![Op::Loop(Trips::ExceptLast(1)), Op::End],
     ] {
         let error = gpu.run(&kernel(ops.clone()), &RunOptions::default()).unwrap_err();
         assert!(matches!(error, GpuError::Kernel(_)), "{ops:?}: {error}");
@@ -99,4 +101,27 @@ fn loops_of_no_turns_are_skipped() {
     let ops = vec![Op::Loop(Trips::Work(0, 0)), Op::Loop(Trips::Const(3)), Op::Delay(1e6), Op::End, Op::End];
     let r = gpu.run(&kernel(ops), &RunOptions { cache: CacheState::Empty, ..RunOptions::default() }).unwrap();
     assert!(r.span_s < 1e-6, "{}", r.span_s);
+}
+
+/// Four turns of a loop with something once in each of the first three, and something once where the item says so.
+#[test]
+fn what_runs_ahead_stops_before_the_last_turns() {
+    let mut gpu = Gpu::new(device("h200").unwrap());
+    let mut span = |number: i32, ops: Vec<Op>| {
+        let k = Kernel { items: vec![[number; 6]], ..kernel(ops) };
+        gpu.run(&k, &RunOptions { cache: CacheState::Empty, ..RunOptions::default() }).unwrap().span_s
+    };
+    let nothing = span(0, Vec::new());
+    let us = Op::Delay(1e3);
+    let turns = |of: Trips| vec![Op::Loop(Trips::Const(4)), Op::Loop(of), us, Op::End, Op::End];
+    for (number, ops, times) in [
+        (0, turns(Trips::ExceptLast(1)), 3.0),
+        (0, turns(Trips::ExceptLast(3)), 1.0),
+        (0, turns(Trips::ExceptLast(9)), 0.0),
+        (3, turns(Trips::Once(0, -2)), 4.0),
+        (3, turns(Trips::Once(0, -3)), 0.0),
+    ] {
+        let taken = (span(number, ops.clone()) - nothing) * 1e6;
+        assert!((taken - times).abs() < 1e-6, "{ops:?}: {taken}");
+    }
 }

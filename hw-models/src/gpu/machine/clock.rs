@@ -18,13 +18,16 @@ impl Gpu {
         self.clock_fs += now - (self.epoch_end - EPOCH_FS);
         let mut clock = self.spec.sm_clock_mhz;
         if now < self.tensor_until {
-            let share = (self.epoch_tensor as f64 / length / self.sms.len() as f64).min(1.0);
+            let share = |busy: u64| (busy as f64 / length / self.sms.len() as f64).min(1.0);
+            let (groups, sync) = (share(self.epoch_tensor), share(self.epoch_tensor_sync));
             let bytes = self.memory.traffic.crossbar_read_bytes - self.epoch_bytes;
             let tb_s = bytes as f64 / length * 1e3;
-            clock = p.tensor_clock_mhz.min(clock) - share * (p.tensor_droop_mhz + p.tensor_droop_mhz_per_tb_s * tb_s);
+            let droop = groups * p.tensor_droop_mhz + sync * p.tensor_sync_droop_mhz;
+            clock = p.tensor_clock_mhz.min(clock) - droop - (groups + sync) * p.tensor_droop_mhz_per_tb_s * tb_s;
         }
         self.period = 1e9 / clock.min(self.clock_limit_mhz).max(p.min_clock_mhz);
         self.epoch_tensor = 0;
+        self.epoch_tensor_sync = 0;
         self.epoch_bytes = self.memory.traffic.crossbar_read_bytes;
         self.epoch_end = now + EPOCH_FS;
     }

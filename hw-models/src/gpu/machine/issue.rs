@@ -7,6 +7,9 @@ use super::super::program::Dtype;
 use super::clock::TENSOR_HOLD_FS;
 use super::{Gpu, Issued};
 
+/// On whose behalf the synchronous matrix path takes issue slots: nobody waits for their end.
+const NOBODY: u32 = u32::MAX;
+
 impl Gpu {
     /// Leaves a role to the lanes of its SM.
     pub(super) fn share_lanes(&mut self, sm: usize, agent: usize, now: u64, work: u64, floor: u64) {
@@ -17,7 +20,12 @@ impl Gpu {
 
     pub(super) fn lanes_done(&mut self, sm: usize, now: u64) {
         let queue = &mut self.queue;
-        if let Some(next) = self.sms[sm].lanes.take(now, |at, agent| queue.push(Time::from_fs(at), agent)) {
+        let mut go_on = |at, agent| {
+            if agent != NOBODY {
+                queue.push(Time::from_fs(at), agent);
+            }
+        };
+        if let Some(next) = self.sms[sm].lanes.take(now, &mut go_on) {
             self.queue.push(Time::from_fs(next), (self.roles.len() + sm) as u32);
         }
     }
@@ -32,6 +40,7 @@ impl Gpu {
         sync: bool,
     ) -> Issued {
         let t = &self.spec.tensor;
+        let mut held = 0.0;
         let mut last = 0.0;
         let rate = t.fma_per_cycle.get(&dtype).copied().unwrap_or(1.0);
         let fma = f64::from(m) * f64::from(n) * f64::from(k);
@@ -39,6 +48,7 @@ impl Gpu {
         let cycles = if sync || !t.warpgroup {
             self.work.tensor_sync_weighted_fma += weighted;
             // Fewer than four warps leave sub-partitions idle.
+            held = fma * f64::from(dtype.bytes()) / 4096.0 / 4.0 * t.sync_issue_cycles;
             fma / (rate * t.sync_share * f64::from(warps.min(4)) / 4.0)
         } else {
             self.work.tensor_weighted_fma += weighted;
@@ -62,7 +72,15 @@ impl Gpu {
         }
         self.tensor_until = now + TENSOR_HOLD_FS;
         let time = self.cycles(cycles);
-        self.epoch_tensor += time;
+        if last > 0.0 {
+            self.epoch_tensor += time;
+        } else {
+            self.epoch_tensor_sync += time;
+        }
+        if held > 0.0 {
+            let held = self.cycles(held);
+            self.share_lanes(sm, NOBODY as usize, now, held, now);
+        }
         let done = self.sms[sm].tensor.serve(now, time);
         Issued { last: if last > 0.0 { done - self.cycles(last) } else { 0 }, done: done + self.cycles(drain) }
     }

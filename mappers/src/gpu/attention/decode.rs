@@ -3,8 +3,9 @@
 use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::flash2::{SETUP_NS, block_instructions, block_work};
-use super::{Attention, BLOCKS, Grid, OUT, PLAIN};
+use super::flash2::{Block, SETUP_NS};
+use super::index::{BLOCKS, K, K_FULL, KROW, O, OUT, PLAIN, Q, Q_FULL, QROW, V, V_FULL, once, trips};
+use super::{Attention, Grid, PAGED};
 use crate::gpu::rows::{ElementWork, Elementwise, elementwise};
 use crate::gpu::{copy, lanes, one_role};
 
@@ -108,7 +109,7 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
     let (bm, bn) = (s.rows, s.keys);
     let grid = Grid { bm, bn, packed: s.packed, longest_first: 0 };
     let whole = grid.items(a);
-    let most = whole.iter().map(|i| i[usize::from(BLOCKS)]).max().unwrap_or(1) as u32;
+    let most = whole.iter().map(|i| i[BLOCKS]).max().unwrap_or(1) as u32;
     let mut parts = splits(whole.len() as u32, s.per_sm * spec.sms(), most.max(if s.combine { 1 } else { 5 }));
     parts = parts.min(most).max(1);
     let per = most.div_ceil(parts);
@@ -117,65 +118,71 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
     let mut items: Vec<[i32; WORK_VARS]> = Vec::with_capacity(whole.len() * parts as usize);
     for item in whole {
         for p in 0..parts as i32 {
-            let n = (per as i32).min(item[usize::from(BLOCKS)] - p * per as i32);
+            let (all, from) = (item[BLOCKS], p * per as i32);
+            let n = (per as i32).min(all - from);
             if n > 0 {
-                let k = item[1] + p * (per * bn) as i32;
-                items.push([item[0], k, n, 0, n, item[0] * parts as i32 + p * rows]);
+                let k = item[KROW] - (all - from - n) * bn as i32;
+                items.push([item[QROW], k, n, 0, n, item[QROW] * parts as i32 + p * rows]);
             }
         }
     }
     let warps = 4;
-    let scores = f64::from(bm) * f64::from(bn);
     let e = f64::from(a.kv_bytes.max(1));
     // Warps share the keys where the rows are few, so each fragment is read once; otherwise each warp reads all.
     let readers = if bm > 16 { f64::from(warps) } else { 1.0 };
     let reads = VectorWork { shared_bytes: readers * f64::from(bn * d) * e, ..VectorWork::default() };
-    let mut per_warp = block_instructions(bm, bn, d, warps);
-    if a.kv_bytes < 2 {
-        // Each lane converts its share of keys and values in pairs: a conversion and a shuffle of bytes.
-        per_warp += 2.0 * f64::from(bn * d) / 32.0 / f64::from(warps);
-    }
+    let block = Block::new(bm, bn, d, warps, spec);
+    // Each lane converts its share of eight-bit keys and values in pairs: a conversion and a shuffle of bytes.
+    let convert = if a.kv_bytes < 2 { 2.0 * f64::from(bn * d) / 32.0 / f64::from(warps) } else { 0.0 };
+    // A cache lies in pages.
+    let pages = PAGED * 2.0 * f64::from(bn * d * a.kv_bytes) / 512.0 / f64::from(warps);
     let mma = |n, k| Op::Mma { dtype: Dtype::Bf16, m: bm, n, k, sync: true };
     let q = |tensor: u8, bytes| grid.q_tile(a, tensor, bytes);
-    let ahead = i64::from(s.stages.max(1));
-    let kv = |tensor, at| copy(grid.kv_tile(a, tensor, at), Path::Async, tensor);
-    let mut ops = vec![Op::Setup(SETUP_NS), copy(q(0, 2), Path::Async, 0)];
-    for at in 0..ahead {
-        ops.extend([kv(1, at), kv(2, at)]);
+    let stages = s.stages.max(1);
+    let kv = |tensor, at| copy(grid.kv_tile(a, tensor, i64::from(at)), Path::Async, tensor);
+    let mut ops = vec![Op::Setup(SETUP_NS), copy(q(Q, 2), Path::Async, Q_FULL)];
+    ops.extend([kv(K, 0), kv(V, 0)]);
+    for at in 1..stages {
+        ops.extend([Op::Loop(once(PLAIN, -(at as i32))), kv(K, at), kv(V, at), Op::End]);
     }
-    let mut out = q(3, if parts > 1 { 4 } else { 2 });
+    let next = Op::Loop(Trips::ExceptLast(stages));
+    let mut out = q(O, if parts > 1 { 4 } else { 2 });
     if parts > 1 {
         out.row = Expr::work(OUT, 1);
     }
     ops.extend([
-        Op::Wait(0),
-        Op::Loop(Trips::Work(PLAIN, 0)),
-        Op::Wait(1),
+        Op::Wait(Q_FULL),
+        Op::Loop(trips(PLAIN, 0)),
+        Op::Wait(K_FULL),
         Op::Sync,
         mma(bn, d),
         Op::Vector(reads),
         Op::MmaWait(0),
-        kv(1, ahead),
-        Op::Vector(block_work(per_warp, scores, warps, false)),
-        Op::Wait(2),
+        next,
+        kv(K, stages),
+        Op::End,
+        block.work(convert + pages),
+        Op::Wait(V_FULL),
         Op::Sync,
         mma(d, bn),
         Op::Vector(reads),
         Op::MmaWait(0),
-        kv(2, ahead),
+        next,
+        kv(V, stages),
         Op::End,
-        Op::Vector(block_work(900.0, 0.0, warps, true)),
+        Op::End,
+        Op::Vector(block.beside(900.0)),
         Op::Store { tile: out, reduce: false },
     ]);
     let mut tensors = a.tensors(bm, bn.min(a.keys));
     if parts > 1 {
-        tensors[3].rows *= u64::from(parts);
-        tensors[3].row_bytes = u64::from(d) * 4;
+        tensors[usize::from(O)].rows *= u64::from(parts);
+        tensors[usize::from(O)].row_bytes = u64::from(d) * 4;
         if !s.combine {
             // A counter in memory says who is last; that CTA reads the parts back.
             let own = Tile { rows: 1, bytes: 32, ..out };
             ops.extend([Op::StoreWait, Op::Store { tile: own, reduce: true }, Op::StoreWait]);
-            ops.extend([copy(Tile { rows: rows as u32, ..out }, Path::Load, 0), Op::Wait(0)]);
+            ops.extend([copy(Tile { rows: rows as u32, ..out }, Path::Load, Q_FULL), Op::Wait(Q_FULL)]);
         }
     }
     let mut kernels = vec![Kernel {

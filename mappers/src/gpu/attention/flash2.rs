@@ -1,46 +1,87 @@
-//! FlashAttention-2: four or eight warps that copy by `cp.async` and multiply by `mma.sync`, one query tile a CTA.
+//! FlashAttention-2: four or eight warps that copy by `cp.async` and multiply by `mma.sync`, one query tile a CTA. Blocks of
+//! keys are worked on from the last to the first.
 
-use banksia_hw::gpu::program::{Barrier, Kernel, Op, Path, Trips, VectorWork};
+use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tensor, Tile, Trips, VectorWork};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::{Attention, BLOCKS, Grid, LEFT, PLAIN, RIGHT};
+use super::index::{BLOCKS, K, K_FULL, O, Q, Q_FULL, V, V_FULL, WHOLE, once, trips};
+use super::{Attention, Grid, PAGED};
 use crate::gpu::{copy, one_role};
 
-/// Cycles that a warp of `flash_fwd_kernel` waits after an instruction, with two CTAs an SM (`device_profiles.csv`: fixed
-/// latencies 1.34, short scoreboard 0.36, dispatch 0.21).
-pub(super) const STALL: f64 = 1.9;
+/// Cycles that a warp of `flash_fwd_kernel` waits after an instruction other than `mma` (`device_flash2.csv`: fixed
+/// latencies, dispatch, short scoreboard, full pipes and queues).
+fn stall(head_dim: u32) -> f64 {
+    if head_dim > 64 { 1.65 } else { 1.4 }
+}
 
 /// Before the first copy: misses of constants and of instructions, 820 cycles of a warp (`device_profiles.csv`: the joining
 /// kernel, which has no more to do than that).
 pub(super) const SETUP_NS: f64 = 420.0;
 
-/// Instructions of a warp for its part of a block, matrix instructions among them (`device_profiles.csv`: 1220 for 128 x 64
-/// of head size 128, 1684 for 128 x 128 of 64): 9.4 a score, 2 an accumulator, 40 besides, one `mma` for 2048 multiply-adds,
-/// one `ldmatrix` for 512 bytes.
-pub(super) fn block_instructions(bm: u32, bn: u32, d: u32, warps: u32) -> f64 {
-    let (m, n, k) = (f64::from(bm), f64::from(bn), f64::from(d));
-    let lanes = 32.0 * f64::from(warps);
-    let products = 2.0 * m * n * k / 2048.0 / f64::from(warps);
-    9.4 * m * n / lanes + 2.0 * m * k / lanes + 40.0 + products + 2.0 * n * k * 2.0 / 512.0
+/// Share of all instructions on the FMA lanes and on the integer lanes (`device_profiles.csv`: 37 to 42 %, 26 %).
+const FMA: f64 = 0.38;
+const ALU: f64 = 0.26;
+
+/// Instructions of a warp for its part of a block: `mma`, one for 2048 multiply-adds, and all others (`device_profiles.csv`:
+/// 1220 in all for 128 x 64 of head size 128, 1684 for 128 x 128 of 64): 9.4 a score, 2 an accumulator, one `ldmatrix` for
+/// 512 bytes, 40 besides.
+pub(super) struct Block {
+    products: f64,
+    others: f64,
+    scores: f64,
+    warps: f64,
+    stall: f64,
 }
 
-/// Lane work of a block on all warps; its code is a section of its own where it is one of the unrolled first turns.
-pub(super) fn block_work(per_warp: f64, scores: f64, warps: u32, unrolled: bool) -> VectorWork {
-    let w = f64::from(warps);
-    VectorWork {
-        issue: w * per_warp,
-        // `device_profiles.csv`: 37 to 42 % of the instructions on the FMA lanes, 26 % on the integer lanes.
-        fma: 0.38 * 32.0 * w * per_warp,
-        alu: 0.26 * 32.0 * w * per_warp,
-        sfu: scores,
-        latency_cycles: 150.0,
-        stall: STALL,
-        code_bytes: if unrolled { (16.0 * per_warp) as u32 } else { 0 },
-        ..VectorWork::default()
+impl Block {
+    pub(super) fn new(bm: u32, bn: u32, d: u32, warps: u32, spec: &GpuSpec) -> Self {
+        let (m, n, k, warps) = (f64::from(bm), f64::from(bn), f64::from(d), f64::from(warps));
+        let lanes = 32.0 * warps;
+        let products = 2.0 * m * n * k / 2048.0 / warps;
+        let others = 9.4 * m * n / lanes + 2.0 * m * k / lanes + 2.0 * n * k * 2.0 / 512.0 + 40.0;
+        // The profiles are of 32 FMA lanes a scheduler. Half as many take a warp's instruction for two cycles, and the next
+        // waits where it is of the same kind.
+        let twice = (128.0 / spec.sm.fma_lanes - 1.0).max(0.0);
+        let same = (FMA * (others + products) / others).powi(2);
+        Self { products, others, scores: m * n, warps, stall: stall(d) + twice * same }
+    }
+
+    /// Lane work of a block on all warps, and so many instructions of each warp more. The matrix instructions take their
+    /// time elsewhere, but their place in the code here.
+    pub(super) fn work(&self, more: f64) -> Op {
+        let others = self.others + more;
+        Op::Vector(VectorWork { sfu: self.scores, latency_cycles: 150.0, ..self.lanes(others, self.products) })
+    }
+
+    /// Work of so many instructions of each warp beside the blocks.
+    pub(super) fn beside(&self, per_warp: f64) -> VectorWork {
+        self.lanes(per_warp, 0.0)
+    }
+
+    fn lanes(&self, others: f64, products: f64) -> VectorWork {
+        let all = 32.0 * self.warps * (others + products);
+        VectorWork {
+            issue: self.warps * others,
+            fma: FMA * all,
+            alu: ALU * all,
+            stall: self.stall,
+            code_bytes: (16.0 * (others + products)) as u32,
+            ..VectorWork::default()
+        }
     }
 }
 
-/// Prefill. Lengths that are not whole tiles take one more masked turn, unrolled like the others.
+/// Words that a thread of the compiled kernel keeps in local memory for want of registers: written in each block and beside
+/// the blocks (`device_flash2.csv`; sizes of 96 and 256 have none). They are read back from L1, but every write goes to L2.
+fn spilled(head_dim: u32) -> (u32, u32) {
+    match head_dim {
+        33..=64 => (6, 22),
+        97..=128 => (14, 15),
+        _ => (0, 0),
+    }
+}
+
+/// Prefill.
 pub fn flash2(a: &Attention, spec: &GpuSpec) -> Kernel {
     let d = a.head_dim;
     // The tiles of the published kernels, by head size.
@@ -49,90 +90,179 @@ pub fn flash2(a: &Attention, spec: &GpuSpec) -> Kernel {
         65..=128 => (128, 64, 4),
         _ => (if spec.sm.shared_memory_per_cta_bytes > 150_000 { 128 } else { 64 }, 64, if d > 128 { 8 } else { 4 }),
     };
-    tiled(a, bm, bn, warps, false, format!("flash-2 prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries))
+    let name = format!("flash-2 prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
+    Tiled { bm, bn, warps, packed: false, paged: false, spilled: spilled(d) }.kernel(a, spec, name)
 }
 
 /// The same with the tiles of the kernels that split keys: pages of keys go through these even where nothing is split.
-pub fn flash2_paged(a: &Attention) -> Kernel {
+pub fn flash2_paged(a: &Attention, spec: &GpuSpec) -> Kernel {
     let bn = match a.head_dim {
         0..=64 => 256,
         65..=128 => 128,
         _ => 64,
     };
-    tiled(a, 64, bn, 4, false, format!("flash-2 paged prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries))
+    let name = format!("flash-2 paged prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
+    Tiled { bm: 64, bn, warps: 4, packed: false, paged: true, spilled: (0, 0) }.kernel(a, spec, name)
 }
 
 /// The same with the query heads that share keys as rows of one tile, as FlashInfer has it.
-pub fn flash2_packed(a: &Attention) -> Kernel {
-    let rows = if a.queries * a.group() > 64 { 128 } else { 64 };
-    tiled(a, rows, 64, 4, true, format!("flash-2 packed prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries))
+pub fn flash2_packed(a: &Attention, spec: &GpuSpec) -> Kernel {
+    let bm = if a.queries * a.group() > 64 { 128 } else { 64 };
+    let name = format!("flash-2 packed prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
+    Tiled { bm, bn: 64, warps: 4, packed: true, paged: true, spilled: (0, 0) }.kernel(a, spec, name)
 }
 
-fn tiled(a: &Attention, bm: u32, bn: u32, warps: u32, packed: bool, name: String) -> Kernel {
-    let d = a.head_dim;
-    let grid = Grid { bm, bn, packed, longest_first: 0 };
-    let even = a.queries.is_multiple_of(bm) && a.keys.is_multiple_of(bn);
-    // Turns with a mask are straight-line code before the loop.
-    let masked = if a.causal { bm.div_ceil(bn) + u32::from(!even) } else { 1 } as i32;
-    let mut items = grid.items(a);
-    for item in &mut items {
-        let n = item[usize::from(BLOCKS)];
-        item[usize::from(RIGHT)] = i32::from(masked > 1 && n > 1);
-        item[usize::from(LEFT)] = (masked - 2).min(n - 2).max(0);
-        item[usize::from(PLAIN)] = (n - masked).max(0);
+/// Rows of a tile that are there.
+#[derive(Clone, Copy)]
+enum Rows {
+    /// All of them.
+    Whole,
+    /// So many.
+    Short(u32),
+    /// So many in an item of the last queries, all in the others.
+    LastShort(u32),
+}
+
+impl Rows {
+    /// An op on what is there of a tile, in two parts where items differ.
+    fn each(self, tile: Tile, op: impl Fn(Tile) -> Op) -> Vec<Op> {
+        match self {
+            Self::Whole => vec![op(tile)],
+            Self::Short(rows) => vec![op(Tile { rows, ..tile })],
+            Self::LastShort(rows) => {
+                let mut rest = Tile { rows: tile.rows - rows, ..tile };
+                rest.row.base += i64::from(rows);
+                vec![op(Tile { rows, ..tile }), Op::Loop(once(WHOLE, 0)), op(rest), Op::End]
+            }
+        }
     }
-    let scores = f64::from(bm) * f64::from(bn);
-    let per_warp = block_instructions(bm, bn, d, warps);
-    // `device_profiles.csv`: 290 and 375 instructions for 64 and 128 scores a lane.
-    let mask = if a.causal || !even { 205.0 + 1.33 * scores / (32.0 * f64::from(warps)) } else { 0.0 };
-    // Fragments of K and V are read once by each of the warps, those of Q stay in registers.
-    let e = f64::from(a.dtype.bytes());
-    let fragments = f64::from(warps) * f64::from(bn) * f64::from(d) * e;
-    let reads = VectorWork { shared_bytes: fragments, ..VectorWork::default() };
-    let mma = |m, n, k| Op::Mma { dtype: a.dtype, m, n, k, sync: true };
-    let q = |tensor| grid.q_tile(a, tensor, if tensor > 0 { 2 } else { a.dtype.bytes() });
-    let turn = |at: i64, masked: bool| {
-        let kv = |tensor, ahead| copy(grid.kv_tile(a, tensor, at + ahead), Path::Async, tensor);
-        let extra = if masked { mask } else { 0.0 };
-        [
-            kv(2, 0),
-            Op::Wait(1),
-            Op::Sync,
-            mma(bm, bn, d),
-            Op::Vector(reads),
-            Op::MmaWait(0),
-            kv(1, 1),
-            Op::Vector(block_work(per_warp + extra, scores, warps, masked)),
-            Op::Wait(2),
-            Op::Sync,
-            mma(bm, d, bn),
-            Op::Vector(reads),
-            Op::MmaWait(0),
-        ]
-    };
-    let mut ops =
-        vec![Op::Setup(SETUP_NS), copy(q(0), Path::Async, 0), copy(grid.kv_tile(a, 1, 0), Path::Async, 1), Op::Wait(0)];
-    ops.extend(turn(0, true));
-    ops.push(Op::Loop(Trips::Work(RIGHT, 0)));
-    ops.extend(turn(1, true));
-    ops.extend([Op::End, Op::Loop(Trips::Work(LEFT, 0))]);
-    ops.extend(turn(2, true));
-    ops.extend([Op::End, Op::Loop(Trips::Work(PLAIN, 0))]);
-    ops.extend(turn(i64::from(masked), false));
-    // `device_profiles.csv`: 817 and 1070 instructions a warp beside the blocks.
-    let rest = VectorWork { shared_bytes: 2.0 * f64::from(bm * d) * 2.0, ..block_work(900.0, 0.0, warps, true) };
-    ops.extend([Op::End, Op::Vector(rest), Op::Store { tile: q(3), reduce: false }]);
-    Kernel {
-        name,
-        threads: 32 * warps,
-        registers: 255,
-        shared_bytes: (bm + 2 * bn) * d * 2 + 1024,
-        cluster: 1,
-        grid: items.len() as u32,
-        items,
-        tensors: a.tensors(bm.min(a.queries * if packed { a.group() } else { 1 }), bn.min(a.keys)),
-        barriers: vec![Barrier { arrivals: 1, credits: 0 }; 3],
-        roles: one_role(warps, ops),
-        pipelined: false,
+
+    /// Waits for copies of [`Self::each`].
+    fn wait(self, barrier: u8) -> Vec<Op> {
+        let mut ops = vec![Op::Wait(barrier)];
+        if matches!(self, Self::LastShort(_)) {
+            ops.extend([Op::Loop(once(WHOLE, 0)), Op::Wait(barrier), Op::End]);
+        }
+        ops
+    }
+}
+
+/// A kernel's tiles.
+struct Tiled {
+    bm: u32,
+    bn: u32,
+    warps: u32,
+    packed: bool,
+    /// Keys and values lie in pages.
+    paged: bool,
+    spilled: (u32, u32),
+}
+
+impl Tiled {
+    fn kernel(&self, a: &Attention, spec: &GpuSpec, name: String) -> Kernel {
+        let (d, bm, bn) = (a.head_dim, self.bm, self.bn);
+        let grid = Grid { bm, bn, packed: self.packed, longest_first: 0 };
+        let rows = a.queries * if self.packed { a.group() } else { 1 };
+        let mut items = grid.items(a);
+        let tiles = rows.div_ceil(bm) as usize;
+        for (i, item) in items.iter_mut().enumerate() {
+            item[WHOLE] = i32::from(i % tiles + 1 < tiles);
+        }
+        let spills = |words: u32| Op::Store {
+            tile: Tile {
+                tensor: O,
+                row: Expr::default(),
+                byte: Expr::default(),
+                rows: 1,
+                bytes: 128 * self.warps * words,
+            },
+            reduce: false,
+        };
+        let (in_block, beside) = self.spilled;
+        let mut tensors = a.tensors(bm.min(rows), bn.min(a.keys));
+        let mut output = O;
+        if beside > 0 {
+            // Each CTA rewrites its own place over and over, which never leaves L2. One place stands for all.
+            let bytes = 128 * self.warps * in_block.max(beside);
+            tensors.insert(usize::from(O), Tensor::matrix(1, u64::from(bytes), 1, bytes));
+            output += 1;
+        }
+        let out = grid.q_tile(a, output, 2);
+        let q_rows = if rows < bm || rows.is_multiple_of(bm) { Rows::Whole } else { Rows::LastShort(rows % bm) };
+        let mut ops = vec![Op::Setup(SETUP_NS)];
+        ops.extend(q_rows.each(grid.q_tile(a, Q, a.dtype.bytes()), |t| copy(t, Path::Async, Q_FULL)));
+        ops.extend(self.blocks(a, spec, grid, q_rows, (in_block > 0).then(|| spills(in_block))));
+        // `device_profiles.csv`: 817 and 1070 instructions a warp beside the blocks.
+        let block = Block::new(bm, bn, d, self.warps, spec);
+        ops.push(Op::Vector(VectorWork { shared_bytes: 2.0 * f64::from(bm * d) * 2.0, ..block.beside(900.0) }));
+        if beside > 0 {
+            ops.push(spills(beside));
+        }
+        ops.extend(q_rows.each(out, |tile| Op::Store { tile, reduce: false }));
+        Kernel {
+            name,
+            threads: 32 * self.warps,
+            registers: 255,
+            shared_bytes: (bm + 2 * bn) * d * 2 + 1024,
+            cluster: 1,
+            grid: items.len() as u32,
+            items,
+            tensors,
+            barriers: vec![Barrier { arrivals: 1, credits: 0 }; 3],
+            roles: one_role(self.warps, ops),
+            pipelined: false,
+        }
+    }
+
+    /// The turns over an item's blocks. Those with a mask, and without one the first, are code of their own; lengths that are
+    /// not whole tiles take one more of them.
+    fn blocks(&self, a: &Attention, spec: &GpuSpec, grid: Grid, q_rows: Rows, spills: Option<Op>) -> Vec<Op> {
+        let (d, bm, bn) = (a.head_dim, self.bm, self.bn);
+        let even = a.queries.is_multiple_of(bm) && a.keys.is_multiple_of(bn);
+        let own_code = if a.causal { bm.div_ceil(bn) + u32::from(!even) } else { 1 };
+        let block = Block::new(bm, bn, d, self.warps, spec);
+        // `device_profiles.csv`: 290 and 375 instructions for 64 and 128 scores a lane.
+        let scores = f64::from(bm * bn) / (32.0 * f64::from(self.warps));
+        let mask = if a.causal || !even { 205.0 + 1.33 * scores } else { 0.0 };
+        // Page numbers and rows of keys and values: three instructions for each 512 bytes, as in FlashAttention-3.
+        let bytes = 2.0 * f64::from(bn * d * a.kv_bytes);
+        let pages = if self.paged { PAGED * bytes / 512.0 / f64::from(self.warps) } else { 0.0 };
+        // Fragments of K and V are read once by each of the warps, those of Q stay in registers.
+        let fragments = f64::from(self.warps * bn * d * a.dtype.bytes());
+        let reads = Op::Vector(VectorWork { shared_bytes: fragments, ..VectorWork::default() });
+        let mma = |n, k| Op::Mma { dtype: a.dtype, m: bm, n, k, sync: true };
+        let kv = |tensor, at| grid.kv_tile(a, tensor, at);
+        let k_rows = match a.keys % bn {
+            0 => Rows::Whole,
+            _ if a.keys < bn => Rows::Whole,
+            rest if a.causal => Rows::LastShort(rest),
+            rest => Rows::Short(rest),
+        };
+        let turn = |at: u32, masked: bool| {
+            let (first, at) = (at == 0, i64::from(at));
+            let these = if first { k_rows } else { Rows::Whole };
+            let next = if masked { once(BLOCKS, -1 - at as i32) } else { Trips::ExceptLast(1) };
+            let mut ops = these.each(kv(V, at), |t| copy(t, Path::Async, V_FULL));
+            ops.extend(these.wait(K_FULL));
+            ops.extend([Op::Sync, mma(bn, d), reads, Op::MmaWait(0)]);
+            ops.extend([Op::Loop(next), copy(kv(K, at + 1), Path::Async, K_FULL), Op::End]);
+            ops.push(block.work(pages + if masked { mask } else { 0.0 }));
+            ops.extend(spills);
+            ops.extend(these.wait(V_FULL));
+            ops.extend([Op::Sync, mma(d, bn), reads, Op::MmaWait(0)]);
+            ops
+        };
+        let mut ops = k_rows.each(kv(K, 0), |t| copy(t, Path::Async, K_FULL));
+        ops.extend(q_rows.wait(Q_FULL));
+        ops.extend(turn(0, true));
+        for at in 1..own_code {
+            ops.push(Op::Loop(once(BLOCKS, -(at as i32))));
+            ops.extend(turn(at, true));
+            ops.push(Op::End);
+        }
+        ops.push(Op::Loop(trips(BLOCKS, -(own_code as i32))));
+        ops.extend(turn(own_code, false));
+        ops.push(Op::End);
+        ops
     }
 }

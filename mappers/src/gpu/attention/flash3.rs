@@ -1,10 +1,14 @@
 //! FlashAttention-3: persistent CTAs of a producer and two or three consumer warpgroups, `wgmma` with the probabilities in
 //! registers, the product with one block's values under way while the next block's softmax runs.
 
-use banksia_hw::gpu::program::{Barrier, Kernel, Op, Path, Role, Tile, Trips, VectorWork, WORK_VARS};
+use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Role, Tile, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::{Attention, BLOCKS, Grid, LEFT, OUT, PLAIN, RIGHT, combine, splits};
+use super::index::{
+    BLOCKS, K, K_FREE, K_FULL, KROW, LEFT, O, O_STORED, OUT, PLAIN, Q, Q_FREE, Q_FULL, QROW, RIGHT, V, V_FREE, V_FULL,
+    trips,
+};
+use super::{Attention, Grid, PAGED, combine, splits};
 
 /// Which of the library's kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,14 +104,6 @@ struct Program<'a> {
     handover_ns: f64,
 }
 
-const Q_FULL: u8 = 0;
-const K_FULL: u8 = 1;
-const V_FULL: u8 = 2;
-const K_FREE: u8 = 3;
-const V_FREE: u8 = 4;
-const Q_FREE: u8 = 5;
-const O_STORED: u8 = 6;
-
 impl Program<'_> {
     /// Softmax of a block: instructions of a warp (`device_profiles.csv`: full, causal and windowed kernels of sizes 64,
     /// 128 and 256): 5.5 for each of its lane's scores, 1.5 for each accumulator that is rescaled, 20 besides; a mask
@@ -146,7 +142,7 @@ impl Program<'_> {
             ops.push(Op::Vector(VectorWork { sfu: 0.0, ..work(self.rows(), 0.0, self.stall()) }));
         }
         if self.own_queries && group == 0 {
-            ops.push(Op::Copy { tile: self.q(0), path: Path::Async, multicast: 1, barrier: Q_FULL });
+            ops.push(Op::Copy { tile: self.q(Q), path: Path::Async, multicast: 1, barrier: Q_FULL });
         }
         ops.extend([
             Op::Wait(Q_FULL),
@@ -161,30 +157,30 @@ impl Program<'_> {
             sections.push((LEFT, 3.0));
         }
         for (var, mask) in sections {
-            ops.push(Op::Loop(Trips::Work(var, 0)));
+            ops.push(Op::Loop(trips(var, 0)));
             ops.extend(self.turn(mask));
             ops.push(Op::End);
         }
         ops.extend([Op::Arrive(Q_FREE), Op::Wait(V_FULL), Op::Mma { dtype, m: 64, n: d, k: bn, sync: false }]);
         ops.extend([Op::MmaWait(0), Op::Arrive(V_FREE), Op::Vector(self.epilogue())]);
         if group == 0 {
-            ops.extend([Op::Store { tile: self.q(3), reduce: false }, Op::Arrive(O_STORED)]);
+            ops.extend([Op::Store { tile: self.q(O), reduce: false }, Op::Arrive(O_STORED)]);
         }
         ops.push(self.next());
         ops
     }
 
     fn q(&self, tensor: u8) -> Tile {
-        let e = if tensor > 0 && self.split {
+        let e = if tensor != Q && self.split {
             4
-        } else if tensor > 0 {
+        } else if tensor != Q {
             2
         } else {
             self.a.dtype.bytes()
         };
         let mut tile = self.grid.q_tile(self.a, tensor, e);
-        if tensor > 0 && self.split {
-            tile.row = banksia_hw::gpu::program::Expr::work(OUT, 1);
+        if tensor != Q && self.split {
+            tile.row = Expr::work(OUT, 1);
         }
         tile
     }
@@ -228,7 +224,7 @@ impl Program<'_> {
         let pages = |ops: &mut Vec<Op>| {
             if self.paged {
                 let bytes = f64::from(self.grid.bn * self.a.head_dim * self.a.kv_bytes);
-                ops.push(Op::Vector(VectorWork { issue: bytes / 512.0 * 3.0, stall: 2.0, ..VectorWork::default() }));
+                ops.push(Op::Vector(VectorWork { issue: PAGED * bytes / 512.0, stall: 2.0, ..VectorWork::default() }));
             }
         };
         let mut ops = vec![Op::Setup(SETUP_NS)];
@@ -237,19 +233,19 @@ impl Program<'_> {
         }
         ops.push(Op::Wait(K_FREE));
         pages(&mut ops);
-        ops.push(kv(1, K_FULL, 0));
+        ops.push(kv(K, K_FULL, 0));
         if !self.own_queries {
             ops.push(Op::Wait(Q_FREE));
-            ops.push(Op::Copy { tile: self.q(0), path: Path::Bulk, multicast: 1, barrier: Q_FULL });
+            ops.push(Op::Copy { tile: self.q(Q), path: Path::Bulk, multicast: 1, barrier: Q_FULL });
         }
         // The last tile's output lies in the values' place until it is stored.
         ops.extend([Op::Wait(O_STORED), Op::Wait(V_FREE)]);
         pages(&mut ops);
-        ops.extend([kv(2, V_FULL, 0), Op::Loop(Trips::Work(BLOCKS, -1)), Op::Wait(K_FREE)]);
+        ops.extend([kv(V, V_FULL, 0), Op::Loop(trips(BLOCKS, -1)), Op::Wait(K_FREE)]);
         pages(&mut ops);
-        ops.extend([kv(1, K_FULL, 1), Op::Wait(V_FREE)]);
+        ops.extend([kv(K, K_FULL, 1), Op::Wait(V_FREE)]);
         pages(&mut ops);
-        ops.extend([kv(2, V_FULL, 1), Op::End, self.next()]);
+        ops.extend([kv(V, V_FULL, 1), Op::End, self.next()]);
         ops
     }
 }
@@ -265,8 +261,9 @@ fn build(p: &Program<'_>, spec: &GpuSpec, name: String, items: Vec<[i32; WORK_VA
     let e = a.dtype.bytes();
     let mut tensors = a.tensors(p.grid.bm.min(a.queries * a.group()), p.grid.bn.min(a.keys));
     if p.split {
-        tensors[3].rows = tensors[3].rows.max(items.iter().map(|i| i[OUT] as u64).max().unwrap_or(0) + 64);
-        tensors[3].row_bytes = u64::from(d) * 4;
+        tensors[usize::from(O)].rows =
+            tensors[usize::from(O)].rows.max(items.iter().map(|i| i[OUT] as u64).max().unwrap_or(0) + 64);
+        tensors[usize::from(O)].row_bytes = u64::from(d) * 4;
     }
     Kernel {
         name,
@@ -348,7 +345,7 @@ pub fn decode3(a: &Attention, spec: &GpuSpec, kind: Flash3, split: bool) -> Vec<
     }
     let grid = Grid { bm, bn, packed: true, longest_first: 0 };
     let whole = grid.items(a);
-    let most = whole.iter().map(|i| i[usize::from(BLOCKS)]).max().unwrap_or(1) as u32;
+    let most = whole.iter().map(|i| i[BLOCKS]).max().unwrap_or(1) as u32;
     let tiles = whole.len() as u32;
     let parts = match (split, kind.varlen) {
         (false, _) => 1,
@@ -364,19 +361,20 @@ pub fn decode3(a: &Attention, spec: &GpuSpec, kind: Flash3, split: bool) -> Vec<
     let rows = (a.queries * group) as i32;
     let mut items = Vec::with_capacity((tiles * parts) as usize);
     for item in whole {
-        let n = item[usize::from(BLOCKS)];
+        let n = item[BLOCKS];
         let per = (n as u32).div_ceil(parts) as i32;
         for s in 0..parts as i32 {
             let blocks = per.min(n - s * per);
             if blocks > 0 {
-                let left = if parts > 1 { item[0] * parts as i32 + s * rows } else { item[usize::from(LEFT)] };
+                let left = if parts > 1 { item[QROW] * parts as i32 + s * rows } else { item[LEFT] };
                 // Only the last part meets a mask.
-                items.push([item[0], item[1] + s * per * bn as i32, blocks, 0, blocks - 1, left]);
+                let last = item[KROW] - (n - s * per - blocks) * bn as i32;
+                items.push([item[QROW], last, blocks, 0, blocks - 1, left]);
             }
         }
     }
     if parts == 1 {
-        items.iter_mut().for_each(|i| i[usize::from(LEFT)] = 0);
+        items.iter_mut().for_each(|i| i[LEFT] = 0);
     }
     // Parts of sequences of one length are CTAs of their own; others are items of persistent ones.
     let persistent = kind.varlen || parts == 1;

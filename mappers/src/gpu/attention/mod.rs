@@ -9,6 +9,7 @@
 mod decode;
 mod flash2;
 mod flash3;
+mod index;
 mod launches;
 
 pub use decode::{SplitDecode, combine, split_decode, splits};
@@ -17,6 +18,11 @@ pub use flash3::{Flash3, decode3, flash3};
 pub use launches::{auxiliary, cache_write, fill, prepare_varlen, quantise_queries};
 
 use banksia_hw::gpu::program::{Dtype, Expr, Tensor, Tile, WORK_VARS};
+use index::{KROW, QROW};
+
+/// Instructions for each 512 bytes that a warp copies from pages: the page's number, and addresses (`device_attention.csv`:
+/// FlashAttention-3 paged against not).
+const PAGED: f64 = 3.0;
 
 /// One attention over a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +48,6 @@ pub struct Attention {
     /// Bytes of an element of keys and values in memory.
     pub kv_bytes: u32,
 }
-
-/// Numbers of a work item: rows of its first query and key, blocks of keys in all, and of these: masked on the right
-/// beside the first, not masked, masked on the left by a window. Where the keys are split the last is the row of the output.
-const QROW: usize = 0;
-const KROW: usize = 1;
-const BLOCKS: u8 = 2;
-const RIGHT: u8 = 3;
-const PLAIN: u8 = 4;
-const LEFT: u8 = 5;
-const OUT: usize = 5;
 
 /// Blocks of keys that a tile of queries meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +126,7 @@ impl Grid {
             let (from, to) = (t * self.bm / pack, ((t + 1) * self.bm).min(rows).div_ceil(pack));
             let b = a.blocks(from, to, self.bn);
             let q = head * rows + t * self.bm;
-            let k = head / shared.max(1) * a.keys + b.first * self.bn;
+            let k = head / shared.max(1) * a.keys + (b.first + b.all - 1) * self.bn;
             let plain = b.all - b.right - b.left;
             items.push([q, k, b.all, b.right - 1, plain, b.left].map(|x| x as i32));
         };
@@ -154,11 +150,11 @@ impl Grid {
         Tile { tensor, row: Expr::work(QROW, 1), byte: Expr::default(), rows, bytes: a.head_dim * bytes }
     }
 
-    /// Keys (tensor 1) or values (2) of block `at` of the item, and of those that the loop counts.
+    /// Keys or values of the item's block `at` from the last, and of those before it that the loop counts.
     fn kv_tile(&self, a: &Attention, tensor: u8, at: i64) -> Tile {
         let bn = i64::from(self.bn);
-        let mut row = Expr::work(KROW, 1).plus_loop(0, bn);
-        row.base += at * bn;
+        let mut row = Expr::work(KROW, 1).plus_loop(0, -bn);
+        row.base -= at * bn;
         Tile { tensor, row, byte: Expr::default(), rows: self.bn.min(a.keys), bytes: a.head_dim * a.kv_bytes }
     }
 }
