@@ -128,8 +128,9 @@ pub fn row_kernel(r: &RowKernel) -> Kernel {
         rows: r.rows_per_cta,
         bytes: chunk_bytes,
     };
-    let y = Tile { tensor: 1, ..x };
-    let weight = |i: u32| Tile { tensor: 2 + i as u8, row: Expr::default(), rows: 1, ..x };
+    // The output comes last.
+    let y = Tile { tensor: 1 + r.weights as u8, ..x };
+    let weight = |i: u32| Tile { tensor: 1 + i as u8, row: Expr::default(), rows: 1, ..x };
     let path = if r.keeps { Path::Load } else { Path::LoadL1 };
     let work = |w: &ElementWork| w.of(n);
     let warps = r.threads / 32;
@@ -145,14 +146,13 @@ pub fn row_kernel(r: &RowKernel) -> Kernel {
         let last = pass + 1 == r.passes;
         let load = pass == 0 || !r.keeps;
         ops.push(Op::Loop(Trips::Const(turns)));
-        if load {
-            ops.extend([copy(x, path, 0), Op::Wait(0)]);
-        }
+        // A turn's loads are all under way before the first is waited for.
+        let weights = if last { r.weights } else { 0 };
+        ops.extend(load.then(|| copy(x, path, 0)));
+        ops.extend((0..weights).map(|i| copy(weight(i), Path::LoadL1, 1)));
+        ops.extend(load.then_some(Op::Wait(0)));
+        ops.extend((weights > 0).then_some(Op::Wait(1)));
         if last {
-            ops.extend((0..r.weights).map(|i| copy(weight(i), Path::LoadL1, 1)));
-            if r.weights > 0 {
-                ops.push(Op::Wait(1));
-            }
             ops.extend([Op::Vector(work(&r.last_work)), Op::Store { tile: y, reduce: false }, Op::End]);
         } else {
             let turn = VectorWork { latency_cycles: r.turn_latency_cycles, ..work(&r.reduce_work) };
@@ -166,10 +166,9 @@ pub fn row_kernel(r: &RowKernel) -> Kernel {
     }
     let piece = chunk_bytes.clamp(32, 1 << 16);
     let matrix = Tensor::matrix(u64::from(r.rows), u64::from(row_bytes), r.rows_per_cta, piece);
-    let mut tensors = vec![matrix, matrix];
-    for _ in 0..r.weights {
-        tensors.push(Tensor::matrix(1, u64::from(row_bytes), 1, piece));
-    }
+    let mut tensors = vec![matrix];
+    tensors.extend((0..r.weights).map(|_| Tensor::matrix(1, u64::from(row_bytes), 1, piece)));
+    tensors.push(matrix);
     let ctas = r.rows.div_ceil(r.rows_per_cta).max(1);
     Kernel {
         name: format!("rows {}x{}", r.rows, r.columns),
