@@ -229,9 +229,11 @@ pub struct PowerSpec {
     pub tensor_pj_per_fma: f64,
     /// One bf16 multiply-add of the synchronous path, operand fetch included.
     pub tensor_sync_pj_per_fma: f64,
-    /// One single-precision lane operation (FMA, ALU), issue included.
+    /// One lane of any instruction: fetch, issue, registers, and a unit whose operands do not change.
+    pub issue_pj_per_lane: f64,
+    /// What data that change add to a lane operation of the FMA and integer lanes.
     pub vector_pj_per_op: f64,
-    /// One special-function lane operation.
+    /// The same of the special functions.
     pub sfu_pj_per_op: f64,
     /// Shared memory.
     pub shared_pj_per_byte: f64,
@@ -318,6 +320,7 @@ impl GpuSpec {
             ("crossbar.merge_window_ns", spec.crossbar.merge_window_ns),
             ("power.tensor_pj_per_fma", spec.power.tensor_pj_per_fma),
             ("power.tensor_sync_pj_per_fma", spec.power.tensor_sync_pj_per_fma),
+            ("power.issue_pj_per_lane", spec.power.issue_pj_per_lane),
             ("power.vector_pj_per_op", spec.power.vector_pj_per_op),
             ("power.sfu_pj_per_op", spec.power.sfu_pj_per_op),
             ("power.shared_pj_per_byte", spec.power.shared_pj_per_byte),

@@ -104,6 +104,7 @@ fn continued(a: &KernelResult, b: &KernelResult, waves: f64, items: f64) -> Kern
     r.work.tensor_weighted_fma = sum(a.work.tensor_weighted_fma, b.work.tensor_weighted_fma);
     r.work.tensor_sync_weighted_fma = sum(a.work.tensor_sync_weighted_fma, b.work.tensor_sync_weighted_fma);
     r.work.tensor_fma = sum(a.work.tensor_fma, b.work.tensor_fma);
+    r.work.issued_lanes = sum(a.work.issued_lanes, b.work.issued_lanes);
     r.work.vector_ops = sum(a.work.vector_ops, b.work.vector_ops);
     r.work.sfu_ops = sum(a.work.sfu_ops, b.work.sfu_ops);
     r.work.shared_bytes = sum(a.work.shared_bytes, b.work.shared_bytes);
