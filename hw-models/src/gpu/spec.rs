@@ -66,6 +66,8 @@ pub struct SmSpec {
     pub sfu_lanes: f64,
     /// Integer and logic lanes.
     pub alu_lanes: f64,
+    /// What they reach beside as many FMA.
+    pub alu_lanes_beside_fma: f64,
     /// Shared-memory bytes a cycle.
     pub shared_bytes_per_cycle: f64,
     /// Bytes a cycle that `cp.async` copies through the load/store unit into shared memory.
@@ -267,6 +269,7 @@ impl GpuSpec {
             ("sm.fma_lanes", spec.sm.fma_lanes),
             ("sm.sfu_lanes", spec.sm.sfu_lanes),
             ("sm.alu_lanes", spec.sm.alu_lanes),
+            ("sm.alu_lanes_beside_fma", spec.sm.alu_lanes_beside_fma),
             ("sm.shared_bytes_per_cycle", spec.sm.shared_bytes_per_cycle),
             ("sm.async_copy_bytes_per_cycle", spec.sm.async_copy_bytes_per_cycle),
             ("tensor.sync_share", spec.tensor.sync_share),

@@ -77,6 +77,26 @@ pub fn elementwise(e: &Elementwise) -> Kernel {
     }
 }
 
+/// Takes the integer instructions of a kernel's vector work apart from the others: they come in bursts, in which warps that
+/// compute at the same time queue for the integer lanes, and find them idle together afterwards.
+pub fn in_bursts(mut kernel: Kernel) -> Kernel {
+    for role in &mut kernel.roles {
+        role.ops = role
+            .ops
+            .iter()
+            .flat_map(|op| match *op {
+                Op::Vector(v) if v.alu > 0.0 => {
+                    let integer = VectorWork { issue: v.alu / 32.0, fma: 0.0, sfu: 0.0, shared_bytes: 0.0, ..v };
+                    let rest = VectorWork { issue: (v.issue - v.alu / 32.0).max(0.0), alu: 0.0, ..v };
+                    vec![Op::Vector(integer), Op::Vector(rest)]
+                }
+                other => vec![other],
+            })
+            .collect();
+    }
+    kernel
+}
+
 /// A kernel in which a CTA works on whole rows: it reads them once or more, reduces, and writes them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RowKernel {
