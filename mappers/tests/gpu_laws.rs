@@ -1,10 +1,10 @@
 //! Laws that every simulated kernel obeys, whatever its shape.
 #![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
-use banksia_hw::gpu::program::Dtype;
+use banksia_hw::gpu::program::{Dtype, Kernel, Op};
 use banksia_hw::gpu::{CacheState, Gpu, GpuSpec, device};
 use banksia_mappers::gpu::gemm::{Gemm, Multistage, Specialised, multistage, specialised};
-use banksia_mappers::gpu::rows::{ElementWork, Elementwise, elementwise};
+use banksia_mappers::gpu::rows::{ElementWork, Elementwise, elementwise, engine_copy, in_bursts};
 use banksia_mappers::gpu::simulate::{Detail, simulate};
 use proptest::prelude::*;
 
@@ -141,4 +141,37 @@ fn sampling_changes_little() {
     assert!(error < 0.10, "off by {:.1} %", error * 100.0);
     let fma = (sampled.work.tensor_fma / whole.work.tensor_fma - 1.0).abs();
     assert!(fma < 0.01, "products off by {:.2} %", fma * 100.0);
+}
+
+#[test]
+fn bursts_keep_the_work() {
+    let work = ElementWork { fma: 3.0, alu: 2.0, sfu: 1.0, other: 0.5, stall: 2.0 };
+    let plain =
+        elementwise(&Elementwise { elements: 1 << 12, inputs: 1, element_bytes: 2, per_cta: 1024, threads: 128, work });
+    let sum = |k: &Kernel| {
+        let mut sum = [0.0; 4];
+        for op in k.roles.iter().flat_map(|r| &r.ops) {
+            if let Op::Vector(v) = op {
+                for (s, x) in sum.iter_mut().zip([v.issue, v.fma, v.alu, v.sfu]) {
+                    *s += x;
+                }
+            }
+        }
+        sum
+    };
+    let split = in_bursts(plain.clone());
+    assert_eq!(split.roles[0].ops.len(), plain.roles[0].ops.len() + 1);
+    for (a, b) in sum(&plain).into_iter().zip(sum(&split)) {
+        assert!((a - b).abs() < 1e-6 * a, "{a} became {b}");
+    }
+}
+
+#[test]
+fn copy_engines_reach_their_rate() {
+    let mut gpu = Gpu::new(device("h200").unwrap());
+    let bytes = 1u64 << 30;
+    let r = simulate(&mut gpu, &engine_copy(bytes), &CacheState::Foreign { dirty: 0.5 }, Detail::DEFAULT).unwrap();
+    let rate = 2.0 * bytes as f64 / r.latency_s;
+    assert!((2.45e12..2.95e12).contains(&rate), "{rate:.3e} bytes a second, against 2.7e12");
+    assert_eq!(r.work.issued_lanes, 0.0);
 }

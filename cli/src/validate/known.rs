@@ -74,8 +74,8 @@ pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value
         get("group")
     );
     let predicted = kernel(row, &op).and_then(|k| {
-        // Reads and writes of the replay before, in the order of the kernel; the last tensor but weights is written.
-        let written = if op == "rmsnorm" { 1 } else { k.tensors.len() - 1 };
+        // Reads and writes of the replay before, in the order of the kernel; the last tensor is written.
+        let written = k.tensors.len() - 1;
         let tensors = (0..k.tensors.len()).map(|t| (t, t == written)).collect();
         let cache = CacheState::Resident { tensors, dirty: 0.3 };
         simulate(devices.get("h200")?, &k, &cache, detail).map(|r| r.latency_s * 1e6).map_err(|e| e.to_string())

@@ -99,6 +99,12 @@ pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: De
             let written = k.tensors.last().map_or(0, Tensor::bytes) as f64;
             let dirty = dirty_share(k.footprint_bytes() as f64 - written, written);
             let cache = match taken {
+                // Small operands come round while L2 still holds them: no more than 32 sets of buffers rotate (launches of
+                // small cases are multiples of 32, and their additions take what those of known_programs take in L2).
+                Taken::Rotating if 32 * k.footprint_bytes() <= gpu.spec().l2.bytes => {
+                    let tensors = (0..k.tensors.len()).map(|t| (t, t + 1 == k.tensors.len())).collect();
+                    CacheState::Resident { tensors, dirty }
+                }
                 Taken::Rotating => CacheState::Foreign { dirty },
                 Taken::Flushed => CacheState::Empty,
             };

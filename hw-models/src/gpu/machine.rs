@@ -476,6 +476,7 @@ impl Gpu {
                 }
                 Op::Vector(v) => {
                     let cost = costs[role][usize::from(state.pc) - 1];
+                    self.work.issued_lanes += v.issue * 32.0;
                     self.work.vector_ops += v.fma + v.alu;
                     self.work.sfu_ops += v.sfu;
                     self.work.shared_bytes += v.shared_bytes;

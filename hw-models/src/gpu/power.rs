@@ -12,7 +12,9 @@ pub struct Work {
     pub tensor_sync_weighted_fma: f64,
     /// Multiply-adds of the matrix units, unweighted.
     pub tensor_fma: f64,
-    /// Lane operations.
+    /// Lanes of all instructions issued, whatever they do.
+    pub issued_lanes: f64,
+    /// Lane operations of the FMA and integer lanes.
     pub vector_ops: f64,
     /// Special-function lane operations.
     pub sfu_ops: f64,
@@ -27,9 +29,9 @@ pub struct EnergyParts {
     pub idle_j: f64,
     /// Matrix units.
     pub tensor_j: f64,
-    /// Lanes.
+    /// Instructions: issue, registers, lanes.
     pub vector_j: f64,
-    /// Shared memory.
+    /// Shared memory, and hits in L1, which is the same memory.
     pub shared_j: f64,
     /// L2 and crossbar.
     pub l2_j: f64,
@@ -69,8 +71,12 @@ pub(crate) fn energy(
             * v2
             * (work.tensor_weighted_fma * p.tensor_pj_per_fma
                 + work.tensor_sync_weighted_fma * p.tensor_sync_pj_per_fma),
-        vector_j: pj * v2 * (work.vector_ops * p.vector_pj_per_op + work.sfu_ops * p.sfu_pj_per_op),
-        shared_j: pj * v2 * work.shared_bytes * p.shared_pj_per_byte,
+        vector_j: pj
+            * v2
+            * (work.issued_lanes * p.issue_pj_per_lane
+                + work.vector_ops * p.vector_pj_per_op
+                + work.sfu_ops * p.sfu_pj_per_op),
+        shared_j: pj * v2 * (work.shared_bytes + traffic.l1_hit_bytes as f64) * p.shared_pj_per_byte,
         l2_j: pj * v2 * (crossbar * p.crossbar_pj_per_byte + slices * p.l2_pj_per_byte),
         dram_j: pj * (traffic.dram_read_bytes + traffic.dram_write_bytes) as f64 * p.dram_pj_per_byte,
     }

@@ -66,6 +66,8 @@ pub struct SmSpec {
     pub sfu_lanes: f64,
     /// Integer and logic lanes.
     pub alu_lanes: f64,
+    /// What they reach beside as many FMA.
+    pub alu_lanes_beside_fma: f64,
     /// Shared-memory bytes a cycle.
     pub shared_bytes_per_cycle: f64,
     /// Bytes a cycle that `cp.async` copies through the load/store unit into shared memory.
@@ -237,9 +239,11 @@ pub struct PowerSpec {
     pub tensor_pj_per_fma: f64,
     /// One bf16 multiply-add of the synchronous path, operand fetch included.
     pub tensor_sync_pj_per_fma: f64,
-    /// One single-precision lane operation (FMA, ALU), issue included.
+    /// One lane of any instruction: fetch, issue, registers, and a unit whose operands do not change.
+    pub issue_pj_per_lane: f64,
+    /// What data that change add to a lane operation of the FMA and integer lanes.
     pub vector_pj_per_op: f64,
-    /// One special-function lane operation.
+    /// The same of the special functions.
     pub sfu_pj_per_op: f64,
     /// Shared memory.
     pub shared_pj_per_byte: f64,
@@ -275,6 +279,7 @@ impl GpuSpec {
             ("sm.fma_lanes", spec.sm.fma_lanes),
             ("sm.sfu_lanes", spec.sm.sfu_lanes),
             ("sm.alu_lanes", spec.sm.alu_lanes),
+            ("sm.alu_lanes_beside_fma", spec.sm.alu_lanes_beside_fma),
             ("sm.shared_bytes_per_cycle", spec.sm.shared_bytes_per_cycle),
             ("sm.async_copy_bytes_per_cycle", spec.sm.async_copy_bytes_per_cycle),
             ("tensor.sync_share", spec.tensor.sync_share),
@@ -330,6 +335,7 @@ impl GpuSpec {
             ("crossbar.merge_window_ns", spec.crossbar.merge_window_ns),
             ("power.tensor_pj_per_fma", spec.power.tensor_pj_per_fma),
             ("power.tensor_sync_pj_per_fma", spec.power.tensor_sync_pj_per_fma),
+            ("power.issue_pj_per_lane", spec.power.issue_pj_per_lane),
             ("power.vector_pj_per_op", spec.power.vector_pj_per_op),
             ("power.sfu_pj_per_op", spec.power.sfu_pj_per_op),
             ("power.shared_pj_per_byte", spec.power.shared_pj_per_byte),

@@ -147,6 +147,7 @@ fn continued(run: &KernelResult, [first, second]: &[Progress; 2], rest: Rest) ->
     r.work.tensor_fma = sum(wa.tensor_fma, wb.tensor_fma, w.tensor_fma);
     r.work.vector_ops = sum(wa.vector_ops, wb.vector_ops, w.vector_ops);
     r.work.sfu_ops = sum(wa.sfu_ops, wb.sfu_ops, w.sfu_ops);
+    r.work.issued_lanes = sum(wa.issued_lanes, wb.issued_lanes, w.issued_lanes);
     r.work.shared_bytes = sum(wa.shared_bytes, wb.shared_bytes, w.shared_bytes);
     let (ea, eb, e) = (&first.energy, &second.energy, &run.energy);
     r.energy = EnergyParts {

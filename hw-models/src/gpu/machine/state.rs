@@ -98,11 +98,11 @@ pub(super) fn vector_cost(
         sections.push((at, *v));
         sections.len() - 1
     };
+    // FMA between integer instructions take some of their dispatch.
+    let beside = if v.alu > 0.0 { (v.fma / v.alu).min(1.0) } else { 0.0 };
+    let alu_lanes = sm.alu_lanes + (sm.alu_lanes_beside_fma - sm.alu_lanes) * beside;
     VectorCost {
-        work: (v.issue / sm.issue_per_cycle)
-            .max(v.fma / sm.fma_lanes)
-            .max(v.alu / sm.alu_lanes)
-            .max(v.sfu / sm.sfu_lanes),
+        work: (v.issue / sm.issue_per_cycle).max(v.fma / sm.fma_lanes).max(v.alu / alu_lanes).max(v.sfu / sm.sfu_lanes),
         shared: v.shared_bytes / sm.shared_bytes_per_cycle,
         // A warp issues one instruction a cycle at most, and less where the next needs the last one's result.
         least: v.latency_cycles.max(v.issue / warps * (1.0 + v.stall)),
