@@ -45,9 +45,7 @@ fn value(row: &Row, op: &str, predicted: Result<f64, String>, keys: &[&str]) -> 
 
 pub(super) fn gemm(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
     let dtype = row.get("dtype").cloned().unwrap_or_default();
-    let t0 = std::time::Instant::now();
     let predicted = predict_gemm(row, devices, &dtype, detail);
-    eprintln!("ROW {} {} {} {} {} {:.3}", dtype, row["gpu"], row["m"], row["n"], row["k"], t0.elapsed().as_secs_f64());
     let op = if dtype == "bfloat16" { "gemm".to_owned() } else { format!("gemm {dtype}") };
     vec![value(row, &op, predicted, &["m", "n", "k", "dtype", "framework"])]
 }

@@ -96,7 +96,7 @@ struct Rest {
 }
 
 /// Turns of an item's loops that show the rate at which it goes on.
-const STEPS_SHOWN: u32 = 384;
+const STEPS_SHOWN: u32 = 192;
 /// And those that keep memory busy after them.
 const STEPS_BEYOND: u32 = 64;
 
@@ -265,7 +265,7 @@ pub fn sustained(
     let mut at = *first;
     for _ in 0..3 {
         at = simulate_steps(gpu, steps, detail, settled_clock(&p, gpu.spec().sm_clock_mhz, &at))?;
-        if (power(&at) / p.limit_w - 1.0).abs() < 0.02 {
+        if (power(&at) / p.limit_w - 1.0).abs() < 0.03 {
             break;
         }
     }
