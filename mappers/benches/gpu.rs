@@ -4,6 +4,7 @@
 use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::{CacheState, Gpu, RunOptions, device};
 use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
+use banksia_mappers::gpu::simulate::{Detail, simulate};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn gemm(c: &mut Criterion) {
@@ -26,5 +27,20 @@ fn gemm(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, gemm);
+/// A large product as commands simulate it, and line by line.
+fn large(c: &mut Criterion) {
+    let mut gpu = Gpu::new(device("h200").unwrap());
+    let tile = Specialised { bm: 256, bn: 128, bk: 64, stages: 4, cluster: (1, 2), split: 1, group: 8, grid: 132 };
+    let k = specialised(&Gemm::new(8192, 8192, 8192, Dtype::Bf16), &tile);
+    let cache = CacheState::Foreign { dirty: 0.3 };
+    let mut group = c.benchmark_group("gpu gemm 8192");
+    group.sample_size(10);
+    for (name, detail) in [("default detail", Detail::DEFAULT), ("finest detail", Detail::FINEST)] {
+        group.throughput(Throughput::Elements(simulate(&mut gpu, &k, &cache, detail).unwrap().traffic.transactions));
+        group.bench_function(name, |b| b.iter(|| simulate(&mut gpu, &k, &cache, detail).unwrap()));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, gemm, large);
 criterion_main!(benches);

@@ -173,5 +173,5 @@ fn copy_engines_reach_their_rate() {
     let r = simulate(&mut gpu, &engine_copy(bytes), &CacheState::Foreign { dirty: 0.5 }, Detail::DEFAULT).unwrap();
     let rate = 2.0 * bytes as f64 / r.latency_s;
     assert!((2.45e12..2.95e12).contains(&rate), "{rate:.3e} bytes a second, against 2.7e12");
-    assert_eq!(r.work.issued_lanes, 0.0);
+    assert!(r.work.issued_lanes.abs() < f64::EPSILON);
 }
