@@ -207,7 +207,7 @@ pub fn row_kernel(r: &RowKernel) -> Kernel {
 
 /// A copy by the chip's copy engines: they take no instructions, and are bound by the bytes that they have under way.
 ///
-/// Nineteen pieces of 64 KB under way [assumed] give the 2.7 TB/s, read and written, that graphs with such a copy show on an
+/// Nineteen pieces of 64 KB under way (assumed) give the 2.7 TB/s, read and written, that graphs with such a copy show on an
 /// H200 (`gpu_laws` holds them to it).
 pub fn engine_copy(bytes: u64) -> Kernel {
     const PIECE: u32 = 1 << 16;
