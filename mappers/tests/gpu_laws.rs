@@ -175,3 +175,25 @@ fn copy_engines_reach_their_rate() {
     assert!((2.45e12..2.95e12).contains(&rate), "{rate:.3e} bytes a second, against 2.7e12");
     assert!(r.work.issued_lanes.abs() < f64::EPSILON);
 }
+
+/// Deep products are run for some of their depth: by less than a twentieth from the whole, and the operands are read once.
+#[test]
+fn depth_changes_little() {
+    let g = Gemm::new(1024, 1024, 49152, Dtype::Bf16);
+    let k = specialised(&g, &special());
+    let run = |waves| {
+        let detail = Detail { grain_bytes: 8192, waves };
+        simulate(&mut Gpu::new(h200()), &k, &CacheState::Empty, detail).unwrap()
+    };
+    let (whole, some) = (run(u32::MAX), run(6));
+    assert!(some.steps < whole.steps / 2, "{} ops of {}", some.steps, whole.steps);
+    for (what, a, b) in [
+        ("time", some.latency_s, whole.latency_s),
+        ("products", some.work.tensor_fma, whole.work.tensor_fma),
+        ("bytes read", some.traffic.dram_read_bytes as f64, whole.traffic.dram_read_bytes as f64),
+        ("bytes received", some.traffic.crossbar_read_bytes as f64, whole.traffic.crossbar_read_bytes as f64),
+        ("energy", some.energy.total_j(), whole.energy.total_j()),
+    ] {
+        assert!((a / b - 1.0).abs() < 0.05, "{what}: {a} of {b}");
+    }
+}

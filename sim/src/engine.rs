@@ -11,11 +11,16 @@ use crate::observe::{NullObserver, Observer};
 use crate::queue::EventQueue;
 use crate::time::Time;
 
+/// A component, the stamp of its wake-up, and when.
+type Wakeup = (Time, (ComponentId, u32));
+
 /// Runs a [`Model`].
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     /// (component, stamp); an event whose stamp is not its component's was replaced.
     queue: EventQueue<(ComponentId, u32)>,
+    /// What a pause found due after it, the earliest last: it goes before what the queue has at its time.
+    held: Vec<Wakeup>,
     due: Vec<Due>,
     wakes: Wakes,
     now: Time,
@@ -181,14 +186,12 @@ impl Engine {
         }
         self.reschedule_touched(model)?;
         let livelock_after = self.livelock_after.unwrap_or((1 << 20) + 64 * self.due.len() as u64);
-        while let Some((time, (id, stamp))) = self.queue.pop() {
+        while let Some((time, (id, stamp))) = self.next() {
             if self.due[id.index()].stamp != stamp {
                 continue;
             }
             if time > until {
-                // Scheduled anew, so that the queue holds it when the run goes on.
-                self.due[id.index()].time = None;
-                self.reschedule(model, id)?;
+                self.held.push((time, (id, stamp)));
                 return Ok(Outcome::Paused);
             }
             if time > self.now {
@@ -213,6 +216,13 @@ impl Engine {
             Some(deadlock) => Err(deadlock.into()),
             None => Ok(Outcome::Finished),
         }
+    }
+
+    /// The next wake-up, in order of time and, at one time, of scheduling.
+    #[inline]
+    fn next(&mut self) -> Option<Wakeup> {
+        let Some(&(held, _)) = self.held.last() else { return self.queue.pop() };
+        if self.queue.peek_time().is_none_or(|t| held <= t) { self.held.pop() } else { self.queue.pop() }
     }
 
     #[inline]

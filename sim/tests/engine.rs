@@ -166,6 +166,26 @@ fn waiting_for_a_component_that_does_not_exist_is_no_panic() {
     assert!(error.ends_with("lost waits for component 77: nobody"), "{error}");
 }
 
+/// A pause keeps the order of what is due together after it.
+#[test]
+fn a_pause_before_two_wake_ups_of_one_time_changes_nothing() {
+    let build = || {
+        let mut machine = stages(&[1, 37, 37], 64, 0, false);
+        machine.components[0].to_make = 2;
+        machine.components[2].expected = 2;
+        machine
+    };
+    let (mut whole, mut engine) = (build(), Engine::new());
+    engine.run(&mut whole).unwrap();
+    let (mut machine, mut paused) = (build(), Engine::new());
+    for until in [37, 40, 73, 74] {
+        paused.run_until(&mut machine, fs(until), &mut Recorder::new(0)).unwrap();
+    }
+    paused.run(&mut machine).unwrap();
+    assert_eq!((paused.acts(), paused.now()), (engine.acts(), engine.now()));
+    assert_eq!(machine.components[2].kept, whole.components[2].kept);
+}
+
 proptest! {
     /// A chain delivers every value in order, at the times of the closed form for queues in tandem, and a run that is
     /// paused anywhere and observed gives the same.

@@ -1,6 +1,7 @@
 //! Kernels of transformers as tile programs for the GPU machine, and the choice among them.
 
 pub mod attention;
+mod depth;
 pub mod gemm;
 pub mod layers;
 pub mod model;

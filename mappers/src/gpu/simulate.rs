@@ -4,6 +4,8 @@ use banksia_hw::gpu::program::{Kernel, Op, Trips};
 use banksia_hw::gpu::spec::PowerSpec;
 use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, Progress, RunOptions};
 
+use super::depth;
+
 /// How finely a kernel is simulated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Detail {
@@ -50,7 +52,7 @@ pub fn simulate_at(
     let slots = gpu.occupancy(kernel)? * gpu.spec().sms();
     let lanes = slots.min(kernel.grid).max(1);
     let waves = (kernel.items.len() as u32).div_ceil(lanes);
-    if waves <= detail.waves.max(2) {
+    if detail.waves == u32::MAX {
         return gpu.run(kernel, &options);
     }
     // Where items differ in length (causal attention), a wave is not like the next; many of them are, on average.
@@ -65,6 +67,9 @@ pub fn simulate_at(
     // The last wave has the memory to itself; where waves are short, some more keep it busy.
     let beyond = (STEPS_BEYOND / longest.max(1)).min(half);
     let run = many + beyond;
+    if !varied && let Some(result) = depth::run(gpu, kernel, &options, lanes, run.min(waves) * longest) {
+        return result;
+    }
     if waves <= run {
         return gpu.run(kernel, &options);
     }

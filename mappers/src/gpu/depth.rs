@@ -1,0 +1,109 @@
+//! Kernels of deep items, run for some of their depth: products of 20,000 and more.
+//!
+//! Every CTA of such a kernel goes through the same loop hundreds of times. What one wave does and takes is linear in the turns
+//! once the pipeline is full and L2 has turned over: two runs of one wave, of so many turns and of twice as many, say how much
+//! belongs to an item and how much to a turn.
+
+use banksia_hw::gpu::program::{Kernel, Op, Trips};
+use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, RunOptions};
+
+/// Turns of the shorter run, at least.
+const TURNS: u32 = 128;
+/// Share of dirty lines in L2 from which their writing back matters to the rate.
+const DIRTY: f64 = 0.05;
+
+/// The one variable that all loops of a kernel count to, and its value, if it is the same for all items but for one turn.
+fn depth(kernel: &Kernel) -> Option<(usize, u32)> {
+    let mut found = None;
+    for op in kernel.roles.iter().flat_map(|r| &r.ops) {
+        match op {
+            Op::Loop(Trips::Work(var, 0)) if found.is_none_or(|v| v == *var) => found = Some(*var),
+            Op::Loop(Trips::Const(n)) if *n <= TURNS => {}
+            Op::Loop(_) => return None,
+            _ => {}
+        }
+    }
+    let var = usize::from(found?);
+    let counts = kernel.items.iter().map(|i| i[var]);
+    let (low, high) = (counts.clone().min()?, counts.max()?);
+    (low > 0 && high - low <= 1).then_some((var, high as u32))
+}
+
+/// Runs a kernel for some of its depth, if that is less work than `turns` turns of its loop.
+pub(super) fn run(
+    gpu: &mut Gpu,
+    kernel: &Kernel,
+    options: &RunOptions,
+    lanes: u32,
+    turns: u32,
+) -> Option<Result<KernelResult, GpuError>> {
+    let (var, deep) = depth(kernel)?;
+    let waves = (kernel.items.len() as u32).div_ceil(lanes);
+    let dirty = match options.cache {
+        CacheState::Empty => 0.0,
+        CacheState::Foreign { dirty } | CacheState::Resident { dirty, .. } => dirty,
+    };
+    // Later waves find nothing of what earlier ones left when a turn's bytes, so many times, fill L2.
+    let turnover = if waves > 1 || dirty > DIRTY {
+        let turn = kernel.footprint_bytes() as f64 / f64::from(waves) / f64::from(deep);
+        (1.2 * gpu.spec().l2.bytes as f64 / turn.max(1.0)).ceil()
+    } else {
+        0.0
+    };
+    let short = TURNS.max(turnover.min(1e6) as u32);
+    if 3 * u64::from(short) * 3 > u64::from(turns) * 2 {
+        return None;
+    }
+    let some = lanes.min(kernel.items.len() as u32) as usize;
+    let mut cut = |turns: u32| {
+        let mut items = kernel.items[..some].to_vec();
+        for item in &mut items {
+            item[var] = turns as i32;
+        }
+        let part = Kernel { items, grid: kernel.grid.min(some as u32), ..kernel.clone() };
+        gpu.run(&part, options)
+    };
+    let runs = cut(short).and_then(|a| cut(2 * short).map(|b| (a, b)));
+    Some(runs.map(|(a, b)| {
+        let items = kernel.items.len() as f64 / some as f64;
+        whole(&a, &b, f64::from(waves), items, f64::from(deep) / f64::from(short))
+    }))
+}
+
+/// From one wave of so many turns and one of twice as many to all `waves`, and all `items` in units of a wave, of `depth` times
+/// as many turns.
+fn whole(a: &KernelResult, b: &KernelResult, waves: f64, items: f64, depth: f64) -> KernelResult {
+    let grow = |x: f64, y: f64, times: f64| times * ((2.0 * x - y).max(0.0) + (y - x).max(0.0) * depth);
+    let time = |x: f64, y: f64| grow(x, y, waves);
+    let sum = |x: f64, y: f64| grow(x, y, items);
+    let bytes = |x: u64, y: u64| sum(x as f64, y as f64).round() as u64;
+    let mut r = *b;
+    r.span_s = time(a.span_s, b.span_s);
+    r.latency_s = r.span_s + (b.latency_s - b.span_s);
+    let (ta, tb) = (&a.traffic, &b.traffic);
+    r.traffic.crossbar_read_bytes = bytes(ta.crossbar_read_bytes, tb.crossbar_read_bytes);
+    r.traffic.crossbar_write_bytes = bytes(ta.crossbar_write_bytes, tb.crossbar_write_bytes);
+    r.traffic.l2_read_bytes = bytes(ta.l2_read_bytes, tb.l2_read_bytes);
+    r.traffic.l2_write_bytes = bytes(ta.l2_write_bytes, tb.l2_write_bytes);
+    r.traffic.dram_read_bytes = bytes(ta.dram_read_bytes, tb.dram_read_bytes);
+    r.traffic.dram_write_bytes = bytes(ta.dram_write_bytes, tb.dram_write_bytes);
+    r.traffic.l1_hit_bytes = bytes(ta.l1_hit_bytes, tb.l1_hit_bytes);
+    let (wa, wb) = (&a.work, &b.work);
+    r.work.tensor_weighted_fma = sum(wa.tensor_weighted_fma, wb.tensor_weighted_fma);
+    r.work.tensor_sync_weighted_fma = sum(wa.tensor_sync_weighted_fma, wb.tensor_sync_weighted_fma);
+    r.work.tensor_fma = sum(wa.tensor_fma, wb.tensor_fma);
+    r.work.vector_ops = sum(wa.vector_ops, wb.vector_ops);
+    r.work.sfu_ops = sum(wa.sfu_ops, wb.sfu_ops);
+    r.work.issued_lanes = sum(wa.issued_lanes, wb.issued_lanes);
+    r.work.shared_bytes = sum(wa.shared_bytes, wb.shared_bytes);
+    let (ea, eb) = (&a.energy, &b.energy);
+    r.energy = EnergyParts {
+        idle_j: eb.idle_j * r.latency_s / b.latency_s,
+        tensor_j: sum(ea.tensor_j, eb.tensor_j),
+        vector_j: sum(ea.vector_j, eb.vector_j),
+        shared_j: sum(ea.shared_j, eb.shared_j),
+        l2_j: sum(ea.l2_j, eb.l2_j),
+        dram_j: sum(ea.dram_j, eb.dram_j),
+    };
+    r
+}
