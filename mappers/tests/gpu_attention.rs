@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::{CacheState, Gpu, device};
-use banksia_mappers::gpu::attention::{Attention, Flash3, decode3, fill, flash2, flash3, prepare_varlen};
+use banksia_mappers::gpu::attention::{Attention, Flash3, decode3, fill, flash2, flash3, prepare_varlen, replayed};
 use banksia_mappers::gpu::simulate::{Detail, simulate, simulate_steps};
 
 fn launches(kind: &str, a: &Attention, gpu: &Gpu) -> Option<Vec<Kernel>> {
@@ -54,13 +54,7 @@ fn flash_attention_takes_the_time_that_it_takes_on_the_chip() {
         };
         let Some(kernels) = launches(f[0], &a, &gpu) else { continue };
         let measured: f64 = f[8].parse().unwrap();
-        let steps: Vec<_> = kernels
-            .into_iter()
-            .map(|k| {
-                let tensors = (0..k.tensors.len()).map(|t| (t, t + 1 == k.tensors.len())).collect();
-                (k, CacheState::Resident { tensors, dirty: 0.2 })
-            })
-            .collect();
+        let steps = replayed(kernels);
         let got = simulate_steps(&mut gpu, &steps, Detail::DEFAULT, f64::INFINITY).unwrap();
         let error = (got.latency_s * 1e6 / measured - 1.0) * 100.0;
         println!("{line} {:.2} {error:+.1}% {:.0} MHz", got.latency_s * 1e6, got.clock_mhz);

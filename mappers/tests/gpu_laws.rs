@@ -179,7 +179,7 @@ fn copy_engines_reach_their_rate() {
 /// Deep products are run for some of their depth: by less than a twentieth from the whole, and the operands are read once.
 #[test]
 fn depth_changes_little() {
-    let g = Gemm::new(1024, 1024, 49152, Dtype::Bf16);
+    let g = Gemm::new(1024, 1024, 65536, Dtype::Bf16);
     let k = specialised(&g, &special());
     let run = |waves| {
         let detail = Detail { grain_bytes: 8192, waves };

@@ -22,6 +22,7 @@ fn resident(k: &Kernel) -> CacheState {
 /// Within `percent` of a measurement.
 fn near(what: &str, got: f64, measured: f64, percent: f64) {
     let error = (got / measured - 1.0) * 100.0;
+    println!("{what}: {got:.4} against {measured:.4}, {error:+.1} %");
     assert!(error.abs() <= percent, "{what}: {got:.4} against {measured:.4}, {error:+.1} %");
 }
 

@@ -5,7 +5,7 @@ use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::attention::{
     Attention, Flash3, SplitDecode, auxiliary, cache_write, decode3, flash2, flash2_packed, flash2_paged, flash3,
-    prepare_varlen, quantise_queries, split_decode,
+    prepare_varlen, quantise_queries, replayed, split_decode,
 };
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::quantise;
@@ -182,15 +182,7 @@ fn shape(row: &Row, prefill: bool) -> Result<Shape, String> {
 }
 
 fn launch(gpu: &mut Gpu, s: &Shape, prefill: bool, detail: Detail) -> Result<f64, String> {
-    let kernels = launches(s, gpu.spec(), prefill);
-    let steps: Vec<_> = kernels
-        .into_iter()
-        .map(|k| {
-            // Replays on the same operands find what fits.
-            let tensors = (0..k.tensors.len()).map(|t| (t, t + 1 == k.tensors.len())).collect();
-            (k, CacheState::Resident { tensors, dirty: 0.2 })
-        })
-        .collect();
+    let steps = replayed(launches(s, gpu.spec(), prefill));
     let outcome = simulate_steps(gpu, &steps, detail, f64::INFINITY).map_err(|e| e.to_string())?;
     // One forward a graph: three eager ones and three replays beforehand (`collect_attn.py` of the three frameworks).
     let share = throttled_share(outcome.latency_s, 6.0, if s.framework == "sglang" { 20.0 } else { 6.0 });

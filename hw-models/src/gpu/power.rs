@@ -22,6 +22,21 @@ pub struct Work {
     pub shared_bytes: f64,
 }
 
+impl Work {
+    /// Each count from those of some launches.
+    pub fn combine<const N: usize>(all: [&Self; N], f: impl Fn([f64; N]) -> f64) -> Self {
+        Self {
+            tensor_weighted_fma: f(all.map(|w| w.tensor_weighted_fma)),
+            tensor_sync_weighted_fma: f(all.map(|w| w.tensor_sync_weighted_fma)),
+            tensor_fma: f(all.map(|w| w.tensor_fma)),
+            issued_lanes: f(all.map(|w| w.issued_lanes)),
+            vector_ops: f(all.map(|w| w.vector_ops)),
+            sfu_ops: f(all.map(|w| w.sfu_ops)),
+            shared_bytes: f(all.map(|w| w.shared_bytes)),
+        }
+    }
+}
+
 /// Energy of a launch by cause, in joules. They add up to the whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct EnergyParts {
@@ -43,6 +58,18 @@ impl EnergyParts {
     /// The sum.
     pub fn total_j(&self) -> f64 {
         self.idle_j + self.tensor_j + self.vector_j + self.shared_j + self.l2_j + self.dram_j
+    }
+
+    /// Each part from those of some launches.
+    pub fn combine<const N: usize>(all: [&Self; N], f: impl Fn([f64; N]) -> f64) -> Self {
+        Self {
+            idle_j: f(all.map(|e| e.idle_j)),
+            tensor_j: f(all.map(|e| e.tensor_j)),
+            vector_j: f(all.map(|e| e.vector_j)),
+            shared_j: f(all.map(|e| e.shared_j)),
+            l2_j: f(all.map(|e| e.l2_j)),
+            dram_j: f(all.map(|e| e.dram_j)),
+        }
     }
 }
 

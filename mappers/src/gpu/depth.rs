@@ -5,7 +5,7 @@
 //! belongs to an item and how much to a turn.
 
 use banksia_hw::gpu::program::{Kernel, Op, Trips};
-use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, RunOptions};
+use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, RunOptions, Traffic, Work};
 
 /// Turns of the shorter run, at least.
 const TURNS: u32 = 128;
@@ -75,35 +75,21 @@ pub(super) fn run(
 fn whole(a: &KernelResult, b: &KernelResult, waves: f64, items: f64, depth: f64) -> KernelResult {
     let grow = |x: f64, y: f64, times: f64| times * ((2.0 * x - y).max(0.0) + (y - x).max(0.0) * depth);
     let time = |x: f64, y: f64| grow(x, y, waves);
-    let sum = |x: f64, y: f64| grow(x, y, items);
-    let bytes = |x: u64, y: u64| sum(x as f64, y as f64).round() as u64;
-    let mut r = *b;
-    r.span_s = time(a.span_s, b.span_s);
-    r.latency_s = r.span_s + (b.latency_s - b.span_s);
-    let (ta, tb) = (&a.traffic, &b.traffic);
-    r.traffic.crossbar_read_bytes = bytes(ta.crossbar_read_bytes, tb.crossbar_read_bytes);
-    r.traffic.crossbar_write_bytes = bytes(ta.crossbar_write_bytes, tb.crossbar_write_bytes);
-    r.traffic.l2_read_bytes = bytes(ta.l2_read_bytes, tb.l2_read_bytes);
-    r.traffic.l2_write_bytes = bytes(ta.l2_write_bytes, tb.l2_write_bytes);
-    r.traffic.dram_read_bytes = bytes(ta.dram_read_bytes, tb.dram_read_bytes);
-    r.traffic.dram_write_bytes = bytes(ta.dram_write_bytes, tb.dram_write_bytes);
-    r.traffic.l1_hit_bytes = bytes(ta.l1_hit_bytes, tb.l1_hit_bytes);
-    let (wa, wb) = (&a.work, &b.work);
-    r.work.tensor_weighted_fma = sum(wa.tensor_weighted_fma, wb.tensor_weighted_fma);
-    r.work.tensor_sync_weighted_fma = sum(wa.tensor_sync_weighted_fma, wb.tensor_sync_weighted_fma);
-    r.work.tensor_fma = sum(wa.tensor_fma, wb.tensor_fma);
-    r.work.vector_ops = sum(wa.vector_ops, wb.vector_ops);
-    r.work.sfu_ops = sum(wa.sfu_ops, wb.sfu_ops);
-    r.work.issued_lanes = sum(wa.issued_lanes, wb.issued_lanes);
-    r.work.shared_bytes = sum(wa.shared_bytes, wb.shared_bytes);
-    let (ea, eb) = (&a.energy, &b.energy);
-    r.energy = EnergyParts {
-        idle_j: eb.idle_j * r.latency_s / b.latency_s,
-        tensor_j: sum(ea.tensor_j, eb.tensor_j),
-        vector_j: sum(ea.vector_j, eb.vector_j),
-        shared_j: sum(ea.shared_j, eb.shared_j),
-        l2_j: sum(ea.l2_j, eb.l2_j),
-        dram_j: sum(ea.dram_j, eb.dram_j),
-    };
-    r
+    let sum = |[x, y]: [f64; 2]| grow(x, y, items);
+    let span_s = time(a.span_s, b.span_s);
+    let latency_s = span_s + (b.latency_s - b.span_s);
+    let energy = EnergyParts::combine([&a.energy, &b.energy], sum);
+    KernelResult {
+        span_s,
+        latency_s,
+        // Transactions are those simulated.
+        traffic: Traffic {
+            transactions: a.traffic.transactions + b.traffic.transactions,
+            ..Traffic::combine([&a.traffic, &b.traffic], sum)
+        },
+        work: Work::combine([&a.work, &b.work], sum),
+        energy: EnergyParts { idle_j: b.energy.idle_j * latency_s / b.latency_s, ..energy },
+        steps: a.steps + b.steps,
+        ..*b
+    }
 }

@@ -243,7 +243,7 @@ fn store(g: &Gemm, bm: u32, bn: u32, reduce: bool) -> Op {
 
 /// Bytes of C that a warp-specialised kernel has on their way out at once: what cuBLAS 13's `nvjet` kernels have of shared memory beside their
 /// buffers, from 64x8 to 320x128 (`device_products.csv`).
-const STAGING: u32 = 16384;
+pub(crate) const STAGING: u32 = 16384;
 
 /// Cycles of a step beside its matrix instructions: polling the buffer's barrier, the fence before the first instruction, releasing
 /// the buffer before. Wide tiles hide them behind their last instruction. A step of 64x8 and 8x64 tiles takes 86 ns, of which four

@@ -4,7 +4,7 @@ use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu, GpuError};
 
-use super::gemm::{Gemm, Multistage, STEP_LATENCY, Specialised, multistage, specialised, split_reduce};
+use super::gemm::{Gemm, Multistage, STAGING, STEP_LATENCY, Specialised, multistage, specialised, split_reduce};
 use super::rows::{ElementWork, Elementwise, elementwise};
 use super::simulate::{Detail, Outcome, simulate_steps};
 
@@ -222,7 +222,7 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let dram = (0.92 * spec.dram_peak_bytes_per_s()).min(in_flight / (latency + 0.3e-6));
     // A tile leaves part by part, each after the one before; further CTAs of an SM work meanwhile.
     let left = m * n * (if split > 1 { 4.0 } else { f64::from(s.out_bytes) });
-    let parts = (left / 16384.0).ceil();
+    let parts = (left / f64::from(STAGING)).ceil();
     let epilogue = left / (spec.crossbar.sm_write_bytes_per_cycle * clock)
         + parts * (spec.l2.near_latency_ns * 1e-9 + 150.0 / clock);
     let tile = steps * step + if matches!(c, Candidate::Specialised(..)) { epilogue } else { 0.0 };

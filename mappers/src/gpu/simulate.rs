@@ -2,7 +2,7 @@
 
 use banksia_hw::gpu::program::{Kernel, Op, Trips};
 use banksia_hw::gpu::spec::PowerSpec;
-use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, Progress, RunOptions};
+use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, Progress, RunOptions, Traffic, Work};
 
 use super::depth;
 
@@ -130,40 +130,33 @@ fn continued(run: &KernelResult, [first, second]: &[Progress; 2], rest: Rest) ->
     // At the first mark, copies for later items were under way already, at the end none are: equal items say how much.
     let moved = tb.crossbar_read_bytes.saturating_sub(ta.crossbar_read_bytes) as f64;
     let ahead = rest.each.map_or(1.0, |(_, after)| all.crossbar_read_bytes as f64 * after / moved.max(1.0));
-    let more = |x: f64, y: f64, z: f64| z + (y - x).max(0.0) * rest.items * ahead;
-    let sum = |x: f64, y: f64, z: f64| rest.each.map_or_else(|| more(x, y, z), |(whole, _)| z * whole);
-    let bytes = |x: u64, y: u64, z: u64| more(x as f64, y as f64, z as f64).round() as u64;
-    let sent = |x: u64, y: u64, z: u64| sum(x as f64, y as f64, z as f64).round() as u64;
-    let mut r = *run;
-    r.progress = None;
-    r.span_s += span;
-    r.latency_s += span;
-    r.traffic.crossbar_read_bytes = sent(ta.crossbar_read_bytes, tb.crossbar_read_bytes, all.crossbar_read_bytes);
-    r.traffic.crossbar_write_bytes = sent(ta.crossbar_write_bytes, tb.crossbar_write_bytes, all.crossbar_write_bytes);
-    r.traffic.l2_read_bytes = bytes(ta.l2_read_bytes, tb.l2_read_bytes, all.l2_read_bytes);
-    r.traffic.l2_write_bytes = sent(ta.l2_write_bytes, tb.l2_write_bytes, all.l2_write_bytes);
-    r.traffic.dram_read_bytes = bytes(ta.dram_read_bytes, tb.dram_read_bytes, all.dram_read_bytes);
-    r.traffic.dram_write_bytes = bytes(ta.dram_write_bytes, tb.dram_write_bytes, all.dram_write_bytes);
-    r.traffic.l1_hit_bytes = bytes(ta.l1_hit_bytes, tb.l1_hit_bytes, all.l1_hit_bytes);
-    let (wa, wb, w) = (&first.work, &second.work, &run.work);
-    r.work.tensor_weighted_fma = sum(wa.tensor_weighted_fma, wb.tensor_weighted_fma, w.tensor_weighted_fma);
-    r.work.tensor_sync_weighted_fma =
-        sum(wa.tensor_sync_weighted_fma, wb.tensor_sync_weighted_fma, w.tensor_sync_weighted_fma);
-    r.work.tensor_fma = sum(wa.tensor_fma, wb.tensor_fma, w.tensor_fma);
-    r.work.vector_ops = sum(wa.vector_ops, wb.vector_ops, w.vector_ops);
-    r.work.sfu_ops = sum(wa.sfu_ops, wb.sfu_ops, w.sfu_ops);
-    r.work.issued_lanes = sum(wa.issued_lanes, wb.issued_lanes, w.issued_lanes);
-    r.work.shared_bytes = sum(wa.shared_bytes, wb.shared_bytes, w.shared_bytes);
-    let (ea, eb, e) = (&first.energy, &second.energy, &run.energy);
-    r.energy = EnergyParts {
-        idle_j: e.idle_j * r.latency_s / run.latency_s,
-        tensor_j: sum(ea.tensor_j, eb.tensor_j, e.tensor_j),
-        vector_j: sum(ea.vector_j, eb.vector_j, e.vector_j),
-        shared_j: sum(ea.shared_j, eb.shared_j, e.shared_j),
-        l2_j: more(ea.l2_j, eb.l2_j, e.l2_j),
-        dram_j: more(ea.dram_j, eb.dram_j, e.dram_j),
-    };
-    r
+    let more = |[x, y, z]: [f64; 3]| z + (y - x).max(0.0) * rest.items * ahead;
+    let sum = |v: [f64; 3]| rest.each.map_or_else(|| more(v), |(whole, _)| v[2] * whole);
+    let (moved, sent) = (Traffic::combine([ta, tb, all], more), Traffic::combine([ta, tb, all], sum));
+    let parts = [&first.energy, &second.energy, &run.energy];
+    let (caused, spent) = (EnergyParts::combine(parts, more), EnergyParts::combine(parts, sum));
+    let latency_s = run.latency_s + span;
+    KernelResult {
+        progress: None,
+        span_s: run.span_s + span,
+        latency_s,
+        traffic: Traffic {
+            crossbar_read_bytes: sent.crossbar_read_bytes,
+            crossbar_write_bytes: sent.crossbar_write_bytes,
+            l2_write_bytes: sent.l2_write_bytes,
+            // What was simulated.
+            transactions: all.transactions,
+            ..moved
+        },
+        work: Work::combine([&first.work, &second.work, &run.work], sum),
+        energy: EnergyParts {
+            idle_j: run.energy.idle_j * latency_s / run.latency_s,
+            l2_j: caused.l2_j,
+            dram_j: caused.dram_j,
+            ..spent
+        },
+        ..*run
+    }
 }
 
 /// What a sequence of launches takes.
@@ -200,12 +193,7 @@ impl Outcome {
         self.tensor_busy = mean(self.tensor_busy, o.tensor_busy);
         self.occupancy = mean(self.occupancy, o.occupancy);
         self.latency_s = t;
-        self.energy.idle_j += o.energy.idle_j;
-        self.energy.tensor_j += o.energy.tensor_j;
-        self.energy.vector_j += o.energy.vector_j;
-        self.energy.shared_j += o.energy.shared_j;
-        self.energy.l2_j += o.energy.l2_j;
-        self.energy.dram_j += o.energy.dram_j;
+        self.energy = EnergyParts::combine([&self.energy, &o.energy], |[x, y]| x + y);
         self.dram_read_bytes += o.dram_read_bytes;
         self.dram_write_bytes += o.dram_write_bytes;
         self.l2_bytes += o.l2_bytes;
@@ -215,23 +203,18 @@ impl Outcome {
 
     /// Adds a launch.
     pub fn add(&mut self, r: &KernelResult) {
-        let t = self.latency_s + r.latency_s;
-        let mean = |x: f64, y: f64, a: f64| if t > 0.0 { (x * a + y * r.latency_s) / t } else { y };
-        self.clock_mhz = mean(self.clock_mhz, r.clock_mhz, self.latency_s);
-        self.tensor_busy = mean(self.tensor_busy, r.tensor_busy, self.latency_s);
-        self.occupancy = mean(self.occupancy, r.occupancy, self.latency_s);
-        self.latency_s = t;
-        self.energy.idle_j += r.energy.idle_j;
-        self.energy.tensor_j += r.energy.tensor_j;
-        self.energy.vector_j += r.energy.vector_j;
-        self.energy.shared_j += r.energy.shared_j;
-        self.energy.l2_j += r.energy.l2_j;
-        self.energy.dram_j += r.energy.dram_j;
-        self.dram_read_bytes += r.traffic.dram_read_bytes as f64;
-        self.dram_write_bytes += r.traffic.dram_write_bytes as f64;
-        self.l2_bytes += (r.traffic.l2_read_bytes + r.traffic.l2_write_bytes) as f64;
-        self.tensor_fma += r.work.tensor_fma;
-        self.kernels += 1;
+        self.join(&Outcome {
+            latency_s: r.latency_s,
+            energy: r.energy,
+            dram_read_bytes: r.traffic.dram_read_bytes as f64,
+            dram_write_bytes: r.traffic.dram_write_bytes as f64,
+            l2_bytes: (r.traffic.l2_read_bytes + r.traffic.l2_write_bytes) as f64,
+            tensor_fma: r.work.tensor_fma,
+            clock_mhz: r.clock_mhz,
+            tensor_busy: r.tensor_busy,
+            occupancy: r.occupancy,
+            kernels: 1,
+        });
     }
 }
 

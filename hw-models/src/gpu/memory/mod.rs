@@ -41,6 +41,23 @@ pub struct Traffic {
     pub transactions: u64,
 }
 
+impl Traffic {
+    /// Each count from those of some launches, rounded.
+    pub fn combine<const N: usize>(all: [&Self; N], f: impl Fn([f64; N]) -> f64) -> Self {
+        let each = |of: fn(&Self) -> u64| f(all.map(|t| of(t) as f64)).round() as u64;
+        Self {
+            crossbar_read_bytes: each(|t| t.crossbar_read_bytes),
+            crossbar_write_bytes: each(|t| t.crossbar_write_bytes),
+            l2_read_bytes: each(|t| t.l2_read_bytes),
+            l2_write_bytes: each(|t| t.l2_write_bytes),
+            dram_read_bytes: each(|t| t.dram_read_bytes),
+            dram_write_bytes: each(|t| t.dram_write_bytes),
+            l1_hit_bytes: each(|t| t.l1_hit_bytes),
+            transactions: each(|t| t.transactions),
+        }
+    }
+}
+
 /// Every launch begins with the same random bits, whatever ran before.
 const SEED: u64 = 0x5eed;
 /// A reduction or a store holds a slice's data bank twice as long as a read: it reads and writes the line's tags, data
