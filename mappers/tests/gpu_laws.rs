@@ -3,7 +3,8 @@
 
 use banksia_hw::gpu::program::{Dtype, Kernel, Op};
 use banksia_hw::gpu::{CacheState, Gpu, GpuSpec, device};
-use banksia_mappers::gpu::gemm::{Gemm, Multistage, Specialised, multistage, specialised};
+use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
+use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
 use banksia_mappers::gpu::rows::{ElementWork, Elementwise, elementwise, engine_copy, in_bursts};
 use banksia_mappers::gpu::simulate::{Detail, simulate};
 use proptest::prelude::*;
@@ -25,7 +26,8 @@ fn tile(split: u32) -> Multistage {
         registers: 200,
         shared_bytes: 98304,
         split,
-        unaligned: false,
+        writer: Writer::Triton,
+                unaligned: false,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use banksia_hw::gpu::CacheState;
 use banksia_hw::gpu::program::{Dtype, Kernel};
-use banksia_mappers::gpu::gemm::{Gemm, Multistage, multistage};
+use banksia_mappers::gpu::gemm::Gemm;
+use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
 use banksia_mappers::gpu::rows::{ElementWork, Elementwise, RowKernel, elementwise, row_kernel};
 use banksia_mappers::gpu::simulate::{Detail, simulate};
 
@@ -22,6 +23,7 @@ fn kernel(row: &Row, op: &str) -> Result<Kernel, String> {
                 registers: u("regs")?,
                 shared_bytes: u("smem_bytes")?,
                 split: 1,
+                writer: Writer::Triton,
                 unaligned: false,
             };
             Ok(multistage(&Gemm::new(u("m")?, u("n")?, u("k")?, Dtype::Bf16), &tile, true))

@@ -333,7 +333,10 @@ impl Gpu {
         let mut state = self.roles[agent];
         let until = loop {
             let Some(op) = program.ops.get(usize::from(state.pc)) else {
-                // Stores still on their way hold the kernel, not the slot.
+                // A CTA ends when its stores have left the SM; those on their way to L2 hold the kernel, not the slot.
+                if state.left > now {
+                    break state.left;
+                }
                 self.end = self.end.max(state.stored);
                 if role == 0 {
                     self.item_done(now);
@@ -411,6 +414,8 @@ impl Gpu {
                     match path {
                         Path::Bulk => self.work.shared_bytes += bytes as f64,
                         Path::Async => {
+                            // What lies beyond the matrix is not read, but is written into shared memory as zeros.
+                            let bytes = u64::from(tile.rows) * u64::from(tile.bytes);
                             self.work.shared_bytes += bytes as f64;
                             let accepted = self.sms[sm].lsu.serve(now, transfer(bytes, self.lsu_rate));
                             self.arrive(kernel, slot, barrier, at.max(accepted));
@@ -504,8 +509,9 @@ impl Gpu {
                 Op::Store { tile, reduce } => {
                     let item = &kernel.items[state.item as usize];
                     let (row, byte) = (tile.row.eval(item, state.counters), tile.byte.eval(item, state.counters));
-                    let at = self.memory.write(now, sm, &tile, row, byte, reduce);
-                    state.stored = state.stored.max(at);
+                    let written = self.memory.write(now, sm, &tile, row, byte, reduce);
+                    state.left = state.left.max(written.left);
+                    state.stored = state.stored.max(written.stored);
                 }
                 Op::StoreWait => {
                     if state.stored > now {

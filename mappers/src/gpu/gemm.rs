@@ -40,7 +40,7 @@ impl Gemm {
         f64::from(self.batch) * ((m + n) * k * f64::from(self.dtype.bytes()) + m * n * f64::from(self.out_bytes))
     }
 
-    fn tensors(&self, bm: u32, bn: u32, piece_bytes: u32) -> Vec<Tensor> {
+    pub(super) fn tensors(&self, bm: u32, bn: u32, piece_bytes: u32) -> Vec<Tensor> {
         let e = u64::from(self.dtype.bytes());
         let b = u64::from(self.batch);
         vec![
@@ -56,31 +56,6 @@ impl Gemm {
     }
 }
 
-/// A tile of a multistage kernel: all warps copy (`cp.async`) and multiply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Multistage {
-    /// Rows of a tile.
-    pub bm: u32,
-    /// Columns.
-    pub bn: u32,
-    /// Depth of a step.
-    pub bk: u32,
-    /// Buffers in shared memory; 1 means no overlap.
-    pub stages: u32,
-    /// Warps.
-    pub warps: u32,
-    /// Row tiles of a group; CTAs run through a group's rows first, then its columns.
-    pub group: u32,
-    /// Registers of a thread.
-    pub registers: u32,
-    /// Shared memory of a CTA.
-    pub shared_bytes: u32,
-    /// Parts of the depth, summed in L2 by reductions.
-    pub split: u32,
-    /// Operands or result do not lie on 16 bytes: elements are copied one by one.
-    pub unaligned: bool,
-}
-
 /// Tiles of a C in the order of groups of `group` row tiles by all columns.
 pub(crate) fn grouped(rows: u32, columns: u32, group: u32) -> impl Iterator<Item = (u32, u32)> {
     let group = group.max(1);
@@ -92,17 +67,17 @@ pub(crate) fn grouped(rows: u32, columns: u32, group: u32) -> impl Iterator<Item
 }
 
 /// Steps of depth of part `s` of `split`: first and count.
-fn part(steps: u32, split: u32, s: u32) -> (u32, u32) {
+pub(super) fn part(steps: u32, split: u32, s: u32) -> (u32, u32) {
     let (base, extra) = (steps / split, steps % split);
     (s * base + s.min(extra), base + u32::from(s < extra))
 }
 
-const PM: usize = 0;
-const PN: usize = 1;
-const K0: usize = 2;
-const NK: usize = 3;
-const AROW: usize = 4;
-const BROW: usize = 5;
+pub(super) const PM: usize = 0;
+pub(super) const PN: usize = 1;
+pub(super) const K0: usize = 2;
+pub(super) const NK: usize = 3;
+pub(super) const AROW: usize = 4;
+pub(super) const BROW: usize = 5;
 
 /// Conversion, layout change through shared memory, and stores of a tile of C by `warps` warps.
 pub(crate) fn epilogue(bm: u32, bn: u32, out_bytes: u32) -> VectorWork {
@@ -116,129 +91,6 @@ pub(crate) fn epilogue(bm: u32, bn: u32, out_bytes: u32) -> VectorWork {
         latency_cycles: 120.0,
         ..VectorWork::default()
     }
-}
-
-/// A multistage kernel, as Triton and pre-Hopper libraries write them.
-///
-/// With 64 rows or more and whole warpgroups, on a device that has them, products go by `wgmma` and two steps overlap;
-/// otherwise by `mma.sync`, with operands read from shared memory by every warp that needs them.
-pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
-    let e = g.dtype.bytes();
-    let warpgroup = warpgroup_device && !t.unaligned && t.bm >= 64 && t.warps.is_multiple_of(4);
-    let (rows, columns) = (g.m.div_ceil(t.bm), g.n.div_ceil(t.bn));
-    let steps = g.k.div_ceil(t.bk);
-    let split = t.split.clamp(1, steps.max(1));
-    let mut items = Vec::with_capacity((rows * columns * g.batch * split) as usize);
-    for b in 0..g.batch {
-        for (r, c) in grouped(rows, columns, t.group) {
-            for s in 0..split {
-                let (k0, nk) = part(steps, split, s);
-                items.push([r, c, k0, nk, b * g.m, b * g.n].map(|x| x as i32));
-            }
-        }
-    }
-    let step_bytes = i64::from(t.bk * e);
-    let tile = |tensor, p, first, height: u32, ahead: i64| Tile {
-        tensor,
-        row: Expr::work(p, i64::from(height)).plus_work(first, 1),
-        byte: Expr::at(ahead * step_bytes).plus_work(K0, step_bytes).plus_loop(0, step_bytes),
-        rows: height,
-        bytes: t.bk * e,
-    };
-    let load = |ops: &mut Vec<Op>, ahead: i64| {
-        ops.push(copy(tile(0, PM, AROW, t.bm, ahead), Path::Async, 0));
-        ops.push(copy(tile(1, PN, BROW, t.bn, ahead), Path::Async, 0));
-    };
-    let product = Op::Mma { dtype: g.dtype, m: t.bm, n: t.bn, k: t.bk, sync: !warpgroup };
-    let (a, b) = (f64::from(t.bm * t.bk * e), f64::from(t.bn * t.bk * e));
-    // A cp.async of a warp moves 512 bytes and needs an address and a predicate.
-    let issue = 3.0 * (a + b) / 512.0 + 12.0 * f64::from(t.warps);
-    // An unaligned copy takes one request for each element of a lane, where sixteen bytes would take one for eight; each
-    // passes tags and data path.
-    let narrow = if t.unaligned { f64::from(16 / e - 1) * 2.0 * (a + b) } else { 0.0 };
-    let issue = issue * if t.unaligned { f64::from(16 / e) } else { 1.0 };
-    let overhead = VectorWork { issue, alu: issue * 16.0, shared_bytes: narrow, ..VectorWork::default() };
-    let work = if warpgroup {
-        overhead
-    } else {
-        // Warps share a tile as rows of 16 first; each reads its rows of A and columns of B (ldmatrix, 512 bytes).
-        let by_rows = (t.bm / 16).clamp(1, t.warps);
-        let by_rows = if by_rows > 2 && t.warps >= 4 && t.bn >= 32 { by_rows.min(t.warps / 2) } else { by_rows };
-        let shared = a * f64::from(t.warps / by_rows) + b * f64::from(by_rows);
-        let instructions = f64::from(t.bm) * f64::from(t.bn) * f64::from(t.bk) / 2048.0 * f64::from(e) / 2.0;
-        // A fragment is loaded, then multiplied; the loads of the next overlap, those of the first do not.
-        VectorWork {
-            issue: issue + shared / 512.0 + instructions,
-            shared_bytes: shared + narrow,
-            latency_cycles: 70.0,
-            ..overhead
-        }
-    };
-    let nk = Trips::Work(NK as u8, 0);
-    let mut ops = Vec::new();
-    if t.stages <= 1 {
-        // Through registers: loads, stores to shared memory, products, one after the other.
-        let path = |mut op| {
-            if let Op::Copy { path, .. } = &mut op {
-                *path = Path::Load;
-            }
-            op
-        };
-        let keep = VectorWork { issue: (a + b) / 512.0, shared_bytes: a + b, ..VectorWork::default() };
-        ops.push(Op::Loop(nk));
-        let mut loads = Vec::new();
-        load(&mut loads, 0);
-        ops.extend(loads.into_iter().map(path));
-        ops.extend([Op::Vector(overhead), Op::Wait(0), Op::Sync, Op::Vector(keep), Op::Sync]);
-        ops.extend([product, Op::Vector(work), Op::MmaWait(0)]);
-    } else {
-        for s in 0..t.stages - 1 {
-            load(&mut ops, i64::from(s));
-        }
-        ops.extend([Op::Loop(nk), Op::Wait(0), Op::Sync, product]);
-        if warpgroup {
-            ops.push(Op::MmaWait(1));
-        } else {
-            ops.extend([Op::Vector(work), Op::MmaWait(0)]);
-        }
-        ops.push(Op::Sync);
-        load(&mut ops, i64::from(t.stages) - 1);
-        if warpgroup {
-            ops.push(Op::Vector(work));
-        }
-    }
-    ops.extend([
-        Op::End,
-        Op::MmaWait(0),
-        Op::Vector(epilogue(t.bm, t.bn, g.out_bytes)),
-        store(g, t.bm, t.bn, split > 1),
-    ]);
-    // Steps beyond the last are not copied: their columns lie outside A and B, or belong to another part's range and
-    // arrive in vain, as they do where a library masks them.
-    Kernel {
-        name: format!("gemm {}x{}x{} multistage {}x{}x{}", g.m, g.n, g.k, t.bm, t.bn, t.bk),
-        threads: 32 * t.warps,
-        registers: t.registers,
-        shared_bytes: t.shared_bytes,
-        cluster: 1,
-        grid: items.len() as u32,
-        items,
-        tensors: g.tensors(t.bm, t.bn, (t.bk * e).min(128)),
-        barriers: vec![Barrier { arrivals: 2, credits: 0 }],
-        roles: one_role(t.warps, ops),
-        pipelined: false,
-    }
-}
-
-fn store(g: &Gemm, bm: u32, bn: u32, reduce: bool) -> Op {
-    let tile = Tile {
-        tensor: 2,
-        row: Expr::work(PM, i64::from(bm)).plus_work(AROW, 1),
-        byte: Expr::work(PN, i64::from(bn * g.out_bytes)),
-        rows: bm,
-        bytes: bn * g.out_bytes,
-    };
-    Op::Store { tile, reduce }
 }
 
 /// Bytes of C that a warp-specialised kernel has on their way out at once: what cuBLAS 13's `nvjet` kernels have of shared memory beside their

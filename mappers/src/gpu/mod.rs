@@ -5,6 +5,7 @@ mod depth;
 pub mod gemm;
 pub mod layers;
 pub mod model;
+pub mod multistage;
 pub mod probes;
 pub mod quantise;
 pub mod rows;

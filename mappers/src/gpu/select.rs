@@ -4,7 +4,8 @@ use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu, GpuError};
 
-use super::gemm::{Gemm, Multistage, STAGING, STEP_LATENCY, Specialised, multistage, specialised, split_reduce};
+use super::gemm::{Gemm, STAGING, STEP_LATENCY, Specialised, specialised, split_reduce};
+use super::multistage::{Multistage, Writer, multistage};
 use super::rows::{ElementWork, Elementwise, elementwise};
 use super::simulate::{Detail, Outcome, simulate_steps};
 
@@ -57,6 +58,44 @@ pub fn dirty_share(read_bytes: f64, written_bytes: f64) -> f64 {
     written_bytes / (read_bytes + written_bytes).max(1.0)
 }
 
+/// Tiles of the kernels that cuBLAS has for chips before Hopper: rows of A and of B, bytes of a step of depth, buffers, warps and
+/// registers of a thread. They are what `cublasLtMatmulAlgoGetIds` lists of CUTLASS kernels for 16-bit operands (cuBLAS 13; the two-stage kernels
+/// of the older instruction are left out).
+const CUTLASS_TILES: [(u32, u32, u32, u32, u32, u32); 32] = [
+    (16, 16, 64, 1, 1, 58),
+    (16, 16, 128, 1, 1, 64),
+    (16, 16, 256, 1, 1, 96),
+    (32, 32, 64, 1, 4, 50),
+    (32, 32, 128, 1, 4, 55),
+    (32, 32, 256, 1, 4, 64),
+    (64, 64, 64, 6, 4, 90),
+    (64, 64, 64, 10, 4, 90),
+    (64, 64, 128, 4, 2, 154),
+    (64, 64, 128, 6, 4, 100),
+    (64, 128, 64, 6, 4, 142),
+    (64, 128, 128, 3, 4, 154),
+    (64, 128, 128, 4, 4, 152),
+    (64, 128, 128, 6, 4, 152),
+    (128, 64, 64, 6, 4, 144),
+    (128, 64, 128, 3, 4, 154),
+    (128, 64, 128, 4, 4, 154),
+    (128, 64, 128, 6, 4, 154),
+    (128, 128, 64, 4, 4, 222),
+    (128, 128, 64, 5, 4, 222),
+    (128, 128, 64, 6, 4, 220),
+    (128, 128, 128, 3, 4, 234),
+    (128, 128, 128, 5, 4, 234),
+    (64, 256, 64, 4, 4, 224),
+    (64, 256, 128, 3, 4, 236),
+    (256, 64, 64, 4, 4, 220),
+    (256, 64, 128, 4, 4, 234),
+    (256, 128, 64, 6, 8, 222),
+    (256, 128, 128, 3, 8, 232),
+    (128, 256, 64, 3, 8, 218),
+    (128, 256, 64, 6, 8, 222),
+    (128, 256, 128, 3, 8, 232),
+];
+
 const SPLITS: [u32; 9] = [1, 2, 3, 4, 5, 6, 8, 12, 16];
 
 fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
@@ -78,6 +117,7 @@ fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
                 registers,
                 shared_bytes,
                 split: 1,
+                writer: Writer::Cutlass,
                 unaligned: true,
             };
             all.push(Candidate::Multistage(t, false));
@@ -114,43 +154,26 @@ fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
                 }
             }
         } else if !swap {
-            for (bm, bn, warps, registers) in [
-                (256, 128, 8, 220),
-                (128, 256, 8, 220),
-                (128, 128, 4, 220),
-                (128, 64, 4, 140),
-                (64, 128, 4, 140),
-                (64, 64, 4, 90),
-                (256, 64, 4, 220),
-                (64, 256, 4, 220),
-                (32, 64, 4, 64),
-                (64, 32, 4, 64),
-                (32, 128, 4, 90),
-                (16, 64, 2, 64),
-                (16, 128, 4, 64),
-            ] {
-                for bk in [64 / e, 128 / e] {
-                    for stages in [3, 4, 6] {
-                        for split in SPLITS {
-                            let shared_bytes = stages * (bm + bn) * bk * e;
-                            let t = Multistage {
-                                bm,
-                                bn,
-                                bk,
-                                stages,
-                                warps,
-                                group: 8,
-                                registers,
-                                shared_bytes,
-                                split,
-                                unaligned: false,
-                            };
-                            if shared_bytes <= spec.sm.shared_memory_per_cta_bytes
-                                && allowed_split(&s, bm, bn, bk, split, sms)
-                            {
-                                all.push(Candidate::Multistage(t, swap));
-                            }
-                        }
+            for &(bm, bn, depth, stages, warps, registers) in &CUTLASS_TILES {
+                let bk = depth / e;
+                let shared_bytes = stages * (bm + bn) * depth;
+                for split in SPLITS {
+                    let t = Multistage {
+                        bm,
+                        bn,
+                        bk,
+                        stages,
+                        warps,
+                        group: 1,
+                        registers,
+                        shared_bytes,
+                        split,
+                        writer: Writer::Cutlass,
+                        unaligned: false,
+                    };
+                    if shared_bytes <= spec.sm.shared_memory_per_cta_bytes && allowed_split(&s, bm, bn, bk, split, sms)
+                    {
+                        all.push(Candidate::Multistage(t, swap));
                     }
                 }
             }
@@ -243,7 +266,7 @@ fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
         }
         Candidate::Multistage(t, swap) => {
             let s = if *swap { swapped(g) } else { *g };
-            (multistage(&s, t, spec.tensor.warpgroup), *swap, 1)
+            (multistage(&s, t, spec.tensor.warpgroup), *swap, t.split.min(s.k.div_ceil(t.bk)))
         }
     };
     let mut steps = Vec::new();

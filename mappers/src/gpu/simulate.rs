@@ -111,7 +111,8 @@ fn lengths(kernel: &Kernel) -> (bool, u32) {
     for op in kernel.roles.iter().flat_map(|r| &r.ops) {
         match op {
             Op::Loop(Trips::Work(var, _)) => {
-                let counts = kernel.items.iter().map(|i| i[usize::from(*var)]);
+                // Items of nothing (CTAs beyond an edge) are spread over all waves alike.
+                let counts = kernel.items.iter().map(|i| i[usize::from(*var)]).filter(|n| *n > 0);
                 let (low, high) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
                 varied |= i64::from(high) * 3 > i64::from(low) * 4;
                 longest = longest.max(high.max(0) as u32);

@@ -43,6 +43,8 @@ pub(super) struct RoleState {
     pub(super) waits: [u32; MAX_BARRIERS],
     pub(super) groups: [u64; GROUPS],
     pub(super) issued: u32,
+    /// When its stores have left the SM, and when they are in L2.
+    pub(super) left: u64,
     pub(super) stored: u64,
 }
 
@@ -57,6 +59,7 @@ pub(super) const IDLE: RoleState = RoleState {
     waits: [0; MAX_BARRIERS],
     groups: [0; GROUPS],
     issued: 0,
+    left: 0,
     stored: 0,
 };
 

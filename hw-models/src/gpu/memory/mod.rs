@@ -332,12 +332,12 @@ impl Memory {
         found
     }
 
-    /// Writes a box from an SM; when L2 has all of it.
-    pub(crate) fn write(&mut self, now: u64, sm: usize, tile: &Tile, row: i64, byte: i64, reduce: bool) -> u64 {
+    /// Writes a box from an SM.
+    pub(crate) fn write(&mut self, now: u64, sm: usize, tile: &Tile, row: i64, byte: i64, reduce: bool) -> Written {
         let t = self.tensors[usize::from(tile.tensor)];
-        let Some(area) = t.clip(tile, row, byte) else { return now };
+        let Some(area) = t.clip(tile, row, byte) else { return Written { left: now, stored: now } };
         let now = self.crossbar.translate(now, sm);
-        let mut done = now;
+        let mut done = Written { left: now, stored: now };
         let half = self.crossbar.half(sm);
         // A reduction reads, adds and writes in its slice.
         let passes = if reduce { 2 } else { 1 };
@@ -364,7 +364,8 @@ impl Memory {
                     self.tags[1 - home].forget(block);
                 }
             }
-            done = done.max(sent.max(served) + self.near);
+            done.left = done.left.max(sent);
+            done.stored = done.stored.max(sent.max(served) + self.near);
         }
         done
     }
@@ -378,6 +379,13 @@ impl Memory {
     pub(crate) fn busy(&self) -> (u64, u64) {
         (self.halves[0].busy.max(self.halves[1].busy), self.dram.busy())
     }
+}
+
+/// When what an SM writes is gone from it, and when L2 has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written {
+    pub(crate) left: u64,
+    pub(crate) stored: u64,
 }
 
 /// Goes through the addresses of an area row by row, up to so many bytes; some rows are taken together.

@@ -1,0 +1,289 @@
+//! Products whose warps both copy (`cp.async`) and multiply: Triton's, and those of libraries before Hopper.
+
+use banksia_hw::gpu::program::{
+    Barrier, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS,
+};
+
+use super::gemm::{AROW, BROW, Gemm, K0, NK, PM, PN, grouped, part};
+use super::{copy, one_role};
+
+/// Who wrote the kernel: what its CTAs do beside their steps, and in which order they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// Triton's compiler: the whole tile is converted and stored at once.
+    Triton,
+    /// CUTLASS, and cuBLAS before Hopper: C leaves in passes through shared memory.
+    Cutlass,
+}
+
+/// Instructions of a warp outside of the steps of depth, and what it waits for meanwhile.
+///
+/// Instructions executed and cycles by reason of stall of 11 kernels of cuBLAS and 15 of Triton, at two depths, whose difference is what a
+/// step takes (`device_multistage_profile.csv`); the counts follow these sums within 5 to 15 %.
+struct Frame {
+    /// Instructions before the first copy, whatever the tile.
+    setup: f64,
+    /// More for each 16-byte copy of a thread in a step: an address and a predicate.
+    per_copy: f64,
+    /// After the last step, for each sum that a thread holds.
+    per_sum: f64,
+    /// Cycles a warp waits after an instruction: fixed latencies, shared memory, barriers.
+    stall: f64,
+    /// Bytes of shared memory passed by a sum on its way out, both ways.
+    shared_per_sum: f64,
+    /// Sums of a thread that leave together.
+    sums_a_pass: u32,
+}
+
+const TRITON: Frame = Frame {
+    setup: 143.0,
+    per_copy: 15.7,
+    per_sum: 1.9,
+    stall: 1.8,
+    shared_per_sum: 4.0,
+    sums_a_pass: u32::MAX,
+};
+
+const CUTLASS: Frame = Frame {
+    setup: 510.0,
+    per_copy: 5.6,
+    per_sum: 5.5,
+    stall: 2.0,
+    shared_per_sum: 8.0,
+    sums_a_pass: 16,
+};
+
+/// A tile of a multistage kernel: all warps copy (`cp.async`) and multiply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Multistage {
+    /// Rows of a tile.
+    pub bm: u32,
+    /// Columns.
+    pub bn: u32,
+    /// Depth of a step.
+    pub bk: u32,
+    /// Buffers in shared memory; 1 means no overlap.
+    pub stages: u32,
+    /// Warps.
+    pub warps: u32,
+    /// Row tiles of a group; CTAs run through a group's rows first, then its columns.
+    pub group: u32,
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Shared memory of a CTA.
+    pub shared_bytes: u32,
+    /// Parts of the depth, summed in L2 by reductions.
+    pub split: u32,
+    /// Whose kernel it is.
+    pub writer: Writer,
+    /// Operands or result do not lie on 16 bytes: elements are copied one by one.
+    pub unaligned: bool,
+}
+
+impl Multistage {
+    fn frame(&self) -> &'static Frame {
+        match self.writer {
+            Writer::Triton => &TRITON,
+            Writer::Cutlass => &CUTLASS,
+        }
+    }
+
+    /// Work items in the order of CTAs. CUTLASS deals columns of tiles out by eight (by four, two or one where there are fewer
+    /// than six, three or two), rows after that, parts of the depth last; CTAs beyond the last column find nothing to do.
+    fn items(&self, g: &Gemm, split: u32, steps: u32) -> Vec<[i32; WORK_VARS]> {
+        let (rows, columns) = (g.m.div_ceil(self.bm), g.n.div_ceil(self.bn));
+        let mut items = Vec::with_capacity((rows * columns * g.batch * split) as usize);
+        let item = |r: u32, c: u32, b: u32, (k0, nk)| [r, c, k0, nk, b * g.m, b * g.n].map(|x: u32| x as i32);
+        for b in 0..g.batch {
+            match self.writer {
+                Writer::Triton => {
+                    for (r, c) in grouped(rows, columns, self.group) {
+                        items.extend((0..split).map(|s| item(r, c, b, part(steps, split, s))));
+                    }
+                }
+                Writer::Cutlass => {
+                    let together = match columns {
+                        0 | 1 => 1,
+                        2 => 2,
+                        3..=5 => 4,
+                        _ => 8,
+                    };
+                    for s in 0..split {
+                        for first in (0..columns).step_by(together as usize) {
+                            for r in 0..rows {
+                                items.extend((first..first + together).map(|c| {
+                                    let depth = if c < columns { part(steps, split, s) } else { (0, 0) };
+                                    item(r, c.min(columns), b, depth)
+                                }));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        items
+    }
+}
+
+/// The kernel. With `split > 1` CUTLASS writes C as a workspace of `split` matrices of single precision; Triton adds in L2.
+///
+/// With 64 rows or more and whole warpgroups, on a device that has them, products go by `wgmma` and two steps overlap;
+/// otherwise by `mma.sync`, with operands read from shared memory by every warp that needs them.
+pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
+    let e = g.dtype.bytes();
+    let cutlass = t.writer == Writer::Cutlass;
+    let warpgroup = warpgroup_device && !cutlass && !t.unaligned && t.bm >= 64 && t.warps.is_multiple_of(4);
+    let steps = g.k.div_ceil(t.bk);
+    let split = t.split.clamp(1, steps.max(1));
+    let items = t.items(g, split, steps);
+    let step_bytes = i64::from(t.bk * e);
+    // CTAs beyond the last column do nothing: all of a CUTLASS kernel is in a loop that runs once or not at all.
+    let loops = usize::from(cutlass);
+    let tile = |tensor, p, first, height: u32, ahead: i64| Tile {
+        tensor,
+        row: Expr::work(p, i64::from(height)).plus_work(first, 1),
+        byte: Expr::at(ahead * step_bytes).plus_work(K0, step_bytes).plus_loop(loops, step_bytes),
+        rows: height,
+        bytes: t.bk * e,
+    };
+    let load = |ops: &mut Vec<Op>, ahead: i64| {
+        ops.push(copy(tile(0, PM, AROW, t.bm, ahead), Path::Async, 0));
+        ops.push(copy(tile(1, PN, BROW, t.bn, ahead), Path::Async, 0));
+    };
+    let product = Op::Mma { dtype: g.dtype, m: t.bm, n: t.bn, k: t.bk, sync: !warpgroup };
+    let (overhead, work) = step_work(g, t, warpgroup);
+    let nk = Trips::Work(NK as u8, 0);
+    let mut ops = Vec::new();
+    if cutlass {
+        ops.push(Op::Loop(Trips::Once(NK as u8, 0)));
+    }
+    ops.push(Op::Vector(set_up(g, t)));
+    if t.stages <= 1 {
+        // Through registers: loads, stores to shared memory, products, one after the other.
+        let path = |mut op| {
+            if let Op::Copy { path, .. } = &mut op {
+                *path = Path::Load;
+            }
+            op
+        };
+        let bytes = f64::from((t.bm + t.bn) * t.bk * e);
+        let keep = VectorWork { issue: bytes / 512.0, shared_bytes: bytes, ..VectorWork::default() };
+        ops.push(Op::Loop(nk));
+        let mut loads = Vec::new();
+        load(&mut loads, 0);
+        ops.extend(loads.into_iter().map(path));
+        ops.extend([Op::Vector(overhead), Op::Wait(0), Op::Sync, Op::Vector(keep), Op::Sync]);
+        ops.extend([product, Op::Vector(work), Op::MmaWait(0)]);
+    } else {
+        for s in 0..t.stages - 1 {
+            load(&mut ops, i64::from(s));
+        }
+        ops.extend([Op::Loop(nk), Op::Wait(0), Op::Sync, product]);
+        if warpgroup {
+            ops.push(Op::MmaWait(1));
+        } else {
+            ops.extend([Op::Vector(work), Op::MmaWait(0)]);
+        }
+        ops.push(Op::Sync);
+        load(&mut ops, i64::from(t.stages) - 1);
+        if warpgroup {
+            ops.push(Op::Vector(work));
+        }
+    }
+    ops.extend([Op::End, Op::MmaWait(0)]);
+    // Parts of the depth that are summed by a second kernel leave in single precision.
+    let out = Gemm { out_bytes: if cutlass && split > 1 { 4 } else { g.out_bytes }, ..*g };
+    leave(&out, t, split, &mut ops);
+    if cutlass {
+        ops.push(Op::End);
+    }
+    let mut tensors = g.tensors(t.bm, t.bn, (t.bk * e).min(128));
+    tensors[2] = out.tensors(t.bm, t.bn, 128)[2];
+    // Steps beyond the last are not copied: their columns lie outside A and B, or belong to another part's range and
+    // arrive in vain, as they do where a library masks them.
+    Kernel {
+        name: format!("gemm {}x{}x{} multistage {}x{}x{} split {split}", g.m, g.n, g.k, t.bm, t.bn, t.bk),
+        threads: 32 * t.warps,
+        registers: t.registers,
+        shared_bytes: t.shared_bytes,
+        cluster: 1,
+        grid: items.len() as u32,
+        items,
+        tensors,
+        barriers: vec![Barrier { arrivals: 2, credits: 0 }],
+        roles: one_role(t.warps, ops),
+        pipelined: false,
+    }
+}
+
+/// Work of the lanes in a step: what copies need, and all of it.
+fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool) -> (VectorWork, VectorWork) {
+    let e = g.dtype.bytes();
+    let (a, b) = (f64::from(t.bm * t.bk * e), f64::from(t.bn * t.bk * e));
+    // A cp.async of a warp moves 512 bytes and needs an address and a predicate.
+    let issue = 3.0 * (a + b) / 512.0 + 12.0 * f64::from(t.warps);
+    // An unaligned copy takes one request for each element of a lane, where sixteen bytes would take one for eight; each
+    // passes tags and data path.
+    let narrow = if t.unaligned { f64::from(16 / e - 1) * 2.0 * (a + b) } else { 0.0 };
+    let issue = issue * if t.unaligned { f64::from(16 / e) } else { 1.0 };
+    let overhead = VectorWork { issue, alu: issue * 16.0, shared_bytes: narrow, ..VectorWork::default() };
+    if warpgroup {
+        return (overhead, overhead);
+    }
+    // Warps share a tile as rows of 16 first; each reads its rows of A and columns of B (ldmatrix, 512 bytes).
+    let by_rows = (t.bm / 16).clamp(1, t.warps);
+    let by_rows = if by_rows > 2 && t.warps >= 4 && t.bn >= 32 { by_rows.min(t.warps / 2) } else { by_rows };
+    let shared = a * f64::from(t.warps / by_rows) + b * f64::from(by_rows);
+    let instructions = f64::from(t.bm) * f64::from(t.bn) * f64::from(t.bk) / 2048.0 * f64::from(e) / 2.0;
+    // A fragment is loaded, then multiplied; the loads of the next overlap, those of the first do not.
+    let work = VectorWork {
+        issue: issue + shared / 512.0 + instructions,
+        shared_bytes: shared + narrow,
+        latency_cycles: 70.0,
+        ..overhead
+    };
+    (overhead, work)
+}
+
+/// What comes before the first copy.
+fn set_up(g: &Gemm, t: &Multistage) -> VectorWork {
+    let frame = t.frame();
+    let warps = f64::from(t.warps);
+    let copies = f64::from((t.bm + t.bn) * t.bk * g.dtype.bytes()) / (512.0 * warps);
+    let issue = warps * (frame.setup + frame.per_copy * copies);
+    VectorWork { issue, alu: issue * 24.0, stall: frame.stall, ..VectorWork::default() }
+}
+
+/// C on its way out.
+fn leave(out: &Gemm, t: &Multistage, split: u32, ops: &mut Vec<Op>) {
+    let frame = t.frame();
+    let sums = t.bm * t.bn / (32 * t.warps);
+    let passes = (sums / frame.sums_a_pass).clamp(1, t.bm / 8);
+    let rows = t.bm / passes;
+    let n = f64::from(rows * t.bn);
+    let issue = n / 32.0 * frame.per_sum;
+    let work = VectorWork {
+        issue,
+        alu: issue * 16.0,
+        shared_bytes: n * frame.shared_per_sum,
+        stall: frame.stall,
+        ..VectorWork::default()
+    };
+    let store = |row: Expr| {
+        let tile = Tile {
+            tensor: 2,
+            row: row.plus_work(PM, i64::from(t.bm)).plus_work(AROW, 1),
+            byte: Expr::work(PN, i64::from(t.bn * out.out_bytes)),
+            rows,
+            bytes: t.bn * out.out_bytes,
+        };
+        Op::Store { tile, reduce: t.writer == Writer::Triton && split > 1 }
+    };
+    if passes == 1 {
+        ops.extend([Op::Vector(work), store(Expr::default())]);
+    } else {
+        let depth = usize::from(t.writer == Writer::Cutlass);
+        let row = Expr::default().plus_loop(depth, i64::from(rows));
+        ops.extend([Op::Loop(Trips::Const(passes)), Op::Vector(work), store(row), Op::End]);
+    }
+}
