@@ -81,6 +81,19 @@ pub struct Multistage {
 }
 
 impl Multistage {
+    /// Cycles of a CTA outside of its steps, without what its loads and stores take.
+    pub(crate) fn frame_cycles(&self, g: &Gemm) -> f64 {
+        let frame = self.frame();
+        let sums = f64::from(self.bm * self.bn) / f64::from(32 * self.warps);
+        let chain = (frame.setup + frame.per_copy * self.copies(g) + frame.per_sum * sums) * (1.0 + frame.stall);
+        chain.max(f64::from(self.bm * self.bn) * frame.shared_per_sum / 128.0)
+    }
+
+    /// Copies of a thread in a step.
+    fn copies(&self, g: &Gemm) -> f64 {
+        f64::from((self.bm + self.bn) * self.bk * g.dtype.bytes()) / (512.0 * f64::from(self.warps))
+    }
+
     fn frame(&self) -> &'static Frame {
         match self.writer {
             Writer::Triton => &TRITON,
@@ -249,8 +262,7 @@ fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool) -> (VectorWork, VectorWo
 fn set_up(g: &Gemm, t: &Multistage) -> VectorWork {
     let frame = t.frame();
     let warps = f64::from(t.warps);
-    let copies = f64::from((t.bm + t.bn) * t.bk * g.dtype.bytes()) / (512.0 * warps);
-    let issue = warps * (frame.setup + frame.per_copy * copies);
+    let issue = warps * (frame.setup + frame.per_copy * t.copies(g));
     VectorWork { issue, alu: issue * 24.0, stall: frame.stall, ..VectorWork::default() }
 }
 

@@ -96,6 +96,8 @@ const CUTLASS_TILES: [(u32, u32, u32, u32, u32, u32); 32] = [
     (128, 256, 128, 3, 8, 232),
 ];
 
+const CUTLASS_SPLITS: [u32; 13] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32];
+
 const SPLITS: [u32; 9] = [1, 2, 3, 4, 5, 6, 8, 12, 16];
 
 fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
@@ -157,7 +159,7 @@ fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
             for &(bm, bn, depth, stages, warps, registers) in &CUTLASS_TILES {
                 let bk = depth / e;
                 let shared_bytes = stages * (bm + bn) * depth;
-                for split in SPLITS {
+                for split in CUTLASS_SPLITS {
                     let t = Multistage {
                         bm,
                         bn,
@@ -171,8 +173,10 @@ fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
                         writer: Writer::Cutlass,
                         unaligned: false,
                     };
-                    if shared_bytes <= spec.sm.shared_memory_per_cta_bytes && allowed_split(&s, bm, bn, bk, split, sms)
-                    {
+                    // Parts even out the last wave, too.
+                    let tiles = s.m.div_ceil(bm) * s.n.div_ceil(bn) * s.batch;
+                    let legal = split == 1 || (tiles * split <= 8 * sms && s.k / (bk * split) >= 4);
+                    if legal && shared_bytes <= spec.sm.shared_memory_per_cta_bytes {
                         all.push(Candidate::Multistage(t, swap));
                     }
                 }
@@ -205,7 +209,7 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
         ),
         Candidate::Multistage(t, swap) => {
             let by_registers = spec.sm.registers / (t.registers * t.warps * 32).max(1);
-            let per_sm = (spec.sm.shared_memory_bytes / (t.shared_bytes + 1024)).min(by_registers).clamp(1, 4);
+            let per_sm = (spec.sm.shared_memory_bytes / (t.shared_bytes + 1024)).min(by_registers).clamp(1, 16);
             let s = if *swap { swapped(g) } else { *g };
             (s, t.bm, t.bn, t.bk, t.split, (1, 1), t.stages, t.warps, f64::from(spec.sms() * per_sm))
         }
@@ -248,7 +252,11 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let parts = (left / f64::from(STAGING)).ceil();
     let epilogue = left / (spec.crossbar.sm_write_bytes_per_cycle * clock)
         + parts * (spec.l2.near_latency_ns * 1e-9 + 150.0 / clock);
-    let tile = steps * step + if matches!(c, Candidate::Specialised(..)) { epilogue } else { 0.0 };
+    let frame = match c {
+        Candidate::Specialised(..) => epilogue,
+        Candidate::Multistage(t, _) => (spec.launch.cta_turnaround_cycles + t.frame_cycles(&s)) / clock,
+    };
+    let tile = steps * step + frame;
     let mut time = (waves * tile).max(missing / dram) + epilogue + latency;
     if split > 1 {
         let workspace = f64::from(split) * f64::from(s.m) * f64::from(s.n) * f64::from(s.batch) * 4.0;
