@@ -27,7 +27,7 @@ fn tile(split: u32) -> Multistage {
         shared_bytes: 98304,
         split,
         writer: Writer::Triton,
-                unaligned: false,
+        unaligned: false,
     }
 }
 

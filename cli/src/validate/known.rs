@@ -5,7 +5,7 @@ use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
 use banksia_mappers::gpu::rows::{ElementWork, Elementwise, RowKernel, elementwise, row_kernel};
-use banksia_mappers::gpu::simulate::{Detail, simulate};
+use banksia_mappers::gpu::simulate::{Detail, replayed};
 
 use super::{Devices, Row, Value, number, whole};
 
@@ -76,11 +76,11 @@ pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value
         get("group")
     );
     let predicted = kernel(row, &op).and_then(|k| {
-        // Reads and writes of the replay before, in the order of the kernel; the last tensor is written.
+        // The same operands at every replay.
         let written = k.tensors.len() - 1;
         let tensors = (0..k.tensors.len()).map(|t| (t, t == written)).collect();
         let cache = CacheState::Resident { tensors, dirty: 0.3 };
-        simulate(devices.get("h200")?, &k, &cache, detail).map(|r| r.latency_s * 1e6).map_err(|e| e.to_string())
+        replayed(devices.get("h200")?, &k, &cache, detail).map(|r| r.latency_s * 1e6).map_err(|e| e.to_string())
     });
     let measured = number(row, "latency_us").unwrap_or(f64::NAN);
     let value = |op: String, predicted| Value {

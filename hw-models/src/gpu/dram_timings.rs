@@ -56,8 +56,9 @@ fn wait(d: &Device, level: usize, from: CommandId, to: CommandId, window: bool, 
 }
 
 impl DramTimings {
-    /// Reads a device's timing rows; nothing if the device lacks the commands that a controller needs.
-    pub fn of(d: &Device) -> Option<Self> {
+    /// Reads a device's timing rows; nothing if the device lacks the commands that a controller needs. Banks are refreshed one by
+    /// one where the device can do that, unless `all_banks` says otherwise.
+    pub fn of(d: &Device, all_banks: bool) -> Option<Self> {
         let roles = d.roles?;
         let bank = d.levels.len() - 1;
         let level = |name: &str| d.levels.iter().position(|l| l.name == name);
@@ -69,7 +70,8 @@ impl DramTimings {
         let outside = |from, to| (0..group).map(|l| wait(d, l, from, to, false, false)).max().unwrap_or(0);
         let short = outside(rd, rd).max(1);
         let faw = (0..=channel).map(|l| wait(d, l, act, act, true, false)).max().unwrap_or(0);
-        let (refresh, every, slot, all) = match (roles.refresh_bank, d.refresh) {
+        let by_bank = roles.refresh_bank.filter(|_| !all_banks || d.refresh.is_none());
+        let (refresh, every, slot, all) = match (by_bank, d.refresh) {
             (Some((c, interval)), _) => {
                 (wait(d, bank, c, act, false, false), interval, outside(c, act) + outside(act, c), false)
             }

@@ -15,6 +15,8 @@ pub enum CacheState {
         /// Share of lines that are dirty.
         dirty: f64,
     },
+    /// What the machine's last launch left there, if it was of matrices of the same sizes at the same grain; nothing otherwise.
+    Left,
     /// The tensors of this list, in its order, as far as they fit, and other data elsewhere.
     Resident {
         /// Indices into the kernel's tensors, and whether they must be written back when they go.
@@ -122,6 +124,8 @@ pub struct KernelResult {
     pub occupancy: f64,
     /// Ops executed.
     pub steps: u64,
+    /// Not all of the launch was run: the rest follows from what was.
+    pub continued: bool,
     /// What had happened when the items of [`RunOptions::marks`] were done.
     pub progress: Option<[Progress; 2]>,
 }

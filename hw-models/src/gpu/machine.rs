@@ -56,6 +56,7 @@ pub struct Gpu {
     steps: u64,
     warp_time: f64,
     lsu_rate: u64,
+    rows_rate: u64,
     l1_rate: u64,
     /// Cycles for a byte of code that the first instruction cache does not hold.
     code_rate: f64,
@@ -99,6 +100,7 @@ impl Gpu {
             work: Work::default(),
             steps: 0,
             warp_time: 0.0,
+            rows_rate: fs_per_kib(spec.sm.async_rows_bytes_per_cycle * clock),
             lsu_rate: fs_per_kib(spec.sm.async_copy_bytes_per_cycle * clock),
             l1_rate: fs_per_kib(spec.l1.bytes_per_cycle * clock),
             code_rate: 0.0,
@@ -128,7 +130,7 @@ impl Gpu {
         let per_sm = self.occupancy(kernel)?;
         for role in &kernel.roles {
             for op in &role.ops {
-                if let Op::Mma { dtype, .. } | Op::MmaQueued { dtype, .. } = op
+                if let Op::Mma { dtype, .. } | Op::MmaQueued { dtype, .. } | Op::MmaAmong { dtype, .. } = op
                     && !self.spec.tensor.fma_per_cycle.contains_key(dtype)
                 {
                     return Err(GpuError::NoSuchType {
@@ -167,10 +169,10 @@ impl Gpu {
         let shared = u64::from(kernel.shared_bytes + self.spec.sm.shared_memory_reserved_bytes) * u64::from(per_sm);
         let l1 = u64::from(self.spec.l1.bytes).saturating_sub(shared);
         self.memory
-            .map(&kernel.tensors, u64::from(options.grain_bytes.max(32)), l1)
+            .map(&kernel.tensors, u64::from(options.grain_bytes.max(32)), l1, options.cache == CacheState::Left)
             .map_err(|problem| GpuError::TooLarge { kernel: kernel.name.clone(), problem })?;
         match &options.cache {
-            CacheState::Empty => {}
+            CacheState::Empty | CacheState::Left => {}
             CacheState::Foreign { dirty } => self.memory.fill_foreign(*dirty),
             CacheState::Resident { tensors, dirty } => {
                 let known: Vec<_> = tensors.iter().copied().filter(|&(t, _)| t < kernel.tensors.len()).collect();
@@ -413,14 +415,15 @@ impl Gpu {
                     let bytes = after - before;
                     match path {
                         Path::Bulk => self.work.shared_bytes += bytes as f64,
-                        Path::Async => {
+                        Path::Async | Path::AsyncRows => {
                             // What lies beyond the matrix is not read, but is written into shared memory as zeros.
                             let bytes = u64::from(tile.rows) * u64::from(tile.bytes);
                             self.work.shared_bytes += bytes as f64;
-                            let accepted = self.sms[sm].lsu.serve(now, transfer(bytes, self.lsu_rate));
+                            let rate = if path == Path::Async { self.lsu_rate } else { self.rows_rate };
+                            let accepted = self.sms[sm].lsu.serve(now, transfer(bytes, rate));
                             self.arrive(kernel, slot, barrier, at.max(accepted));
                             // The warps issue on as long as the unit's queue has room.
-                            let queue = transfer(u64::from(self.spec.sm.async_queue_bytes), self.lsu_rate);
+                            let queue = transfer(u64::from(self.spec.sm.async_queue_bytes), rate);
                             if accepted > now + queue {
                                 break accepted - queue;
                             }
@@ -458,7 +461,7 @@ impl Gpu {
                         + self.cycles(s.barrier_base_cycles + s.barrier_cycles_per_warp * f64::from(program.warps));
                 }
                 Op::Mma { dtype, m, n, k, sync } => {
-                    let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], sync);
+                    let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], sync.then_some(0.0));
                     state.groups[state.issued as usize % GROUPS] = mma.done;
                     state.issued += 1;
                     // Issue is in order and the unit takes one instruction at a time: the warps go on when the last begins.
@@ -466,8 +469,13 @@ impl Gpu {
                         break mma.last;
                     }
                 }
+                Op::MmaAmong { dtype, m, n, k, others } => {
+                    let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], Some(others));
+                    state.groups[state.issued as usize % GROUPS] = mma.done;
+                    state.issued += 1;
+                }
                 Op::MmaQueued { dtype, m, n, k } => {
-                    let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], false);
+                    let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], None);
                     state.groups[state.issued as usize % GROUPS] = mma.done;
                     state.issued += 1;
                 }

@@ -134,8 +134,10 @@ pub enum Trips {
 pub enum Path {
     /// Bulk copy engine into shared memory: one instruction, no registers.
     Bulk,
-    /// `cp.async` by all warps through the load/store unit into shared memory.
+    /// `cp.async` by all warps through the load/store unit into shared memory, in the layout that `wgmma` reads.
     Async,
+    /// The same in rows of fragments, as `ldmatrix` reads them: the data path takes it with fewer conflicts.
+    AsyncRows,
     /// Loads into registers, past L1.
     Load,
     /// Loads into registers that look into L1 first and leave their lines there.
@@ -218,6 +220,19 @@ pub enum Op {
         k: u32,
         /// Through `mma.sync`; otherwise by warpgroups.
         sync: bool,
+    },
+    /// A product through `mma.sync` with other instructions between its own: loads of fragments, addresses, copies.
+    MmaAmong {
+        /// Type of the operands.
+        dtype: Dtype,
+        /// Rows.
+        m: u32,
+        /// Columns.
+        n: u32,
+        /// Depth.
+        k: u32,
+        /// Other warp instructions, over all warps.
+        others: f64,
     },
     /// The same by warpgroups, queued behind the role's last product while the warps go on: its left operand is in registers
     /// (FlashAttention-3: of a turn's two products its warps wait for the first only).

@@ -72,6 +72,8 @@ pub struct SmSpec {
     pub shared_bytes_per_cycle: f64,
     /// Bytes a cycle that `cp.async` copies through the load/store unit into shared memory.
     pub async_copy_bytes_per_cycle: f64,
+    /// The same for copies into rows that `ldmatrix` reads.
+    pub async_rows_bytes_per_cycle: f64,
     /// Bytes of `cp.async` that the unit has accepted and not yet begun, before warps must wait to issue more.
     pub async_queue_bytes: u32,
     /// Cost of a CTA barrier without warps.
@@ -106,6 +108,8 @@ pub struct TensorSpec {
     pub sync_share: f64,
     /// Cycles for which an `mma.sync` of m16n8k16 in 16 bits holds the issue slots of its scheduler.
     pub sync_issue_cycles: f64,
+    /// Cycles of a scheduler's issue for each other instruction between such products, on average.
+    pub sync_beside_cycles: f64,
     /// Shortest time that one m64nNk16 instruction holds the units, whatever N: operand A is read from shared memory.
     pub min_instruction_cycles: f64,
     /// From the last issue to results in registers.
@@ -183,6 +187,8 @@ pub struct DramSpec {
     pub channels: u32,
     /// Pins of one pseudo-channel.
     pub channel_bits: u32,
+    /// All banks of a channel are refreshed together, even where the device could refresh them one by one.
+    pub refresh_all_banks: bool,
     /// Transfers a second of one pin, in 10^6.
     pub megatransfers_per_s: f64,
     /// From an L2 miss to data back in L2, unloaded, with the activation of a row.
@@ -282,6 +288,7 @@ impl GpuSpec {
             ("sm.alu_lanes_beside_fma", spec.sm.alu_lanes_beside_fma),
             ("sm.shared_bytes_per_cycle", spec.sm.shared_bytes_per_cycle),
             ("sm.async_copy_bytes_per_cycle", spec.sm.async_copy_bytes_per_cycle),
+            ("sm.async_rows_bytes_per_cycle", spec.sm.async_rows_bytes_per_cycle),
             ("tensor.sync_share", spec.tensor.sync_share),
             ("tensor.sparse_factor", spec.tensor.sparse_factor),
             ("l1.bytes_per_cycle", spec.l1.bytes_per_cycle),
@@ -314,6 +321,7 @@ impl GpuSpec {
             ("tensor.min_instruction_cycles", spec.tensor.min_instruction_cycles),
             ("tensor.drain_cycles", spec.tensor.drain_cycles),
             ("tensor.sync_issue_cycles", spec.tensor.sync_issue_cycles),
+            ("tensor.sync_beside_cycles", spec.tensor.sync_beside_cycles),
             ("sm.instruction_second_cache_cycles", spec.sm.instruction_second_cache_cycles),
             ("sm.instruction_l2_cycles", spec.sm.instruction_l2_cycles),
             ("power.active_idle_w", spec.power.active_idle_w),
@@ -360,7 +368,7 @@ impl GpuSpec {
         let device = crate::dram::catalog::load_from(&spec.dram.device, Some(folder)).map_err(|e| {
             source.error("dram.device", format!("is `{}`, which cannot be used: {}", spec.dram.device, e.problem))
         })?;
-        spec.dram.timings = DramTimings::of(&device)
+        spec.dram.timings = DramTimings::of(&device, spec.dram.refresh_all_banks)
             .ok_or_else(|| source.error("dram.device", "lacks the commands that a memory controller needs"))?;
         if spec.dram.timings.pins != spec.dram.channel_bits {
             let problem = format!("must be {}, the pins of a pseudo-channel of its device", spec.dram.timings.pins);

@@ -19,14 +19,16 @@ fn depth(kernel: &Kernel) -> Option<(usize, u32)> {
         match op {
             Op::Loop(Trips::Work(var, 0)) if found.is_none_or(|v| v == *var) => found = Some(*var),
             Op::Loop(Trips::Const(n)) if *n <= TURNS => {}
+            // A CTA beyond an edge does nothing at all.
+            Op::Loop(Trips::Once(..)) => {}
             Op::Loop(_) => return None,
             _ => {}
         }
     }
     let var = usize::from(found?);
-    let counts = kernel.items.iter().map(|i| i[var]);
+    let counts = kernel.items.iter().map(|i| i[var]).filter(|n| *n > 0);
     let (low, high) = (counts.clone().min()?, counts.max()?);
-    (low > 0 && high - low <= 1).then_some((var, high as u32))
+    (high - low <= 1).then_some((var, high as u32))
 }
 
 /// Runs a kernel for some of its depth, if that is less work than `turns` turns of its loop.
@@ -38,9 +40,10 @@ pub(super) fn run(
     turns: u32,
 ) -> Option<Result<KernelResult, GpuError>> {
     let (var, deep) = depth(kernel)?;
-    let waves = (kernel.items.len() as u32).div_ceil(lanes);
+    let working = kernel.items.iter().filter(|i| i[var] > 0).count();
+    let waves = (working as u32).div_ceil(lanes);
     let dirty = match options.cache {
-        CacheState::Empty => 0.0,
+        CacheState::Empty | CacheState::Left => 0.0,
         CacheState::Foreign { dirty } | CacheState::Resident { dirty, .. } => dirty,
     };
     // Later waves find nothing of what earlier ones left when a turn's bytes, so many times, fill L2.
@@ -54,9 +57,9 @@ pub(super) fn run(
     if 3 * u64::from(short) * 3 > u64::from(turns) * 2 {
         return None;
     }
-    let some = lanes.min(kernel.items.len() as u32) as usize;
+    let some = (lanes as usize).min(working);
     let mut cut = |turns: u32| {
-        let mut items = kernel.items[..some].to_vec();
+        let mut items: Vec<_> = kernel.items.iter().filter(|i| i[var] > 0).take(some).copied().collect();
         for item in &mut items {
             item[var] = turns as i32;
         }
@@ -65,7 +68,7 @@ pub(super) fn run(
     };
     let runs = cut(short).and_then(|a| cut(2 * short).map(|b| (a, b)));
     Some(runs.map(|(a, b)| {
-        let items = kernel.items.len() as f64 / some as f64;
+        let items = working as f64 / some as f64;
         whole(&a, &b, f64::from(waves), items, f64::from(deep) / f64::from(short))
     }))
 }
@@ -87,6 +90,7 @@ fn whole(a: &KernelResult, b: &KernelResult, waves: f64, items: f64, depth: f64)
             transactions: a.traffic.transactions + b.traffic.transactions,
             ..Traffic::combine([&a.traffic, &b.traffic], sum)
         },
+        continued: true,
         work: Work::combine([&a.work, &b.work], sum),
         energy: EnergyParts { idle_j: b.energy.idle_j * latency_s / b.latency_s, ..energy },
         steps: a.steps + b.steps,

@@ -1,8 +1,6 @@
 //! Products whose warps both copy (`cp.async`) and multiply: Triton's, and those of libraries before Hopper.
 
-use banksia_hw::gpu::program::{
-    Barrier, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS,
-};
+use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS};
 
 use super::gemm::{AROW, BROW, Gemm, K0, NK, PM, PN, grouped, part};
 use super::{copy, one_role};
@@ -35,23 +33,11 @@ struct Frame {
     sums_a_pass: u32,
 }
 
-const TRITON: Frame = Frame {
-    setup: 143.0,
-    per_copy: 15.7,
-    per_sum: 1.9,
-    stall: 1.8,
-    shared_per_sum: 4.0,
-    sums_a_pass: u32::MAX,
-};
+const TRITON: Frame =
+    Frame { setup: 143.0, per_copy: 15.7, per_sum: 1.9, stall: 1.8, shared_per_sum: 4.0, sums_a_pass: u32::MAX };
 
-const CUTLASS: Frame = Frame {
-    setup: 510.0,
-    per_copy: 5.6,
-    per_sum: 5.5,
-    stall: 2.0,
-    shared_per_sum: 8.0,
-    sums_a_pass: 16,
-};
+const CUTLASS: Frame =
+    Frame { setup: 510.0, per_copy: 5.6, per_sum: 5.5, stall: 2.0, shared_per_sum: 8.0, sums_a_pass: 16 };
 
 /// A tile of a multistage kernel: all warps copy (`cp.async`) and multiply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +65,10 @@ pub struct Multistage {
     /// Operands or result do not lie on 16 bytes: elements are copied one by one.
     pub unaligned: bool,
 }
+
+/// Wavefronts of a write into the layout that `wgmma` reads, of those that its bytes need: `cp.async` into it moves 75 bytes in each
+/// (`device_measurements.csv`, `multistage_lsu_wavefronts`).
+const WARPGROUP_LAYOUT: f64 = 128.0 / 75.0;
 
 impl Multistage {
     /// Cycles of a CTA outside of its steps, without what its loads and stores take.
@@ -159,12 +149,20 @@ pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
         rows: height,
         bytes: t.bk * e,
     };
+    let by = if warpgroup { Path::Async } else { Path::AsyncRows };
     let load = |ops: &mut Vec<Op>, ahead: i64| {
-        ops.push(copy(tile(0, PM, AROW, t.bm, ahead), Path::Async, 0));
-        ops.push(copy(tile(1, PN, BROW, t.bn, ahead), Path::Async, 0));
+        ops.push(copy(tile(0, PM, AROW, t.bm, ahead), by, 0));
+        ops.push(copy(tile(1, PN, BROW, t.bn, ahead), by, 0));
     };
-    let product = Op::Mma { dtype: g.dtype, m: t.bm, n: t.bn, k: t.bk, sync: !warpgroup };
     let (overhead, work) = step_work(g, t, warpgroup);
+    let (dtype, m, n, k) = (g.dtype, t.bm, t.bn, t.bk);
+    let product = if warpgroup {
+        Op::Mma { dtype, m, n, k, sync: false }
+    } else {
+        Op::MmaAmong { dtype, m, n, k, others: work.issue }
+    };
+    // What is read of shared memory meanwhile.
+    let fragments = VectorWork { issue: 0.0, alu: 0.0, ..work };
     let nk = Trips::Work(NK as u8, 0);
     let mut ops = Vec::new();
     if cutlass {
@@ -180,27 +178,29 @@ pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
             op
         };
         let bytes = f64::from((t.bm + t.bn) * t.bk * e);
-        let keep = VectorWork { issue: bytes / 512.0, shared_bytes: bytes, ..VectorWork::default() };
+        let conflicts = if warpgroup { WARPGROUP_LAYOUT } else { 1.0 };
+        let keep = VectorWork { issue: bytes / 512.0, shared_bytes: bytes * conflicts, ..VectorWork::default() };
         ops.push(Op::Loop(nk));
         let mut loads = Vec::new();
         load(&mut loads, 0);
         ops.extend(loads.into_iter().map(path));
         ops.extend([Op::Vector(overhead), Op::Wait(0), Op::Sync, Op::Vector(keep), Op::Sync]);
-        ops.extend([product, Op::Vector(work), Op::MmaWait(0)]);
+        ops.extend([product, Op::Vector(if warpgroup { work } else { fragments }), Op::MmaWait(0)]);
     } else {
         for s in 0..t.stages - 1 {
             load(&mut ops, i64::from(s));
         }
-        ops.extend([Op::Loop(nk), Op::Wait(0), Op::Sync, product]);
+        ops.extend([Op::Loop(nk), Op::Wait(0), Op::Sync]);
+        let ahead = i64::from(t.stages) - 1;
         if warpgroup {
-            ops.push(Op::MmaWait(1));
-        } else {
-            ops.extend([Op::Vector(work), Op::MmaWait(0)]);
-        }
-        ops.push(Op::Sync);
-        load(&mut ops, i64::from(t.stages) - 1);
-        if warpgroup {
+            ops.extend([product, Op::MmaWait(1), Op::Sync]);
+            load(&mut ops, ahead);
             ops.push(Op::Vector(work));
+        } else {
+            // Copies go out among the products, into the buffer of the step before.
+            ops.push(product);
+            load(&mut ops, ahead);
+            ops.extend([Op::Vector(fragments), Op::MmaWait(0)]);
         }
     }
     ops.extend([Op::End, Op::MmaWait(0)]);
@@ -233,8 +233,9 @@ pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
 fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool) -> (VectorWork, VectorWork) {
     let e = g.dtype.bytes();
     let (a, b) = (f64::from(t.bm * t.bk * e), f64::from(t.bn * t.bk * e));
-    // A cp.async of a warp moves 512 bytes and needs an address and a predicate.
-    let issue = 3.0 * (a + b) / 512.0 + 12.0 * f64::from(t.warps);
+    // A cp.async of a warp moves 512 bytes and needs an address and a predicate (with `mma.sync` 93 to 130 instructions of a warp and
+    // step beside its products are counted for 8 to 16 of them, `device_multistage_profile.csv`).
+    let issue = if warpgroup { 3.0 } else { 5.0 } * (a + b) / 512.0 + 12.0 * f64::from(t.warps);
     // An unaligned copy takes one request for each element of a lane, where sixteen bytes would take one for eight; each
     // passes tags and data path.
     let narrow = if t.unaligned { f64::from(16 / e - 1) * 2.0 * (a + b) } else { 0.0 };
@@ -247,14 +248,9 @@ fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool) -> (VectorWork, VectorWo
     let by_rows = (t.bm / 16).clamp(1, t.warps);
     let by_rows = if by_rows > 2 && t.warps >= 4 && t.bn >= 32 { by_rows.min(t.warps / 2) } else { by_rows };
     let shared = a * f64::from(t.warps / by_rows) + b * f64::from(by_rows);
-    let instructions = f64::from(t.bm) * f64::from(t.bn) * f64::from(t.bk) / 2048.0 * f64::from(e) / 2.0;
     // A fragment is loaded, then multiplied; the loads of the next overlap, those of the first do not.
-    let work = VectorWork {
-        issue: issue + shared / 512.0 + instructions,
-        shared_bytes: shared + narrow,
-        latency_cycles: 70.0,
-        ..overhead
-    };
+    let work =
+        VectorWork { issue: issue + shared / 512.0, shared_bytes: shared + narrow, latency_cycles: 70.0, ..overhead };
     (overhead, work)
 }
 

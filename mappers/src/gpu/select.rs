@@ -225,7 +225,7 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     } else {
         let shared = (m * f64::from((warps / (bm / 16).clamp(1, warps)).max(2)) + n * 2.0) * k * e
             / spec.sm.shared_bytes_per_cycle;
-        (m * n * k / (rate * spec.tensor.sync_share)).max(shared + (m + n) * k * e / spec.sm.async_copy_bytes_per_cycle)
+        (m * n * k / (rate * spec.tensor.sync_share)).max(shared + (m + n) * k * e / spec.sm.async_rows_bytes_per_cycle)
     } * per_sm;
     let tiles = f64::from(s.m.div_ceil(bm)) * f64::from(s.n.div_ceil(bn)) * f64::from(s.batch) * f64::from(split);
     let active = tiles.min(lanes);

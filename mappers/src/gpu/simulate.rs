@@ -28,6 +28,20 @@ impl Default for Detail {
     }
 }
 
+/// Runs a kernel that the same launch has just preceded, on the same operands: L2 holds what that left. Kernels of which only a part is
+/// run start from `guess`: they are so large that little of it matters.
+///
+/// # Errors
+/// The machine cannot run it.
+pub fn replayed(gpu: &mut Gpu, kernel: &Kernel, guess: &CacheState, detail: Detail) -> Result<KernelResult, GpuError> {
+    let first = simulate(gpu, kernel, guess, detail)?;
+    let finest = Detail { waves: u32::MAX, ..detail };
+    if !first.continued {
+        return simulate(gpu, kernel, &CacheState::Left, finest);
+    }
+    Ok(first)
+}
+
 /// Runs a kernel.
 ///
 /// # Errors
@@ -149,6 +163,7 @@ fn continued(run: &KernelResult, [first, second]: &[Progress; 2], rest: Rest) ->
             transactions: all.transactions,
             ..moved
         },
+        continued: true,
         work: Work::combine([&first.work, &second.work, &run.work], sum),
         energy: EnergyParts {
             idle_j: run.energy.idle_j * latency_s / run.latency_s,

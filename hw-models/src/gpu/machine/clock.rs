@@ -66,6 +66,7 @@ impl Gpu {
             dram_busy: dram as f64 / end as f64,
             occupancy: self.warp_time / end as f64 / sms / (f64::from(self.spec.sm.max_threads) / 32.0),
             steps: self.steps,
+            continued: false,
             progress,
         }
     }

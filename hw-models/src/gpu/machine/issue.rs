@@ -37,19 +37,24 @@ impl Gpu {
         warps: u32,
         dtype: Dtype,
         [m, n, k]: [u32; 3],
-        sync: bool,
+        sync: Option<f64>,
     ) -> Issued {
         let t = &self.spec.tensor;
         let mut held = 0.0;
         let mut last = 0.0;
+        let mut alone = 0.0;
         let rate = t.fma_per_cycle.get(&dtype).copied().unwrap_or(1.0);
         let fma = f64::from(m) * f64::from(n) * f64::from(k);
         let weighted = fma * width_factor(dtype);
-        let cycles = if sync || !t.warpgroup {
+        let cycles = if let Some(others) = sync.or((!t.warpgroup).then_some(0.0)) {
             self.work.tensor_sync_weighted_fma += weighted;
-            // Fewer than four warps leave sub-partitions idle.
             held = fma * f64::from(dtype.bytes()) / 4096.0 / 4.0 * t.sync_issue_cycles;
-            fma / (rate * t.sync_share * f64::from(warps.min(4)) / 4.0)
+            self.work.issued_lanes += others * 32.0;
+            let issue = if others > 0.0 { held + others / 4.0 * t.sync_beside_cycles } else { 0.0 };
+            let all = (fma / (rate * t.sync_share)).max(issue);
+            // Fewer than four warps leave sub-partitions to others.
+            alone = all / (f64::from(warps.min(4)) / 4.0);
+            all
         } else {
             self.work.tensor_weighted_fma += weighted;
             // m64nNkK instructions; K is 32 bytes.
@@ -81,7 +86,7 @@ impl Gpu {
             let held = self.cycles(held);
             self.share_lanes(sm, NOBODY as usize, now, held, now);
         }
-        let done = self.sms[sm].tensor.serve(now, time);
+        let done = self.sms[sm].tensor.serve(now, time).max(now + self.cycles(alone));
         Issued { last: if last > 0.0 { done - self.cycles(last) } else { 0 }, done: done + self.cycles(drain) }
     }
 }

@@ -9,7 +9,7 @@ use super::super::program::{Tensor, Tile};
 const PAGE: u64 = 1 << 21;
 
 /// A tensor's place and its blocks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mapped {
     pub rows: u64,
     pub row_bytes: u64,

@@ -139,15 +139,18 @@ impl Memory {
     }
 
     /// Maps a kernel's tensors into an empty cache; `l1_bytes` is what shared memory leaves of each L1.
-    pub(crate) fn map(&mut self, tensors: &[Tensor], grain: u64, l1_bytes: u64) -> Result<(), String> {
+    pub(crate) fn map(&mut self, tensors: &[Tensor], grain: u64, l1_bytes: u64, keep: bool) -> Result<(), String> {
+        let before = if keep { self.tensors.clone() } else { Vec::new() };
         // Sets are counted in blocks of the size that the largest tensor has.
         let (blocks, set_grain) = layout::map(tensors, grain, self.sector, &mut self.tensors);
         if blocks > MOST_BLOCKS {
             return Err(format!("touches {blocks} blocks of {grain} bytes; a coarser grain is needed"));
         }
         let halves = self.partitions as usize;
-        for tags in &mut self.tags[..halves] {
-            tags.reset(blocks, self.capacity / u64::from(self.partitions), set_grain);
+        if !keep || before != self.tensors {
+            for tags in &mut self.tags[..halves] {
+                tags.reset(blocks, self.capacity / u64::from(self.partitions), set_grain);
+            }
         }
         self.l1.reset(l1_bytes, set_grain);
         self.crossbar.reset();
