@@ -15,14 +15,14 @@ fn launches(kind: &str, a: &Attention, gpu: &Gpu) -> Option<Vec<Kernel>> {
     Some(match kind {
         "fa2-causal" | "fa2-full" => vec![flash2(a, spec)],
         "fa3-full" => vec![flash3(a, spec, Flash3::default())],
-        "fa3-causal" | "fa3-window" => vec![fill(), flash3(a, spec, Flash3::default())],
-        "fa3-varlen" => vec![prepare_varlen(a.batch), flash3(a, spec, varlen(false))],
-        "fa3-varlen-paged" => vec![prepare_varlen(a.batch), flash3(a, spec, varlen(true))],
+        "fa3-causal" | "fa3-window" => vec![fill(spec), flash3(a, spec, Flash3::default())],
+        "fa3-varlen" => vec![prepare_varlen(spec, a.batch), flash3(a, spec, varlen(false))],
+        "fa3-varlen-paged" => vec![prepare_varlen(spec, a.batch), flash3(a, spec, varlen(true))],
         "fa3-decode-one" => decode3(a, spec, Flash3::default(), false),
         "fa3-decode" => decode3(a, spec, Flash3::default(), true),
         "fa3-decode-paged-varlen" => {
             let mut k = decode3(a, spec, varlen(true), true);
-            k.insert(0, prepare_varlen(a.batch));
+            k.insert(0, prepare_varlen(spec, a.batch));
             k
         }
         _ => return None,

@@ -5,7 +5,7 @@ use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::attention::{
     Attention, Flash3, SplitDecode, auxiliary, cache_write, decode3, flash2, flash2_packed, flash2_paged, flash3,
-    prepare_varlen, quantise_queries, replayed, split_decode,
+    grouped_decode, head_decode, prepare_varlen, quantise_queries, replayed, shares_keys, split_decode,
 };
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::quantise;
@@ -99,19 +99,19 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
     // One query a sequence is decode: libraries pack the heads that share keys.
     let prefill = prefill && a.queries > 1;
     let mut kernels = Vec::new();
-    if s.framework != "sglang" || !hopper || prefill {
-        kernels.push(cache_write(a, !flash));
+    if (s.framework != "sglang" || !hopper || prefill) && (flash || prefill || shares_keys(a, spec)) {
+        kernels.push(cache_write(a, spec, !flash));
     }
     if flash && hopper && s.source != "triton" {
-        kernels.push(prepare_varlen(a.batch));
+        kernels.push(prepare_varlen(spec, a.batch));
     }
-    if !flash {
+    if !flash && (prefill || shares_keys(a, spec)) {
         let beside = if prefill { 4 } else { 1 };
-        kernels.extend((0..beside).map(|_| auxiliary(1024)));
+        kernels.extend((0..beside).map(|_| auxiliary(spec, 1024)));
     }
     if s.framework == "vllm" && a.kv_bytes < 2 {
         // Eight-bit keys are multiplied by eight-bit queries.
-        kernels.push(quantise_queries(a));
+        kernels.push(quantise_queries(a, spec));
     }
     let one_group = s.framework == "vllm";
     let varlen = Flash3 { varlen: true, paged: true, one_group, ..Flash3::default() };
@@ -130,6 +130,9 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
             let split = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true, combine: true };
             kernels.extend(split_decode(a, spec, split));
         }
+        // Measurements of TensorRT-LLM before 1.3 asked for a cache of keys only (`CacheType.SELFKONLY`).
+        (false, _, false) if shares_keys(a, spec) && a.kv_bytes > 1 => kernels.push(grouped_decode(a, spec, s.keys_only)),
+        (false, _, false) if !shares_keys(a, spec) => kernels.push(head_decode(a, spec, s.keys_only)),
         (false, _, false) => {
             // Its kernels for shared keys take up to 32 heads; beyond, each head is by itself.
             let packed = a.group() <= 32;
@@ -145,6 +148,7 @@ struct Shape {
     attention: Attention,
     source: String,
     framework: String,
+    keys_only: bool,
 }
 
 fn shape(row: &Row, prefill: bool) -> Result<Shape, String> {
@@ -178,7 +182,7 @@ fn shape(row: &Row, prefill: bool) -> Result<Shape, String> {
     if attention.head_dim > 256 {
         return Err("head size over 256 is not modelled".into());
     }
-    Ok(Shape { attention, source: text("kernel_source"), framework: text("framework") })
+    Ok(Shape { attention, source: text("kernel_source"), framework: text("framework"), keys_only: text("version").starts_with("1.0") })
 }
 
 fn launch(gpu: &mut Gpu, s: &Shape, prefill: bool, detail: Detail) -> Result<f64, String> {

@@ -3,7 +3,7 @@
 use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::flash2::{Block, SETUP_NS};
+use super::flash2::{Block, setup};
 use super::index::{BLOCKS, K, K_FULL, KROW, O, OUT, PLAIN, Q, Q_FULL, QROW, V, V_FULL, once, trips};
 use super::{Attention, Grid, PAGED};
 use crate::gpu::rows::{ElementWork, Elementwise, elementwise};
@@ -25,7 +25,7 @@ pub fn splits(tiles: u32, lanes: u32, blocks: u32) -> u32 {
 }
 
 /// Joins the parts of a split decode: a CTA takes eight rows of 128, reads the parts' scales and then the parts.
-pub fn combine(a: &Attention, parts: u32) -> Kernel {
+pub fn combine(a: &Attention, spec: &GpuSpec, parts: u32) -> Kernel {
     let rows = a.batch * a.heads * a.queries;
     let d = a.head_dim;
     let mut k = elementwise(&Elementwise {
@@ -56,7 +56,7 @@ pub fn combine(a: &Attention, parts: u32) -> Kernel {
     let scales = Tile { bytes: 8 * parts * 4, ..tile(0) };
     k.tensors[0].row_bytes *= u64::from(parts);
     k.roles[0].ops = vec![
-        Op::Setup(SETUP_NS),
+        setup(spec),
         copy(Tile { bytes: 32, ..scales }, Path::Load, 0),
         Op::Wait(0),
         copy(scales, Path::Load, 0),
@@ -140,7 +140,7 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
     let q = |tensor: u8, bytes| grid.q_tile(a, tensor, bytes);
     let stages = s.stages.max(1);
     let kv = |tensor, at| copy(grid.kv_tile(a, tensor, i64::from(at)), Path::Async, tensor);
-    let mut ops = vec![Op::Setup(SETUP_NS), copy(q(Q, 2), Path::Async, Q_FULL)];
+    let mut ops = vec![setup(spec), copy(q(Q, 2), Path::Async, Q_FULL)];
     ops.extend([kv(K, 0), kv(V, 0)]);
     for at in 1..stages {
         ops.extend([Op::Loop(once(PLAIN, -(at as i32))), kv(K, at), kv(V, at), Op::End]);
@@ -199,7 +199,7 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
         pipelined: false,
     }];
     if parts > 1 && s.combine {
-        kernels.push(combine(a, parts));
+        kernels.push(combine(a, spec, parts));
     }
     kernels
 }

@@ -14,9 +14,11 @@ fn stall(head_dim: u32) -> f64 {
     if head_dim > 64 { 1.65 } else { 1.4 }
 }
 
-/// Before the first copy: misses of constants and of instructions, 820 cycles of a warp (`device_profiles.csv`: the joining
+/// Before the first copy: misses of constants and of instructions, 830 cycles of a warp (`device_profiles.csv`: the joining
 /// kernel, which has no more to do than that).
-pub(super) const SETUP_NS: f64 = 420.0;
+pub(super) fn setup(spec: &GpuSpec) -> Op {
+    Op::Setup(830.0 * 1e3 / spec.sm_clock_mhz)
+}
 
 /// Share of all instructions on the FMA lanes and on the integer lanes (`device_profiles.csv`: 37 to 42 %, 26 %).
 const FMA: f64 = 0.38;
@@ -39,11 +41,16 @@ impl Block {
         let lanes = 32.0 * warps;
         let products = 2.0 * m * n * k / 2048.0 / warps;
         let others = 9.4 * m * n / lanes + 2.0 * m * k / lanes + 2.0 * n * k * 2.0 / 512.0 + 40.0;
+        Self::counted(products, others, m * n, warps, d, spec)
+    }
+
+    /// A block of so many products and other instructions a warp.
+    pub(super) fn counted(products: f64, others: f64, scores: f64, warps: f64, d: u32, spec: &GpuSpec) -> Self {
         // The profiles are of 32 FMA lanes a scheduler. Half as many take a warp's instruction for two cycles, and the next
         // waits where it is of the same kind.
         let twice = (128.0 / spec.sm.fma_lanes - 1.0).max(0.0);
         let same = (FMA * (others + products) / others).powi(2);
-        Self { products, others, scores: m * n, warps, stall: stall(d) + twice * same }
+        Self { products, others, scores, warps, stall: stall(d) + twice * same }
     }
 
     /// Lane work of a block on all warps, and so many instructions of each warp more. The matrix instructions take their
@@ -189,7 +196,7 @@ impl Tiled {
         }
         let out = grid.q_tile(a, output, 2);
         let q_rows = if rows < bm || rows.is_multiple_of(bm) { Rows::Whole } else { Rows::LastShort(rows % bm) };
-        let mut ops = vec![Op::Setup(SETUP_NS)];
+        let mut ops = vec![setup(spec)];
         ops.extend(q_rows.each(grid.q_tile(a, Q, a.dtype.bytes()), |t| copy(t, Path::Async, Q_FULL)));
         ops.extend(self.blocks(a, spec, grid, q_rows, (in_block > 0).then(|| spills(in_block))));
         // `device_profiles.csv`: 817 and 1070 instructions a warp beside the blocks.

@@ -11,11 +11,13 @@ mod flash2;
 mod flash3;
 mod index;
 mod launches;
+mod shared_keys;
 
 pub use decode::{SplitDecode, combine, split_decode, splits};
 pub use flash2::{flash2, flash2_packed, flash2_paged};
 pub use flash3::{Flash3, decode3, flash3};
 pub use launches::{auxiliary, cache_write, fill, prepare_varlen, quantise_queries, replayed};
+pub use shared_keys::{grouped_decode, head_decode, shares_keys};
 
 use banksia_hw::gpu::program::{Dtype, Expr, Tensor, Tile, WORK_VARS};
 use index::{KROW, QROW};
