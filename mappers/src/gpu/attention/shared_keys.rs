@@ -1,11 +1,11 @@
 //! TensorRT-LLM's two decode kernels: one for heads that share keys, by `mma.sync`, and one that takes each head by itself on
 //! the lanes.
 
-use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tile, VectorWork, WORK_VARS};
+use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tile, Trips, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::flash2::{Block, setup};
-use super::index::{BLOCKS, K, K_FULL, KROW, O, OUT, Q, Q_FULL, QROW, RIGHT, V, V_FULL, trips};
+use super::index::{BLOCKS, K, K_FULL, KROW, O, OUT, PLAIN, Q, Q_FULL, QROW, RIGHT, V, V_FULL, once, trips};
 use super::{Attention, Grid, PAGED};
 use crate::gpu::{copy, lanes};
 
@@ -67,16 +67,16 @@ pub fn grouped_decode(a: &Attention, spec: &GpuSpec, keys_only: bool) -> Kernel 
     let (bm, bn, warps) = (a.group().next_multiple_of(16), 256, 4);
     let grid = Grid { bm, bn, packed: true, longest_first: 0 };
     let whole = grid.items(a);
-    let blocks = whole.iter().map(|i| i[BLOCKS]).max().unwrap_or(1);
-    // Blocks of a sequence are dealt to its parts in turn.
-    let parts = (parts(a, spec) as i32).min(blocks);
+    // Blocks of a sequence are dealt to its parts in turn; some parts may get none.
+    let parts = parts(a, spec) as i32;
     let mut items: Vec<[i32; WORK_VARS]> = Vec::with_capacity(whole.len() * parts as usize);
     for item in whole {
         let first = item[KROW] - (item[BLOCKS] - 1) * bn as i32;
         for p in 0..parts {
             let n = (item[BLOCKS] - p + parts - 1) / parts;
             let out = item[QROW] * parts + p * a.group() as i32;
-            items.push([item[QROW], first + p * bn as i32, n, n - 1, 0, out]);
+            let (eights, pairs) = if parts > 1 && p + 1 == parts { ((parts + 7) / 8, (parts + 1) / 2) } else { (0, 0) };
+            items.push([item[QROW], first + p * bn as i32, n, eights, pairs, out]);
         }
     }
     // A warp has 64 keys: 9.4 instructions a score, `ldmatrix` of its keys, 40 besides (`Block`); of 64 of the values' columns,
@@ -104,30 +104,54 @@ pub fn grouped_decode(a: &Attention, spec: &GpuSpec, keys_only: bool) -> Kernel 
     };
     let next = |tensor: u8| {
         [
-            Op::Loop(banksia_hw::gpu::program::Trips::ExceptLast(1)),
+            Op::Loop(Trips::ExceptLast(1)),
             copy(tile(tensor, true), Path::Async, tensor),
             Op::End,
         ]
     };
-    let out_bytes = if parts > 1 { 4 } else { 2 };
-    let mut out = grid.q_tile(a, O, out_bytes);
+    let mut out = grid.q_tile(a, O, 2);
     out.rows = a.group();
     if parts > 1 {
         out.row = Expr::work(OUT, 1);
     }
-    let mut scores = vec![setup(spec), copy(grid.q_tile(a, Q, 2), Path::Async, Q_FULL)];
-    scores.extend([copy(tile(K, false), Path::Async, K_FULL), Op::Wait(Q_FULL), Op::Loop(trips(BLOCKS, 0))]);
+    // The sequence's length, then a page's number, then the first block.
+    let first = |tensor: u8| {
+        let number = copy(Tile { rows: 1, bytes: 32, ..grid.q_tile(a, Q, 2) }, Path::LoadL1, tensor);
+        [
+            [setup(spec), number, Op::Wait(tensor), number, Op::Wait(tensor)].as_slice(),
+            &[Op::Loop(once(BLOCKS, 0)), copy(tile(tensor, false), Path::Async, tensor), Op::End],
+        ]
+        .concat()
+    };
+    let mut scores = first(K);
+    scores.extend([copy(grid.q_tile(a, Q, 2), Path::Async, Q_FULL), Op::Wait(Q_FULL), Op::Loop(trips(BLOCKS, 0))]);
     scores.extend([Op::Wait(K_FULL), mma(bn, d), Op::MmaWait(0)]);
     scores.extend(next(K));
     scores.extend([softmax, Op::Wait(X_FREE), Op::Arrive(X_FULL), Op::End]);
-    let mut values = vec![setup(spec), copy(tile(V, false), Path::Async, V_FULL), Op::Loop(trips(BLOCKS, 0))];
-    values.extend([Op::Wait(V_FULL), Op::Wait(X_FULL), mma(d, bn), Op::MmaWait(0)]);
+    let mut values = first(V);
+    values.extend([Op::Loop(trips(BLOCKS, 0)), Op::Wait(V_FULL), Op::Wait(X_FULL), mma(d, bn), Op::MmaWait(0)]);
     values.extend(next(V));
     values.extend([rescale, Op::Arrive(X_FREE), Op::End, Op::Vector(beside)]);
-    finish(&mut values, out, parts as u32);
+    values.push(Op::Store { tile: out, reduce: false });
+    if parts > 1 {
+        // A counter in memory says who is last. That CTA looks at the maxima of eight parts at a time, then at two parts at a
+        // time, one ahead.
+        let counter = Tile { rows: 1, bytes: 32, ..out };
+        values.extend([Op::StoreWait, Op::Store { tile: counter, reduce: true }, Op::StoreWait, Op::Sync]);
+        let pair = |at: i64| {
+            let rows = 2 * i64::from(a.group());
+            let mut row = Expr::work(OUT, 1).plus_loop(0, rows);
+            row.base = (1 - i64::from(parts)) * i64::from(a.group()) + at * rows;
+            copy(Tile { row, rows: rows as u32, ..out }, Path::Async, V_FULL)
+        };
+        let merge = Block::counted(0.0, 0.0, 0.0, f64::from(warps), d, spec).beside(140.0 * rows / 16.0);
+        values.extend([Op::Loop(trips(RIGHT, 0)), copy(counter, Path::Load, V_FULL), Op::Wait(V_FULL), Op::End]);
+        values.extend([Op::Loop(once(PLAIN, 0)), pair(0), Op::End, Op::Loop(trips(PLAIN, 0))]);
+        values.extend([Op::Loop(Trips::ExceptLast(1)), pair(1), Op::End, Op::Wait(V_FULL), Op::Vector(merge), Op::End]);
+        values.extend([Op::Loop(once(PLAIN, 0)), Op::Store { tile: out, reduce: false }, Op::End]);
+    }
     let mut tensors = a.tensors(bm, bn.min(a.keys));
     tensors[usize::from(O)].rows *= parts as u64;
-    tensors[usize::from(O)].row_bytes = u64::from(d * out_bytes);
     let full = Barrier { arrivals: 1, credits: 0 };
     let mut kernel = Kernel {
         name: format!("decode {}x{} heads, {} keys in {parts}", a.batch, a.kv_heads, a.keys),
