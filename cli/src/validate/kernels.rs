@@ -4,7 +4,7 @@ use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::attention::{
-    Attention, Flash3, SplitDecode, auxiliary, cache_write, decode3, flash2, flash2_packed, flash2_paged, flash3,
+    Attention, Flash3, SplitDecode, auxiliary, cache_write, decode3, flash2, flash2_paged, flash3, flash3_sync,
     grouped_decode, head_decode, prepare_varlen, quantise_queries, replayed, shares_keys, split_decode,
 };
 use banksia_mappers::gpu::gemm::Gemm;
@@ -102,7 +102,7 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
     if (s.framework != "sglang" || !hopper || prefill) && (flash || prefill || shares_keys(a, spec)) {
         kernels.push(cache_write(a, spec, !flash));
     }
-    if flash && hopper && s.source != "triton" {
+    if flash && (hopper || s.framework == "sglang") && s.source != "triton" {
         kernels.push(prepare_varlen(spec, a.batch));
     }
     if !flash && (prefill || shares_keys(a, spec)) {
@@ -122,7 +122,7 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
             kernels.push(flash3(a, spec, Flash3 { unpacked: true, ..Flash3::default() }));
         }
         (true, false, true) if s.framework == "vllm" => kernels.push(flash2_paged(a, spec)),
-        (true, false, true) if !hopper => kernels.push(flash2_packed(a, spec)),
+        (true, false, _) if !hopper && s.framework == "sglang" => kernels.extend(flash3_sync(a, spec)),
         // TensorRT-LLM's windows do not run at the rate of its warp-specialised kernels, nor faster in eight bits.
         (_, _, true) => kernels.push(flash2(&Attention { dtype: Dtype::Bf16, kv_bytes: 2, ..*a }, spec)),
         (true, false, false) => {

@@ -9,13 +9,15 @@
 mod decode;
 mod flash2;
 mod flash3;
+mod flash3_sync;
 mod index;
 mod launches;
 mod shared_keys;
 
 pub use decode::{SplitDecode, combine, split_decode, splits};
-pub use flash2::{flash2, flash2_packed, flash2_paged};
+pub use flash2::{flash2, flash2_paged};
 pub use flash3::{Flash3, decode3, flash3};
+pub use flash3_sync::flash3_sync;
 pub use launches::{auxiliary, cache_write, fill, prepare_varlen, quantise_queries, replayed};
 pub use shared_keys::{grouped_decode, head_decode, shares_keys};
 
