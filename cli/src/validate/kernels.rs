@@ -4,7 +4,7 @@ use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::attention::{
-    Attention, Flash3, SplitDecode, auxiliary, cache_write, decode3, flash2, flash2_paged, flash3, flash3_sync,
+    Attention, Flash3, SplitDecode, auxiliary, cache_write, decode2, decode3, flash2, flash2_paged, flash3, flash3_sync,
     grouped_decode, head_decode, prepare_varlen, quantise_queries, replayed, shares_keys, split_decode,
 };
 use banksia_mappers::gpu::gemm::Gemm;
@@ -125,6 +125,7 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
         (true, false, _) if !hopper && s.framework == "sglang" => kernels.extend(flash3_sync(a, spec)),
         // TensorRT-LLM's windows do not run at the rate of its warp-specialised kernels, nor faster in eight bits.
         (_, _, true) => kernels.push(flash2(&Attention { dtype: Dtype::Bf16, kv_bytes: 2, ..*a }, spec)),
+        (true, false, false) if !hopper => kernels.extend(decode2(a, spec)),
         (true, false, false) => {
             let keys = if a.head_dim > 128 { 64 } else { 128 };
             let split = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true, combine: true };

@@ -74,3 +74,24 @@ pub fn quantise_queries(a: &Attention, spec: &GpuSpec) -> Kernel {
     let elements = u64::from(a.batch) * u64::from(a.heads) * u64::from(a.queries) * u64::from(a.head_dim);
     small(spec, "quantise queries", elements, 1)
 }
+
+/// PyTorch's copy between tensors of different order: a CTA of 128 threads takes 512 elements one by one, and finds where
+/// each lies by divisions by multiplication: three or four dimensions of two tensors, six instructions each.
+pub(super) fn rearranged(spec: &GpuSpec, elements: u64, bytes: u32) -> Kernel {
+    let mut k = elementwise(&Elementwise {
+        elements: elements.max(1),
+        inputs: 1,
+        element_bytes: bytes,
+        per_cta: 512,
+        threads: 128,
+        work: ElementWork { fma: 0.0, alu: 40.0, sfu: 0.0, other: 8.0, stall: 2.5 },
+    });
+    k.name = "rearrange".into();
+    k.roles[0].ops.insert(0, setup(spec));
+    k
+}
+
+/// A copy of so many elements of two bytes as they are.
+pub(super) fn copied(spec: &GpuSpec, elements: u64) -> Kernel {
+    small(spec, "copy", elements, 1)
+}

@@ -14,7 +14,7 @@ mod index;
 mod launches;
 mod shared_keys;
 
-pub use decode::{SplitDecode, combine, split_decode, splits};
+pub use decode::{SplitDecode, combine, decode2, split_decode, splits};
 pub use flash2::{flash2, flash2_paged};
 pub use flash3::{Flash3, decode3, flash3};
 pub use flash3_sync::flash3_sync;
