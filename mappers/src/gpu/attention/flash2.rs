@@ -230,11 +230,17 @@ impl Tiled {
         }
         let q_rows = if rows < bm || rows.is_multiple_of(bm) { Rows::Whole } else { Rows::LastShort(rows % bm) };
         let mut ops = vec![setup(spec)];
+        let block = Block::new(bm, bn, d, self.warps, spec);
+        // Rows of packed heads: an address for each that is there, as in FlashAttention-3 for Hopper (`device_profiles.csv`).
+        let addresses = if self.packed { 180.0 * f64::from(rows.min(bm)) / f64::from(bm) } else { 0.0 };
+        if self.packed {
+            ops.push(Op::Vector(block.beside(addresses)));
+        }
         ops.extend(q_rows.each(grid.q_tile(a, Q, a.dtype.bytes()), |t| copy(t, Path::Async, Q_FULL)));
         ops.extend(self.blocks(a, spec, grid, q_rows, (in_block > 0).then(|| spills(in_block))));
         // `device_profiles.csv`: 817 and 1070 instructions a warp beside the blocks.
-        let block = Block::new(bm, bn, d, self.warps, spec);
-        ops.push(Op::Vector(VectorWork { shared_bytes: 2.0 * f64::from(bm * d) * 2.0, ..block.beside(900.0) }));
+        let last = block.beside(900.0 + addresses);
+        ops.push(Op::Vector(VectorWork { shared_bytes: 2.0 * f64::from(bm * d) * 2.0, ..last }));
         if beside > 0 {
             ops.push(spills(beside));
         }
@@ -273,10 +279,12 @@ impl Tiled {
         // Page numbers and rows of keys and values: three instructions for each 512 bytes, as in FlashAttention-3.
         let bytes = 2.0 * f64::from(bn * d * a.kv_bytes);
         let pages = if self.paged { PAGED * bytes / 512.0 / f64::from(self.warps) } else { 0.0 };
-        // Fragments of K and V are read once by each of the warps, those of Q stay in registers.
+        // Fragments of K and V are read once by each of the warps.
         let fragments = f64::from(self.warps * bn * d * a.dtype.bytes());
         let reads = Op::Vector(VectorWork { shared_bytes: fragments, ..VectorWork::default() });
-        let scores_read = reads;
+        // Fragments of Q too where they do not stay in registers: each warp reads its rows again for every block.
+        let again = if self.warps < 8 { f64::from(bm * d * a.dtype.bytes()) } else { 0.0 };
+        let scores_read = Op::Vector(VectorWork { shared_bytes: fragments + again, ..VectorWork::default() });
         let mma = |n, k| Op::Mma { dtype: a.dtype, m: bm, n, k, sync: true };
         let kv = |tensor, at| grid.kv_tile(a, tensor, at);
         let k_rows = match a.keys % bn {
