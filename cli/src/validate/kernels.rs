@@ -4,8 +4,9 @@ use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::attention::{
-    Attention, Flash3, SplitDecode, auxiliary, cache_write, decode2, decode3, flash2, flash2_paged, flash3, flash3_sync,
-    grouped_decode, head_decode, prepare_varlen, quantise_queries, replayed, shares_keys, split_decode,
+    Attention, Decode, Flash3, SplitDecode, auxiliary, cache_write, decode_kernel, decode2, decode3, flash2,
+    flash2_paged, flash3, flash3_sync, grouped_decode, grouped_decode_hopper, head_decode, prepare_varlen,
+    quantise_queries, replayed, split_decode,
 };
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::quantise;
@@ -99,13 +100,15 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
     // One query a sequence is decode: libraries pack the heads that share keys.
     let prefill = prefill && a.queries > 1;
     let mut kernels = Vec::new();
-    if (s.framework != "sglang" || !hopper || prefill) && (flash || prefill || shares_keys(a, spec)) {
+    // Kernels of TensorRT-LLM that write the cache themselves.
+    let writes = !flash && !prefill && decode_kernel(a, spec) != Decode::SharedKeys;
+    if (s.framework != "sglang" || !hopper || prefill) && !writes {
         kernels.push(cache_write(a, spec, !flash));
     }
     if flash && (hopper || s.framework == "sglang") && s.source != "triton" {
         kernels.push(prepare_varlen(spec, a.batch));
     }
-    if !flash && (prefill || shares_keys(a, spec)) {
+    if !flash && !writes {
         let beside = if prefill { 4 } else { 1 };
         kernels.extend((0..beside).map(|_| auxiliary(spec, 1024)));
     }
@@ -131,16 +134,11 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
             let split = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true, combine: true };
             kernels.extend(split_decode(a, spec, split));
         }
-        // Measurements of TensorRT-LLM before 1.3 asked for a cache of keys only (`CacheType.SELFKONLY`).
-        (false, _, false) if shares_keys(a, spec) && a.kv_bytes > 1 => kernels.push(grouped_decode(a, spec, s.keys_only)),
-        (false, _, false) if !shares_keys(a, spec) => kernels.push(head_decode(a, spec, s.keys_only)),
-        (false, _, false) => {
-            // Its kernels for shared keys take up to 32 heads; beyond, each head is by itself.
-            let packed = a.group() <= 32;
-            let rows = if packed && a.group() > 16 { 32 } else { 16 };
-            let split = SplitDecode { rows, keys: 64, stages: 2, per_sm: 2, packed, combine: false };
-            kernels.extend(split_decode(a, spec, split));
-        }
+        (false, _, false) => kernels.push(match decode_kernel(a, spec) {
+            Decode::SingleHeads => head_decode(a, spec, s.keys_only),
+            Decode::SharedKeys => grouped_decode(a, spec, s.keys_only),
+            Decode::SharedKeysHopper => grouped_decode_hopper(a, spec),
+        }),
     }
     kernels
 }
@@ -183,7 +181,12 @@ fn shape(row: &Row, prefill: bool) -> Result<Shape, String> {
     if attention.head_dim > 256 {
         return Err("head size over 256 is not modelled".into());
     }
-    Ok(Shape { attention, source: text("kernel_source"), framework: text("framework"), keys_only: text("version").starts_with("1.0") })
+    Ok(Shape {
+        attention,
+        source: text("kernel_source"),
+        framework: text("framework"),
+        keys_only: text("version").starts_with("1.0"),
+    })
 }
 
 fn launch(gpu: &mut Gpu, s: &Shape, prefill: bool, detail: Detail) -> Result<f64, String> {

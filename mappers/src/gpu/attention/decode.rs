@@ -4,8 +4,8 @@ use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Tile, Tri
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::flash2::{Block, setup};
-use super::launches::{copied, rearranged};
 use super::index::{BLOCKS, K, K_FULL, KROW, O, OUT, PLAIN, Q, Q_FULL, QROW, V, V_FULL, once, trips};
+use super::launches::{copied, rearranged};
 use super::{Attention, Grid, PAGED};
 use crate::gpu::rows::{ElementWork, Elementwise, elementwise};
 use crate::gpu::{copy, lanes, one_role};
