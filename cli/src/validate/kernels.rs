@@ -100,8 +100,15 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
     // One query a sequence is decode: libraries pack the heads that share keys.
     let prefill = prefill && a.queries > 1;
     let mut kernels = Vec::new();
-    // Kernels of TensorRT-LLM that write the cache themselves.
-    let writes = !flash && !prefill && decode_kernel(a, spec) != Decode::SharedKeys;
+    // Kernels of TensorRT-LLM that rotate, and write the cache, themselves: 128 elements are rotated, which the one by
+    // warpgroups does if a head has so many (`appliesRoPEInXqaKernel`).
+    let writes = !flash
+        && !prefill
+        && match decode_kernel(a, spec) {
+            Decode::SingleHeads => true,
+            Decode::SharedKeys => false,
+            Decode::SharedKeysHopper => a.head_dim >= 128,
+        };
     if (s.framework != "sglang" || !hopper || prefill) && !writes {
         kernels.push(cache_write(a, spec, !flash));
     }
