@@ -15,6 +15,10 @@ const KEYS: u32 = 64;
 /// Cycles that a warp waits after an instruction, as with a warpgroup of FlashAttention-3 that is by itself.
 const STALL: f64 = 2.5;
 
+/// Before a role's first access, beside what [`setup`] has: misses of the instructions of a kernel of this size, as many
+/// cycles as those of its constants (`device_profiles.csv`: FlashAttention-3).
+const CODE: f64 = 850.0;
+
 /// A warpgroup multiplies 64 keys by the queries, so that keys are the product's rows, and takes the softmax; another
 /// multiplies with the values; four warps fetch, convert and rotate (`mha_sm90.cu`). Two tiles of keys and of values are under
 /// way, in one CTA or two on an SM.
@@ -58,15 +62,23 @@ pub fn grouped_decode_hopper(a: &Attention, spec: &GpuSpec) -> Kernel {
     };
     let dtype = if a.kv_bytes < 2 { Dtype::Fp8 } else { a.dtype };
     let mma = |m, k| Op::Mma { dtype, m, n: heads, k, sync: false };
-    let mut fetch = numbers(a, spec, grid, K_FULL);
+    // The token's own key is read, rotated and written before its tile is fetched, which nothing hides if that is the first.
+    let code = Op::Setup(CODE * 1e3 / spec.sm_clock_mhz);
+    let mut fetch = [vec![code], numbers(a, spec, grid, K_FULL)].concat();
+    if window <= KEYS {
+        let own = Tile { rows: 1, ..grid.q_tile(a, Q, 2) };
+        fetch.extend([copy(own, Path::Load, K_FULL), Op::Wait(K_FULL), Op::Vector(work(80.0, 0.0))]);
+    }
     fetch.extend([Op::Loop(trips(BLOCKS, 0)), Op::Wait(K_FREE), kv(K, K_FULL)]);
     fetch.extend([Op::Wait(V_FREE), kv(V, V_FULL), Op::End]);
-    // Queries come by loads; they are rotated and converted.
-    let mut scores = vec![setup(spec), copy(grid.q_tile(a, Q, 2), Path::Load, Q_FULL), Op::Wait(Q_FULL)];
+    // Queries come by loads, with the angles of their position; they are rotated and converted.
+    let mut scores =
+        vec![code, setup(spec), copy(Tile { rows: 1, bytes: 32, ..grid.q_tile(a, Q, 2) }, Path::LoadL1, Q_FULL)];
+    scores.extend([Op::Wait(Q_FULL), copy(grid.q_tile(a, Q, 2), Path::Load, Q_FULL), Op::Wait(Q_FULL)]);
     scores.extend([Op::Vector(work(150.0, 0.0)), Op::Sync, Op::Loop(trips(BLOCKS, 0)), Op::Wait(K_FULL)]);
     scores.extend([mma(KEYS, d), Op::MmaWait(0), Op::Arrive(K_FREE), softmax]);
     scores.extend([Op::Wait(X_FREE), Op::Arrive(X_FULL), Op::End]);
-    let mut values = vec![setup(spec), Op::Loop(trips(BLOCKS, 0)), Op::Wait(V_FULL), Op::Wait(X_FULL), rescale];
+    let mut values = vec![code, setup(spec), Op::Loop(trips(BLOCKS, 0)), Op::Wait(V_FULL), Op::Wait(X_FULL), rescale];
     values.extend([mma(d, KEYS), Op::MmaWait(0), Op::Arrive(V_FREE), Op::Arrive(X_FREE), Op::End]);
     values.push(Op::Vector(work(150.0 + 4.0 * accumulators, 0.0)));
     values.extend(merge(a, spec, output(a, grid, parts), parts));
