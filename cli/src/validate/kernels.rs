@@ -91,8 +91,9 @@ fn predict_gemm(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -
 ///
 /// vLLM writes the new keys and values into the cache and calls FlashAttention over its pages: version 3 on Hopper, with the
 /// kernel that prepares variable lengths; version 2 before, whose paged kernels are those that split keys. SGLang calls
-/// the same, and packs heads that share keys before Hopper; its decode on Hopper leaves no time for the cache write. TensorRT-LLM prepares lengths, rotates and writes the cache in kernels of its own, and
-/// its attention packs no heads in prefill; decode joins its parts within the kernel.
+/// version 3 everywhere, whose library has kernels for devices before Hopper; its decode on Hopper leaves no time for the
+/// cache write. TensorRT-LLM prepares lengths, rotates and writes the cache in kernels of its own, and its attention packs no
+/// heads in prefill; in decode it has three kernels, of which two do all of that themselves.
 fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
     let a = &s.attention;
     let hopper = spec.tensor.warpgroup;
@@ -154,6 +155,7 @@ struct Shape {
     attention: Attention,
     source: String,
     framework: String,
+    /// The cache has keys only, and the values are read where they are: TensorRT-LLM's rows before 1.3 (`docs/gpu.md`).
     keys_only: bool,
 }
 

@@ -36,9 +36,9 @@ pub fn decode_kernel(a: &Attention, spec: &GpuSpec) -> Decode {
     if spec.tensor.warpgroup && a.kv_bytes < 2 {
         return Decode::SharedKeysHopper;
     }
-    let ctas = a.kv_heads * a.batch * (a.keys / KEYS_OF_PART).max(1);
+    let ctas = a.kv_heads.saturating_mul(a.batch).saturating_mul((a.keys / KEYS_OF_PART).max(1));
     let hidden = a.window > 0 && a.keys > a.window;
-    if 4 * ctas >= spec.sms() && !hidden { Decode::SharedKeys } else { Decode::SingleHeads }
+    if ctas.saturating_mul(4) >= spec.sms() && !hidden { Decode::SharedKeys } else { Decode::SingleHeads }
 }
 
 /// Parts of a sequence (`computeMultiBlockCount`): no shorter than 128 keys, no more than the square root of eight times
@@ -46,7 +46,7 @@ pub fn decode_kernel(a: &Attention, spec: &GpuSpec) -> Decode {
 pub(super) fn parts(a: &Attention, spec: &GpuSpec) -> u32 {
     let most = a.keys / KEYS_OF_PART;
     let most = most.min((f64::from(most) * 8.0).sqrt().round() as u32).max(1);
-    let waves = f64::from(a.batch * a.kv_heads * most) / f64::from(spec.sms());
+    let waves = f64::from(a.batch) * f64::from(a.kv_heads) * f64::from(most) / f64::from(spec.sms());
     let parts = if waves > WAVES { (f64::from(most) * WAVES / waves).floor() as u32 } else { most };
     parts.min(ALL_PARTS / a.batch.max(1)).max(1)
 }
@@ -190,4 +190,71 @@ pub fn grouped_decode(a: &Attention, spec: &GpuSpec, keys_only: bool) -> Kernel 
         one_cache(&mut kernel);
     }
     kernel
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banksia_hw::gpu::device;
+
+    fn decode(batch: u32, heads: u32, kv_heads: u32, keys: u32) -> Attention {
+        let (queries, head_dim, causal, window) = (1, 128, true, 0);
+        Attention { batch, heads, kv_heads, queries, keys, head_dim, causal, window, dtype: Dtype::Bf16, kv_bytes: 2 }
+    }
+
+    /// By hand, for 108 SMs: 128 keys a part; the root of eight times as many; eight waves; 6000 parts of all.
+    #[test]
+    fn parts_follow_the_rule() {
+        let spec = device("a100").expect("a100");
+        for (batch, kv_heads, keys, expected) in [
+            (1, 1, 255, 1),
+            (4, 4, 1024, 8),
+            (1, 1, 16384, 32),
+            (32, 8, 32768, 3),
+            (64, 2, 32768, 6),
+            (2048, 1, 4096, 1),
+            (1500, 1, 65536, 1),
+        ] {
+            assert_eq!(
+                parts(&decode(batch, 4 * kv_heads, kv_heads, keys), &spec),
+                expected,
+                "{batch} {kv_heads} {keys}"
+            );
+        }
+    }
+
+    #[test]
+    fn kernels_follow_heads_keys_and_devices() {
+        let (a100, h200) = (device("a100").expect("a100"), device("h200").expect("h200"));
+        let eight_bits = |a: Attention| Attention { kv_bytes: 1, ..a };
+        for (a, spec, expected) in [
+            (decode(64, 8, 8, 1024), &a100, Decode::SingleHeads),
+            (decode(64, 48, 1, 1024), &a100, Decode::SingleHeads),
+            (decode(1, 8, 2, 128), &a100, Decode::SingleHeads),
+            (decode(64, 32, 8, 128), &a100, Decode::SharedKeys),
+            (Attention { window: 128, ..decode(64, 32, 8, 4096) }, &a100, Decode::SingleHeads),
+            (decode(64, 32, 8, 128), &h200, Decode::SharedKeys),
+            (eight_bits(decode(1, 32, 8, 128)), &h200, Decode::SharedKeysHopper),
+            (eight_bits(decode(64, 8, 8, 128)), &h200, Decode::SingleHeads),
+        ] {
+            assert_eq!(decode_kernel(&a, spec), expected, "{a:?}");
+        }
+    }
+
+    /// Every block of a sequence is in exactly one part, and the last part's item merges.
+    #[test]
+    fn parts_share_out_the_blocks() {
+        for (keys, parts) in [(1, 1), (1000, 3), (1000, 8), (70_000, 45)] {
+            let a = decode(2, 8, 2, keys);
+            let grid = Grid { bm: 16, bn: 256, packed: true, longest_first: 0 };
+            let items = deal(&a, grid, parts);
+            assert_eq!(items.len(), 4 * parts as usize);
+            for of_sequence in items.chunks(parts as usize) {
+                let blocks: i32 = of_sequence.iter().map(|i| i[BLOCKS]).sum();
+                assert_eq!(blocks, keys.div_ceil(256) as i32);
+                let merges: Vec<bool> = of_sequence.iter().map(|i| i[PLAIN] > 0).collect();
+                assert!(merges.iter().enumerate().all(|(p, &m)| m == (parts > 1 && p + 1 == parts as usize)));
+            }
+        }
+    }
 }

@@ -39,12 +39,15 @@ fn lane_work(warps: f64, vectors: f64, active: f64, (all, fma, alu): (f64, f64, 
 pub fn head_decode(a: &Attention, spec: &GpuSpec, keys_only: bool) -> Kernel {
     const STEP: u8 = 4;
     let (d, sms) = (a.head_dim, spec.sms());
-    let (all, s) = (a.batch * a.heads, if a.window > 0 { a.keys.min(a.window) } else { a.keys });
+    let all = a.batch.saturating_mul(a.heads).max(1);
+    let s = if a.window > 0 { a.keys.min(a.window) } else { a.keys }.max(1);
     // 64 registers a thread: 1024 threads of an SM.
     let factor = (4 * sms).div_ceil(all).min(4);
     let score_bytes = 6;
     let fits = |threads: u32, keys: u32| {
-        (65536 / (64 * threads)).min(spec.sm.shared_memory_bytes / (keys * score_bytes + 2048)).max(1)
+        (65536 / (64 * threads))
+            .min(spec.sm.shared_memory_bytes / keys.saturating_mul(score_bytes).saturating_add(2048))
+            .max(1)
     };
     let threads = match factor {
         0 | 1 => 256,
@@ -53,7 +56,7 @@ pub fn head_decode(a: &Attention, spec: &GpuSpec, keys_only: bool) -> Kernel {
     };
     // Parts: one wave of CTAs, and as many as have room for their scores.
     let turn = (threads / (d / 8).max(1)).max(1);
-    let room = (s * score_bytes).div_ceil(spec.sm.shared_memory_per_cta_bytes - 2048);
+    let room = s.saturating_mul(score_bytes).div_ceil(spec.sm.shared_memory_per_cta_bytes.saturating_sub(2048).max(1));
     let wave = (sms * fits(threads, 1)).div_ceil(all).min(sms.div_ceil(all)).min(s.div_ceil(8 * turn));
     let parts = wave.max(room).max(1);
     let keys = s.div_ceil(parts);
