@@ -98,7 +98,7 @@ pub fn flash2(a: &Attention, spec: &GpuSpec) -> Kernel {
         _ => (if spec.sm.shared_memory_per_cta_bytes > 150_000 { 128 } else { 64 }, 64, if d > 128 { 8 } else { 4 }),
     };
     let name = format!("flash-2 prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
-    Tiled { spilled: spilled(d), ..Tiled::new(bm, bn, warps) }.kernel(a, spec, name)
+    Tiled { spilled: spilled(d), queries_again: false, ..Tiled::new(bm, bn, warps) }.kernel(a, spec, name)
 }
 
 /// The same with the tiles of the kernels that split keys: pages of keys go through these even where nothing is split.
@@ -158,6 +158,9 @@ pub(super) struct Tiled {
     pub(super) spilled: (u32, u32),
     /// Values are waited for before the softmax, and the next keys asked for after that.
     pub(super) values_first: bool,
+    /// Warps read the fragments of their queries again for every block (they do in all kernels of four warps; the times of
+    /// version 2 on the chip, `device_attention.csv`, are met without).
+    pub(super) queries_again: bool,
     /// Parts of each tile's keys.
     pub(super) parts: u32,
     /// Persistent CTAs take the next tile from a counter, this long.
@@ -166,8 +169,18 @@ pub(super) struct Tiled {
 
 impl Tiled {
     pub(super) fn new(bm: u32, bn: u32, warps: u32) -> Self {
-        let (packed, paged, values_first) = (false, false, false);
-        Self { bm, bn, warps, packed, paged, spilled: (0, 0), values_first, parts: 1, handover_cycles: None }
+        Self {
+            bm,
+            bn,
+            warps,
+            packed: false,
+            paged: false,
+            spilled: (0, 0),
+            values_first: false,
+            queries_again: warps < 8,
+            parts: 1,
+            handover_cycles: None,
+        }
     }
 
     /// Items of so many parts each: the last part of a tile comes first, as its last block does. With a `single` tile of
@@ -282,8 +295,7 @@ impl Tiled {
         // Fragments of K and V are read once by each of the warps.
         let fragments = f64::from(self.warps * bn * d * a.dtype.bytes());
         let reads = Op::Vector(VectorWork { shared_bytes: fragments, ..VectorWork::default() });
-        // Fragments of Q too where they do not stay in registers: each warp reads its rows again for every block.
-        let again = if self.warps < 8 { f64::from(bm * d * a.dtype.bytes()) } else { 0.0 };
+        let again = if self.queries_again { f64::from(bm * d * a.dtype.bytes()) } else { 0.0 };
         let scores_read = Op::Vector(VectorWork { shared_bytes: fragments + again, ..VectorWork::default() });
         let mma = |n, k| Op::Mma { dtype: a.dtype, m: bm, n, k, sync: true };
         let kv = |tensor, at| grid.kv_tile(a, tensor, at);
