@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::{CacheState, Gpu, device};
-use banksia_mappers::gpu::attention::{Attention, Flash3, decode3, fill, flash2, flash3, prepare_varlen, replayed};
+use banksia_mappers::gpu::attention::{
+    Attention, Flash3, decode2, decode3, fill, flash2, flash3, flash3_sync, grouped_decode, grouped_decode_hopper,
+    head_decode, prepare_varlen, replayed,
+};
 use banksia_mappers::gpu::simulate::{Detail, simulate, simulate_steps};
 
 fn launches(kind: &str, a: &Attention, gpu: &Gpu) -> Option<Vec<Kernel>> {
@@ -15,14 +18,14 @@ fn launches(kind: &str, a: &Attention, gpu: &Gpu) -> Option<Vec<Kernel>> {
     Some(match kind {
         "fa2-causal" | "fa2-full" => vec![flash2(a, spec)],
         "fa3-full" => vec![flash3(a, spec, Flash3::default())],
-        "fa3-causal" | "fa3-window" => vec![fill(), flash3(a, spec, Flash3::default())],
-        "fa3-varlen" => vec![prepare_varlen(a.batch), flash3(a, spec, varlen(false))],
-        "fa3-varlen-paged" => vec![prepare_varlen(a.batch), flash3(a, spec, varlen(true))],
+        "fa3-causal" | "fa3-window" => vec![fill(spec), flash3(a, spec, Flash3::default())],
+        "fa3-varlen" => vec![prepare_varlen(spec, a.batch), flash3(a, spec, varlen(false))],
+        "fa3-varlen-paged" => vec![prepare_varlen(spec, a.batch), flash3(a, spec, varlen(true))],
         "fa3-decode-one" => decode3(a, spec, Flash3::default(), false),
         "fa3-decode" => decode3(a, spec, Flash3::default(), true),
         "fa3-decode-paged-varlen" => {
             let mut k = decode3(a, spec, varlen(true), true);
-            k.insert(0, prepare_varlen(a.batch));
+            k.insert(0, prepare_varlen(spec, a.batch));
             k
         }
         _ => return None,
@@ -105,5 +108,61 @@ fn flash_attention_2_reads_what_is_there() {
         println!("{name}: received {received:.3}, written {written:.3}");
         // Where lengths are not whole tiles the compiled kernel spills more beside its blocks.
         assert!(written > 0.65 && written < 1.05, "{name}: {written:.3}");
+    }
+}
+
+/// Decode reads each key and value once into the SMs, whatever the kernel and the parts, and queries and parts beside them.
+/// Of a cache of keys only memory gives half.
+#[test]
+fn decode_reads_its_cache_once() {
+    let cold = CacheState::Foreign { dirty: 0.2 };
+    let case = |batch, heads, kv_heads, keys, kv_bytes| Attention {
+        batch,
+        heads,
+        kv_heads,
+        queries: 1,
+        keys,
+        head_dim: 128,
+        causal: true,
+        window: 0,
+        dtype: Dtype::Bf16,
+        kv_bytes,
+    };
+    for (device_name, a) in [
+        ("a100", case(8, 16, 4, 8192, 2)),
+        ("a100", case(300, 8, 8, 1000, 2)),
+        ("a100", case(2, 32, 8, 16384, 2)),
+        ("h200", case(16, 64, 8, 4096, 1)),
+    ] {
+        let mut gpu = Gpu::new(device(device_name).unwrap());
+        let spec = gpu.spec().clone();
+        let cache = f64::from(a.batch * a.kv_heads) * f64::from(a.keys) * f64::from(2 * 128 * a.kv_bytes);
+        let mut run = |kernels: Vec<Kernel>| {
+            // The first of the kernels that is not a copy of the queries.
+            let kernel = kernels.into_iter().find(|k| k.name.contains("decode") || k.name.contains("flash")).unwrap();
+            simulate(&mut gpu, &kernel, &cold, Detail::DEFAULT).unwrap().traffic
+        };
+        let mut kinds = vec![("lanes", vec![head_decode(&a, &spec, false)])];
+        if a.group() > 1 {
+            kinds.push(("shared keys", vec![grouped_decode(&a, &spec, false)]));
+        }
+        if device_name == "h200" {
+            kinds.push(("warpgroups", vec![grouped_decode_hopper(&a, &spec)]));
+        } else {
+            kinds.push(("version 2", decode2(&a, &spec)));
+            kinds.push(("version 3", flash3_sync(&a, &spec)));
+        }
+        for (kind, kernels) in kinds {
+            // The kernel on the lanes reads keys for each of the heads that share them.
+            let times = if kind == "lanes" { f64::from(a.group()) } else { 1.0 };
+            let read = run(kernels).crossbar_read_bytes as f64 / cache / times;
+            println!("{device_name} {kind} {a:?}: {read:.3}");
+            assert!((0.995..1.12).contains(&read), "{device_name} {kind}: {read:.3}");
+        }
+        if device_name == "a100" && a.group() > 1 {
+            let (both, one) = (grouped_decode(&a, &spec, false), grouped_decode(&a, &spec, true));
+            let share = run(vec![one]).dram_read_bytes as f64 / run(vec![both]).dram_read_bytes as f64;
+            assert!((0.49..0.55).contains(&share), "keys only: {share:.3} of memory's bytes");
+        }
     }
 }

@@ -4,8 +4,9 @@ use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::attention::{
-    Attention, Flash3, SplitDecode, auxiliary, cache_write, decode3, flash2, flash2_packed, flash2_paged, flash3,
-    prepare_varlen, quantise_queries, replayed, split_decode,
+    Attention, Decode, Flash3, SplitDecode, auxiliary, cache_write, decode_kernel, decode2, decode3, flash2,
+    flash2_paged, flash3, flash3_sync, grouped_decode, grouped_decode_hopper, head_decode, prepare_varlen,
+    quantise_queries, replayed, split_decode,
 };
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::quantise;
@@ -90,8 +91,9 @@ fn predict_gemm(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -
 ///
 /// vLLM writes the new keys and values into the cache and calls FlashAttention over its pages: version 3 on Hopper, with the
 /// kernel that prepares variable lengths; version 2 before, whose paged kernels are those that split keys. SGLang calls
-/// the same, and packs heads that share keys before Hopper; its decode on Hopper leaves no time for the cache write. TensorRT-LLM prepares lengths, rotates and writes the cache in kernels of its own, and
-/// its attention packs no heads in prefill; decode joins its parts within the kernel.
+/// version 3 everywhere, whose library has kernels for devices before Hopper; its decode on Hopper leaves no time for the
+/// cache write. TensorRT-LLM prepares lengths, rotates and writes the cache in kernels of its own, and its attention packs no
+/// heads in prefill; in decode it has three kernels, of which two do all of that themselves.
 fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
     let a = &s.attention;
     let hopper = spec.tensor.warpgroup;
@@ -99,19 +101,28 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
     // One query a sequence is decode: libraries pack the heads that share keys.
     let prefill = prefill && a.queries > 1;
     let mut kernels = Vec::new();
-    if s.framework != "sglang" || !hopper || prefill {
-        kernels.push(cache_write(a, !flash));
+    // Kernels of TensorRT-LLM that rotate, and write the cache, themselves: 128 elements are rotated, which the one by
+    // warpgroups does if a head has so many (`appliesRoPEInXqaKernel`).
+    let writes = !flash
+        && !prefill
+        && match decode_kernel(a, spec) {
+            Decode::SingleHeads => true,
+            Decode::SharedKeys => false,
+            Decode::SharedKeysHopper => a.head_dim >= 128,
+        };
+    if (s.framework != "sglang" || !hopper || prefill) && !writes {
+        kernels.push(cache_write(a, spec, !flash));
     }
-    if flash && hopper && s.source != "triton" {
-        kernels.push(prepare_varlen(a.batch));
+    if flash && (hopper || s.framework == "sglang") && s.source != "triton" {
+        kernels.push(prepare_varlen(spec, a.batch));
     }
-    if !flash {
+    if !flash && !writes {
         let beside = if prefill { 4 } else { 1 };
-        kernels.extend((0..beside).map(|_| auxiliary(1024)));
+        kernels.extend((0..beside).map(|_| auxiliary(spec, 1024)));
     }
     if s.framework == "vllm" && a.kv_bytes < 2 {
         // Eight-bit keys are multiplied by eight-bit queries.
-        kernels.push(quantise_queries(a));
+        kernels.push(quantise_queries(a, spec));
     }
     let one_group = s.framework == "vllm";
     let varlen = Flash3 { varlen: true, paged: true, one_group, ..Flash3::default() };
@@ -122,21 +133,20 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
             kernels.push(flash3(a, spec, Flash3 { unpacked: true, ..Flash3::default() }));
         }
         (true, false, true) if s.framework == "vllm" => kernels.push(flash2_paged(a, spec)),
-        (true, false, true) if !hopper => kernels.push(flash2_packed(a, spec)),
+        (true, false, _) if !hopper && s.framework == "sglang" => kernels.extend(flash3_sync(a, spec)),
         // TensorRT-LLM's windows do not run at the rate of its warp-specialised kernels, nor faster in eight bits.
         (_, _, true) => kernels.push(flash2(&Attention { dtype: Dtype::Bf16, kv_bytes: 2, ..*a }, spec)),
+        (true, false, false) if !hopper => kernels.extend(decode2(a, spec)),
         (true, false, false) => {
             let keys = if a.head_dim > 128 { 64 } else { 128 };
             let split = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true, combine: true };
             kernels.extend(split_decode(a, spec, split));
         }
-        (false, _, false) => {
-            // Its kernels for shared keys take up to 32 heads; beyond, each head is by itself.
-            let packed = a.group() <= 32;
-            let rows = if packed && a.group() > 16 { 32 } else { 16 };
-            let split = SplitDecode { rows, keys: 64, stages: 2, per_sm: 2, packed, combine: false };
-            kernels.extend(split_decode(a, spec, split));
-        }
+        (false, _, false) => kernels.push(match decode_kernel(a, spec) {
+            Decode::SingleHeads => head_decode(a, spec, s.keys_only),
+            Decode::SharedKeys => grouped_decode(a, spec, s.keys_only),
+            Decode::SharedKeysHopper => grouped_decode_hopper(a, spec),
+        }),
     }
     kernels
 }
@@ -145,6 +155,8 @@ struct Shape {
     attention: Attention,
     source: String,
     framework: String,
+    /// The cache has keys only, and the values are read where they are: TensorRT-LLM's rows before 1.3 (`docs/gpu.md`).
+    keys_only: bool,
 }
 
 fn shape(row: &Row, prefill: bool) -> Result<Shape, String> {
@@ -178,7 +190,12 @@ fn shape(row: &Row, prefill: bool) -> Result<Shape, String> {
     if attention.head_dim > 256 {
         return Err("head size over 256 is not modelled".into());
     }
-    Ok(Shape { attention, source: text("kernel_source"), framework: text("framework") })
+    Ok(Shape {
+        attention,
+        source: text("kernel_source"),
+        framework: text("framework"),
+        keys_only: text("version").starts_with("1.0"),
+    })
 }
 
 fn launch(gpu: &mut Gpu, s: &Shape, prefill: bool, detail: Detail) -> Result<f64, String> {

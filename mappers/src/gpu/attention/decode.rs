@@ -3,8 +3,9 @@
 use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::flash2::{Block, SETUP_NS};
+use super::flash2::{Block, setup};
 use super::index::{BLOCKS, K, K_FULL, KROW, O, OUT, PLAIN, Q, Q_FULL, QROW, V, V_FULL, once, trips};
+use super::launches::{copied, rearranged};
 use super::{Attention, Grid, PAGED};
 use crate::gpu::rows::{ElementWork, Elementwise, elementwise};
 use crate::gpu::{copy, lanes, one_role};
@@ -24,8 +25,55 @@ pub fn splits(tiles: u32, lanes: u32, blocks: u32) -> u32 {
     (1..=most).find(|&s| fill(s) >= 0.85 * best).unwrap_or(1)
 }
 
+/// FlashAttention-2's rule: the same over twice the SMs, however few the blocks, among numbers of parts that differ in
+/// blocks a part.
+fn splits2(tiles: u32, sms: u32, blocks: u32) -> u32 {
+    let lanes = 2 * sms;
+    if f64::from(tiles) >= 0.8 * f64::from(lanes) {
+        return 1;
+    }
+    let most = 128.min(lanes).min(blocks).max(1);
+    let eligible = |s: &u32| *s == 1 || blocks.div_ceil(*s) != blocks.div_ceil(s - 1);
+    let fill = |s: u32| {
+        let waves = f64::from(tiles * s) / f64::from(lanes);
+        waves / waves.ceil()
+    };
+    let best = (1..=most).filter(eligible).map(fill).fold(0.0, f64::max);
+    (1..=most).filter(eligible).find(|&s| fill(s) >= 0.85 * best).unwrap_or(1)
+}
+
+/// Decode by FlashAttention-2's kernels that split keys, over pages, as vLLM calls them before Hopper: heads that share keys
+/// are first copied to be rows of a tile, and their results copied back; keys are split only then.
+pub fn decode2(a: &Attention, spec: &GpuSpec) -> Vec<Kernel> {
+    let keys = match a.head_dim {
+        0..=64 => 256,
+        65..=128 => 128,
+        _ => 64,
+    };
+    let group = a.group();
+    let tiles = a.batch * a.kv_heads * group.div_ceil(64);
+    let parts = if group > 1 { splits2(tiles, spec.sms(), a.keys.div_ceil(keys)) } else { 1 };
+    let layout = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true, combine: true };
+    let mut kernels = split(a, spec, layout, parts);
+    if group > 1 {
+        let rows = u64::from(a.batch) * u64::from(a.heads);
+        let moved = a.batch > 1 && a.kv_heads > 1;
+        let elements = rows * u64::from(a.head_dim);
+        if moved {
+            kernels.insert(0, rearranged(spec, elements, 2));
+        }
+        // Into the output that the framework has given: rearranged, or as it is.
+        kernels.push(if a.kv_heads > 1 { rearranged(spec, elements, 2) } else { copied(spec, elements) });
+        if moved {
+            // The sums of the rows.
+            kernels.push(rearranged(spec, rows, 4));
+        }
+    }
+    kernels
+}
+
 /// Joins the parts of a split decode: a CTA takes eight rows of 128, reads the parts' scales and then the parts.
-pub fn combine(a: &Attention, parts: u32) -> Kernel {
+pub fn combine(a: &Attention, spec: &GpuSpec, parts: u32) -> Kernel {
     let rows = a.batch * a.heads * a.queries;
     let d = a.head_dim;
     let mut k = elementwise(&Elementwise {
@@ -56,7 +104,7 @@ pub fn combine(a: &Attention, parts: u32) -> Kernel {
     let scales = Tile { bytes: 8 * parts * 4, ..tile(0) };
     k.tensors[0].row_bytes *= u64::from(parts);
     k.roles[0].ops = vec![
-        Op::Setup(SETUP_NS),
+        setup(spec),
         copy(Tile { bytes: 32, ..scales }, Path::Load, 0),
         Op::Wait(0),
         copy(scales, Path::Load, 0),
@@ -104,16 +152,22 @@ pub struct SplitDecode {
 
 /// Decode with keys split over CTAs.
 pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel> {
+    let tiles = a.batch * a.kv_heads * if s.packed { 1 } else { a.group() };
+    let blocks = a.keys.div_ceil(s.keys);
+    let parts = splits(tiles, s.per_sm * spec.sms(), blocks.max(if s.combine { 1 } else { 5 }));
+    split(a, spec, s, parts)
+}
+
+fn split(a: &Attention, spec: &GpuSpec, s: SplitDecode, parts: u32) -> Vec<Kernel> {
     let a = &Attention { causal: a.causal && a.queries > 1, ..*a };
     let d = a.head_dim;
     let (bm, bn) = (s.rows, s.keys);
     let grid = Grid { bm, bn, packed: s.packed, longest_first: 0 };
     let whole = grid.items(a);
     let most = whole.iter().map(|i| i[BLOCKS]).max().unwrap_or(1) as u32;
-    let mut parts = splits(whole.len() as u32, s.per_sm * spec.sms(), most.max(if s.combine { 1 } else { 5 }));
-    parts = parts.min(most).max(1);
+    let parts = parts.min(most).max(1);
     let per = most.div_ceil(parts);
-    parts = most.div_ceil(per);
+    let parts = most.div_ceil(per);
     let rows = (a.queries * if s.packed { a.group() } else { 1 }).min(bm) as i32;
     let mut items: Vec<[i32; WORK_VARS]> = Vec::with_capacity(whole.len() * parts as usize);
     for item in whole {
@@ -140,7 +194,7 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
     let q = |tensor: u8, bytes| grid.q_tile(a, tensor, bytes);
     let stages = s.stages.max(1);
     let kv = |tensor, at| copy(grid.kv_tile(a, tensor, i64::from(at)), Path::Async, tensor);
-    let mut ops = vec![Op::Setup(SETUP_NS), copy(q(Q, 2), Path::Async, Q_FULL)];
+    let mut ops = vec![setup(spec), copy(q(Q, 2), Path::Async, Q_FULL)];
     ops.extend([kv(K, 0), kv(V, 0)]);
     for at in 1..stages {
         ops.extend([Op::Loop(once(PLAIN, -(at as i32))), kv(K, at), kv(V, at), Op::End]);
@@ -199,7 +253,7 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
         pipelined: false,
     }];
     if parts > 1 && s.combine {
-        kernels.push(combine(a, parts));
+        kernels.push(combine(a, spec, parts));
     }
     kernels
 }

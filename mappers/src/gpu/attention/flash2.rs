@@ -1,10 +1,10 @@
 //! FlashAttention-2: four or eight warps that copy by `cp.async` and multiply by `mma.sync`, one query tile a CTA. Blocks of
 //! keys are worked on from the last to the first.
 
-use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tensor, Tile, Trips, VectorWork};
+use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tensor, Tile, Trips, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::index::{BLOCKS, K, K_FULL, O, Q, Q_FULL, V, V_FULL, WHOLE, once, trips};
+use super::index::{BLOCKS, K, K_FULL, KROW, O, OUT, Q, Q_FULL, QROW, V, V_FULL, WHOLE, once, trips};
 use super::{Attention, Grid, PAGED};
 use crate::gpu::{copy, one_role};
 
@@ -14,9 +14,11 @@ fn stall(head_dim: u32) -> f64 {
     if head_dim > 64 { 1.65 } else { 1.4 }
 }
 
-/// Before the first copy: misses of constants and of instructions, 820 cycles of a warp (`device_profiles.csv`: the joining
+/// Before the first copy: misses of constants and of instructions, 831.6 cycles of a warp (0.42 us of an H200; `device_profiles.csv`: the joining
 /// kernel, which has no more to do than that).
-pub(super) const SETUP_NS: f64 = 420.0;
+pub(super) fn setup(spec: &GpuSpec) -> Op {
+    Op::Setup(831.6 * 1e3 / spec.sm_clock_mhz)
+}
 
 /// Share of all instructions on the FMA lanes and on the integer lanes (`device_profiles.csv`: 37 to 42 %, 26 %).
 const FMA: f64 = 0.38;
@@ -39,11 +41,16 @@ impl Block {
         let lanes = 32.0 * warps;
         let products = 2.0 * m * n * k / 2048.0 / warps;
         let others = 9.4 * m * n / lanes + 2.0 * m * k / lanes + 2.0 * n * k * 2.0 / 512.0 + 40.0;
+        Self::counted(products, others, m * n, warps, d, spec)
+    }
+
+    /// A block of so many products and other instructions a warp.
+    pub(super) fn counted(products: f64, others: f64, scores: f64, warps: f64, d: u32, spec: &GpuSpec) -> Self {
         // The profiles are of 32 FMA lanes a scheduler. Half as many take a warp's instruction for two cycles, and the next
         // waits where it is of the same kind.
         let twice = (128.0 / spec.sm.fma_lanes - 1.0).max(0.0);
         let same = (FMA * (others + products) / others).powi(2);
-        Self { products, others, scores: m * n, warps, stall: stall(d) + twice * same }
+        Self { products, others, scores, warps, stall: stall(d) + twice * same }
     }
 
     /// Lane work of a block on all warps, and so many instructions of each warp more. The matrix instructions take their
@@ -91,7 +98,7 @@ pub fn flash2(a: &Attention, spec: &GpuSpec) -> Kernel {
         _ => (if spec.sm.shared_memory_per_cta_bytes > 150_000 { 128 } else { 64 }, 64, if d > 128 { 8 } else { 4 }),
     };
     let name = format!("flash-2 prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
-    Tiled { bm, bn, warps, packed: false, paged: false, spilled: spilled(d) }.kernel(a, spec, name)
+    Tiled { spilled: spilled(d), queries_again: false, ..Tiled::new(bm, bn, warps) }.kernel(a, spec, name)
 }
 
 /// The same with the tiles of the kernels that split keys: pages of keys go through these even where nothing is split.
@@ -102,14 +109,7 @@ pub fn flash2_paged(a: &Attention, spec: &GpuSpec) -> Kernel {
         _ => 64,
     };
     let name = format!("flash-2 paged prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
-    Tiled { bm: 64, bn, warps: 4, packed: false, paged: true, spilled: (0, 0) }.kernel(a, spec, name)
-}
-
-/// The same with the query heads that share keys as rows of one tile, as FlashInfer has it.
-pub fn flash2_packed(a: &Attention, spec: &GpuSpec) -> Kernel {
-    let bm = if a.queries * a.group() > 64 { 128 } else { 64 };
-    let name = format!("flash-2 packed prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
-    Tiled { bm, bn: 64, warps: 4, packed: true, paged: true, spilled: (0, 0) }.kernel(a, spec, name)
+    Tiled { paged: true, ..Tiled::new(64, bn, 4) }.kernel(a, spec, name)
 }
 
 /// Rows of a tile that are there.
@@ -148,18 +148,65 @@ impl Rows {
 }
 
 /// A kernel's tiles.
-struct Tiled {
-    bm: u32,
-    bn: u32,
-    warps: u32,
-    packed: bool,
+pub(super) struct Tiled {
+    pub(super) bm: u32,
+    pub(super) bn: u32,
+    pub(super) warps: u32,
+    pub(super) packed: bool,
     /// Keys and values lie in pages.
-    paged: bool,
-    spilled: (u32, u32),
+    pub(super) paged: bool,
+    pub(super) spilled: (u32, u32),
+    /// Values are waited for before the softmax, and the next keys asked for after that.
+    pub(super) values_first: bool,
+    /// Warps read the fragments of their queries again for every block (they do in all kernels of four warps; the times of
+    /// version 2 on the chip, `device_attention.csv`, are met without).
+    pub(super) queries_again: bool,
+    /// Parts of each tile's keys.
+    pub(super) parts: u32,
+    /// Persistent CTAs take the next tile from a counter, this long.
+    pub(super) handover_cycles: Option<f64>,
 }
 
 impl Tiled {
-    fn kernel(&self, a: &Attention, spec: &GpuSpec, name: String) -> Kernel {
+    pub(super) fn new(bm: u32, bn: u32, warps: u32) -> Self {
+        Self {
+            bm,
+            bn,
+            warps,
+            packed: false,
+            paged: false,
+            spilled: (0, 0),
+            values_first: false,
+            queries_again: warps < 8,
+            parts: 1,
+            handover_cycles: None,
+        }
+    }
+
+    /// Items of so many parts each: the last part of a tile comes first, as its last block does. With a `single` tile of
+    /// queries [`WHOLE`] says whether a part's last block is.
+    fn split(&self, items: &[[i32; WORK_VARS]], rows: i32, single: bool) -> Vec<[i32; WORK_VARS]> {
+        let mut all = Vec::with_capacity(items.len() * self.parts as usize);
+        for item in items {
+            let per = (item[BLOCKS] as u32).div_ceil(self.parts) as i32;
+            for p in 0..self.parts as i32 {
+                let blocks = per.min(item[BLOCKS] - p * per);
+                if blocks > 0 {
+                    let mut part = *item;
+                    part[KROW] -= p * per * self.bn as i32;
+                    part[BLOCKS] = blocks;
+                    part[OUT] = item[QROW] * self.parts as i32 + p * rows;
+                    if single {
+                        part[WHOLE] = i32::from(p > 0);
+                    }
+                    all.push(part);
+                }
+            }
+        }
+        all
+    }
+
+    pub(super) fn kernel(&self, a: &Attention, spec: &GpuSpec, name: String) -> Kernel {
         let (d, bm, bn) = (a.head_dim, self.bm, self.bn);
         let grid = Grid { bm, bn, packed: self.packed, longest_first: 0 };
         let rows = a.queries * if self.packed { a.group() } else { 1 };
@@ -187,25 +234,42 @@ impl Tiled {
             tensors.insert(usize::from(O), Tensor::matrix(1, u64::from(bytes), 1, bytes));
             output += 1;
         }
-        let out = grid.q_tile(a, output, 2);
+        let mut out = grid.q_tile(a, output, if self.parts > 1 { 4 } else { 2 });
+        if self.parts > 1 {
+            items = self.split(&items, bm.min(rows) as i32, tiles == 1);
+            out.row = Expr::work(OUT, 1);
+            tensors[usize::from(output)].rows *= u64::from(self.parts);
+            tensors[usize::from(output)].row_bytes *= 2;
+        }
         let q_rows = if rows < bm || rows.is_multiple_of(bm) { Rows::Whole } else { Rows::LastShort(rows % bm) };
-        let mut ops = vec![Op::Setup(SETUP_NS)];
+        let mut ops = vec![setup(spec)];
+        let block = Block::new(bm, bn, d, self.warps, spec);
+        // Rows of packed heads: an address for each that is there, as in FlashAttention-3 for Hopper (`device_profiles.csv`).
+        let addresses = if self.packed { 180.0 * f64::from(rows.min(bm)) / f64::from(bm) } else { 0.0 };
+        if self.packed {
+            ops.push(Op::Vector(block.beside(addresses)));
+        }
         ops.extend(q_rows.each(grid.q_tile(a, Q, a.dtype.bytes()), |t| copy(t, Path::Async, Q_FULL)));
         ops.extend(self.blocks(a, spec, grid, q_rows, (in_block > 0).then(|| spills(in_block))));
         // `device_profiles.csv`: 817 and 1070 instructions a warp beside the blocks.
-        let block = Block::new(bm, bn, d, self.warps, spec);
-        ops.push(Op::Vector(VectorWork { shared_bytes: 2.0 * f64::from(bm * d) * 2.0, ..block.beside(900.0) }));
+        let last = block.beside(900.0 + addresses);
+        ops.push(Op::Vector(VectorWork { shared_bytes: 2.0 * f64::from(bm * d) * 2.0, ..last }));
         if beside > 0 {
             ops.push(spills(beside));
         }
         ops.extend(q_rows.each(out, |tile| Op::Store { tile, reduce: false }));
+        let mut grid = items.len() as u32;
+        if let Some(cycles) = self.handover_cycles {
+            grid = grid.min(spec.sms());
+            ops.extend([Op::Delay(cycles * 1e3 / spec.sm_clock_mhz), Op::NextFree]);
+        }
         Kernel {
             name,
             threads: 32 * self.warps,
             registers: 255,
             shared_bytes: (bm + 2 * bn) * d * 2 + 1024,
             cluster: 1,
-            grid: items.len() as u32,
+            grid,
             items,
             tensors,
             barriers: vec![Barrier { arrivals: 1, credits: 0 }; 3],
@@ -219,7 +283,8 @@ impl Tiled {
     fn blocks(&self, a: &Attention, spec: &GpuSpec, grid: Grid, q_rows: Rows, spills: Option<Op>) -> Vec<Op> {
         let (d, bm, bn) = (a.head_dim, self.bm, self.bn);
         let even = a.queries.is_multiple_of(bm) && a.keys.is_multiple_of(bn);
-        let own_code = if a.causal { bm.div_ceil(bn) + u32::from(!even) } else { 1 };
+        let queries = if self.packed { (bm / a.group()).max(1) } else { bm };
+        let own_code = if a.causal { queries.div_ceil(bn) + u32::from(!even) } else { 1 };
         let block = Block::new(bm, bn, d, self.warps, spec);
         // `device_profiles.csv`: 290 and 375 instructions for 64 and 128 scores a lane.
         let scores = f64::from(bm * bn) / (32.0 * f64::from(self.warps));
@@ -227,29 +292,47 @@ impl Tiled {
         // Page numbers and rows of keys and values: three instructions for each 512 bytes, as in FlashAttention-3.
         let bytes = 2.0 * f64::from(bn * d * a.kv_bytes);
         let pages = if self.paged { PAGED * bytes / 512.0 / f64::from(self.warps) } else { 0.0 };
-        // Fragments of K and V are read once by each of the warps, those of Q stay in registers.
+        // Fragments of K and V are read once by each of the warps.
         let fragments = f64::from(self.warps * bn * d * a.dtype.bytes());
         let reads = Op::Vector(VectorWork { shared_bytes: fragments, ..VectorWork::default() });
+        let again = if self.queries_again { f64::from(bm * d * a.dtype.bytes()) } else { 0.0 };
+        let scores_read = Op::Vector(VectorWork { shared_bytes: fragments + again, ..VectorWork::default() });
         let mma = |n, k| Op::Mma { dtype: a.dtype, m: bm, n, k, sync: true };
         let kv = |tensor, at| grid.kv_tile(a, tensor, at);
         let k_rows = match a.keys % bn {
             0 => Rows::Whole,
             _ if a.keys < bn => Rows::Whole,
-            rest if a.causal => Rows::LastShort(rest),
+            rest if a.causal || self.parts > 1 => Rows::LastShort(rest),
             rest => Rows::Short(rest),
         };
         let turn = |at: u32, masked: bool| {
             let (first, at) = (at == 0, i64::from(at));
             let these = if first { k_rows } else { Rows::Whole };
             let next = if masked { once(BLOCKS, -1 - at as i32) } else { Trips::ExceptLast(1) };
-            let mut ops = these.each(kv(V, at), |t| copy(t, Path::Async, V_FULL));
-            ops.extend(these.wait(K_FULL));
-            ops.extend([Op::Sync, mma(bn, d), reads, Op::MmaWait(0)]);
+            let values = these.each(kv(V, at), |t| copy(t, Path::Async, V_FULL));
+            let mut ops = Vec::new();
+            if self.values_first {
+                ops.extend(these.wait(K_FULL));
+                ops.push(Op::Sync);
+                ops.extend(values);
+            } else {
+                ops.extend(values);
+                ops.extend(these.wait(K_FULL));
+                ops.push(Op::Sync);
+            }
+            ops.extend([mma(bn, d), scores_read, Op::MmaWait(0)]);
+            if self.values_first {
+                ops.extend(these.wait(V_FULL));
+                ops.push(Op::Sync);
+            }
             ops.extend([Op::Loop(next), copy(kv(K, at + 1), Path::Async, K_FULL), Op::End]);
             ops.push(block.work(pages + if masked { mask } else { 0.0 }));
             ops.extend(spills);
-            ops.extend(these.wait(V_FULL));
-            ops.extend([Op::Sync, mma(d, bn), reads, Op::MmaWait(0)]);
+            if !self.values_first {
+                ops.extend(these.wait(V_FULL));
+                ops.push(Op::Sync);
+            }
+            ops.extend([mma(d, bn), reads, Op::MmaWait(0)]);
             ops
         };
         let mut ops = k_rows.each(kv(K, 0), |t| copy(t, Path::Async, K_FULL));

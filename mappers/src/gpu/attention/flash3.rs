@@ -392,7 +392,7 @@ pub fn decode3(a: &Attention, spec: &GpuSpec, kind: Flash3, split: bool) -> Vec<
     let name = format!("flash-3 decode {}x{} heads, {} keys in {parts}", a.batch, a.kv_heads, a.keys);
     let mut kernels = vec![build(&p, spec, name, items, ctas)];
     if joins {
-        kernels.push(combine(a, parts));
+        kernels.push(combine(a, spec, parts));
     }
     kernels
 }

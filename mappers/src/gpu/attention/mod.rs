@@ -9,13 +9,21 @@
 mod decode;
 mod flash2;
 mod flash3;
+mod flash3_sync;
 mod index;
 mod launches;
+mod shared_keys;
+mod shared_keys_hopper;
+mod single_heads;
 
-pub use decode::{SplitDecode, combine, split_decode, splits};
-pub use flash2::{flash2, flash2_packed, flash2_paged};
+pub use decode::{SplitDecode, combine, decode2, split_decode, splits};
+pub use flash2::{flash2, flash2_paged};
 pub use flash3::{Flash3, decode3, flash3};
+pub use flash3_sync::flash3_sync;
 pub use launches::{auxiliary, cache_write, fill, prepare_varlen, quantise_queries, replayed};
+pub use shared_keys::{Decode, decode_kernel, grouped_decode};
+pub use shared_keys_hopper::grouped_decode_hopper;
+pub use single_heads::head_decode;
 
 use banksia_hw::gpu::program::{Dtype, Expr, Tensor, Tile, WORK_VARS};
 use index::{KROW, QROW};

@@ -1,0 +1,55 @@
+//! FlashAttention-3's kernels for GPUs before Hopper, which SGLang calls there: `mma.sync`, one stage, over pages.
+
+use banksia_hw::gpu::program::Kernel;
+use banksia_hw::gpu::spec::GpuSpec;
+
+use super::flash2::Tiled;
+use super::{Attention, combine, splits};
+
+/// Rows, keys and warps of a tile (`tile_size_fwd_sm8x`, pages, no window).
+fn tile(d: u32, split: bool) -> (u32, u32, u32) {
+    match d {
+        0..=64 => (128, if split { 80 } else { 112 }, 4),
+        65..=96 => (128, if split { 48 } else { 64 }, 4),
+        97..=128 if split => (128, 112, 8),
+        97..=128 => (128, 64, 4),
+        129..=192 => (128, 64, 8),
+        _ => (128, if split { 64 } else { 96 }, 8),
+    }
+}
+
+/// Sequences of which the lengths are prepared by one CTA; beyond, keys are not split.
+const BATCH: u32 = 992;
+
+/// Cycles until a persistent CTA knows its next tile: as on Hopper, 0.45 us there.
+const HANDOVER: f64 = 890.0;
+
+/// Prefill and decode: query heads that share keys are rows of one tile. Keys may be split where the tiles of one sequence
+/// leave SMs idle; how many parts there are is found on the device, from the work of all sequences. A second kernel joins
+/// them, or finds nothing to join.
+pub fn flash3_sync(a: &Attention, spec: &GpuSpec) -> Vec<Kernel> {
+    let a = &Attention { causal: a.causal && a.queries > 1, ..*a };
+    let rows = a.queries * a.group();
+    let tiles = |bm: u32| a.kv_heads * rows.div_ceil(bm);
+    let (bm, bn, _) = tile(a.head_dim, true);
+    let of_batch = if a.batch > BATCH { a.batch } else { 1 };
+    let bound = splits(tiles(bm) * of_batch, spec.sms(), a.keys.div_ceil(bn));
+    let (bm, bn, warps) = tile(a.head_dim, bound > 1);
+    let blocks = a.keys.div_ceil(bn);
+    let per_sm = (f64::from(blocks * tiles(bm)) * f64::from(a.batch) * 1.1 / f64::from(spec.sms())).ceil();
+    let parts = if bound > 1 { ((f64::from(blocks) / per_sm).ceil() as u32).clamp(1, bound) } else { 1 };
+    let kind = Tiled {
+        packed: true,
+        paged: true,
+        values_first: true,
+        parts,
+        handover_cycles: (bound > 1).then_some(HANDOVER),
+        ..Tiled::new(bm, bn, warps)
+    };
+    let name = format!("flash-3 by mma.sync {}x{} heads, {} queries, {parts} parts", a.batch, a.heads, a.queries);
+    let mut kernels = vec![kind.kernel(a, spec, name)];
+    if bound > 1 {
+        kernels.push(combine(a, spec, parts));
+    }
+    kernels
+}
