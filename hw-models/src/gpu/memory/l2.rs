@@ -189,6 +189,8 @@ impl Tags {
 
     /// Fills what is free with foreign blocks, a share of them dirty (of 65535).
     pub(super) fn fill_foreign(&mut self, share: u64, bits: &mut Bits) {
+        // Foreign blocks are older than what sets that still had room held.
+        self.oldest.fill((0, 0));
         let size = self.grain as u32;
         for (set, filled) in self.filled.iter_mut().enumerate() {
             let first = set / ROW * ROW * PLACES + set % ROW;
