@@ -39,12 +39,16 @@ pub(super) struct Absent {
 #[derive(Debug, Clone, Copy)]
 #[repr(align(128))]
 struct Ways {
-    /// When each was last used; a free one never was, and counts as the youngest.
+    /// When each was last used, times sixteen, plus which it is: the least of them names the oldest way. A free one never was,
+    /// and counts as the youngest.
     used: [i32; WAYS],
     held: [u32; WAYS],
 }
 
 const NEVER: i32 = i32::MAX;
+/// From one moment to the next, and the last.
+const MOMENT: i32 = WAYS as i32;
+const LAST: i32 = (NEVER / MOMENT - 2) * MOMENT;
 const FREE: Ways = Ways { used: [NEVER; WAYS], held: [0; WAYS] };
 
 /// A set.
@@ -77,6 +81,7 @@ pub(super) struct Tags {
     parts: Vec<Part>,
     count: usize,
     grain: u64,
+    /// The present moment, times sixteen.
     now: i32,
     kernel: u32,
     /// Sets have 32 ways.
@@ -116,12 +121,39 @@ impl Tags {
     /// A new moment for what is used next.
     #[inline]
     pub(super) fn tick(&mut self) {
-        self.now = (self.now + 1).min(NEVER - 1);
+        self.now += MOMENT;
+        if self.now > LAST {
+            self.begin_anew();
+        }
+    }
+
+    /// Counts moments from the first again, so that ways keep their order.
+    #[cold]
+    fn begin_anew(&mut self) {
+        for set in 0..self.count {
+            if self.sets[set].kernel != self.kernel {
+                continue;
+            }
+            let mut banks = [self.ways[set].used, FREE.used];
+            if self.wide {
+                banks[1] = self.ways[self.count + set].used;
+            }
+            let all = banks;
+            for used in banks.as_flattened_mut().iter_mut().filter(|u| **u != NEVER) {
+                let older = |&&o: &&i32| o / MOMENT < *used / MOMENT;
+                *used = all.as_flattened().iter().filter(older).count() as i32 * MOMENT + MOMENT + *used % MOMENT;
+            }
+            self.ways[set].used = banks[0];
+            if self.wide {
+                self.ways[self.count + set].used = banks[1];
+            }
+        }
+        self.now = (2 * WAYS as i32 + 2) * MOMENT;
     }
 
     #[inline]
     fn touch(&mut self, place: usize) {
-        self.ways[place / WAYS].used[place % WAYS] = self.now;
+        self.ways[place / WAYS].used[place % WAYS] = self.now | (place % WAYS) as i32;
     }
 
     /// Uses a block if all of it is there.
@@ -144,7 +176,7 @@ impl Tags {
                 absent.push(Absent { i, set: 0 });
             } else {
                 let place = (tag as usize >> 1) - 1;
-                self.ways[place / WAYS].used[place % WAYS] = self.now;
+                self.ways[place / WAYS].used[place % WAYS] = self.now | (place % WAYS) as i32;
             }
         }
     }
@@ -216,7 +248,7 @@ impl Tags {
                 CLEAN
             };
             let ways = &mut self.ways[place / WAYS];
-            ways.used[place % WAYS] = self.now.max(1);
+            ways.used[place % WAYS] = self.now.max(MOMENT) | (place % WAYS) as i32;
             ways.held[place % WAYS] = block as u32 | kind;
             self.tags[block as usize] = (place as u32 + 1) << 1 | u32::from(valid == size);
             return valid;
@@ -260,28 +292,27 @@ impl Tags {
             self.begin(set, draws);
         }
         let most = WAYS as u64 * self.grain.max(size);
+        let mut filled = u64::from(self.sets[set].filled);
         let mut vacant = None;
         loop {
-            let filled = u64::from(self.sets[set].filled);
             if (filled == 0 || filled + size <= most)
                 && let Some(place) = vacant.or_else(|| self.free_place(set))
             {
-                self.sets[set].filled += size as u32;
+                self.sets[set].filled = (filled + size) as u32;
                 return place;
             }
             let place = self.oldest(set);
+            let part = self.part(place);
             let ways = &mut self.ways[place / WAYS];
             ways.used[place % WAYS] = NEVER;
-            let held = ways.held[place % WAYS];
-            let part = self.part(place);
-            self.sets[set].filled -= part.size;
-            let block = held & FOREIGN;
+            let block = ways.held[place % WAYS] & FOREIGN;
             if block != FOREIGN {
                 self.tags[block as usize] = 0;
             }
             if part.dirty > 0 {
                 gone(Victim { block, dirty: part.dirty });
             }
+            filled -= u64::from(part.size);
             vacant = Some(place);
         }
     }
@@ -295,8 +326,8 @@ impl Tags {
         if let Some(share) = self.foreign {
             s.filled = (WAYS as u64 * self.grain) as u32;
             let ways = &mut self.ways[set];
-            ways.used = [1; WAYS];
-            for (i, held) in ways.held.iter_mut().enumerate() {
+            for (i, (used, held)) in ways.used.iter_mut().zip(&mut ways.held).enumerate() {
+                *used = MOMENT | i as i32;
                 *held = foreign(share, draws.get(s.draw as usize + i));
             }
         }
@@ -320,15 +351,15 @@ impl Tags {
     /// The place of a set that was used longest ago, the first of several.
     #[inline]
     fn oldest(&self, set: usize) -> usize {
-        let (age, way) = oldest(&self.ways[set].used);
+        let first = oldest(&self.ways[set].used);
         if self.wide {
             let more = self.count + set;
-            let (other, there) = oldest(&self.ways[more].used);
-            if other < age {
-                return more * WAYS + there;
+            let other = oldest(&self.ways[more].used);
+            if other / MOMENT < first / MOMENT {
+                return more * WAYS + (other % MOMENT) as usize;
             }
         }
-        set * WAYS + way
+        set * WAYS + (first % MOMENT) as usize
     }
 
     /// Lets a block go: another half has written it.
@@ -357,7 +388,7 @@ impl Tags {
             {
                 draws.reach(draw + 1);
                 let ways = &mut self.ways[place / WAYS];
-                ways.used[place % WAYS] = 1;
+                ways.used[place % WAYS] = MOMENT | (place % WAYS) as i32;
                 ways.held[place % WAYS] = foreign(share, draws.get(draw));
                 self.sets[set].filled += self.grain as u32;
                 draw += 1;
@@ -373,9 +404,9 @@ fn foreign(share: u64, draw: u64) -> u32 {
     FOREIGN | if (draw >> 20) & 0xffff < share { DIRTY } else { CLEAN }
 }
 
-/// When the way was used that was used longest ago, and which it is, the first of several.
+/// The least of all.
 #[inline]
-fn oldest(used: &[i32; WAYS]) -> (i32, usize) {
+fn oldest(used: &[i32; WAYS]) -> i32 {
     // Side by side, four at a time.
     let mut least = [NEVER; 4];
     for four in used.chunks_exact(4) {
@@ -383,7 +414,65 @@ fn oldest(used: &[i32; WAYS]) -> (i32, usize) {
             *least = u.min(*least);
         }
     }
-    let least = least[0].min(least[1]).min(least[2].min(least[3]));
-    let same = (0..WAYS).fold(0, |bits, way| bits | u32::from(used[way] == least) << way);
-    (least, same.trailing_zeros() as usize % WAYS)
+    least[0].min(least[1]).min(least[2].min(least[3])).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 512 blocks of 128 bytes.
+    fn empty() -> Tags {
+        let mut tags = Tags::default();
+        tags.reset(4096, 64 * 1024, 128);
+        tags
+    }
+
+    fn take(tags: &mut Tags, block: u64, gone: &mut Vec<u32>) {
+        tags.tick();
+        if !tags.hit(block) {
+            let set = tags.set(block);
+            tags.take(block, set, 128, 128, true, &Draws::new(1), |v| gone.push(v.block));
+        }
+    }
+
+    /// Which block goes follows from the order of use alone, however moments are counted.
+    #[test]
+    fn counting_moments_anew_changes_nothing() {
+        let (mut plain, mut late) = (empty(), empty());
+        let mut gone = (Vec::new(), Vec::new());
+        let mut bits = super::super::super::units::Bits::new(3);
+        for i in 0..20_000 {
+            if i % 3000 == 2999 {
+                late.now = LAST - MOMENT;
+            }
+            let block = (bits.next() >> 40) % 1500;
+            take(&mut plain, block, &mut gone.0);
+            take(&mut late, block, &mut gone.1);
+        }
+        assert!(gone.0.len() > 1000, "only {} blocks had to go", gone.0.len());
+        assert!(gone.0 == gone.1, "other blocks had to go");
+        assert!(late.now < LAST / 2, "moments were not counted anew");
+    }
+
+    /// Foreign blocks go first, and blocks that were there before them stay.
+    #[test]
+    fn foreign_blocks_are_the_oldest() {
+        let mut tags = empty();
+        let mut draws = Draws::new(1);
+        let mut gone = Vec::new();
+        // More blocks than any set holds: some sets overflow, others have room.
+        (0..300).for_each(|block| take(&mut tags, block, &mut gone));
+        let held: Vec<u64> = (0..300).filter(|&b| tags.tags[b as usize] > 0).collect();
+        assert!(held.len() > 100 && held.len() < 512);
+        tags.fill_foreign(1 << 16, &mut draws, 0);
+        let set = (0..tags.count).find(|&s| tags.ways[s].held.contains(&(FOREIGN | DIRTY)));
+        assert!(set.is_some(), "no set has a foreign block");
+        gone.clear();
+        let set = set.unwrap_or(0);
+        let newcomer = (300..4096).find(|&b| tags.set(b) == set).unwrap_or(0);
+        take(&mut tags, newcomer, &mut gone);
+        assert_eq!(gone, [FOREIGN]);
+        assert!(held.iter().all(|&b| tags.tags[b as usize] > 0), "a block of the kernel went first");
+    }
 }

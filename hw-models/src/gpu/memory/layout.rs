@@ -52,6 +52,34 @@ impl Area {
     }
 }
 
+/// The blocks of a run: those between the first and the last are equal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blocks {
+    first: (u64, Area),
+    second: (u64, Area),
+    last: (u64, Area),
+    count: u64,
+    /// From one to the next.
+    down: u64,
+    right: u64,
+}
+
+impl Blocks {
+    /// Bytes of a block, and its part of the area.
+    #[inline]
+    pub(super) fn get(&self, i: u64) -> (u64, Area) {
+        if i + 1 == self.count {
+            return self.last;
+        }
+        if i == 0 {
+            return self.first;
+        }
+        let (size, a) = self.second;
+        let (down, right) = ((i - 1) * self.down, (i - 1) * self.right);
+        (size, Area { r0: a.r0 + down, r1: a.r1 + down, b0: a.b0 + right, b1: a.b1 + right })
+    }
+}
+
 impl Mapped {
     /// Bytes of the block in row `r` and column `c` of blocks, less what sticks out of the tensor.
     pub(super) fn block_bytes(&self, r: u64, c: u64) -> u64 {
@@ -104,6 +132,17 @@ impl Mapped {
                 Run { first: m.number(row, c0 + c), count, row, column: c0 + c, along_row }
             })
         })
+    }
+
+    /// Sizes of a run's blocks, and what they have in common with an area.
+    pub(super) fn blocks_of(&self, area: &Area, run: &Run) -> Blocks {
+        let of = |i: u64| {
+            let (r, c) = Self::of_run(run, i);
+            (self.block_bytes(r, c), self.part(area, r, c))
+        };
+        let last = run.count - 1;
+        let (down, right) = if run.along_row { (0, self.width) } else { (self.height, 0) };
+        Blocks { first: of(0), second: of(last.min(1)), last: of(last), count: run.count, down, right }
     }
 
     /// The block `i` of a run: its row and column.

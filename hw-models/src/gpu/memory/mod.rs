@@ -310,13 +310,12 @@ impl Memory {
         for tags in &self.tags[..self.partitions as usize] {
             tags.fetch(&self.absent);
         }
+        let blocks = t.blocks_of(area, run);
         for k in 0..self.absent.len() {
             let Absent { i, set } = self.absent[k];
             let (i, set) = (u64::from(i), set as usize);
             let block = run.first + i;
-            let (r, c) = Mapped::of_run(run, i);
-            let size = t.block_bytes(r, c);
-            let part = t.part(area, r, c);
+            let (size, part) = blocks.get(i);
             let mut missing = self.take(half, block, set, size, part.bytes(), false);
             found.fetched += missing;
             let home = self.home(block);
@@ -357,12 +356,13 @@ impl Memory {
             let held = passes * WRITE_PASSES;
             let served = self.slices(now, half, bytes * held, far * held);
             self.tags.iter_mut().for_each(Tags::tick);
+            let blocks = t.blocks_of(&area, &run);
             for i in 0..run.count {
                 let block = run.first + i;
-                let (r, c) = Mapped::of_run(&run, i);
+                let (size, part) = blocks.get(i);
                 let home = self.home(block);
                 let set = self.tags[home].set(block);
-                self.take(home, block, set, t.block_bytes(r, c), t.part(&area, r, c).bytes(), true);
+                self.take(home, block, set, size, part.bytes(), true);
                 if self.partitions == 2 {
                     self.tags[1 - home].forget(block);
                 }
