@@ -35,6 +35,16 @@ pub(super) struct Absent {
     pub set: u32,
 }
 
+/// A block that is used, and its set: its size, and the bytes of it that are asked for, or written and then dirty.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub block: u64,
+    pub set: usize,
+    pub size: u64,
+    pub bytes: u64,
+    pub dirty: bool,
+}
+
 /// Sixteen ways.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(128))]
@@ -221,16 +231,8 @@ impl Tags {
     /// Uses a block, in a new place if it has none, and adds up to so many bytes of what is not there, or writes so many; how
     /// many those are. What was used longest ago in its set goes.
     #[inline]
-    pub(super) fn take(
-        &mut self,
-        block: u64,
-        set: usize,
-        size: u64,
-        bytes: u64,
-        dirty: bool,
-        draws: &Draws,
-        gone: impl FnMut(Victim),
-    ) -> u64 {
+    pub(super) fn take(&mut self, wanted: Wanted, draws: &Draws, gone: impl FnMut(Victim)) -> u64 {
+        let Wanted { block, set, size, bytes, dirty } = wanted;
         let tag = self.tags[block as usize] as usize;
         if tag == 0 {
             let place = self.vacate(set, size, draws, gone);
@@ -432,7 +434,9 @@ mod tests {
         tags.tick();
         if !tags.hit(block) {
             let set = tags.set(block);
-            tags.take(block, set, 128, 128, true, &Draws::new(1), |v| gone.push(v.block));
+            tags.take(Wanted { block, set, size: 128, bytes: 128, dirty: true }, &Draws::new(1), |v| {
+                gone.push(v.block)
+            });
         }
     }
 

@@ -17,7 +17,7 @@ use super::units::{Bits, Draws, Server, fs_per_kib, hash, transfer};
 use crossbar::Crossbar;
 use dram::Dram;
 use l1::L1;
-use l2::{Absent, FOREIGN, Tags, Victim};
+use l2::{Absent, FOREIGN, Tags, Victim, Wanted};
 use layout::{Area, Mapped, Run};
 
 /// Bytes moved, by place.
@@ -191,8 +191,8 @@ impl Memory {
                     let home = self.home(t.base + j);
                     self.tags[home].tick();
                     // Filling happened before the kernel: what has to go costs it nothing.
-                    let set = self.tags[home].set(t.base + j);
-                    self.tags[home].take(t.base + j, set, size, size, dirty, &self.draws, |_| {});
+                    let (block, set) = (t.base + j, self.tags[home].set(t.base + j));
+                    self.tags[home].take(Wanted { block, set, size, bytes: size, dirty }, &self.draws, |_| {});
                 }
             }
         }
@@ -203,11 +203,11 @@ impl Memory {
         if self.partitions == 2 { (hash(block) & 1) as usize } else { 0 }
     }
 
-    /// Takes up to so many bytes of a block into a half, or all of them as written; how many were missing.
+    /// Takes bytes of a block into a half; how many were missing.
     #[inline]
-    fn take(&mut self, half: usize, block: u64, set: usize, size: u64, bytes: u64, dirty: bool) -> u64 {
+    fn take(&mut self, half: usize, wanted: Wanted) -> u64 {
         let gone = &mut self.gone;
-        let taken = self.tags[half].take(block, set, size, bytes, dirty, &self.draws, |v| gone.push(v));
+        let taken = self.tags[half].take(wanted, &self.draws, |v| gone.push(v));
         if !self.gone.is_empty() {
             self.write_back();
         }
@@ -316,7 +316,8 @@ impl Memory {
             let (i, set) = (u64::from(i), set as usize);
             let block = run.first + i;
             let (size, part) = blocks.get(i);
-            let mut missing = self.take(half, block, set, size, part.bytes(), false);
+            let wanted = Wanted { block, set, size, bytes: part.bytes(), dirty: false };
+            let mut missing = self.take(half, wanted);
             found.fetched += missing;
             let home = self.home(block);
             if home != half {
@@ -324,7 +325,7 @@ impl Memory {
                 if self.tags[home].hit(block) {
                     continue;
                 }
-                missing = self.take(home, block, set, size, missing, false);
+                missing = self.take(home, Wanted { bytes: missing, ..wanted });
             }
             self.traffic.dram_read_bytes += missing;
             let dram = &mut self.dram;
@@ -362,7 +363,7 @@ impl Memory {
                 let (size, part) = blocks.get(i);
                 let home = self.home(block);
                 let set = self.tags[home].set(block);
-                self.take(home, block, set, size, part.bytes(), true);
+                self.take(home, Wanted { block, set, size, bytes: part.bytes(), dirty: true });
                 if self.partitions == 2 {
                     self.tags[1 - home].forget(block);
                 }
