@@ -40,7 +40,45 @@ impl Bits {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
+        self.value()
+    }
+
+    /// The bits last drawn.
+    fn value(self) -> u64 {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
+
+/// The first draws of a stream, kept: every launch begins with the same.
+#[derive(Debug)]
+pub(crate) struct Draws {
+    start: Bits,
+    drawn: Vec<Bits>,
+}
+
+impl Draws {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { start: Bits::new(seed), drawn: Vec::new() }
+    }
+
+    /// Draws until there are so many.
+    pub(crate) fn reach(&mut self, n: usize) {
+        let mut bits = self.after(self.drawn.len());
+        while self.drawn.len() < n {
+            bits.next();
+            self.drawn.push(bits);
+        }
+    }
+
+    /// One of those reached.
+    #[inline]
+    pub(crate) fn get(&self, i: usize) -> u64 {
+        self.drawn[i].value()
+    }
+
+    /// The stream after so many of those reached.
+    pub(crate) fn after(&self, n: usize) -> Bits {
+        if n == 0 { self.start } else { self.drawn[n - 1] }
     }
 }
 

@@ -19,11 +19,12 @@ struct SmPort {
 
 /// A request under way: neighbouring blocks, when it was made and when it is answered.
 #[derive(Debug, Clone, Copy, Default)]
+#[repr(align(32))]
 struct Flight {
     first: u64,
-    count: u64,
     asked: u64,
     promised: u64,
+    count: u32,
     /// Requests that it stands for.
     met: u32,
 }
@@ -107,7 +108,7 @@ impl Crossbar {
     pub(super) fn under_way(&mut self, now: u64, sm: usize, first: u64, count: u64) -> (usize, Option<u64>) {
         let place = usize::from(self.ports[sm].gpc) * REMEMBERED + hash(first) as usize % REMEMBERED;
         let f = &mut self.flights[place];
-        let same = f.first == first && f.count >= count;
+        let same = f.first == first && u64::from(f.count) >= count;
         let meets = same && f.promised > now && now < f.asked + self.merge && f.met < self.merged;
         f.met += u32::from(meets);
         (place, meets.then_some(f.promised))
@@ -115,7 +116,7 @@ impl Crossbar {
 
     /// Remembers a request.
     pub(super) fn promise(&mut self, place: usize, first: u64, count: u64, asked: u64, promised: u64) {
-        self.flights[place] = Flight { first, count, asked, promised, met: 1 };
+        self.flights[place] = Flight { first, asked, promised, count: count as u32, met: 1 };
     }
 
     /// Takes an answer of L2 into a GPC.

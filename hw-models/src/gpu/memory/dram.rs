@@ -43,6 +43,7 @@ struct Timing {
 }
 
 #[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
 struct Bank {
     row: u64,
     column: u64,
@@ -63,15 +64,36 @@ struct Channel {
     written: u64,
 }
 
+/// Bank group and stack of a bank.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    group: u32,
+    stack: u32,
+}
+
+/// Part of a row to be read or written.
+#[derive(Debug, Clone, Copy)]
+struct Access {
+    /// None: wherever chance sends it.
+    row: u64,
+    /// Bursts read, or bytes written.
+    amount: u32,
+    /// Pieces read; none are written.
+    pieces: u32,
+    channel: u32,
+    /// Numbers of bank and bank group among all.
+    bank: u32,
+    group: u32,
+    stack: u32,
+}
+
 /// All channels of a device.
 pub(super) struct Dram {
     timing: Timing,
     access_shift: u32,
     region_shift: u32,
     banks_per: u32,
-    /// Banks of a bank group, and of a stack.
-    group_banks: u32,
-    stack_banks: u32,
+    places: Vec<Place>,
     groups_per: u32,
     queue: u32,
     batch: u32,
@@ -80,6 +102,8 @@ pub(super) struct Dram {
     banks: Vec<Bank>,
     groups: Vec<u64>,
     left: Vec<u64>,
+    /// What has been asked for and not yet done.
+    asked: Vec<Access>,
 }
 
 impl Dram {
@@ -114,8 +138,9 @@ impl Dram {
             access_shift: d.access_bytes.max(1).trailing_zeros(),
             region_shift: (row * DEALT).trailing_zeros(),
             banks_per: banks,
-            group_banks,
-            stack_banks: d.stack_banks.clamp(1, banks),
+            places: (0..banks)
+                .map(|b| Place { group: b / group_banks, stack: b / d.stack_banks.clamp(1, banks) })
+                .collect(),
             groups_per: banks.div_ceil(group_banks),
             queue,
             batch: spec.dram.write_batch_bytes,
@@ -124,6 +149,7 @@ impl Dram {
             banks: vec![Bank { row: CLOSED, column: 0, activate: 0, refresh: 0 }; channels * banks as usize],
             groups: vec![0; channels * banks.div_ceil(group_banks) as usize],
             left: vec![0; channels * queue as usize],
+            asked: Vec::new(),
         }
     }
 
@@ -159,32 +185,92 @@ impl Dram {
         (c as usize, (((h >> 32) * u64::from(self.banks_per)) >> 32) as u32, region)
     }
 
-    /// Reads neighbouring bytes; when the last are there. As many pieces more lie elsewhere, like it in all else: at a coarse
-    /// grain one channel stands for those of some neighbouring rows of a box.
+    /// Reads neighbouring bytes. As many pieces more lie elsewhere, like it in all else: at a coarse grain one channel stands
+    /// for those of some neighbouring rows of a box.
     #[inline]
-    pub(super) fn read(&mut self, now: u64, address: u64, bytes: u64, pieces: u64) -> u64 {
-        let mut done = now;
+    pub(super) fn read(&mut self, address: u64, bytes: u64, pieces: u64) {
         let (mut at, end) = (address, address + bytes);
         while at < end {
             let to = ((at / INTERLEAVE + 1) * INTERLEAVE).min(end);
             let bursts = ((to - 1) >> self.access_shift) + 1 - (at >> self.access_shift);
-            done = done.max(self.access(now, at, bursts, pieces));
+            self.ask(at, bursts as u32, pieces as u32);
             at = to;
         }
-        done + self.fixed
     }
 
-    fn access(&mut self, now: u64, address: u64, bursts: u64, pieces: u64) -> u64 {
-        let t = self.timing;
-        let (c, bank, row) = self.place(address, pieces);
-        let channel = &mut self.channels[c];
-        let left = &mut self.left[c * self.queue as usize + channel.place as usize];
-        let next = channel.place + pieces as u32;
+    /// Takes neighbouring bytes to be written; a channel writes when it has gathered a batch.
+    pub(super) fn write(&mut self, address: u64, bytes: u64) {
+        let (mut at, end) = (address, address + bytes);
+        while at < end {
+            let to = ((at / INTERLEAVE + 1) * INTERLEAVE).min(end);
+            self.ask(at, (to - at) as u32, 0);
+            at = to;
+        }
+    }
+
+    /// The same for bytes whose address is not known.
+    pub(super) fn write_somewhere(&mut self, bytes: u64) {
+        self.asked.push(Access {
+            row: CLOSED,
+            amount: bytes as u32,
+            pieces: 0,
+            channel: 0,
+            bank: 0,
+            group: 0,
+            stack: 0,
+        });
+    }
+
+    #[inline]
+    fn ask(&mut self, address: u64, amount: u32, pieces: u32) {
+        let (c, b, row) = self.place(address, u64::from(pieces.max(1)));
+        let Place { group, stack } = self.places[b as usize];
+        let bank = c as u32 * self.banks_per + b;
+        let group = c as u32 * self.groups_per + group;
+        self.asked.push(Access { row, amount, pieces, channel: c as u32, bank, group, stack });
+    }
+
+    /// Does what has been asked for, in its order, at one time; when the last bytes read are there.
+    pub(super) fn settle(&mut self, now: u64, bits: &mut Bits) -> u64 {
+        let mut done = None;
+        let asked = std::mem::take(&mut self.asked);
+        // The host fetches all banks at once instead of one after another.
+        let ahead = asked.iter().fold(0, |all, a| all ^ self.banks[a.bank as usize].refresh);
+        std::hint::black_box(ahead);
+        for a in &asked {
+            if a.pieces > 0 {
+                let at = self.access(now, a);
+                done = done.max(Some(at));
+            } else if a.row == CLOSED {
+                let n = self.channels.len() as u64;
+                let mut rest = a.amount;
+                while rest > 0 {
+                    let part = rest.min(INTERLEAVE as u32);
+                    let h = bits.next() >> 7;
+                    self.gather(now, (h % n) as usize, part, h | 1 << 63, None);
+                    rest -= part;
+                }
+            } else {
+                self.gather(now, a.channel as usize, a.amount, a.row, Some(a.bank as usize));
+            }
+        }
+        self.asked = asked;
+        self.asked.clear();
+        done.map_or(now, |at| at + self.fixed)
+    }
+
+    fn access(&mut self, now: u64, a: &Access) -> u64 {
+        let t = &self.timing;
+        let (bursts, pieces) = (u64::from(a.amount), u64::from(a.pieces));
+        let channel = &mut self.channels[a.channel as usize];
+        let left = &mut self.left[a.channel as usize * self.queue as usize + channel.place as usize];
+        let next = channel.place + a.pieces;
         channel.place = if next >= self.queue { 0 } else { next };
         let mut enter = now.max(*left);
-        let b = &mut self.banks[c * self.banks_per as usize + bank as usize];
+        let b = &mut self.banks[a.bank as usize];
         if enter >= b.refresh {
-            let last = b.refresh + (enter - b.refresh) / t.refresh_every * t.refresh_every;
+            let late = enter - b.refresh;
+            let last = b.refresh + if late < t.refresh_every { 0 } else { late / t.refresh_every * t.refresh_every };
             b.refresh = last + t.refresh_every;
             b.row = CLOSED;
             b.activate = b.activate.max(last + t.refresh);
@@ -193,21 +279,20 @@ impl Dram {
                 enter = enter.max(last + t.refresh);
             }
         }
-        if b.row != row {
+        if b.row != a.row {
             let slot = enter.max(channel.acts);
             channel.acts = slot + t.activate * pieces;
             let act = slot.max(b.activate);
-            b.row = row;
+            b.row = a.row;
             b.column = act + t.column;
             b.activate = act + t.row_cycle;
         }
-        let stack = bank / self.stack_banks;
-        let bus = (bursts * t.burst + if stack == channel.stack { 0 } else { t.stack }) * pieces;
-        channel.stack = stack;
+        let bus = (bursts * t.burst + if a.stack == channel.stack { 0 } else { t.stack }) * pieces;
+        channel.stack = a.stack;
         let start = enter.max(channel.bus);
         channel.bus = start + bus;
         channel.busy += bus;
-        let group = &mut self.groups[c * self.groups_per as usize + (bank / self.group_banks) as usize];
+        let group = &mut self.groups[a.group as usize];
         let in_group = enter.max(*group);
         *group = in_group + bursts * t.group * pieces;
         let begin = start.max(in_group).max(b.column);
@@ -215,30 +300,6 @@ impl Dram {
         b.activate = b.activate.max(last + t.close);
         *left = last + t.burst;
         *left
-    }
-
-    /// Takes neighbouring bytes to be written; a channel writes when it has gathered a batch.
-    pub(super) fn write(&mut self, now: u64, address: u64, bytes: u64) {
-        let (mut at, end) = (address, address + bytes);
-        while at < end {
-            let to = ((at / INTERLEAVE + 1) * INTERLEAVE).min(end);
-            let (c, bank, row) = self.place(at, 1);
-            let index = c * self.banks_per as usize + bank as usize;
-            self.gather(now, c, (to - at) as u32, row, Some(index));
-            at = to;
-        }
-    }
-
-    /// The same for bytes whose address is not known.
-    pub(super) fn write_somewhere(&mut self, now: u64, bytes: u64, bits: &mut Bits) {
-        let n = self.channels.len() as u64;
-        let mut rest = bytes;
-        while rest > 0 {
-            let part = rest.min(INTERLEAVE);
-            let h = bits.next() >> 7;
-            self.gather(now, (h % n) as usize, part as u32, h | 1 << 63, None);
-            rest -= part;
-        }
     }
 
     fn gather(&mut self, now: u64, c: usize, bytes: u32, row: u64, bank: Option<usize>) {

@@ -52,16 +52,81 @@ impl Area {
     }
 }
 
+/// The runs of an area.
+#[derive(Debug)]
+pub(super) struct Runs {
+    columns: u64,
+    per_piece: u64,
+    base: u64,
+    along_row: bool,
+    /// Rows and columns of blocks, the last included.
+    r0: u64,
+    r1: u64,
+    c0: u64,
+    c1: u64,
+    /// Row of pieces and column of the next run.
+    piece: u64,
+    last_piece: u64,
+    column: u64,
+}
+
+impl Iterator for Runs {
+    type Item = Run;
+
+    #[inline]
+    fn next(&mut self) -> Option<Run> {
+        if self.piece > self.last_piece {
+            return None;
+        }
+        let (top, column) = (self.piece * self.per_piece, self.column);
+        let row = self.r0.max(top);
+        let first = self.base + (self.piece * self.columns + column) * self.per_piece + (row - top);
+        let count =
+            if self.along_row { self.c1 - self.c0 + 1 } else { self.r1.min(top + self.per_piece - 1) - row + 1 };
+        if self.along_row || column == self.c1 {
+            self.column = self.c0;
+            self.piece += 1;
+        } else {
+            self.column += 1;
+        }
+        Some(Run { first, count, row, column, along_row: self.along_row })
+    }
+}
+
+/// The blocks of a run: those between the first and the last are equal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blocks {
+    first: (u64, Area),
+    second: (u64, Area),
+    last: (u64, Area),
+    count: u64,
+    /// From one to the next.
+    down: u64,
+    right: u64,
+}
+
+impl Blocks {
+    /// Bytes of a block, and its part of the area.
+    #[inline]
+    pub(super) fn get(&self, i: u64) -> (u64, Area) {
+        if i + 1 == self.count {
+            return self.last;
+        }
+        if i == 0 {
+            return self.first;
+        }
+        let (size, a) = self.second;
+        let (down, right) = ((i - 1) * self.down, (i - 1) * self.right);
+        (size, Area { r0: a.r0 + down, r1: a.r1 + down, b0: a.b0 + right, b1: a.b1 + right })
+    }
+}
+
 impl Mapped {
     /// Bytes of the block in row `r` and column `c` of blocks, less what sticks out of the tensor.
     pub(super) fn block_bytes(&self, r: u64, c: u64) -> u64 {
         let rows = self.height.min(self.rows.saturating_sub(r * self.height)).max(1);
         let bytes = self.width.min(self.row_bytes.saturating_sub(c * self.width)).max(1);
         rows * bytes.next_multiple_of(32)
-    }
-
-    pub(super) fn number(&self, r: u64, c: u64) -> u64 {
-        self.base + (r / self.per_piece * self.columns + c) * self.per_piece + r % self.per_piece
     }
 
     /// Row and column of blocks of a block's number.
@@ -91,19 +156,25 @@ impl Mapped {
     }
 
     /// The runs of an area's blocks, in order.
-    pub(super) fn runs(&self, area: &Area) -> impl Iterator<Item = Run> + use<> {
-        let m = *self;
-        let (c0, c1) = (area.b0 / m.width, (area.b1 - 1) / m.width);
-        let (r0, r1) = (area.r0 / m.height, (area.r1 - 1) / m.height);
-        let along_row = m.per_piece == 1;
-        let columns = if along_row { 1 } else { c1 - c0 + 1 };
-        (r0 / m.per_piece..=r1 / m.per_piece).flat_map(move |p| {
-            (0..columns).map(move |c| {
-                let row = r0.max(p * m.per_piece);
-                let count = if along_row { c1 - c0 + 1 } else { r1.min((p + 1) * m.per_piece - 1) - row + 1 };
-                Run { first: m.number(row, c0 + c), count, row, column: c0 + c, along_row }
-            })
-        })
+    #[inline]
+    pub(super) fn runs(&self, area: &Area) -> Runs {
+        let (c0, c1) = (area.b0 / self.width, (area.b1 - 1) / self.width);
+        let (r0, r1) = (area.r0 / self.height, (area.r1 - 1) / self.height);
+        let along_row = self.per_piece == 1;
+        let (piece, last_piece) = if along_row { (r0, r1) } else { (r0 / self.per_piece, r1 / self.per_piece) };
+        let (columns, per_piece, base) = (self.columns, self.per_piece, self.base);
+        Runs { columns, per_piece, base, along_row, r0, r1, c0, c1, piece, last_piece, column: c0 }
+    }
+
+    /// Sizes of a run's blocks, and what they have in common with an area.
+    pub(super) fn blocks_of(&self, area: &Area, run: &Run) -> Blocks {
+        let of = |i: u64| {
+            let (r, c) = Self::of_run(run, i);
+            (self.block_bytes(r, c), self.part(area, r, c))
+        };
+        let last = run.count - 1;
+        let (down, right) = if run.along_row { (0, self.width) } else { (self.height, 0) };
+        Blocks { first: of(0), second: of(last.min(1)), last: of(last), count: run.count, down, right }
     }
 
     /// The block `i` of a run: its row and column.

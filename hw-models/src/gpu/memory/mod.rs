@@ -13,11 +13,11 @@ mod layout;
 
 use super::program::{Tensor, Tile};
 use super::spec::GpuSpec;
-use super::units::{Bits, Server, fs_per_kib, hash, transfer};
+use super::units::{Bits, Draws, Server, fs_per_kib, hash, transfer};
 use crossbar::Crossbar;
 use dram::Dram;
 use l1::L1;
-use l2::{FOREIGN, Tags};
+use l2::{Absent, FOREIGN, Tags, Victim, Wanted};
 use layout::{Area, Mapped, Run};
 
 /// Bytes moved, by place.
@@ -98,10 +98,14 @@ pub(crate) struct Memory {
     crossbar: Crossbar,
     dram: Dram,
     bits: Bits,
+    /// The first of them, which say which foreign lines are dirty.
+    draws: Draws,
     halves: [Server; 2],
     partitions: u32,
     /// Blocks of the run in work that are not in L2.
-    absent: Vec<u32>,
+    absent: Vec<Absent>,
+    /// Blocks that have just had to go.
+    gone: Vec<Victim>,
     /// Rows of a box whose pieces are one access to memory.
     together: u64,
     // femtoseconds
@@ -127,9 +131,11 @@ impl Memory {
             crossbar: Crossbar::new(spec),
             dram: Dram::new(spec),
             bits: Bits::new(SEED),
+            draws: Draws::new(SEED),
             halves: [Server::default(); 2],
             partitions: spec.l2.partitions,
             absent: Vec::new(),
+            gone: Vec::new(),
             together: 1,
             half_rate: fs_per_kib(slices * spec.l2.slice_bytes_per_cycle * spec.l2.clock_mhz * 1e6),
             near: ns(spec.l2.near_latency_ns),
@@ -166,9 +172,11 @@ impl Memory {
     pub(crate) fn fill_foreign(&mut self, dirty: f64) {
         let share = (dirty.clamp(0.0, 1.0) * f64::from(u16::MAX)) as u64;
         let halves = self.partitions as usize;
+        let mut drawn = 0;
         for tags in &mut self.tags[..halves] {
-            tags.fill_foreign(share, &mut self.bits);
+            drawn = tags.fill_foreign(share, &mut self.draws, drawn);
         }
+        self.bits = self.draws.after(drawn);
     }
 
     /// Puts tensors into L2 as a kernel that went through them side by side left them; `(tensor, dirty)`.
@@ -185,14 +193,12 @@ impl Memory {
                     let size = t.block_bytes(r, c);
                     let home = self.home(t.base + j);
                     self.tags[home].tick();
-                    let place = self.insert(0, home, t.base + j, size);
-                    self.tags[home].fill(place, size, dirty);
+                    // Filling happened before the kernel: what has to go costs it nothing.
+                    let (block, set) = (t.base + j, self.tags[home].set(t.base + j));
+                    self.tags[home].take(Wanted { block, set, size, bytes: size, dirty }, &self.draws, |_| {});
                 }
             }
         }
-        // Filling happened before the kernel: it costs it nothing.
-        self.dram.reset();
-        self.traffic = Traffic::default();
     }
 
     /// The half in which a block is at home.
@@ -200,37 +206,35 @@ impl Memory {
         if self.partitions == 2 { (hash(block) & 1) as usize } else { 0 }
     }
 
-    /// A block's place in a half, if need be a new one: what was used longest ago in its set goes.
-    fn place(&mut self, now: u64, half: usize, block: u64, size: u64) -> usize {
-        match self.tags[half].place(block) {
-            Some(place) => place,
-            None => self.insert(now, half, block, size),
+    /// Takes bytes of a block into a half; how many were missing.
+    #[inline]
+    fn take(&mut self, half: usize, wanted: Wanted) -> u64 {
+        let gone = &mut self.gone;
+        let taken = self.tags[half].take(wanted, &self.draws, |v| gone.push(v));
+        if !self.gone.is_empty() {
+            self.write_back();
         }
+        taken
     }
 
-    fn insert(&mut self, now: u64, half: usize, block: u64, size: u64) -> usize {
-        loop {
-            match self.tags[half].insert(block, size) {
-                Ok(place) => return place,
-                Err(v) if v.dirty > 0 => self.write_back(now, v.block, u64::from(v.dirty)),
-                Err(_) => {}
+    /// Sends the bytes of blocks that had to go to memory.
+    fn write_back(&mut self) {
+        for Victim { block, dirty } in self.gone.drain(..) {
+            let bytes = u64::from(dirty);
+            self.traffic.dram_write_bytes += bytes;
+            if block == FOREIGN {
+                // A foreign block has no address: it goes where chance sends it.
+                self.dram.write_somewhere(bytes);
+                continue;
             }
+            let block = u64::from(block);
+            let Some(t) = self.tensors.iter().rfind(|t| t.base <= block) else { continue };
+            let (r, c) = t.locate(block);
+            let whole = Area { r0: 0, r1: t.rows, b0: 0, b1: t.row_bytes };
+            let area = t.part(&whole, r, c);
+            let dram = &mut self.dram;
+            rows(t, &area, bytes, 1, |address, bytes, _| dram.write(address, bytes));
         }
-    }
-
-    fn write_back(&mut self, now: u64, block: u32, bytes: u64) {
-        self.traffic.dram_write_bytes += bytes;
-        if block == FOREIGN {
-            // A foreign block has no address: it goes where chance sends it.
-            return self.dram.write_somewhere(now, bytes, &mut self.bits);
-        }
-        let block = u64::from(block);
-        let Some(t) = self.tensors.iter().rfind(|t| t.base <= block) else { return };
-        let (r, c) = t.locate(block);
-        let whole = Area { r0: 0, r1: t.rows, b0: 0, b1: t.row_bytes };
-        let area = t.part(&whole, r, c);
-        let dram = &mut self.dram;
-        rows(t, &area, bytes, 1, |address, bytes, _| dram.write(now, address, bytes));
     }
 
     /// Passes bytes through the slices of a half, and some of them through those of the other.
@@ -297,24 +301,26 @@ impl Memory {
         let tags = &mut self.tags[half];
         tags.tick();
         self.absent.clear();
-        for i in 0..run.count {
-            if !tags.hit(run.first + i) {
-                self.absent.push(i as u32);
-            }
-        }
+        tags.hit_all(run.first, run.count, &mut self.absent);
         let mut found = Found { at: now, fetched: 0, far: 0 };
-        if !self.absent.is_empty() && self.partitions == 2 {
+        if self.absent.is_empty() {
+            return found;
+        }
+        if self.partitions == 2 {
             self.tags[1 - half].tick();
         }
+        self.tags[half].find_sets(run.first, &mut self.absent);
+        for tags in &self.tags[..self.partitions as usize] {
+            tags.fetch(&self.absent);
+        }
+        let blocks = t.blocks_of(area, run);
         for k in 0..self.absent.len() {
-            let i = u64::from(self.absent[k]);
+            let Absent { i, set } = self.absent[k];
+            let (i, set) = (u64::from(i), set as usize);
             let block = run.first + i;
-            let (r, c) = Mapped::of_run(run, i);
-            let size = t.block_bytes(r, c);
-            let place = self.place(now, half, block, size);
-            let part = t.part(area, r, c);
-            let mut missing = self.tags[half].missing(place).min(part.bytes());
-            self.tags[half].fill(place, missing, false);
+            let (size, part) = blocks.get(i);
+            let wanted = Wanted { block, set, size, bytes: part.bytes(), dirty: false };
+            let mut missing = self.take(half, wanted);
             found.fetched += missing;
             let home = self.home(block);
             if home != half {
@@ -322,16 +328,13 @@ impl Memory {
                 if self.tags[home].hit(block) {
                     continue;
                 }
-                let place = self.place(now, home, block, size);
-                missing = missing.min(self.tags[home].missing(place));
-                self.tags[home].fill(place, missing, false);
+                missing = self.take(home, Wanted { bytes: missing, ..wanted });
             }
             self.traffic.dram_read_bytes += missing;
-            let (dram, at) = (&mut self.dram, &mut found.at);
-            rows(t, &part, missing, self.together, |address, bytes, pieces| {
-                *at = (*at).max(dram.read(now, address, bytes, pieces));
-            });
+            let dram = &mut self.dram;
+            rows(t, &part, missing, self.together, |address, bytes, pieces| dram.read(address, bytes, pieces));
         }
+        found.at = self.dram.settle(now, &mut self.bits);
         found
     }
 
@@ -357,16 +360,18 @@ impl Memory {
             let held = passes * WRITE_PASSES;
             let served = self.slices(now, half, bytes * held, far * held);
             self.tags.iter_mut().for_each(Tags::tick);
+            let blocks = t.blocks_of(&area, &run);
             for i in 0..run.count {
                 let block = run.first + i;
-                let (r, c) = Mapped::of_run(&run, i);
+                let (size, part) = blocks.get(i);
                 let home = self.home(block);
-                let place = self.place(now, home, block, t.block_bytes(r, c));
-                self.tags[home].fill(place, t.part(&area, r, c).bytes(), true);
+                let set = self.tags[home].set(block);
+                self.take(home, Wanted { block, set, size, bytes: part.bytes(), dirty: true });
                 if self.partitions == 2 {
                     self.tags[1 - home].forget(block);
                 }
             }
+            self.dram.settle(now, &mut self.bits);
             done.left = done.left.max(sent);
             done.stored = done.stored.max(sent.max(served) + self.near);
         }
