@@ -58,6 +58,8 @@ struct Channel {
     busy: u64,
     stack: u32,
     place: u32,
+    /// Its next refresh, where all its banks are refreshed together.
+    refresh: u64,
     /// Writes that wait: bytes, and rows among them.
     bytes: u32,
     rows: u32,
@@ -157,6 +159,9 @@ impl Dram {
     pub(super) fn reset(&mut self) {
         let t = self.timing;
         self.channels.fill(Channel { written: CLOSED, ..Channel::default() });
+        for (c, channel) in self.channels.iter_mut().enumerate() {
+            channel.refresh = hash(c as u64) % t.refresh_every.max(1);
+        }
         for (i, b) in self.banks.iter_mut().enumerate() {
             let (c, bank) = (i as u64 / u64::from(self.banks_per), i as u64 % u64::from(self.banks_per));
             // Channels refresh each at its own time; banks of one take turns.
@@ -289,7 +294,13 @@ impl Dram {
         }
         let bus = (bursts * t.burst + if a.stack == channel.stack { 0 } else { t.stack }) * pieces;
         channel.stack = a.stack;
-        let start = enter.max(channel.bus);
+        let mut start = enter.max(channel.bus);
+        if t.all && start >= channel.refresh {
+            // What waits in the queue waits for the whole channel.
+            let last = channel.refresh + (start - channel.refresh) / t.refresh_every * t.refresh_every;
+            channel.refresh = last + t.refresh_every;
+            start = start.max(last + t.refresh);
+        }
         channel.bus = start + bus;
         channel.busy += bus;
         let group = &mut self.groups[a.group as usize];
