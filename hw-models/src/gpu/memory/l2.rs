@@ -435,7 +435,7 @@ mod tests {
         if !tags.hit(block) {
             let set = tags.set(block);
             tags.take(Wanted { block, set, size: 128, bytes: 128, dirty: true }, &Draws::new(1), |v| {
-                gone.push(v.block)
+                gone.push(v.block);
             });
         }
     }
