@@ -61,9 +61,13 @@ fn predict_gemm(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -
         _ => return Err(format!("type {dtype} is not modelled")),
     };
     let g = Gemm::new(m, n, k, kind);
-    // Up to six copies of the weights take turns: they stay in L2 where all of them fit beside the activations.
+    // Up to six copies of the weights take turns: they stay in L2 where all of them fit beside the activations. Those are the same for all; half of
+    // their lines take a place in either half of L2.
     let weights = 6 * u64::from(n) * u64::from(k) * u64::from(kind.bytes());
-    let found = Found { a: true, b: weights < gpu.spec().l2.bytes / 2 };
+    let activations = u64::from(m) * u64::from(k) * u64::from(kind.bytes());
+    let copies = if gpu.spec().l2.partitions == 2 { activations / 2 } else { 0 };
+    let l2 = gpu.spec().l2.bytes;
+    let found = Found { a: activations + copies < l2, b: weights < l2 / 2 };
     let (plan, outcome) = select::gemm(gpu, &g, found, detail, 2).map_err(|e| e.to_string())?;
     let mut time = outcome.latency_s;
     let share = throttled_share(time, WARM_LAUNCHES, TIMED_LAUNCHES);
