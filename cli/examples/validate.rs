@@ -13,8 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match arg.as_str() {
             "--device" => options.device = args.next(),
             "--measured" => options.measured = args.next().map(Into::into),
-            "--grain" => options.detail.grain_bytes = args.next().unwrap_or_default().parse()?,
-            "--waves" => options.detail.waves = args.next().unwrap_or_default().parse()?,
+            "--grain" => options.grain_bytes = Some(args.next().unwrap_or_default().parse()?),
+            "--waves" => options.waves = Some(args.next().unwrap_or_default().parse()?),
             "--worst" => options.worst = args.next().unwrap_or_default().parse()?,
             "--rows" => dump = true,
             "--json" => json = true,

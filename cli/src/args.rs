@@ -173,6 +173,9 @@ pub struct ValidateArgs {
     /// A file with the columns of the suite's own rows, in their place; one for each suite, in order.
     #[arg(long, value_name = "FILE")]
     pub measured: Vec<PathBuf>,
+    /// Bytes of a memory request on GPUs: 128 follows every line [default: 1024 for known-programs, else 16384].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(32..=1_048_576))]
+    pub grain: Option<u32>,
     /// Also compare hardware counters.
     #[arg(long)]
     pub counters: bool,

@@ -35,6 +35,7 @@ pub(super) fn execute(args: &ValidateArgs) -> Result<(), CliError> {
             device: args.device.clone(),
             measured: args.measured.get(i).cloned(),
             worst: args.worst,
+            grain_bytes: args.grain,
             ..ValidateOptions::default()
         };
         all.extend(run_suite(suite, &options)?);

@@ -60,7 +60,7 @@ fn predict_gemm(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -
         "fp8" | "fp8_block" => Dtype::Fp8,
         _ => return Err(format!("type {dtype} is not modelled")),
     };
-    let g = Gemm::new(m, n, k, kind);
+    let g = Gemm { block_scales: dtype == "fp8_block", ..Gemm::new(m, n, k, kind) };
     // Up to six copies of the weights take turns: they stay in L2 where all of them fit beside the activations. Those are the same for all; half of
     // their lines take a place in either half of L2.
     let weights = 6 * u64::from(n) * u64::from(k) * u64::from(kind.bytes());
@@ -79,7 +79,9 @@ fn predict_gemm(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -
     if kind == Dtype::Fp8 {
         // The input is quantised first: a scale for the tensor takes a launch for its maximum and one to convert, a scale for each
         // block one launch.
-        let kernels = if dtype == "fp8" {
+        let kernels = if dtype == "fp8" && row.get("framework").is_some_and(|f| f == "trtllm") {
+            quantise::whole_by_element(u64::from(m) * u64::from(k)).to_vec()
+        } else if dtype == "fp8" {
             quantise::whole(m, k).to_vec()
         } else {
             vec![quantise::by_group(u64::from(m) * u64::from(k))]

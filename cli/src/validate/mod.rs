@@ -31,6 +31,10 @@ pub fn suites() -> impl Iterator<Item = &'static str> {
     ["memory", "pim"].into_iter().chain(GPU_SUITES)
 }
 
+/// Bytes of a memory request in `known-programs`: its products of few rows read pieces of 64 and 128 bytes, which coarser requests
+/// gather.
+const KNOWN_GRAIN: u32 = 1024;
+
 /// What is validated, and how.
 #[derive(Debug, Clone, Default)]
 pub struct ValidateOptions {
@@ -38,8 +42,11 @@ pub struct ValidateOptions {
     pub device: Option<String>,
     /// A file in place of the suite's own rows.
     pub measured: Option<PathBuf>,
-    /// How finely kernels are simulated.
-    pub detail: Detail,
+    /// Bytes of a memory request, in place of the suite's own: 1 KB for `known-programs`, which judge the machine, else what commands use
+    /// by themselves.
+    pub grain_bytes: Option<u32>,
+    /// Waves of a large kernel that are simulated, in place of the usual number.
+    pub waves: Option<u32>,
     /// Rows with the largest errors that are kept.
     pub worst: usize,
 }
@@ -119,11 +126,12 @@ pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>
     if let Some(device) = &options.device {
         rows.retain(|r| r.get("gpu").is_none_or(|g| device_of(g) == device));
     }
-    let values: Vec<Value> = rows
-        .par_iter()
-        .map_init(Devices::default, |devices, row| work(row, devices, options.detail))
-        .flatten_iter()
-        .collect();
+    let usual = Detail::DEFAULT;
+    let grain = if suite == "known-programs" { KNOWN_GRAIN } else { usual.grain_bytes };
+    let detail =
+        Detail { grain_bytes: options.grain_bytes.unwrap_or(grain), waves: options.waves.unwrap_or(usual.waves) };
+    let values: Vec<Value> =
+        rows.par_iter().map_init(Devices::default, |devices, row| work(row, devices, detail)).flatten_iter().collect();
     Ok(group(suite, values))
 }
 

@@ -8,7 +8,9 @@ mod state;
 use banksia_sim::{EventQueue, Time};
 
 use clock::EPOCH_FS;
-use state::{BarrierState, FREE, GROUPS, IDLE, Issued, RING, RoleState, SmUnits, VectorCost, skip_loop, vector_cost};
+use state::{
+    BarrierState, FREE, GROUPS, IDLE, Issued, Product, RING, RoleState, SmUnits, VectorCost, skip_loop, vector_cost,
+};
 
 use super::instructions::{INSTRUCTION_BYTES, supply_cycles};
 use super::launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
@@ -461,7 +463,12 @@ impl Gpu {
                         + self.cycles(s.barrier_base_cycles + s.barrier_cycles_per_warp * f64::from(program.warps));
                 }
                 Op::Mma { dtype, m, n, k, sync } => {
-                    let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], sync.then_some(0.0));
+                    let mma = self.mma(
+                        now,
+                        sm,
+                        program.warps,
+                        &Product { dtype, shape: [m, n, k], sync: sync.then_some(0.0), before: state.last_group() },
+                    );
                     state.groups[state.issued as usize % GROUPS] = mma.done;
                     state.issued += 1;
                     // Issue is in order and the unit takes one instruction at a time: the warps go on when the last begins.
@@ -470,12 +477,22 @@ impl Gpu {
                     }
                 }
                 Op::MmaAmong { dtype, m, n, k, others } => {
-                    let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], Some(others));
+                    let mma = self.mma(
+                        now,
+                        sm,
+                        program.warps,
+                        &Product { dtype, shape: [m, n, k], sync: Some(others), before: state.last_group() },
+                    );
                     state.groups[state.issued as usize % GROUPS] = mma.done;
                     state.issued += 1;
                 }
                 Op::MmaQueued { dtype, m, n, k } => {
-                    let mma = self.mma(now, sm, program.warps, dtype, [m, n, k], None);
+                    let mma = self.mma(
+                        now,
+                        sm,
+                        program.warps,
+                        &Product { dtype, shape: [m, n, k], sync: None, before: state.last_group() },
+                    );
                     state.groups[state.issued as usize % GROUPS] = mma.done;
                     state.issued += 1;
                 }

@@ -21,12 +21,14 @@ pub struct Gemm {
     pub dtype: Dtype,
     /// Bytes of an element of C.
     pub out_bytes: u32,
+    /// Operands have a scale for each block of 128 elements of depth: the sums of each block are scaled and added to others in single precision.
+    pub block_scales: bool,
 }
 
 impl Gemm {
     /// One product with operands and result of one 16-bit type, or 8-bit operands and a 16-bit result.
     pub fn new(m: u32, n: u32, k: u32, dtype: Dtype) -> Self {
-        Self { m, n, k, batch: 1, dtype, out_bytes: dtype.bytes().max(2) }
+        Self { m, n, k, batch: 1, dtype, out_bytes: dtype.bytes().max(2), block_scales: false }
     }
 
     /// Multiply-adds.
@@ -172,16 +174,16 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     // Both warpgroups work on one tile, half of its rows each (or all of them, where it has only 64), in step.
     let product = Op::Mma { dtype: g.dtype, m: t.bm.max(64), n: t.bn, k: t.bk, sync: false };
     let turn = VectorWork { latency_cycles: STEP_LATENCY, ..VectorWork::default() };
-    let mut consumer = vec![
-        Op::Loop(nk),
-        Op::Wait(0),
-        Op::Vector(turn),
-        product,
-        Op::MmaWait(1),
-        Op::Arrive(1),
-        Op::End,
-        Op::MmaWait(0),
-    ];
+    let mut consumer = vec![Op::Loop(nk), Op::Wait(0), Op::Vector(turn), product];
+    if g.block_scales {
+        // One multiply-add a sum and step (DeepGEMM's promotion): that of one warpgroup runs beside the other's products.
+        let sums = f64::from(t.bm) * f64::from(t.bn);
+        let promotion = VectorWork { issue: sums / 32.0, fma: sums, latency_cycles: 30.0, ..VectorWork::default() };
+        consumer.extend([Op::Vector(promotion), Op::MmaWait(1), Op::Arrive(1), Op::End]);
+    } else {
+        consumer.extend([Op::MmaWait(1), Op::Arrive(1), Op::End]);
+    }
+    consumer.push(Op::MmaWait(0));
     // The tile of C leaves through a buffer, part by part: the next is written when the one before has gone.
     let row_bytes = t.bn * out.out_bytes;
     let part = (STAGING / t.bm.max(1)).next_multiple_of(32).min(row_bytes);

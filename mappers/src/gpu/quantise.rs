@@ -13,7 +13,7 @@ const CONVERSION: (f64, f64) = (1.0, 2.5);
 const AHEAD: u32 = 32;
 
 /// One scale for all: a launch goes through each row for the maximum, a second converts, a CTA a row each (`dynamic_scaled_fp8_quant` of
-/// vLLM, and the same in TensorRT-LLM).
+/// vLLM).
 pub fn whole(rows: u32, columns: u32) -> [Kernel; 2] {
     let threads = columns.div_ceil(8).next_multiple_of(32).clamp(32, 256);
     // As many elements in each turn as a whole number of turns allows.
@@ -28,6 +28,67 @@ pub fn whole(rows: u32, columns: u32) -> [Kernel; 2] {
     second.extend([Op::Store { tile: tile(1, chunk), reduce: false }, Op::End]);
     [("maximum", first), ("conversion", second)]
         .map(|(what, ops)| kernel(format!("quantise {rows}x{columns}: {what}"), rows, columns, threads, chunk, ops))
+}
+
+/// CTAs that TensorRT-LLM launches, whatever the size, and their threads: for the maximum, and to convert.
+const SCALAR_CTAS: u32 = 1024;
+const SCALAR_THREADS: [u32; 2] = [1024, 256];
+/// Loads of a thread under way: the loop for the maximum is unrolled; the one that converts may write what it reads next,
+/// as far as its compiler knows.
+const SCALAR_AHEAD: [u32; 2] = [4, 1];
+
+/// One scale for all as TensorRT-LLM up to 1.2 launches it (`invokeComputeScalesAndQuantizeMatrix` in `cudaFp8Utils.cu`): the scale is zeroed, then 1024
+/// CTAs each go through the whole matrix element by element, once for the maximum and once to convert.
+pub fn whole_by_element(elements: u64) -> [Kernel; 3] {
+    let part = |i: usize| {
+        let threads = SCALAR_THREADS[i];
+        let grid = u64::from(SCALAR_CTAS);
+        let turns = elements.div_ceil(grid * u64::from(threads)).clamp(1, 1 << 24) as u32;
+        let ahead = SCALAR_AHEAD[i].min(turns);
+        let row = elements.min(grid * u64::from(threads));
+        // An element of all threads is a row; a thread's next one is in the next.
+        let tile = |tensor: u8, bytes: u32| Tile {
+            tensor,
+            row: Expr::default().plus_loop(0, i64::from(ahead)),
+            byte: Expr::work(0, i64::from(threads * bytes)),
+            rows: ahead,
+            bytes: threads * bytes,
+        };
+        let n = f64::from(threads * ahead);
+        let (fma, alu) = if i == 0 { MAXIMUM } else { CONVERSION };
+        // A load, an address of 64 bits and the loop for each element.
+        let mut ops = vec![
+            Op::Loop(Trips::Const(turns.div_ceil(ahead))),
+            copy(tile(0, 2), Path::Load, 0),
+            Op::Wait(0),
+            Op::Vector(lanes(n, fma, alu + 3.0, 0.0, 2.0)),
+        ];
+        if i == 0 {
+            let scale = Tile { row: Expr::default(), byte: Expr::default(), rows: 1, bytes: 4, tensor: 1 };
+            ops.extend([
+                Op::End,
+                Op::Vector(reduction(threads / 32)),
+                Op::Sync,
+                Op::Store { tile: scale, reduce: true },
+            ]);
+        } else {
+            ops.extend([Op::Store { tile: tile(1, 1), reduce: false }, Op::End]);
+        }
+        let matrix = |bytes: u64| {
+            Tensor::matrix(u64::from(turns), row * bytes, ahead, (threads * bytes as u32).clamp(32, 1 << 16))
+        };
+        let mut k = kernel(format!("quantise {elements} by element: part {i}"), SCALAR_CTAS, 16, threads, 16, ops);
+        k.tensors = vec![matrix(2), matrix(1)];
+        k
+    };
+    let mut zero = part(0);
+    zero.name = "quantise: scale to zero".into();
+    zero.items.truncate(1);
+    zero.grid = 1;
+    zero.threads = 32;
+    let word = Tile { row: Expr::default(), byte: Expr::default(), rows: 1, bytes: 4, tensor: 1 };
+    zero.roles = one_role(1, vec![Op::Store { tile: word, reduce: false }]);
+    [zero, part(0), part(1)]
 }
 
 /// A scale for each group of neighbouring elements: one pass, the group stays in registers.

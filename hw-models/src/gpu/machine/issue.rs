@@ -3,9 +3,8 @@
 use banksia_sim::Time;
 
 use super::super::power::width_factor;
-use super::super::program::Dtype;
 use super::clock::TENSOR_HOLD_FS;
-use super::{Gpu, Issued};
+use super::{Gpu, Issued, Product};
 
 /// On whose behalf the synchronous matrix path takes issue slots: nobody waits for their end.
 const NOBODY: u32 = u32::MAX;
@@ -30,15 +29,8 @@ impl Gpu {
         }
     }
 
-    pub(super) fn mma(
-        &mut self,
-        now: u64,
-        sm: usize,
-        warps: u32,
-        dtype: Dtype,
-        [m, n, k]: [u32; 3],
-        sync: Option<f64>,
-    ) -> Issued {
+    pub(super) fn mma(&mut self, now: u64, sm: usize, warps: u32, product: &Product) -> Issued {
+        let &Product { dtype, shape: [m, n, k], sync, before } = product;
         let t = &self.spec.tensor;
         let mut held = 0.0;
         let mut last = 0.0;
@@ -86,7 +78,9 @@ impl Gpu {
             let held = self.cycles(held);
             self.share_lanes(sm, NOBODY as usize, now, held, now);
         }
-        let done = self.sms[sm].tensor.serve(now, time).max(now + self.cycles(alone));
+        // A role's own products follow one another.
+        let begin = now.max(before.saturating_sub(self.cycles(drain)));
+        let done = self.sms[sm].tensor.serve(now, time).max(begin + self.cycles(alone));
         Issued { last: if last > 0.0 { done - self.cycles(last) } else { 0 }, done: done + self.cycles(drain) }
     }
 }

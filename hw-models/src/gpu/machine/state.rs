@@ -2,7 +2,7 @@
 
 use super::super::instructions::InstructionCache;
 use super::super::lanes::Lanes;
-use super::super::program::{LOOP_DEPTH, MAX_BARRIERS, Op, VectorWork};
+use super::super::program::{Dtype, LOOP_DEPTH, MAX_BARRIERS, Op, VectorWork};
 use super::super::spec::SmSpec;
 use super::super::units::Server;
 
@@ -48,6 +48,13 @@ pub(super) struct RoleState {
     pub(super) stored: u64,
 }
 
+impl RoleState {
+    /// When its last group of products is done.
+    pub(super) fn last_group(&self) -> u64 {
+        if self.issued == 0 { 0 } else { self.groups[(self.issued as usize - 1) % GROUPS] }
+    }
+}
+
 pub(super) const IDLE: RoleState = RoleState {
     pc: 0,
     depth: 0,
@@ -75,6 +82,16 @@ pub(super) struct VectorCost {
     /// Its code, as the instruction cache knows it, and the code's bytes.
     pub(super) section: u16,
     pub(super) code_bytes: u32,
+}
+
+/// A group of matrix instructions as a role issues it.
+pub(super) struct Product {
+    pub(super) dtype: Dtype,
+    pub(super) shape: [u32; 3],
+    /// Through the synchronous path, with so many other warp instructions between.
+    pub(super) sync: Option<f64>,
+    /// When the role's group before is done.
+    pub(super) before: u64,
 }
 
 /// A matrix instruction group on its way.
