@@ -25,8 +25,7 @@ fn known_programs() {
     assert!(get(&all, "add", "latency") <= 10.0);
     assert!(get(&all, "rmsnorm", "latency") <= 10.0);
     let gemm = get(&all, "gemm", "latency");
-    assert!(gemm <= 11.0, "{gemm}");
-    assert!(gemm > 8.0, "the gap has closed ({gemm}): hold it to 8 % and strike it from docs/gpu.md");
+    assert!(gemm <= 8.0, "{gemm}");
 }
 
 #[test]
@@ -39,10 +38,30 @@ fn counters_of_memory() {
 }
 
 #[test]
-fn decode_step_energy_and_rows_that_are_not_modelled() {
+fn operators_of_an_h200_and_rows_that_are_not_modelled() {
     let all = run_suite("h200", &ValidateOptions::default()).unwrap();
-    let decode = all.iter().find(|c| c.subject.op == "gpt_decode" && c.subject.metric == "energy").unwrap();
-    assert!(decode.result(0).mape_pct.unwrap() <= 12.0);
+    let error = |op: &str, metric: &str| {
+        all.iter().find(|c| c.subject.op == op && c.subject.metric == metric).unwrap().result(0).mape_pct.unwrap()
+    };
+    for (op, most) in [
+        ("gemm", 8.0),
+        ("attn_prefill", 10.0),
+        ("add", 12.0),
+        ("mul", 12.0),
+        ("gelu", 12.0),
+        ("softmax", 12.0),
+        ("copy", 12.0),
+        ("rmsnorm", 12.0),
+        ("layernorm", 12.0),
+        ("bmm", 15.0),
+        ("gpt_decode", 10.0),
+    ] {
+        let latency = error(op, "latency");
+        assert!(latency <= most, "{op}: {latency} %");
+        let energy = error(op, "energy");
+        // Energy of small batched products is a known gap.
+        assert!(energy <= if op == "bmm" { 15.0 } else { 12.0 }, "energy of {op}: {energy} %");
+    }
     let skipped: u64 = all.iter().filter(|c| c.subject.op == "topk").map(|c| c.result(0).skipped).sum();
     assert_eq!(skipped, 4, "two rows, latency and energy, with their reason");
 }
