@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
 use banksia_hw::gpu::program::{Dtype, Kernel, Op};
-use banksia_hw::gpu::{CacheState, Gpu, GpuSpec, device};
+use banksia_hw::gpu::spec::catalog;
+use banksia_hw::gpu::{CacheState, Gpu, GpuSpec, RunOptions, device};
+use banksia_input::Source;
 use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
 use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
+use banksia_mappers::gpu::probes;
 use banksia_mappers::gpu::rows::{ElementWork, Elementwise, elementwise, engine_copy, in_bursts};
 use banksia_mappers::gpu::simulate::{Detail, simulate};
 use proptest::prelude::*;
@@ -36,7 +39,7 @@ fn special() -> Specialised {
 }
 
 fn time(spec: &GpuSpec, g: &Gemm, persistent: bool) -> f64 {
-    let k = if persistent { specialised(g, &special()) } else { multistage(g, &tile(1), true) };
+    let k = if persistent { specialised(g, &special()) } else { multistage(g, &tile(1), &h200()) };
     simulate(&mut Gpu::new(spec.clone()), &k, &CacheState::Empty, DETAIL).unwrap().span_s
 }
 
@@ -49,7 +52,7 @@ proptest! {
     fn physical_bounds(m in 1u32..1500, n in 1u32..1500, k in 1u32..2000, persistent: bool) {
         let spec = h200();
         let g = Gemm::new(m, n, k * 8, Dtype::Bf16);
-        let kernel = if persistent { specialised(&g, &special()) } else { multistage(&g, &tile(1), true) };
+        let kernel = if persistent { specialised(&g, &special()) } else { multistage(&g, &tile(1), &h200()) };
         let r = simulate(&mut Gpu::new(spec.clone()), &kernel, &CacheState::Empty, DETAIL).unwrap();
         let peak = spec.tensor_peak_flops_per_s(Dtype::Bf16) / 2.0;
         prop_assert!(r.span_s >= g.fma() / peak);
@@ -65,7 +68,7 @@ proptest! {
     #[test]
     fn determinism(m in 1u32..800, n in 1u32..800, k in 1u32..600) {
         let g = Gemm::new(m, n, k * 8, Dtype::Bf16);
-        let kernel = multistage(&g, &tile(2), true);
+        let kernel = multistage(&g, &tile(2), &h200());
         let mut gpu = Gpu::new(h200());
         let cache = CacheState::Foreign { dirty: 0.4 };
         let a = simulate(&mut gpu, &kernel, &cache, DETAIL).unwrap();
@@ -113,7 +116,7 @@ proptest! {
 #[test]
 fn grain_changes_little() {
     let g = Gemm::new(2048, 2048, 1024, Dtype::Bf16);
-    for k in [multistage(&g, &tile(1), true), specialised(&g, &special())] {
+    for k in [multistage(&g, &tile(1), &h200()), specialised(&g, &special())] {
         let at = |grain_bytes| {
             let detail = Detail { grain_bytes, waves: u32::MAX };
             simulate(&mut Gpu::new(h200()), &k, &CacheState::Empty, detail).unwrap()
@@ -132,7 +135,7 @@ fn grain_changes_little() {
 #[test]
 fn sampling_changes_little() {
     let g = Gemm::new(16384, 4096, 1024, Dtype::Bf16);
-    let k = multistage(&g, &Multistage { bm: 64, bn: 64, registers: 90, shared_bytes: 49152, ..tile(1) }, true);
+    let k = multistage(&g, &Multistage { bm: 64, bn: 64, registers: 90, shared_bytes: 49152, ..tile(1) }, &h200());
     let run = |waves| {
         let detail = Detail { grain_bytes: 8192, waves };
         simulate(&mut Gpu::new(h200()), &k, &CacheState::Foreign { dirty: 0.2 }, detail).unwrap()
@@ -198,4 +201,23 @@ fn depth_changes_little() {
     ] {
         assert!((a / b - 1.0).abs() < 0.05, "{what}: {a} of {b}");
     }
+}
+
+/// A channel that refreshes all its banks at once rests for tRFC of every tREFI; one that takes its banks in turn hardly does.
+#[test]
+fn refresh_of_all_banks_costs_its_share_of_the_pins() {
+    let share = |all: bool| {
+        let text =
+            catalog("a100").unwrap().text().replace("refresh_all_banks = true", &format!("refresh_all_banks = {all}"));
+        let mut gpu = Gpu::new(GpuSpec::from_source(&Source::from_text("a100.toml", text)).unwrap());
+        let k = probes::read(2 * 108, 1024, 1 << 30, 1 << 15, 1, 1);
+        let options = RunOptions { grain_bytes: 1024, cache: CacheState::Empty, ..RunOptions::default() };
+        let r = gpu.run(&k, &options).unwrap();
+        let share = (1u64 << 30) as f64 / r.span_s / gpu.spec().dram_peak_bytes_per_s();
+        println!("reads of 1 GiB on an A100, all banks refreshed together: {all}: {:.1} % of the pins", share * 100.0);
+        share
+    };
+    let (together, in_turn) = (share(true), share(false));
+    let rest = 350.693 / 3900.106;
+    assert!((together / in_turn - (1.0 - rest)).abs() < 0.03, "{together} {in_turn}");
 }

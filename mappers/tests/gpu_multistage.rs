@@ -47,7 +47,7 @@ fn rows(wanted: Writer) -> Vec<Row> {
 }
 
 fn predicted_us(gpu: &mut Gpu, r: &Row) -> f64 {
-    let k = multistage(&r.gemm, &r.tile, true);
+    let k = multistage(&r.gemm, &r.tile, gpu.spec());
     let tensors = vec![(2, true), (0, false), (1, false)];
     let detail = Detail { grain_bytes: 4096, waves: 6 };
     simulate(gpu, &k, &CacheState::Resident { tensors, dirty: 0.3 }, detail).unwrap().latency_s * 1e6
@@ -98,6 +98,8 @@ fn steps_and_waves_of_cutlass_kernels_take_their_time() {
     let (mut steps, mut waves) = (Vec::new(), Vec::new());
     for ((name, tiles), d) in &table {
         let pair = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0, a.1 - b.1);
+        let (got, measured) = d[&128];
+        println!("{name}, {tiles} tiles, k 128: {got:.2} us, measured {measured:.2}: {:.2} later", measured - got);
         let step = pair(d[&4096], d[&2048]);
         println!(
             "{name}, {tiles} tiles: 2048 more of depth {:.2} us, measured {:.2} ({:+.0} %)",

@@ -145,7 +145,7 @@ fn launches(s: &Shape, spec: &GpuSpec, prefill: bool) -> Vec<Kernel> {
         (true, false, false) if !hopper => kernels.extend(decode2(a, spec)),
         (true, false, false) => {
             let keys = if a.head_dim > 128 { 64 } else { 128 };
-            let split = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true, combine: true };
+            let split = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true };
             kernels.extend(split_decode(a, spec, split));
         }
         (false, _, false) => kernels.push(match decode_kernel(a, spec) {
@@ -196,11 +196,15 @@ fn shape(row: &Row, prefill: bool) -> Result<Shape, String> {
     if attention.head_dim > 256 {
         return Err("head size over 256 is not modelled".into());
     }
+    let framework = text("framework");
+    let version = text("version");
+    let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+    let before_1_3 = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (1, 3);
     Ok(Shape {
         attention,
         source: text("kernel_source"),
-        framework: text("framework"),
-        keys_only: text("version").starts_with("1.0"),
+        keys_only: framework == "trtllm" && !version.is_empty() && before_1_3,
+        framework,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use banksia_hw::gpu::CacheState;
 use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::spec::GpuSpec;
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
 use banksia_mappers::gpu::rows::{ElementWork, Elementwise, RowKernel, elementwise, row_kernel};
@@ -9,7 +10,7 @@ use banksia_mappers::gpu::simulate::{Detail, replayed};
 
 use super::{Devices, Row, Value, number, whole};
 
-fn kernel(row: &Row, op: &str) -> Result<Kernel, String> {
+fn kernel(row: &Row, op: &str, spec: &GpuSpec) -> Result<Kernel, String> {
     let u = |key: &str| whole(row, key);
     match op {
         "gemm" => {
@@ -26,7 +27,7 @@ fn kernel(row: &Row, op: &str) -> Result<Kernel, String> {
                 writer: Writer::Triton,
                 unaligned: false,
             };
-            Ok(multistage(&Gemm::new(u("m")?, u("n")?, u("k")?, Dtype::Bf16), &tile, true))
+            Ok(multistage(&Gemm::new(u("m")?, u("n")?, u("k")?, Dtype::Bf16), &tile, spec))
         }
         "add" => Ok(elementwise(&Elementwise {
             elements: u64::from(u("m")?),
@@ -75,12 +76,13 @@ pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value
         get("warps"),
         get("group")
     );
-    let predicted = kernel(row, &op).and_then(|k| {
+    let predicted = devices.get("h200").and_then(|gpu| {
+        let k = kernel(row, &op, gpu.spec())?;
         // The same operands at every replay.
         let written = k.tensors.len() - 1;
         let tensors = (0..k.tensors.len()).map(|t| (t, t == written)).collect();
         let cache = CacheState::Resident { tensors, dirty: 0.3 };
-        replayed(devices.get("h200")?, &k, &cache, detail).map(|r| r.latency_s * 1e6).map_err(|e| e.to_string())
+        replayed(gpu, &k, &cache, detail).map(|r| r.latency_s * 1e6).map_err(|e| e.to_string())
     });
     let measured = number(row, "latency_us").unwrap_or(f64::NAN);
     let value = |op: String, predicted| Value {

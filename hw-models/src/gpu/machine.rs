@@ -8,15 +8,13 @@ mod state;
 use banksia_sim::{EventQueue, Time};
 
 use clock::EPOCH_FS;
-use state::{
-    BarrierState, FREE, GROUPS, IDLE, Issued, Product, RING, RoleState, SmUnits, VectorCost, skip_loop, vector_cost,
-};
+use state::{BarrierState, FREE, GROUPS, IDLE, Product, RING, RoleState, SmUnits, VectorCost, skip_loop, vector_cost};
 
 use super::instructions::{INSTRUCTION_BYTES, supply_cycles};
 use super::launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
 use super::memory::{Memory, Reader, Traffic};
 use super::power::Work;
-use super::program::{Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
+use super::program::{Dtype, Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
 use super::spec::GpuSpec;
 use super::units::{Server, fs_per_kib, transfer};
 
@@ -29,7 +27,6 @@ pub struct Gpu {
     roles: Vec<RoleState>,
     barriers: Vec<BarrierState>,
     live: Vec<u8>,
-    cta_of: Vec<u32>,
     /// SMs as the scheduler fills them.
     order: Vec<u32>,
     // the clock
@@ -57,6 +54,9 @@ pub struct Gpu {
     work: Work,
     steps: u64,
     warp_time: f64,
+    /// Multiply-adds a cycle, by type.
+    fma_rates: [f64; Dtype::COUNT],
+    /// Of the data path, in the layouts of `wgmma` and of `ldmatrix`.
     lsu_rate: u64,
     rows_rate: u64,
     l1_rate: u64,
@@ -78,7 +78,6 @@ impl Gpu {
             roles: Vec::new(),
             barriers: Vec::new(),
             live: Vec::new(),
-            cta_of: Vec::new(),
             order: Vec::new(),
             period,
             clock_limit_mhz: f64::INFINITY,
@@ -102,6 +101,7 @@ impl Gpu {
             work: Work::default(),
             steps: 0,
             warp_time: 0.0,
+            fma_rates: Dtype::ALL.map(|d| spec.tensor.fma_per_cycle.get(&d).copied().unwrap_or(1.0)),
             rows_rate: fs_per_kib(spec.sm.async_rows_bytes_per_cycle * clock),
             lsu_rate: fs_per_kib(spec.sm.async_copy_bytes_per_cycle * clock),
             l1_rate: fs_per_kib(spec.l1.bytes_per_cycle * clock),
@@ -196,8 +196,6 @@ impl Gpu {
         self.barriers.resize(slots * kernel.barriers.len(), FREE);
         self.live.clear();
         self.live.resize(slots, 0);
-        self.cta_of.clear();
-        self.cta_of.resize(slots, u32::MAX);
         self.clock_limit_mhz = options.clock_limit_mhz.max(self.spec.power.min_clock_mhz);
         self.period = 1e9 / self.spec.sm_clock_mhz.min(self.clock_limit_mhz);
         self.tensor_until = 0;
@@ -256,7 +254,6 @@ impl Gpu {
         // One scheduler serves the whole chip.
         let now = now.max(self.launcher_free);
         self.launcher_free = now + (self.spec.launch.cta_interval_ns * 1e6) as u64;
-        self.cta_of[slot] = cta;
         self.live[slot] = kernel.roles.len() as u8;
         self.taken[slot].clear();
         let b = slot * kernel.barriers.len();
@@ -463,38 +460,20 @@ impl Gpu {
                         + self.cycles(s.barrier_base_cycles + s.barrier_cycles_per_warp * f64::from(program.warps));
                 }
                 Op::Mma { dtype, m, n, k, sync } => {
-                    let mma = self.mma(
-                        now,
-                        sm,
-                        program.warps,
-                        &Product { dtype, shape: [m, n, k], sync: sync.then_some(0.0), before: state.last_group() },
-                    );
-                    state.groups[state.issued as usize % GROUPS] = mma.done;
-                    state.issued += 1;
+                    let product = Product { dtype, shape: [m, n, k], sync: sync.then_some(0.0) };
+                    let last = self.mma(now, sm, program.warps, &product, &mut state);
                     // Issue is in order and the unit takes one instruction at a time: the warps go on when the last begins.
-                    if mma.last > now {
-                        break mma.last;
+                    if last > now {
+                        break last;
                     }
                 }
                 Op::MmaAmong { dtype, m, n, k, others } => {
-                    let mma = self.mma(
-                        now,
-                        sm,
-                        program.warps,
-                        &Product { dtype, shape: [m, n, k], sync: Some(others), before: state.last_group() },
-                    );
-                    state.groups[state.issued as usize % GROUPS] = mma.done;
-                    state.issued += 1;
+                    let product = Product { dtype, shape: [m, n, k], sync: Some(others) };
+                    self.mma(now, sm, program.warps, &product, &mut state);
                 }
                 Op::MmaQueued { dtype, m, n, k } => {
-                    let mma = self.mma(
-                        now,
-                        sm,
-                        program.warps,
-                        &Product { dtype, shape: [m, n, k], sync: None, before: state.last_group() },
-                    );
-                    state.groups[state.issued as usize % GROUPS] = mma.done;
-                    state.issued += 1;
+                    let product = Product { dtype, shape: [m, n, k], sync: None };
+                    self.mma(now, sm, program.warps, &product, &mut state);
                 }
                 Op::MmaWait(pending) => {
                     if state.issued > u32::from(pending) {

@@ -40,6 +40,10 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// How many there are, and all of them in order.
+    pub(crate) const COUNT: usize = 6;
+    pub(crate) const ALL: [Self; Self::COUNT] = [Self::Fp32, Self::Tf32, Self::Bf16, Self::Fp16, Self::Fp8, Self::Int8];
+
     /// Bytes of an element in memory.
     pub fn bytes(self) -> u32 {
         match self {

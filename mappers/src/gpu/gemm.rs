@@ -179,11 +179,9 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
         // One multiply-add a sum and step (DeepGEMM's promotion): that of one warpgroup runs beside the other's products.
         let sums = f64::from(t.bm) * f64::from(t.bn);
         let promotion = VectorWork { issue: sums / 32.0, fma: sums, latency_cycles: 30.0, ..VectorWork::default() };
-        consumer.extend([Op::Vector(promotion), Op::MmaWait(1), Op::Arrive(1), Op::End]);
-    } else {
-        consumer.extend([Op::MmaWait(1), Op::Arrive(1), Op::End]);
+        consumer.push(Op::Vector(promotion));
     }
-    consumer.push(Op::MmaWait(0));
+    consumer.extend([Op::MmaWait(1), Op::Arrive(1), Op::End, Op::MmaWait(0)]);
     // The tile of C leaves through a buffer, part by part: the next is written when the one before has gone.
     let row_bytes = t.bn * out.out_bytes;
     let part = (STAGING / t.bm.max(1)).next_multiple_of(32).min(row_bytes);

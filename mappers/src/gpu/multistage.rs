@@ -1,6 +1,7 @@
 //! Products whose warps both copy (`cp.async`) and multiply: Triton's, and those of libraries before Hopper.
 
 use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS};
+use banksia_hw::gpu::spec::{GpuSpec, SmSpec};
 
 use super::gemm::{AROW, BROW, Gemm, K0, NK, PM, PN, grouped, part};
 use super::{copy, one_role};
@@ -58,7 +59,7 @@ pub struct Multistage {
     pub registers: u32,
     /// Shared memory of a CTA.
     pub shared_bytes: u32,
-    /// Parts of the depth, summed in L2 by reductions.
+    /// Parts of the depth: CUTLASS's are summed by a second kernel, Triton's in L2 by reductions.
     pub split: u32,
     /// Whose kernel it is.
     pub writer: Writer,
@@ -66,17 +67,13 @@ pub struct Multistage {
     pub unaligned: bool,
 }
 
-/// Wavefronts of a write into the layout that `wgmma` reads, of those that its bytes need: `cp.async` into it moves 75 bytes in each
-/// (`device_measurements.csv`, `multistage_lsu_wavefronts`).
-const WARPGROUP_LAYOUT: f64 = 128.0 / 75.0;
-
 impl Multistage {
     /// Cycles of a CTA outside of its steps, without what its loads and stores take.
-    pub(crate) fn frame_cycles(&self, g: &Gemm) -> f64 {
+    pub(crate) fn frame_cycles(&self, g: &Gemm, sm: &SmSpec) -> f64 {
         let frame = self.frame();
         let sums = f64::from(self.bm * self.bn) / f64::from(32 * self.warps);
         let chain = (frame.setup + frame.per_copy * self.copies(g) + frame.per_sum * sums) * (1.0 + frame.stall);
-        chain.max(f64::from(self.bm * self.bn) * frame.shared_per_sum / 128.0)
+        chain.max(f64::from(self.bm * self.bn) * frame.shared_per_sum / sm.shared_bytes_per_cycle)
     }
 
     /// Copies of a thread in a step.
@@ -132,10 +129,10 @@ impl Multistage {
 ///
 /// With 64 rows or more and whole warpgroups, on a device that has them, products go by `wgmma` and two steps overlap;
 /// otherwise by `mma.sync`, with operands read from shared memory by every warp that needs them.
-pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
+pub fn multistage(g: &Gemm, t: &Multistage, spec: &GpuSpec) -> Kernel {
     let e = g.dtype.bytes();
     let cutlass = t.writer == Writer::Cutlass;
-    let warpgroup = warpgroup_device && !cutlass && !t.unaligned && t.bm >= 64 && t.warps.is_multiple_of(4);
+    let warpgroup = spec.tensor.warpgroup && !cutlass && !t.unaligned && t.bm >= 64 && t.warps.is_multiple_of(4);
     let steps = g.k.div_ceil(t.bk);
     let split = t.split.clamp(1, steps.max(1));
     let items = t.items(g, split, steps);
@@ -149,7 +146,11 @@ pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
         rows: height,
         bytes: t.bk * e,
     };
-    let by = if warpgroup { Path::Async } else { Path::AsyncRows };
+    let by = match (t.stages, warpgroup) {
+        (..=1, _) => Path::Load,
+        (_, true) => Path::Async,
+        (_, false) => Path::AsyncRows,
+    };
     let load = |ops: &mut Vec<Op>, ahead: i64| {
         ops.push(copy(tile(0, PM, AROW, t.bm, ahead), by, 0));
         ops.push(copy(tile(1, PN, BROW, t.bn, ahead), by, 0));
@@ -171,19 +172,13 @@ pub fn multistage(g: &Gemm, t: &Multistage, warpgroup_device: bool) -> Kernel {
     ops.push(Op::Vector(set_up(g, t)));
     if t.stages <= 1 {
         // Through registers: loads, stores to shared memory, products, one after the other.
-        let path = |mut op| {
-            if let Op::Copy { path, .. } = &mut op {
-                *path = Path::Load;
-            }
-            op
-        };
         let bytes = f64::from((t.bm + t.bn) * t.bk * e);
-        let conflicts = if warpgroup { WARPGROUP_LAYOUT } else { 1.0 };
+        // The layout that `wgmma` reads takes as many wavefronts to store to as `cp.async` needs for it.
+        let sm = &spec.sm;
+        let conflicts = if warpgroup { sm.shared_bytes_per_cycle / sm.async_copy_bytes_per_cycle } else { 1.0 };
         let keep = VectorWork { issue: bytes / 512.0, shared_bytes: bytes * conflicts, ..VectorWork::default() };
         ops.push(Op::Loop(nk));
-        let mut loads = Vec::new();
-        load(&mut loads, 0);
-        ops.extend(loads.into_iter().map(path));
+        load(&mut ops, 0);
         ops.extend([Op::Vector(overhead), Op::Wait(0), Op::Sync, Op::Vector(keep), Op::Sync]);
         ops.extend([product, Op::Vector(if warpgroup { work } else { fragments }), Op::MmaWait(0)]);
     } else {

@@ -37,7 +37,7 @@ const SCALAR_THREADS: [u32; 2] = [1024, 256];
 /// as far as its compiler knows.
 const SCALAR_AHEAD: [u32; 2] = [4, 1];
 
-/// One scale for all as TensorRT-LLM up to 1.2 launches it (`invokeComputeScalesAndQuantizeMatrix` in `cudaFp8Utils.cu`): the scale is zeroed, then 1024
+/// One scale for all as TensorRT-LLM launched it before its conversion took vectors (`invokeComputeScalesAndQuantizeMatrix` in `cudaFp8Utils.cu`): the scale is zeroed, then 1024
 /// CTAs each go through the whole matrix element by element, once for the maximum and once to convert.
 pub fn whole_by_element(elements: u64) -> [Kernel; 3] {
     let part = |i: usize| {

@@ -33,7 +33,7 @@ impl Found {
 #[derive(Debug, Clone, Copy)]
 enum Candidate {
     Specialised(Specialised, bool),
-    Multistage(Multistage, bool),
+    Multistage(Multistage),
 }
 
 fn swapped(g: &Gemm) -> Gemm {
@@ -96,6 +96,7 @@ const CUTLASS_TILES: [(u32, u32, u32, u32, u32, u32); 32] = [
     (128, 256, 128, 3, 8, 232),
 ];
 
+/// Parts of the depth that those are tried with.
 const CUTLASS_SPLITS: [u32; 13] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32];
 
 const SPLITS: [u32; 9] = [1, 2, 3, 4, 5, 6, 8, 12, 16];
@@ -122,66 +123,71 @@ fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
                 writer: Writer::Cutlass,
                 unaligned: true,
             };
-            all.push(Candidate::Multistage(t, false));
+            all.push(Candidate::Multistage(t));
         }
         return all;
     }
+    if !spec.tensor.warpgroup {
+        return before_hopper(spec, g);
+    }
     for swap in [false, true] {
         let s = if swap { swapped(g) } else { *g };
-        if spec.tensor.warpgroup {
-            // Rows in warpgroups of 64; columns in steps of 8 that fill the problem without much left over.
-            for bm in [64, 128, 192, 256, 320] {
-                if bm > 64 && bm >= s.m + 64 {
+        // Rows in warpgroups of 64; columns in steps of 8 that fill the problem without much left over.
+        for bm in [64, 128, 192, 256, 320] {
+            if bm > 64 && bm >= s.m + 64 {
+                continue;
+            }
+            for bn in [8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 256] {
+                // Two warpgroups of 240 registers a thread hold at most this many sums.
+                if bm * bn > 320 * 128 || (bn > 8 && bn >= s.n + 32) {
                     continue;
                 }
-                for bn in [8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 256] {
-                    // Two warpgroups of 240 registers a thread hold at most this many sums.
-                    if bm * bn > 320 * 128 || (bn > 8 && bn >= s.n + 32) {
-                        continue;
-                    }
-                    for cluster in [(2, 1), (1, 2)] {
-                        for split in SPLITS {
-                            let mut t =
-                                Specialised { bm, bn, bk: 128 / e, stages: 2, cluster, split, group: 8, grid: sms };
-                            let room = spec.sm.shared_memory_per_cta_bytes.saturating_sub(t.shared_bytes(&s));
-                            t.stages = (2 + room / ((bm + bn) * 128)).min(16);
-                            if t.shared_bytes(&s) > spec.sm.shared_memory_per_cta_bytes || t.stages < 3 {
-                                continue;
-                            }
-                            if allowed_split(&s, bm, bn, t.bk, split, sms) {
-                                all.push(Candidate::Specialised(t, swap));
-                            }
+                for cluster in [(2, 1), (1, 2)] {
+                    for split in SPLITS {
+                        let mut t = Specialised { bm, bn, bk: 128 / e, stages: 2, cluster, split, group: 8, grid: sms };
+                        let room = spec.sm.shared_memory_per_cta_bytes.saturating_sub(t.shared_bytes(&s));
+                        t.stages = (2 + room / ((bm + bn) * 128)).min(16);
+                        if t.shared_bytes(&s) > spec.sm.shared_memory_per_cta_bytes || t.stages < 3 {
+                            continue;
+                        }
+                        if allowed_split(&s, bm, bn, t.bk, split, sms) {
+                            all.push(Candidate::Specialised(t, swap));
                         }
                     }
                 }
             }
-        } else if !swap {
-            for &(bm, bn, depth, stages, warps, registers) in &CUTLASS_TILES {
-                let bk = depth / e;
-                let shared_bytes = stages * (bm + bn) * depth;
-                for split in CUTLASS_SPLITS {
-                    let t = Multistage {
-                        bm,
-                        bn,
-                        bk,
-                        stages,
-                        warps,
-                        group: 1,
-                        registers,
-                        shared_bytes,
-                        split,
-                        writer: Writer::Cutlass,
-                        unaligned: false,
-                    };
-                    // Parts even out the last wave, too.
-                    let tiles = s.m.div_ceil(bm) * s.n.div_ceil(bn) * s.batch;
-                    let legal = split == 1 || (tiles * split <= 8 * sms && s.k / (bk * split) >= 4);
-                    if legal && shared_bytes <= spec.sm.shared_memory_per_cta_bytes {
-                        all.push(Candidate::Multistage(t, swap));
-                    }
-                }
-            }
         }
+    }
+    all
+}
+
+/// cuBLAS's tiles for chips before Hopper, with parts of the depth.
+fn before_hopper(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    for &(bm, bn, depth, stages, warps, registers) in &CUTLASS_TILES {
+        let bk = depth / g.dtype.bytes();
+        let shared_bytes = stages * (bm + bn) * depth;
+        if shared_bytes > spec.sm.shared_memory_per_cta_bytes {
+            continue;
+        }
+        let tiles = g.m.div_ceil(bm) * g.n.div_ceil(bn) * g.batch;
+        // Parts even out the last wave, too.
+        let legal = |&split: &u32| split == 1 || (tiles * split <= 8 * spec.sms() && g.k / (bk * split) >= 4);
+        all.extend(CUTLASS_SPLITS.into_iter().filter(legal).map(|split| {
+            Candidate::Multistage(Multistage {
+                bm,
+                bn,
+                bk,
+                stages,
+                warps,
+                group: 1,
+                registers,
+                shared_bytes,
+                split,
+                writer: Writer::Cutlass,
+                unaligned: false,
+            })
+        }));
     }
     all
 }
@@ -207,11 +213,10 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
             8,
             f64::from(spec.sms()),
         ),
-        Candidate::Multistage(t, swap) => {
+        Candidate::Multistage(t) => {
             let by_registers = spec.sm.registers / (t.registers * t.warps * 32).max(1);
             let per_sm = (spec.sm.shared_memory_bytes / (t.shared_bytes + 1024)).min(by_registers).clamp(1, 16);
-            let s = if *swap { swapped(g) } else { *g };
-            (s, t.bm, t.bn, t.bk, t.split, (1, 1), t.stages, t.warps, f64::from(spec.sms() * per_sm))
+            (*g, t.bm, t.bn, t.bk, t.split, (1, 1), t.stages, t.warps, f64::from(spec.sms() * per_sm))
         }
     };
     let e = f64::from(s.dtype.bytes());
@@ -254,7 +259,7 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
         + parts * (spec.l2.near_latency_ns * 1e-9 + 150.0 / clock);
     let frame = match c {
         Candidate::Specialised(..) => epilogue,
-        Candidate::Multistage(t, _) => (spec.launch.cta_turnaround_cycles + t.frame_cycles(&s)) / clock,
+        Candidate::Multistage(t) => (spec.launch.cta_turnaround_cycles + t.frame_cycles(&s, &spec.sm)) / clock,
     };
     let tile = steps * step + frame;
     let mut time = (waves * tile).max(missing / dram) + epilogue + latency;
@@ -272,10 +277,7 @@ fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
             let s = if *swap { swapped(g) } else { *g };
             (specialised(&s, t), *swap, t.split.min(s.k.div_ceil(t.bk)))
         }
-        Candidate::Multistage(t, swap) => {
-            let s = if *swap { swapped(g) } else { *g };
-            (multistage(&s, t, spec.tensor.warpgroup), *swap, t.split.min(s.k.div_ceil(t.bk)))
-        }
+        Candidate::Multistage(t) => (multistage(g, t, spec), false, t.split.min(g.k.div_ceil(t.bk))),
     };
     let mut steps = Vec::new();
     if matches!(c, Candidate::Specialised(..)) && kernel.items.len() > kernel.grid as usize {

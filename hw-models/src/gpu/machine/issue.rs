@@ -4,7 +4,7 @@ use banksia_sim::Time;
 
 use super::super::power::width_factor;
 use super::clock::TENSOR_HOLD_FS;
-use super::{Gpu, Issued, Product};
+use super::{Gpu, Product, RoleState};
 
 /// On whose behalf the synchronous matrix path takes issue slots: nobody waits for their end.
 const NOBODY: u32 = u32::MAX;
@@ -29,13 +29,14 @@ impl Gpu {
         }
     }
 
-    pub(super) fn mma(&mut self, now: u64, sm: usize, warps: u32, product: &Product) -> Issued {
-        let &Product { dtype, shape: [m, n, k], sync, before } = product;
+    /// Issues a group of matrix instructions for a role; when the last of them begins, where the warps wait for that.
+    pub(super) fn mma(&mut self, now: u64, sm: usize, warps: u32, product: &Product, state: &mut RoleState) -> u64 {
+        let &Product { dtype, shape: [m, n, k], sync } = product;
         let t = &self.spec.tensor;
         let mut held = 0.0;
         let mut last = 0.0;
         let mut alone = 0.0;
-        let rate = t.fma_per_cycle.get(&dtype).copied().unwrap_or(1.0);
+        let rate = self.fma_rates[dtype as usize];
         let fma = f64::from(m) * f64::from(n) * f64::from(k);
         let weighted = fma * width_factor(dtype);
         let cycles = if let Some(others) = sync.or((!t.warpgroup).then_some(0.0)) {
@@ -79,8 +80,9 @@ impl Gpu {
             self.share_lanes(sm, NOBODY as usize, now, held, now);
         }
         // A role's own products follow one another.
-        let begin = now.max(before.saturating_sub(self.cycles(drain)));
+        let begin = now.max(state.last_group().saturating_sub(self.cycles(drain)));
         let done = self.sms[sm].tensor.serve(now, time).max(begin + self.cycles(alone));
-        Issued { last: if last > 0.0 { done - self.cycles(last) } else { 0 }, done: done + self.cycles(drain) }
+        state.issue(done + self.cycles(drain));
+        if last > 0.0 { done - self.cycles(last) } else { 0 }
     }
 }

@@ -49,9 +49,15 @@ pub(super) struct RoleState {
 }
 
 impl RoleState {
-    /// When its last group of products is done.
+    /// When the last group of products that it has issued is done.
     pub(super) fn last_group(&self) -> u64 {
         if self.issued == 0 { 0 } else { self.groups[(self.issued as usize - 1) % GROUPS] }
+    }
+
+    /// Remembers when another is done.
+    pub(super) fn issue(&mut self, done: u64) {
+        self.groups[self.issued as usize % GROUPS] = done;
+        self.issued += 1;
     }
 }
 
@@ -90,16 +96,6 @@ pub(super) struct Product {
     pub(super) shape: [u32; 3],
     /// Through the synchronous path, with so many other warp instructions between.
     pub(super) sync: Option<f64>,
-    /// When the role's group before is done.
-    pub(super) before: u64,
-}
-
-/// A matrix instruction group on its way.
-pub(super) struct Issued {
-    /// When its last instruction begins.
-    pub(super) last: u64,
-    /// When its result is there.
-    pub(super) done: u64,
 }
 
 pub(super) fn vector_cost(

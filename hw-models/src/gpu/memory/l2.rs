@@ -55,6 +55,13 @@ struct Ways {
     held: [u32; WAYS],
 }
 
+impl Ways {
+    #[inline]
+    fn touch(&mut self, way: usize, now: i32) {
+        self.used[way] = now | way as i32;
+    }
+}
+
 const NEVER: i32 = i32::MAX;
 /// From one moment to the next, and the last.
 const MOMENT: i32 = WAYS as i32;
@@ -163,7 +170,7 @@ impl Tags {
 
     #[inline]
     fn touch(&mut self, place: usize) {
-        self.ways[place / WAYS].used[place % WAYS] = self.now | (place % WAYS) as i32;
+        self.ways[place / WAYS].touch(place % WAYS, self.now);
     }
 
     /// Uses a block if all of it is there.
@@ -186,7 +193,7 @@ impl Tags {
                 absent.push(Absent { i, set: 0 });
             } else {
                 let place = (tag as usize >> 1) - 1;
-                self.ways[place / WAYS].used[place % WAYS] = self.now | (place % WAYS) as i32;
+                self.ways[place / WAYS].touch(place % WAYS, self.now);
             }
         }
     }

@@ -13,7 +13,12 @@ use crate::gpu::{copy, lanes, one_role};
 /// Parts of the keys that decode is split into so that CTAs fill `lanes`: the fewest within 85 % of the best filling; one
 /// where the tiles alone nearly fill them or keys are few (FlashAttention's rule).
 pub fn splits(tiles: u32, lanes: u32, blocks: u32) -> u32 {
-    if f64::from(tiles) >= 0.8 * f64::from(lanes) || blocks <= 4 {
+    if blocks <= 4 { 1 } else { fewest_parts(tiles, lanes, blocks, |_| true) }
+}
+
+/// The rule, among numbers of parts that are eligible.
+fn fewest_parts(tiles: u32, lanes: u32, blocks: u32, eligible: impl Fn(&u32) -> bool) -> u32 {
+    if f64::from(tiles) >= 0.8 * f64::from(lanes) {
         return 1;
     }
     let fill = |s: u32| {
@@ -21,25 +26,14 @@ pub fn splits(tiles: u32, lanes: u32, blocks: u32) -> u32 {
         waves / waves.ceil()
     };
     let most = 128.min(lanes).min(blocks).max(1);
-    let best = (1..=most).map(fill).fold(0.0, f64::max);
-    (1..=most).find(|&s| fill(s) >= 0.85 * best).unwrap_or(1)
+    let best = (1..=most).filter(&eligible).map(fill).fold(0.0, f64::max);
+    (1..=most).filter(&eligible).find(|&s| fill(s) >= 0.85 * best).unwrap_or(1)
 }
 
 /// FlashAttention-2's rule: the same over twice the SMs, however few the blocks, among numbers of parts that differ in
 /// blocks a part.
 fn splits2(tiles: u32, sms: u32, blocks: u32) -> u32 {
-    let lanes = 2 * sms;
-    if f64::from(tiles) >= 0.8 * f64::from(lanes) {
-        return 1;
-    }
-    let most = 128.min(lanes).min(blocks).max(1);
-    let eligible = |s: &u32| *s == 1 || blocks.div_ceil(*s) != blocks.div_ceil(s - 1);
-    let fill = |s: u32| {
-        let waves = f64::from(tiles * s) / f64::from(lanes);
-        waves / waves.ceil()
-    };
-    let best = (1..=most).filter(eligible).map(fill).fold(0.0, f64::max);
-    (1..=most).filter(eligible).find(|&s| fill(s) >= 0.85 * best).unwrap_or(1)
+    fewest_parts(tiles, 2 * sms, blocks, |&s| s == 1 || blocks.div_ceil(s) != blocks.div_ceil(s - 1))
 }
 
 /// Decode by FlashAttention-2's kernels that split keys, over pages, as vLLM calls them before Hopper: heads that share keys
@@ -53,7 +47,7 @@ pub fn decode2(a: &Attention, spec: &GpuSpec) -> Vec<Kernel> {
     let group = a.group();
     let tiles = a.batch * a.kv_heads * group.div_ceil(64);
     let parts = if group > 1 { splits2(tiles, spec.sms(), a.keys.div_ceil(keys)) } else { 1 };
-    let layout = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true, combine: true };
+    let layout = SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true };
     let mut kernels = split(a, spec, layout, parts);
     if group > 1 {
         let rows = u64::from(a.batch) * u64::from(a.heads);
@@ -146,15 +140,13 @@ pub struct SplitDecode {
     pub per_sm: u32,
     /// Query heads that share keys are rows of one tile; otherwise each head reads its keys by itself.
     pub packed: bool,
-    /// A kernel of its own joins the parts; otherwise the last CTA of a head does.
-    pub combine: bool,
 }
 
-/// Decode with keys split over CTAs.
+/// Decode with keys split over CTAs; a second kernel joins the parts.
 pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel> {
     let tiles = a.batch * a.kv_heads * if s.packed { 1 } else { a.group() };
     let blocks = a.keys.div_ceil(s.keys);
-    let parts = splits(tiles, s.per_sm * spec.sms(), blocks.max(if s.combine { 1 } else { 5 }));
+    let parts = splits(tiles, s.per_sm * spec.sms(), blocks);
     split(a, spec, s, parts)
 }
 
@@ -232,12 +224,6 @@ fn split(a: &Attention, spec: &GpuSpec, s: SplitDecode, parts: u32) -> Vec<Kerne
     if parts > 1 {
         tensors[usize::from(O)].rows *= u64::from(parts);
         tensors[usize::from(O)].row_bytes = u64::from(d) * 4;
-        if !s.combine {
-            // A counter in memory says who is last; that CTA reads the parts back.
-            let own = Tile { rows: 1, bytes: 32, ..out };
-            ops.extend([Op::StoreWait, Op::Store { tile: own, reduce: true }, Op::StoreWait]);
-            ops.extend([copy(Tile { rows: rows as u32, ..out }, Path::Load, Q_FULL), Op::Wait(Q_FULL)]);
-        }
     }
     let mut kernels = vec![Kernel {
         name: format!("decode {}x{} heads, {} keys in {parts}", a.batch, a.kv_heads, a.keys),
@@ -252,7 +238,7 @@ fn split(a: &Attention, spec: &GpuSpec, s: SplitDecode, parts: u32) -> Vec<Kerne
         roles: one_role(warps, ops),
         pipelined: false,
     }];
-    if parts > 1 && s.combine {
+    if parts > 1 {
         kernels.push(combine(a, spec, parts));
     }
     kernels

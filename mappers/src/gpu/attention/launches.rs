@@ -8,18 +8,18 @@ use super::Attention;
 use super::flash2::setup;
 use crate::gpu::rows::{ElementWork, Elementwise, elementwise};
 
-fn small(spec: &GpuSpec, name: &str, elements: u64, inputs: u32) -> Kernel {
-    let mut k = elementwise(&Elementwise {
-        elements: elements.max(1),
-        inputs,
-        element_bytes: 2,
-        per_cta: 1024,
-        threads: 128,
-        work: ElementWork { fma: 0.0, alu: 4.0, sfu: 0.0, other: 2.0, stall: 2.5 },
-    });
+/// An elementwise kernel with a set-up.
+fn set_up(spec: &GpuSpec, name: &str, e: &Elementwise) -> Kernel {
+    let mut k = elementwise(e);
     k.name = name.into();
     k.roles[0].ops.insert(0, setup(spec));
     k
+}
+
+fn small(spec: &GpuSpec, name: &str, elements: u64, inputs: u32) -> Kernel {
+    let work = ElementWork { fma: 0.0, alu: 4.0, sfu: 0.0, other: 2.0, stall: 2.5 };
+    let elements = elements.max(1);
+    set_up(spec, name, &Elementwise { elements, inputs, element_bytes: 2, per_cta: 1024, threads: 128, work })
 }
 
 /// Kernels launched again and again on the same operands: each finds in L2 what fits, what it wrote last time dirty.
@@ -78,17 +78,10 @@ pub fn quantise_queries(a: &Attention, spec: &GpuSpec) -> Kernel {
 /// PyTorch's copy between tensors of different order: a CTA of 128 threads takes 512 elements one by one, and finds where
 /// each lies by divisions by multiplication: three or four dimensions of two tensors, six instructions each.
 pub(super) fn rearranged(spec: &GpuSpec, elements: u64, bytes: u32) -> Kernel {
-    let mut k = elementwise(&Elementwise {
-        elements: elements.max(1),
-        inputs: 1,
-        element_bytes: bytes,
-        per_cta: 512,
-        threads: 128,
-        work: ElementWork { fma: 0.0, alu: 40.0, sfu: 0.0, other: 8.0, stall: 2.5 },
-    });
-    k.name = "rearrange".into();
-    k.roles[0].ops.insert(0, setup(spec));
-    k
+    let work = ElementWork { fma: 0.0, alu: 40.0, sfu: 0.0, other: 8.0, stall: 2.5 };
+    let elements = elements.max(1);
+    let e = Elementwise { elements, inputs: 1, element_bytes: bytes, per_cta: 512, threads: 128, work };
+    set_up(spec, "rearrange", &e)
 }
 
 /// A copy of so many elements of two bytes as they are.

@@ -45,7 +45,7 @@ pub fn head_decode(a: &Attention, spec: &GpuSpec, keys_only: bool) -> Kernel {
     let factor = (4 * sms).div_ceil(all).min(4);
     let score_bytes = 6;
     let fits = |threads: u32, keys: u32| {
-        (65536 / (64 * threads))
+        (spec.sm.registers / (64 * threads))
             .min(spec.sm.shared_memory_bytes / keys.saturating_mul(score_bytes).saturating_add(2048))
             .max(1)
     };

@@ -181,11 +181,7 @@ impl Lowering<'_> {
         let kernels = if spec.tensor.warpgroup {
             decode3(a, spec, Flash3::default(), true)
         } else {
-            split_decode(
-                a,
-                spec,
-                SplitDecode { rows: 64, keys: 128, stages: 1, per_sm: 1, packed: true, combine: true },
-            )
+            split_decode(a, spec, SplitDecode { rows: 64, keys: 128, stages: 1, per_sm: 1, packed: true })
         };
         let mut kernels = kernels.into_iter();
         // The cache of keys and values comes from memory; the parts' results from L2.
