@@ -93,7 +93,7 @@ fn tritons_products_take_their_time_at_every_depth_and_grid() {
 
 #[test]
 fn steps_and_waves_of_cutlass_kernels_take_their_time() {
-    // In graphs on Hopper these kernels start 0.6 to 1.8 us later than others do, whatever they compute; differences are free of that.
+    // In graphs on Hopper even one tile of these kernels takes 0.8 to 2.8 us more than here, unexplained; differences are free of that.
     let table = table(Writer::Cutlass, &[128, 2048, 4096]);
     let (mut steps, mut waves) = (Vec::new(), Vec::new());
     for ((name, tiles), d) in &table {

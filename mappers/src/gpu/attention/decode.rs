@@ -185,8 +185,8 @@ fn split(a: &Attention, spec: &GpuSpec, s: SplitDecode, parts: u32) -> Vec<Kerne
     let mma = |n, k| Op::Mma { dtype: Dtype::Bf16, m: bm, n, k, sync: true };
     let q = |tensor: u8, bytes| grid.q_tile(a, tensor, bytes);
     let stages = s.stages.max(1);
-    let kv = |tensor, at| copy(grid.kv_tile(a, tensor, i64::from(at)), Path::Async, tensor);
-    let mut ops = vec![setup(spec), copy(q(Q, 2), Path::Async, Q_FULL)];
+    let kv = |tensor, at| copy(grid.kv_tile(a, tensor, i64::from(at)), Path::AsyncRows, tensor);
+    let mut ops = vec![setup(spec), copy(q(Q, 2), Path::AsyncRows, Q_FULL)];
     ops.extend([kv(K, 0), kv(V, 0)]);
     for at in 1..stages {
         ops.extend([Op::Loop(once(PLAIN, -(at as i32))), kv(K, at), kv(V, at), Op::End]);

@@ -249,7 +249,7 @@ impl Tiled {
         if self.packed {
             ops.push(Op::Vector(block.beside(addresses)));
         }
-        ops.extend(q_rows.each(grid.q_tile(a, Q, a.dtype.bytes()), |t| copy(t, Path::Async, Q_FULL)));
+        ops.extend(q_rows.each(grid.q_tile(a, Q, a.dtype.bytes()), |t| copy(t, Path::AsyncRows, Q_FULL)));
         ops.extend(self.blocks(a, spec, grid, q_rows, (in_block > 0).then(|| spills(in_block))));
         // `device_profiles.csv`: 817 and 1070 instructions a warp beside the blocks.
         let last = block.beside(900.0 + addresses);
@@ -309,7 +309,7 @@ impl Tiled {
             let (first, at) = (at == 0, i64::from(at));
             let these = if first { k_rows } else { Rows::Whole };
             let next = if masked { once(BLOCKS, -1 - at as i32) } else { Trips::ExceptLast(1) };
-            let values = these.each(kv(V, at), |t| copy(t, Path::Async, V_FULL));
+            let values = these.each(kv(V, at), |t| copy(t, Path::AsyncRows, V_FULL));
             let mut ops = Vec::new();
             if self.values_first {
                 ops.extend(these.wait(K_FULL));
@@ -325,7 +325,7 @@ impl Tiled {
                 ops.extend(these.wait(V_FULL));
                 ops.push(Op::Sync);
             }
-            ops.extend([Op::Loop(next), copy(kv(K, at + 1), Path::Async, K_FULL), Op::End]);
+            ops.extend([Op::Loop(next), copy(kv(K, at + 1), Path::AsyncRows, K_FULL), Op::End]);
             ops.push(block.work(pages + if masked { mask } else { 0.0 }));
             ops.extend(spills);
             if !self.values_first {
@@ -335,7 +335,7 @@ impl Tiled {
             ops.extend([mma(d, bn), reads, Op::MmaWait(0)]);
             ops
         };
-        let mut ops = k_rows.each(kv(K, 0), |t| copy(t, Path::Async, K_FULL));
+        let mut ops = k_rows.each(kv(K, 0), |t| copy(t, Path::AsyncRows, K_FULL));
         ops.extend(q_rows.wait(Q_FULL));
         ops.extend(turn(0, true));
         for at in 1..own_code {

@@ -92,7 +92,7 @@ pub(super) fn merge(a: &Attention, spec: &GpuSpec, out: Tile, parts: i32) -> Vec
             let rows = 2 * i64::from(a.group());
             let mut row = Expr::work(OUT, 1).plus_loop(0, rows);
             row.base = (1 - i64::from(parts)) * i64::from(a.group()) + at * rows;
-            copy(Tile { row, rows: rows as u32, ..out }, Path::Async, V_FULL)
+            copy(Tile { row, rows: rows as u32, ..out }, Path::AsyncRows, V_FULL)
         };
         // Of 16 rows each lane of a warp has 32 values: conversion, scale, sum, and the rows' scales.
         let add = Block::counted(0.0, 0.0, 0.0, 4.0, a.head_dim, spec).beside(140.0 * f64::from(rows) / 16.0);
@@ -154,14 +154,15 @@ pub fn grouped_decode(a: &Attention, spec: &GpuSpec, keys_only: bool) -> Kernel 
         row.base = if next { i64::from(bn) * i64::from(parts) } else { 0 };
         Tile { tensor, row, byte: Expr::default(), rows: bn.min(a.keys), bytes: d * a.kv_bytes }
     };
-    let next = |tensor: u8| [Op::Loop(Trips::ExceptLast(1)), copy(tile(tensor, true), Path::Async, tensor), Op::End];
+    let next =
+        |tensor: u8| [Op::Loop(Trips::ExceptLast(1)), copy(tile(tensor, true), Path::AsyncRows, tensor), Op::End];
     let first = |tensor: u8| {
         let mut ops = numbers(a, spec, grid, tensor);
-        ops.extend([Op::Loop(once(BLOCKS, 0)), copy(tile(tensor, false), Path::Async, tensor), Op::End]);
+        ops.extend([Op::Loop(once(BLOCKS, 0)), copy(tile(tensor, false), Path::AsyncRows, tensor), Op::End]);
         ops
     };
     let mut scores = first(K);
-    scores.extend([copy(grid.q_tile(a, Q, 2), Path::Async, Q_FULL), Op::Wait(Q_FULL), Op::Loop(trips(BLOCKS, 0))]);
+    scores.extend([copy(grid.q_tile(a, Q, 2), Path::AsyncRows, Q_FULL), Op::Wait(Q_FULL), Op::Loop(trips(BLOCKS, 0))]);
     scores.extend([Op::Wait(K_FULL), mma(bn, d), Op::MmaWait(0)]);
     scores.extend(next(K));
     scores.extend([softmax, Op::Wait(X_FREE), Op::Arrive(X_FULL), Op::End]);
