@@ -1,25 +1,19 @@
 //! The tags of one half of L2: sets of ways, least recently used.
 //!
-//! Everything is dense and of numbers. What a set is asked when a block must go lies in two neighbouring lines of the host's
-//! cache: when each way was last used, and what it holds. Neighbouring blocks lie in neighbouring sets. A set comes into being
-//! when its first block comes: what the cache held before the kernel, and the kernel never touches, costs nothing.
+//! Everything is dense and of numbers. Blocks that are read together are neighbours: a run of hits that leaves out none of its
+//! neighbours sets the moment of a *unit* of blocks, in place of each block's. A way keeps the moment at which its block came, or one
+//! at which it was seen to be used; when a block must go, the unit of the way with the earliest moment is asked whether there was a
+//! later one, until there was none. Neighbouring blocks lie in neighbouring sets. A set comes into being when its first block comes:
+//! what the cache held before the kernel, and the kernel never touches, costs nothing.
 
 use super::super::units::{Draws, hash};
 
 /// Ways of a set, in blocks of the grain's size.
 const WAYS: usize = 16;
-/// Neighbouring blocks that lie in neighbouring sets.
-const NEIGHBOURS: u64 = 64;
+/// Neighbouring blocks that lie in neighbouring sets, and whose bits are one word.
+pub(super) const NEIGHBOURS: u64 = 64;
 /// A block of no tensor of this kernel.
-pub(super) const FOREIGN: u32 = (1 << KIND) - 1;
-
-/// What a way holds: a block, and above these bits its kind.
-const KIND: u32 = 28;
-/// Bytes of it are counted in [`Part`].
-const PARTIAL: u32 = 0;
-/// A block of the grain's size, all of it there, none or all of it dirty.
-const CLEAN: u32 = 1 << KIND;
-const DIRTY: u32 = 2 << KIND;
+pub(super) const FOREIGN: u32 = u32::MAX;
 
 /// A block that had to go, and its bytes that must be written.
 #[derive(Debug, Clone, Copy)]
@@ -49,26 +43,28 @@ pub(super) struct Wanted {
 #[derive(Debug, Clone, Copy)]
 #[repr(align(128))]
 struct Ways {
-    /// When each was last used, times sixteen, plus which it is: the least of them names the oldest way. A free one never was,
-    /// and counts as the youngest.
+    /// A moment at which each was used, perhaps not the last, times sixteen, plus which it is: the least of them names the way to look
+    /// at. A free one never was, and counts as the youngest.
     used: [i32; WAYS],
-    held: [u32; WAYS],
+    block: [u32; WAYS],
 }
 
 impl Ways {
-    #[inline]
-    fn touch(&mut self, way: usize, now: i32) {
-        self.used[way] = now | way as i32;
+    fn all(used: i32, block: u32) -> Self {
+        let mut ways = Self { used: [used; WAYS], block: [block; WAYS] };
+        if used != NEVER {
+            ways.used.iter_mut().zip(0..).for_each(|(u, way)| *u |= way);
+        }
+        ways
     }
 }
 
-const NEVER: i32 = i32::MAX;
 /// From one moment to the next, and the last.
 const MOMENT: i32 = WAYS as i32;
 const LAST: i32 = (NEVER / MOMENT - 2) * MOMENT;
-const FREE: Ways = Ways { used: [NEVER; WAYS], held: [0; WAYS] };
+const NEVER: i32 = i32::MAX;
 
-/// A set.
+/// A set. Of masks, bit w is of way w.
 #[derive(Debug, Clone, Copy, Default)]
 struct Set {
     /// Bytes that it holds.
@@ -77,6 +73,10 @@ struct Set {
     kernel: u32,
     /// Of the draws that make its foreign blocks dirty, the first.
     draw: u32,
+    /// Blocks of which all bytes are dirty, where they are not counted.
+    dirty: u32,
+    /// Blocks whose bytes are counted in [`Part`]; the others are of the grain's size and all there.
+    counted: u32,
 }
 
 /// What is there of a block that is not simply whole, in bytes.
@@ -87,33 +87,49 @@ struct Part {
     dirty: u32,
 }
 
-/// One half of L2. A *place* is the number of sixteen ways times sixteen, plus the way.
+/// One half of L2. A set has 16 ways or, once one has held many small blocks, 32.
 #[derive(Debug, Default)]
 pub(super) struct Tags {
-    /// Of each block: twice its place plus two, plus one if all of it is there; 0 if none is.
-    tags: Vec<u32>,
-    /// The ways of each set; then, where sets hold small blocks, sixteen more of each.
+    /// Of each block: all of it is there; or some of it.
+    whole: Vec<u64>,
+    partly: Vec<u64>,
+    /// Of each unit of blocks: the last moment at which all that were there of it were used, times sixteen.
+    units: Vec<i32>,
+    /// Blocks of a unit, as a power of two.
+    shift: u32,
+    /// The first 16 ways of each set; then, where sets hold small blocks, 16 more of each.
     ways: Vec<Ways>,
     sets: Vec<Set>,
+    /// Of each way, in the order of `ways`.
     parts: Vec<Part>,
     count: usize,
     grain: u64,
+    /// The number for a foreign block in a way: of a unit that is never used.
+    foreign: u32,
     /// The present moment, times sixteen.
     now: i32,
     kernel: u32,
     /// Sets have 32 ways.
     wide: bool,
     /// Sets that come into being are full of foreign blocks, a share of them dirty (of 65535).
-    foreign: Option<u64>,
+    others: Option<u64>,
 }
 
 impl Tags {
-    /// An empty cache for so many blocks.
-    pub(super) fn reset(&mut self, blocks: u64, capacity: u64, grain: u64) {
+    /// An empty cache for so many blocks, of which 2^shift are usually used together.
+    pub(super) fn reset(&mut self, blocks: u64, capacity: u64, grain: u64, shift: u32) {
         self.grain = grain;
         self.count = (capacity / (WAYS as u64 * grain)).max(1) as usize;
-        self.tags.clear();
-        self.tags.resize(blocks as usize, 0);
+        let words = blocks.div_ceil(NEIGHBOURS) as usize;
+        for bits in [&mut self.whole, &mut self.partly] {
+            bits.clear();
+            bits.resize(words, 0);
+        }
+        let units = blocks.div_ceil(1 << shift);
+        self.shift = shift;
+        self.units.clear();
+        self.units.resize(units as usize + 1, 0);
+        self.foreign = (units << shift) as u32;
         self.kernel = self.kernel.wrapping_add(1);
         if self.kernel == 0 {
             self.sets.clear();
@@ -125,13 +141,13 @@ impl Tags {
         self.hold(self.count);
         self.now = 0;
         self.wide = false;
-        self.foreign = None;
+        self.others = None;
     }
 
     /// Room for so many times sixteen ways, whatever they hold.
     fn hold(&mut self, n: usize) {
         if self.ways.len() < n {
-            self.ways.resize(n, FREE);
+            self.ways.resize(n, Ways::all(NEVER, 0));
         }
     }
 
@@ -151,49 +167,83 @@ impl Tags {
             if self.sets[set].kernel != self.kernel {
                 continue;
             }
-            let mut banks = [self.ways[set].used, FREE.used];
-            if self.wide {
-                banks[1] = self.ways[self.count + set].used;
-            }
-            let all = banks;
-            for used in banks.as_flattened_mut().iter_mut().filter(|u| **u != NEVER) {
-                let older = |&&o: &&i32| o / MOMENT < *used / MOMENT;
-                *used = all.as_flattened().iter().filter(older).count() as i32 * MOMENT + MOMENT + *used % MOMENT;
-            }
-            self.ways[set].used = banks[0];
-            if self.wide {
-                self.ways[self.count + set].used = banks[1];
+            let banks = [Some(set), self.wide.then_some(self.count + set)];
+            let places = || banks.iter().flatten().flat_map(|&n| (0..WAYS).map(move |way| (n, way)));
+            let held = |&(n, way): &(usize, usize)| self.ways[n].used[way] != NEVER;
+            let moment = |(n, way): (usize, usize)| {
+                self.ways[n].used[way].max(self.units[self.ways[n].block[way] as usize >> self.shift]) / MOMENT
+            };
+            let moments: Vec<_> = places().filter(held).map(|place| (place, moment(place))).collect();
+            for &((n, way), moment) in &moments {
+                let older = moments.iter().filter(|&&(_, other)| other < moment).count() as i32;
+                self.ways[n].used[way] = (older + 1) * MOMENT | way as i32;
             }
         }
+        self.units.fill(0);
         self.now = (2 * WAYS as i32 + 2) * MOMENT;
     }
 
+    /// Uses a block of a set if all of it is there.
     #[inline]
-    fn touch(&mut self, place: usize) {
-        self.ways[place / WAYS].touch(place % WAYS, self.now);
+    pub(super) fn hit(&mut self, block: u64, set: usize) -> bool {
+        let whole = self.whole[(block / NEIGHBOURS) as usize] >> (block % NEIGHBOURS) & 1 != 0;
+        if whole {
+            self.touch(block, set);
+        }
+        whole
     }
 
-    /// Uses a block if all of it is there.
-    #[inline]
-    pub(super) fn hit(&mut self, block: u64) -> bool {
-        let tag = self.tags[block as usize];
-        if tag & 1 == 0 {
-            return false;
+    fn touch(&mut self, block: u64, set: usize) {
+        if let Some(place) = self.find(block, set) {
+            self.ways[place / WAYS].used[place % WAYS] = self.now | (place % WAYS) as i32;
         }
-        self.touch((tag as usize >> 1) - 1);
-        true
     }
 
     /// Uses those of neighbouring blocks that are there as a whole; the places of the others among them go to `absent`.
     #[inline]
     pub(super) fn hit_all(&mut self, first: u64, count: u64, absent: &mut Vec<Absent>) {
-        let tags = &self.tags[first as usize..(first + count) as usize];
-        for (i, &tag) in (0u32..).zip(tags) {
-            if tag & 1 == 0 {
-                absent.push(Absent { i, set: 0 });
+        let end = first + count;
+        let mut at = first;
+        while at < end {
+            let word = at / NEIGHBOURS;
+            let to = end.min((word + 1) * NEIGHBOURS);
+            let bits = |from: u64, to: u64| !0 >> (NEIGHBOURS - (to - from)) << (from % NEIGHBOURS);
+            let asked = bits(at, to);
+            let whole = self.whole[word as usize];
+            let (u0, u1) = (at >> self.shift, (to - 1) >> self.shift);
+            let cover = bits(u0 << self.shift, (u1 + 1) << self.shift);
+            let beside = (whole & !asked | self.partly[word as usize]) & cover;
+            if beside == 0 {
+                // What is asked for and is not there comes at this moment, too.
+                self.units[u0 as usize..=u1 as usize].fill(self.now);
             } else {
-                let place = (tag as usize >> 1) - 1;
-                self.ways[place / WAYS].touch(place % WAYS, self.now);
+                self.hit_some(word, asked & whole, beside);
+            }
+            let mut rest = asked & !whole;
+            while rest != 0 {
+                let block = word * NEIGHBOURS + u64::from(rest.trailing_zeros());
+                absent.push(Absent { i: (block - first) as u32, set: 0 });
+                rest &= rest - 1;
+            }
+            at = to;
+        }
+    }
+
+    /// Uses some of a word's blocks, beside which others of their units are there that are not used, or not yet.
+    #[cold]
+    fn hit_some(&mut self, word: u64, mut hit: u64, beside: u64) {
+        let start = self.start(word);
+        let of_unit = !0 >> (NEIGHBOURS - (1 << self.shift));
+        while hit != 0 {
+            let i = u64::from(hit.trailing_zeros());
+            let block = word * NEIGHBOURS + i;
+            let unit = of_unit << (i >> self.shift << self.shift);
+            if beside & unit == 0 {
+                self.units[(block >> self.shift) as usize] = self.now;
+                hit &= !unit;
+            } else {
+                self.touch(block, self.wrap(start + i));
+                hit &= hit - 1;
             }
         }
     }
@@ -216,7 +266,7 @@ impl Tags {
         let mut all = 0;
         for a in absent {
             let ways = &self.ways[a.set as usize];
-            all ^= ways.used[0] as u32 ^ ways.held[0];
+            all ^= ways.used[0] as u32 ^ ways.block[0];
         }
         std::hint::black_box(all);
     }
@@ -238,53 +288,122 @@ impl Tags {
     /// Uses a block, in a new place if it has none, and adds up to so many bytes of what is not there, or writes so many; how
     /// many those are. What was used longest ago in its set goes.
     #[inline]
-    pub(super) fn take(&mut self, wanted: Wanted, draws: &Draws, gone: impl FnMut(Victim)) -> u64 {
+    pub(super) fn take(&mut self, wanted: Wanted, draws: &Draws, mut gone: impl FnMut(Victim)) -> u64 {
         let Wanted { block, set, size, bytes, dirty } = wanted;
-        let tag = self.tags[block as usize] as usize;
-        if tag == 0 {
+        let s = self.sets[set];
+        let full = s.kernel == self.kernel && u64::from(s.filled) == WAYS as u64 * self.grain && !self.wide;
+        let (word, here) = ((block / NEIGHBOURS) as usize, 1 << (block % NEIGHBOURS));
+        if !(full && size == self.grain && bytes >= size && (self.whole[word] | self.partly[word]) & here == 0) {
+            return self.take_any(wanted, draws, gone);
+        }
+        let way = self.oldest(set) % WAYS;
+        let bit = 1 << way;
+        if s.counted & bit != 0 {
+            return self.take_any(wanted, draws, gone);
+        }
+        // One whole block for another.
+        let ways = &mut self.ways[set];
+        let held = std::mem::replace(&mut ways.block[way], block as u32);
+        ways.used[way] = self.now | way as i32;
+        let known = held != self.foreign;
+        if known {
+            // Only those that are counted can be there partly.
+            self.whole[held as usize / NEIGHBOURS as usize] &= !(1 << (u64::from(held) % NEIGHBOURS));
+        }
+        if s.dirty & bit != 0 {
+            gone(Victim { block: if known { held } else { FOREIGN }, dirty: self.grain as u32 });
+        }
+        self.sets[set].dirty = if dirty { s.dirty | bit } else { s.dirty & !bit };
+        self.whole[word] |= here;
+        size
+    }
+
+    #[inline(never)]
+    fn take_any(&mut self, wanted: Wanted, draws: &Draws, gone: impl FnMut(Victim)) -> u64 {
+        let Wanted { block, set, size, bytes, dirty } = wanted;
+        if !self.is_here(block) {
             let place = self.vacate(set, size, draws, gone);
             let valid = bytes.min(size);
             let whole = size == self.grain && valid == size;
-            let kind = if !whole {
-                self.set_part(
-                    place,
-                    Part { size: size as u32, valid: valid as u32, dirty: if dirty { valid as u32 } else { 0 } },
-                );
-                PARTIAL
-            } else if dirty {
-                DIRTY
-            } else {
-                CLEAN
-            };
-            let ways = &mut self.ways[place / WAYS];
-            ways.used[place % WAYS] = self.now.max(MOMENT) | (place % WAYS) as i32;
-            ways.held[place % WAYS] = block as u32 | kind;
-            self.tags[block as usize] = (place as u32 + 1) << 1 | u32::from(valid == size);
+            if !whole {
+                let (size, valid) = (size as u32, valid as u32);
+                self.set_part(place, Part { size, valid, dirty: if dirty { valid } else { 0 } });
+            }
+            let bit = self.bit(place);
+            let s = &mut self.sets[set];
+            s.counted = if whole { s.counted & !bit } else { s.counted | bit };
+            s.dirty = if whole && dirty { s.dirty | bit } else { s.dirty & !bit };
+            self.put(place, block as u32, self.now);
+            self.set_here(block, true, valid == size);
             return valid;
         }
-        let place = (tag >> 1) - 1;
-        self.touch(place);
-        let mut part = self.part(place);
+        let Some(place) = self.find(block, set) else { return 0 };
+        let mut part = self.part(set, place);
         let bytes = if dirty { bytes } else { bytes.min(u64::from(part.size - part.valid)) };
         part.valid = part.valid.saturating_add(bytes as u32).min(part.size);
         if dirty {
             part.dirty = part.dirty.saturating_add(bytes as u32).min(part.size);
         }
-        if part.valid == part.size {
-            self.tags[block as usize] |= 1;
+        self.set_here(block, true, part.valid == part.size);
+        self.ways[place / WAYS].used[place % WAYS] = self.now | (place % WAYS) as i32;
+        let grain = self.grain as u32;
+        let bit = self.bit(place);
+        let s = &mut self.sets[set];
+        if part.size == grain && part.valid == grain && part.dirty == grain {
+            // As if it had come whole.
+            s.counted &= !bit;
+            s.dirty |= bit;
+        } else {
+            s.counted |= bit;
+            self.set_part(place, part);
         }
-        self.ways[place / WAYS].held[place % WAYS] = block as u32 | PARTIAL;
-        self.set_part(place, part);
         bytes
     }
 
-    fn part(&self, place: usize) -> Part {
-        let grain = self.grain as u32;
-        match self.ways[place / WAYS].held[place % WAYS] >> KIND << KIND {
-            PARTIAL => self.parts[place],
-            CLEAN => Part { size: grain, valid: grain, dirty: 0 },
-            _ => Part { size: grain, valid: grain, dirty: grain },
+    /// Whether any of a block is there.
+    fn is_here(&self, block: u64) -> bool {
+        let word = (block / NEIGHBOURS) as usize;
+        (self.whole[word] | self.partly[word]) >> (block % NEIGHBOURS) & 1 != 0
+    }
+
+    fn set_here(&mut self, block: u64, here: bool, whole: bool) {
+        let (word, bit) = ((block / NEIGHBOURS) as usize, 1 << (block % NEIGHBOURS));
+        let put = |bits: &mut u64, on| *bits = if on { *bits | bit } else { *bits & !bit };
+        put(&mut self.whole[word], here && whole);
+        put(&mut self.partly[word], here && !whole);
+    }
+
+    fn put(&mut self, place: usize, block: u32, moment: i32) {
+        let ways = &mut self.ways[place / WAYS];
+        ways.block[place % WAYS] = block;
+        ways.used[place % WAYS] = moment | (place % WAYS) as i32;
+    }
+
+    /// The place of a block in its set: the number of sixteen ways times sixteen, plus the way.
+    fn find(&self, block: u64, set: usize) -> Option<usize> {
+        let of = |n: usize| {
+            // Side by side, without asking which is the first: there is one at most.
+            let same = self.ways[n]
+                .block
+                .iter()
+                .zip(0..)
+                .fold(0u32, |all, (&b, way)| all | u32::from(b == block as u32) << way);
+            (same != 0).then_some(n * WAYS + same.trailing_zeros() as usize)
+        };
+        of(set).or_else(|| if self.wide { of(self.count + set) } else { None })
+    }
+
+    /// A place's bit in the masks of its set.
+    fn bit(&self, place: usize) -> u32 {
+        1 << (place % WAYS + if place / WAYS < self.count { 0 } else { WAYS })
+    }
+
+    fn part(&self, set: usize, place: usize) -> Part {
+        let (s, bit, grain) = (&self.sets[set], self.bit(place), self.grain as u32);
+        if s.counted & bit != 0 {
+            return self.parts[place];
         }
+        Part { size: grain, valid: grain, dirty: if s.dirty & bit != 0 { grain } else { 0 } }
     }
 
     fn set_part(&mut self, place: usize, part: Part) {
@@ -295,7 +414,6 @@ impl Tags {
     }
 
     /// A free place in a set for a block.
-    #[inline]
     fn vacate(&mut self, set: usize, size: u64, draws: &Draws, mut gone: impl FnMut(Victim)) -> usize {
         if self.sets[set].kernel != self.kernel {
             self.begin(set, draws);
@@ -311,15 +429,16 @@ impl Tags {
                 return place;
             }
             let place = self.oldest(set);
-            let part = self.part(place);
+            let part = self.part(set, place);
             let ways = &mut self.ways[place / WAYS];
             ways.used[place % WAYS] = NEVER;
-            let block = ways.held[place % WAYS] & FOREIGN;
-            if block != FOREIGN {
-                self.tags[block as usize] = 0;
+            let held = std::mem::replace(&mut ways.block[place % WAYS], self.foreign);
+            let known = held != self.foreign;
+            if known {
+                self.set_here(u64::from(held), false, false);
             }
             if part.dirty > 0 {
-                gone(Victim { block, dirty: part.dirty });
+                gone(Victim { block: if known { held } else { FOREIGN }, dirty: part.dirty });
             }
             filled -= u64::from(part.size);
             vacant = Some(place);
@@ -329,16 +448,12 @@ impl Tags {
     /// A set's state before its first block of this kernel.
     fn begin(&mut self, set: usize, draws: &Draws) {
         let s = &mut self.sets[set];
-        s.kernel = self.kernel;
-        s.filled = 0;
-        self.ways[set] = FREE;
-        if let Some(share) = self.foreign {
+        *s = Set { filled: 0, kernel: self.kernel, draw: s.draw, dirty: 0, counted: 0 };
+        self.ways[set] = Ways::all(NEVER, self.foreign);
+        if let Some(share) = self.others {
             s.filled = (WAYS as u64 * self.grain) as u32;
-            let ways = &mut self.ways[set];
-            for (i, (used, held)) in ways.used.iter_mut().zip(&mut ways.held).enumerate() {
-                *used = MOMENT | i as i32;
-                *held = foreign(share, draws.get(s.draw as usize + i));
-            }
+            self.ways[set] = Ways::all(MOMENT, self.foreign);
+            s.dirty = (0..WAYS).map(|i| u32::from(dirty(share, draws.get(s.draw as usize + i))) << i).sum();
         }
     }
 
@@ -351,7 +466,7 @@ impl Tags {
         if !self.wide {
             self.wide = true;
             self.hold(2 * self.count);
-            self.ways[self.count..2 * self.count].fill(FREE);
+            self.ways[self.count..2 * self.count].fill(Ways::all(NEVER, self.foreign));
         }
         let more = self.count + set;
         first(&self.ways[more]).map(|way| more * WAYS + way)
@@ -359,11 +474,11 @@ impl Tags {
 
     /// The place of a set that was used longest ago, the first of several.
     #[inline]
-    fn oldest(&self, set: usize) -> usize {
-        let first = oldest(&self.ways[set].used);
+    fn oldest(&mut self, set: usize) -> usize {
+        let first = self.oldest_of(set);
         if self.wide {
             let more = self.count + set;
-            let other = oldest(&self.ways[more].used);
+            let other = self.oldest_of(more);
             if other / MOMENT < first / MOMENT {
                 return more * WAYS + (other % MOMENT) as usize;
             }
@@ -371,20 +486,43 @@ impl Tags {
         set * WAYS + (first % MOMENT) as usize
     }
 
+    /// Of sixteen ways, the moment at which the oldest was used, plus which it is.
+    #[inline]
+    fn oldest_of(&mut self, n: usize) -> i32 {
+        let ways = &mut self.ways[n];
+        let first = least(&ways.used);
+        let way = (first % MOMENT) as usize;
+        if self.units[ways.block[way] as usize >> self.shift] | way as i32 <= first || first == NEVER {
+            return first;
+        }
+        // All at once: the next block to go will mostly find its way right.
+        let mut least = [NEVER; 4];
+        let all = ways.used.chunks_exact_mut(4).zip(ways.block.chunks_exact(4));
+        for (four, (used, blocks)) in (0i32..).zip(all) {
+            for (i, ((used, least), &block)) in (0i32..).zip(used.iter_mut().zip(&mut least).zip(blocks)) {
+                *used = (self.units[block as usize >> self.shift] | (four * 4 + i)).max(*used);
+                *least = (*used).min(*least);
+            }
+        }
+        least[0].min(least[1]).min(least[2].min(least[3]))
+    }
+
     /// Lets a block go: another half has written it.
     pub(super) fn forget(&mut self, block: u64) {
-        let Some(place) = (self.tags[block as usize] as usize >> 1).checked_sub(1) else { return };
-        let set = place / WAYS;
-        let set = if set >= self.count { set - self.count } else { set };
-        let size = self.part(place).size;
-        self.ways[place / WAYS].used[place % WAYS] = NEVER;
+        if !self.is_here(block) {
+            return;
+        }
+        let set = self.set(block);
+        let Some(place) = self.find(block, set) else { return };
+        let size = self.part(set, place).size;
+        self.put(place, self.foreign, NEVER);
         self.sets[set].filled -= size;
-        self.tags[block as usize] = 0;
+        self.set_here(block, false, false);
     }
 
     /// Fills what is free with foreign blocks, a share of them dirty (of 65535), from a draw on; the draw after the last.
     pub(super) fn fill_foreign(&mut self, share: u64, draws: &mut Draws, from: usize) -> usize {
-        self.foreign = Some(share);
+        self.others = Some(share);
         let mut draw = from;
         for set in 0..self.count {
             if self.sets[set].kernel != self.kernel {
@@ -396,10 +534,12 @@ impl Tags {
                 && let Some(place) = self.free_place(set)
             {
                 draws.reach(draw + 1);
-                let ways = &mut self.ways[place / WAYS];
-                ways.used[place % WAYS] = MOMENT | (place % WAYS) as i32;
-                ways.held[place % WAYS] = foreign(share, draws.get(draw));
-                self.sets[set].filled += self.grain as u32;
+                let bit = self.bit(place);
+                let s = &mut self.sets[set];
+                s.counted &= !bit;
+                s.dirty = if dirty(share, draws.get(draw)) { s.dirty | bit } else { s.dirty & !bit };
+                s.filled += self.grain as u32;
+                self.put(place, self.foreign, MOMENT);
                 draw += 1;
             }
         }
@@ -408,14 +548,9 @@ impl Tags {
     }
 }
 
-/// What a way with a foreign block holds.
-fn foreign(share: u64, draw: u64) -> u32 {
-    FOREIGN | if (draw >> 20) & 0xffff < share { DIRTY } else { CLEAN }
-}
-
 /// The least of all.
 #[inline]
-fn oldest(used: &[i32; WAYS]) -> i32 {
+fn least(used: &[i32; WAYS]) -> i32 {
     // Side by side, four at a time.
     let mut least = [NEVER; 4];
     for four in used.chunks_exact(4) {
@@ -426,6 +561,11 @@ fn oldest(used: &[i32; WAYS]) -> i32 {
     least[0].min(least[1]).min(least[2].min(least[3])).max(0)
 }
 
+/// Whether a foreign block is dirty.
+fn dirty(share: u64, draw: u64) -> bool {
+    (draw >> 20) & 0xffff < share
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -433,14 +573,14 @@ mod tests {
     /// 512 blocks of 128 bytes.
     fn empty() -> Tags {
         let mut tags = Tags::default();
-        tags.reset(4096, 64 * 1024, 128);
+        tags.reset(4096, 64 * 1024, 128, 3);
         tags
     }
 
     fn take(tags: &mut Tags, block: u64, gone: &mut Vec<u32>) {
         tags.tick();
-        if !tags.hit(block) {
-            let set = tags.set(block);
+        let set = tags.set(block);
+        if !tags.hit(block, set) {
             tags.take(Wanted { block, set, size: 128, bytes: 128, dirty: true }, &Draws::new(1), |v| {
                 gone.push(v.block);
             });
@@ -466,6 +606,47 @@ mod tests {
         assert!(late.now < LAST / 2, "moments were not counted anew");
     }
 
+    /// Which blocks go, and when, does not depend on how many neighbours one moment is kept for.
+    #[test]
+    fn units_are_exact() {
+        let run = |shift: u32| {
+            let mut tags = Tags::default();
+            tags.reset(4096, 64 * 1024, 128, shift);
+            let mut bits = super::super::super::units::Bits::new(5);
+            let (mut gone, mut absent) = (Vec::new(), Vec::new());
+            for _ in 0..4000 {
+                tags.tick();
+                // Whole pieces of sixteen, parts of them, and runs across their edges.
+                let piece = (bits.next() >> 40) % 70 * 16;
+                let (first, count) = match (bits.next() >> 40) % 4 {
+                    0 => (piece + 3, 9),
+                    1 => (piece + 60, 70),
+                    _ => (piece, 16),
+                };
+                absent.clear();
+                tags.hit_all(first, count, &mut absent);
+                tags.find_sets(first, &mut absent);
+                for &Absent { i, set } in &absent {
+                    let wanted = Wanted {
+                        block: first + u64::from(i),
+                        set: set as usize,
+                        size: 128,
+                        bytes: if i % 5 == 0 { 96 } else { 128 },
+                        dirty: i % 3 == 0,
+                    };
+                    let taken = tags.take(wanted, &Draws::new(1), |v| gone.push((v.block, v.dirty)));
+                    gone.push((wanted.block as u32, taken as u32));
+                }
+            }
+            gone
+        };
+        let single = run(0);
+        assert!(single.len() > 10_000, "only {} blocks came and went", single.len());
+        for shift in [2, 4, 6] {
+            assert!(run(shift) == single, "units of {} blocks", 1 << shift);
+        }
+    }
+
     /// Foreign blocks go first, and blocks that were there before them stay.
     #[test]
     fn foreign_blocks_are_the_oldest() {
@@ -474,16 +655,16 @@ mod tests {
         let mut gone = Vec::new();
         // More blocks than any set holds: some sets overflow, others have room.
         (0..300).for_each(|block| take(&mut tags, block, &mut gone));
-        let held: Vec<u64> = (0..300).filter(|&b| tags.tags[b as usize] > 0).collect();
+        let held: Vec<u64> = (0..300).filter(|&b| tags.is_here(b)).collect();
         assert!(held.len() > 100 && held.len() < 512);
         tags.fill_foreign(1 << 16, &mut draws, 0);
-        let set = (0..tags.count).find(|&s| tags.ways[s].held.contains(&(FOREIGN | DIRTY)));
+        let set = (0..tags.count).find(|&s| tags.ways[s].block.contains(&tags.foreign));
         assert!(set.is_some(), "no set has a foreign block");
         gone.clear();
         let set = set.unwrap_or(0);
         let newcomer = (300..4096).find(|&b| tags.set(b) == set).unwrap_or(0);
         take(&mut tags, newcomer, &mut gone);
         assert_eq!(gone, [FOREIGN]);
-        assert!(held.iter().all(|&b| tags.tags[b as usize] > 0), "a block of the kernel went first");
+        assert!(held.iter().all(|&b| tags.is_here(b)), "a block of the kernel went first");
     }
 }

@@ -4,6 +4,7 @@
 //! numbered so that those of one piece are neighbours: a copy of a piece is a run of block numbers.
 
 use super::super::program::{Tensor, Tile};
+use super::l2::NEIGHBOURS;
 
 /// Tensors begin at multiples of a page.
 const PAGE: u64 = 1 << 21;
@@ -183,11 +184,13 @@ impl Mapped {
     }
 }
 
-/// Cuts tensors into blocks; their number, and the size of the largest tensor's.
-pub(super) fn map(tensors: &[Tensor], grain: u64, sector: u64, mapped: &mut Vec<Mapped>) -> (u64, u64) {
+/// Cuts tensors into blocks; their number, the size of the largest tensor's, and how many are read together, at least, as a power
+/// of two: runs of them begin at its multiples.
+pub(super) fn map(tensors: &[Tensor], grain: u64, sector: u64, mapped: &mut Vec<Mapped>) -> (u64, u64, u32) {
     mapped.clear();
     let (mut base, mut address) = (0u64, PAGE);
     let (mut most, mut largest) = (0, grain);
+    let mut together = NEIGHBOURS;
     for t in tensors {
         let width = u64::from(t.piece_bytes).min(grain).max(sector);
         let pieces = (u64::from(t.piece_rows) * width).div_ceil(grain).max(1);
@@ -198,6 +201,10 @@ pub(super) fn map(tensors: &[Tensor], grain: u64, sector: u64, mapped: &mut Vec<
         let m =
             Mapped { rows: t.rows, row_bytes: t.row_bytes, width, height, columns, per_piece, base, blocks, address };
         mapped.push(m);
+        if blocks > 1 {
+            let beside = (u64::from(t.piece_bytes) / width).max(1);
+            together |= base | if per_piece > 1 { per_piece } else { beside };
+        }
         base += blocks;
         address = (address + t.bytes()).next_multiple_of(PAGE);
         if t.bytes() >= most {
@@ -205,5 +212,5 @@ pub(super) fn map(tensors: &[Tensor], grain: u64, sector: u64, mapped: &mut Vec<
             largest = (width.min(t.row_bytes.max(1)) * height).clamp(sector, grain);
         }
     }
-    (base, largest)
+    (base, largest, together.trailing_zeros())
 }

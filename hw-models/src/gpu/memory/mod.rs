@@ -148,14 +148,14 @@ impl Memory {
     pub(crate) fn map(&mut self, tensors: &[Tensor], grain: u64, l1_bytes: u64, keep: bool) -> Result<(), String> {
         let before = if keep { self.tensors.clone() } else { Vec::new() };
         // Sets are counted in blocks of the size that the largest tensor has.
-        let (blocks, set_grain) = layout::map(tensors, grain, self.sector, &mut self.tensors);
+        let (blocks, set_grain, shift) = layout::map(tensors, grain, self.sector, &mut self.tensors);
         if blocks > MOST_BLOCKS {
             return Err(format!("touches {blocks} blocks of {grain} bytes; a coarser grain is needed"));
         }
         let halves = self.partitions as usize;
         if !keep || before != self.tensors {
             for tags in &mut self.tags[..halves] {
-                tags.reset(blocks, self.capacity / u64::from(self.partitions), set_grain);
+                tags.reset(blocks, self.capacity / u64::from(self.partitions), set_grain, shift);
             }
         }
         self.l1.reset(l1_bytes, set_grain);
@@ -325,7 +325,7 @@ impl Memory {
             let home = self.home(block);
             if home != half {
                 found.far += missing;
-                if self.tags[home].hit(block) {
+                if self.tags[home].hit(block, set) {
                     continue;
                 }
                 missing = self.take(home, Wanted { bytes: missing, ..wanted });
