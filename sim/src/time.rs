@@ -59,6 +59,7 @@ impl Time {
 
     /// A time of `fs` femtoseconds.
     #[must_use]
+    #[inline]
     pub const fn from_fs(fs: u64) -> Time {
         Time(fs)
     }
@@ -115,6 +116,7 @@ impl Time {
 
     /// Femtoseconds, exactly.
     #[must_use]
+    #[inline]
     pub const fn as_fs(self) -> u64 {
         self.0
     }

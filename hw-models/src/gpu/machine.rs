@@ -8,7 +8,9 @@ mod state;
 use banksia_sim::{EventQueue, Time};
 
 use clock::EPOCH_FS;
-use state::{BarrierState, FREE, GROUPS, IDLE, Product, RING, RoleState, SmUnits, VectorCost, skip_loop, vector_cost};
+use state::{
+    BarrierState, FREE, GROUPS, IDLE, OpCost, Product, ProductCost, RING, RoleState, SmUnits, skip_loop, vector_cost,
+};
 
 use super::instructions::{INSTRUCTION_BYTES, supply_cycles};
 use super::launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
@@ -16,7 +18,7 @@ use super::memory::{Memory, Reader, Traffic};
 use super::power::Work;
 use super::program::{Dtype, Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
 use super::spec::GpuSpec;
-use super::units::{Server, fs_per_kib, transfer};
+use super::units::{Divisor, Server, fs_per_kib, transfer};
 
 /// A GPU that runs kernels one at a time.
 pub struct Gpu {
@@ -54,6 +56,9 @@ pub struct Gpu {
     work: Work,
     steps: u64,
     warp_time: f64,
+    /// Roles of a CTA and CTAs of an SM, which agents are numbered by.
+    by_roles: Divisor,
+    by_slots: Divisor,
     /// Multiply-adds a cycle, by type.
     fma_rates: [f64; Dtype::COUNT],
     /// Of the data path, in the layouts of `wgmma` and of `ldmatrix`.
@@ -101,6 +106,8 @@ impl Gpu {
             work: Work::default(),
             steps: 0,
             warp_time: 0.0,
+            by_roles: Divisor::new(1),
+            by_slots: Divisor::new(1),
             fma_rates: Dtype::ALL.map(|d| spec.tensor.fma_per_cycle.get(&d).copied().unwrap_or(1.0)),
             rows_rate: fs_per_kib(spec.sm.async_rows_bytes_per_cycle * clock),
             lsu_rate: fs_per_kib(spec.sm.async_copy_bytes_per_cycle * clock),
@@ -162,12 +169,7 @@ impl Gpu {
         Ok(self.result(per_sm))
     }
 
-    fn prepare(
-        &mut self,
-        kernel: &Kernel,
-        per_sm: u32,
-        options: &RunOptions,
-    ) -> Result<Vec<Vec<VectorCost>>, GpuError> {
+    fn prepare(&mut self, kernel: &Kernel, per_sm: u32, options: &RunOptions) -> Result<Vec<Vec<OpCost>>, GpuError> {
         let shared = u64::from(kernel.shared_bytes + self.spec.sm.shared_memory_reserved_bytes) * u64::from(per_sm);
         let l1 = u64::from(self.spec.l1.bytes).saturating_sub(shared);
         self.memory
@@ -216,13 +218,20 @@ impl Gpu {
         self.work = Work::default();
         self.steps = 0;
         self.warp_time = 0.0;
+        self.by_roles = Divisor::new(kernel.roles.len() as u64);
+        self.by_slots = Divisor::new(u64::from(per_sm));
         let mut sections: Vec<(usize, VectorWork)> = Vec::new();
         let mut costs = Vec::with_capacity(kernel.roles.len());
         for role in &kernel.roles {
             let warps = f64::from(role.warps);
-            let cost = |(at, op): (usize, &Op)| match op {
-                Op::Vector(v) => vector_cost(&self.spec.sm, v, warps, at, &mut sections),
-                _ => VectorCost::default(),
+            let product =
+                |dtype, shape, sync| OpCost::Product(self.product_cost(role.warps, &Product { dtype, shape, sync }));
+            let cost = |(at, op): (usize, &Op)| match *op {
+                Op::Vector(ref v) => OpCost::Vector(vector_cost(&self.spec.sm, v, warps, at, &mut sections)),
+                Op::Mma { dtype, m, n, k, sync } => product(dtype, [m, n, k], sync.then_some(0.0)),
+                Op::MmaAmong { dtype, m, n, k, others } => product(dtype, [m, n, k], Some(others)),
+                Op::MmaQueued { dtype, m, n, k } => product(dtype, [m, n, k], None),
+                _ => OpCost::Other,
             };
             costs.push(role.ops.iter().enumerate().map(cost).collect());
         }
@@ -322,14 +331,14 @@ impl Gpu {
     }
 
     /// Runs a role from `now` until it must wait; then queues it again, or leaves it to a barrier.
-    fn advance(&mut self, kernel: &Kernel, costs: &[Vec<VectorCost>], agent: usize, now: u64) {
+    fn advance(&mut self, kernel: &Kernel, costs: &[Vec<OpCost>], agent: usize, now: u64) {
         if now >= self.epoch_end {
             self.epoch(now);
         }
         let roles = kernel.roles.len();
-        let slot = agent / roles;
-        let role = agent % roles;
-        let sm = slot * self.sms.len() / self.live.len();
+        let slot = self.by_roles.quotient(agent as u64) as usize;
+        let role = agent - slot * roles;
+        let sm = self.by_slots.quotient(slot as u64) as usize;
         let program = &kernel.roles[role];
         let mut state = self.roles[agent];
         let until = loop {
@@ -459,21 +468,13 @@ impl Gpu {
                     break now
                         + self.cycles(s.barrier_base_cycles + s.barrier_cycles_per_warp * f64::from(program.warps));
                 }
-                Op::Mma { dtype, m, n, k, sync } => {
-                    let product = Product { dtype, shape: [m, n, k], sync: sync.then_some(0.0) };
-                    let last = self.mma(now, sm, program.warps, &product, &mut state);
+                Op::Mma { .. } | Op::MmaAmong { .. } | Op::MmaQueued { .. } => {
+                    let OpCost::Product(cost) = &costs[role][usize::from(state.pc) - 1] else { continue };
+                    let last = self.mma(now, sm, cost, &mut state);
                     // Issue is in order and the unit takes one instruction at a time: the warps go on when the last begins.
-                    if last > now {
+                    if last > now && matches!(op, Op::Mma { .. }) {
                         break last;
                     }
-                }
-                Op::MmaAmong { dtype, m, n, k, others } => {
-                    let product = Product { dtype, shape: [m, n, k], sync: Some(others) };
-                    self.mma(now, sm, program.warps, &product, &mut state);
-                }
-                Op::MmaQueued { dtype, m, n, k } => {
-                    let product = Product { dtype, shape: [m, n, k], sync: None };
-                    self.mma(now, sm, program.warps, &product, &mut state);
                 }
                 Op::MmaWait(pending) => {
                     if state.issued > u32::from(pending) {
@@ -484,7 +485,7 @@ impl Gpu {
                     }
                 }
                 Op::Vector(v) => {
-                    let cost = costs[role][usize::from(state.pc) - 1];
+                    let OpCost::Vector(cost) = costs[role][usize::from(state.pc) - 1] else { continue };
                     self.work.issued_lanes += v.issue * 32.0;
                     self.work.vector_ops += v.fma + v.alu;
                     self.work.sfu_ops += v.sfu;

@@ -27,6 +27,31 @@ pub(crate) fn fs_per_kib(bytes_per_s: f64) -> u64 {
     (1024.0 * 1e15 / bytes_per_s).round().clamp(1.0, 1e15) as u64
 }
 
+/// A number that others are often divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Divisor {
+    by: u64,
+    /// 2^64 over it, rounded up; 0 for one.
+    inverse: u64,
+}
+
+impl Divisor {
+    pub(crate) fn new(by: u64) -> Self {
+        let by = by.max(1);
+        Self { by, inverse: (u64::MAX / by).wrapping_add(1) }
+    }
+
+    /// `x` over it, rounded down. The product is exact where both are of 32 bits: it is too large by less than x / 2^64 of the divisor.
+    #[inline]
+    pub(crate) fn quotient(self, x: u64) -> u64 {
+        if (x | self.by) >> 32 == 0 && self.inverse != 0 {
+            ((u128::from(x) * u128::from(self.inverse)) >> 64) as u64
+        } else {
+            x / self.by
+        }
+    }
+}
+
 /// A deterministic stream of random bits (xorshift64*), for replacement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bits(u64);

@@ -4,7 +4,7 @@ use banksia_sim::Time;
 
 use super::super::power::width_factor;
 use super::clock::TENSOR_HOLD_FS;
-use super::{Gpu, Product, RoleState};
+use super::{Gpu, Product, ProductCost, RoleState};
 
 /// On whose behalf the synchronous matrix path takes issue slots: nobody waits for their end.
 const NOBODY: u32 = u32::MAX;
@@ -29,60 +29,68 @@ impl Gpu {
         }
     }
 
-    /// Issues a group of matrix instructions for a role; when the last of them begins, where the warps wait for that.
-    pub(super) fn mma(&mut self, now: u64, sm: usize, warps: u32, product: &Product, state: &mut RoleState) -> u64 {
+    /// What a group of matrix instructions of a role of so many warps takes.
+    pub(super) fn product_cost(&self, warps: u32, product: &Product) -> ProductCost {
         let &Product { dtype, shape: [m, n, k], sync } = product;
         let t = &self.spec.tensor;
-        let mut held = 0.0;
-        let mut last = 0.0;
-        let mut alone = 0.0;
         let rate = self.fma_rates[dtype as usize];
         let fma = f64::from(m) * f64::from(n) * f64::from(k);
-        let weighted = fma * width_factor(dtype);
-        let cycles = if let Some(others) = sync.or((!t.warpgroup).then_some(0.0)) {
-            self.work.tensor_sync_weighted_fma += weighted;
-            held = fma * f64::from(dtype.bytes()) / 4096.0 / 4.0 * t.sync_issue_cycles;
-            self.work.issued_lanes += others * 32.0;
-            let issue = if others > 0.0 { held + others / 4.0 * t.sync_beside_cycles } else { 0.0 };
-            let all = (fma / (rate * t.sync_share)).max(issue);
+        let mut cost = ProductCost { fma, weighted_fma: fma * width_factor(dtype), ..ProductCost::default() };
+        if let Some(others) = sync.or((!t.warpgroup).then_some(0.0)) {
+            cost.held = fma * f64::from(dtype.bytes()) / 4096.0 / 4.0 * t.sync_issue_cycles;
+            cost.other_lanes = others * 32.0;
+            let issue = if others > 0.0 { cost.held + others / 4.0 * t.sync_beside_cycles } else { 0.0 };
+            cost.cycles = (fma / (rate * t.sync_share)).max(issue);
             // Fewer than four warps leave sub-partitions to others.
-            alone = all / (f64::from(warps.min(4)) / 4.0);
-            all
+            cost.alone = cost.cycles / (f64::from(warps.min(4)) / 4.0);
         } else {
-            self.work.tensor_weighted_fma += weighted;
             // m64nNkK instructions; K is 32 bytes.
             let depth = f64::from(32 / dtype.bytes());
             let instructions = (f64::from(m) / 64.0).ceil() * (f64::from(k) / depth).ceil();
             // A warpgroup holds 256 columns of an instruction at most.
             let wide = (f64::from(n) / 256.0).ceil();
-            last = (64.0 * f64::from(n) / wide * depth / rate).max(t.min_instruction_cycles);
+            cost.last = (64.0 * f64::from(n) / wide * depth / rate).max(t.min_instruction_cycles);
             // Operands come out of shared memory through the data path that `cp.async` fills it by.
             let bytes = instructions * wide * (64.0 + f64::from(n) / wide) * 32.0;
-            let read = self.cycles(bytes / self.spec.sm.shared_bytes_per_cycle);
+            cost.operands = bytes / self.spec.sm.shared_bytes_per_cycle;
+            cost.cycles = instructions * wide * cost.last;
+        }
+        cost
+    }
+
+    /// Issues a group of matrix instructions for a role; when the last of them begins, where the warps wait for that.
+    pub(super) fn mma(&mut self, now: u64, sm: usize, cost: &ProductCost, state: &mut RoleState) -> u64 {
+        let by_groups = cost.last > 0.0;
+        if by_groups {
+            self.work.tensor_weighted_fma += cost.weighted_fma;
+            let read = self.cycles(cost.operands);
             self.sms[sm].lsu.serve(now, read);
-            instructions * wide * last
-        };
-        self.work.tensor_fma += fma;
-        let drain = t.drain_cycles;
+        } else {
+            self.work.tensor_sync_weighted_fma += cost.weighted_fma;
+            self.work.issued_lanes += cost.other_lanes;
+        }
+        self.work.tensor_fma += cost.fma;
+        let drain = self.spec.tensor.drain_cycles;
         if now >= self.tensor_until {
             let clock = self.spec.power.tensor_clock_mhz.min(self.clock_limit_mhz).min(1e9 / self.period);
             self.period = 1e9 / clock;
         }
         self.tensor_until = now + TENSOR_HOLD_FS;
-        let time = self.cycles(cycles);
-        if last > 0.0 {
+        let time = self.cycles(cost.cycles);
+        if by_groups {
             self.epoch_tensor += time;
         } else {
             self.epoch_tensor_sync += time;
         }
-        if held > 0.0 {
-            let held = self.cycles(held);
+        if cost.held > 0.0 {
+            let held = self.cycles(cost.held);
             self.share_lanes(sm, NOBODY as usize, now, held, now);
         }
         // A role's own products follow one another.
-        let begin = now.max(state.last_group().saturating_sub(self.cycles(drain)));
-        let done = self.sms[sm].tensor.serve(now, time).max(begin + self.cycles(alone));
-        state.issue(done + self.cycles(drain));
-        if last > 0.0 { done - self.cycles(last) } else { 0 }
+        let drain = self.cycles(drain);
+        let begin = now.max(state.last_group().saturating_sub(drain));
+        let done = self.sms[sm].tensor.serve(now, time).max(begin + self.cycles(cost.alone));
+        state.issue(done + drain);
+        if by_groups { done - self.cycles(cost.last) } else { 0 }
     }
 }

@@ -98,6 +98,30 @@ pub(super) struct Product {
     pub(super) sync: Option<f64>,
 }
 
+/// What such a group takes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ProductCost {
+    pub(super) fma: f64,
+    pub(super) weighted_fma: f64,
+    /// Cycles of the matrix units; of them the last instruction's, by warpgroups only; and what they are at least for these warps.
+    pub(super) cycles: f64,
+    pub(super) last: f64,
+    pub(super) alone: f64,
+    /// Cycles of the data path that operands take, by warpgroups.
+    pub(super) operands: f64,
+    /// Cycles of issue slots that are held, and lanes of the other instructions, through the synchronous path.
+    pub(super) held: f64,
+    pub(super) other_lanes: f64,
+}
+
+/// What an op takes, as far as that is known before the launch.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum OpCost {
+    Vector(VectorCost),
+    Product(ProductCost),
+    Other,
+}
+
 pub(super) fn vector_cost(
     sm: &SmSpec,
     v: &VectorWork,

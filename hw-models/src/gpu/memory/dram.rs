@@ -174,13 +174,12 @@ impl Dram {
         self.left.fill(0);
     }
 
-    /// Channel, bank and row of an address. Accesses that stand for several meet by chance less often than those do: they
+    /// Channel, bank and row of an address in a region of this hash. Accesses that stand for several meet by chance less often than those do: they
     /// are spread by multiples of the golden ratio, evenly at any stride.
     #[inline]
-    fn place(&self, address: u64, pieces: u64) -> (usize, u32, u64) {
+    fn place(&self, address: u64, h: u64, pieces: u64) -> (usize, u32, u64) {
         let region = address >> self.region_shift;
         let dealt = address / INTERLEAVE % DEALT;
-        let h = hash(region);
         let spread = if pieces == 1 { h & 0xffff_ffff } else { region.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 };
         let n = self.channels.len() as u64;
         let mut c = ((spread * n) >> 32) + dealt * (n / DEALT);
@@ -195,10 +194,14 @@ impl Dram {
     #[inline]
     pub(super) fn read(&mut self, address: u64, bytes: u64, pieces: u64) {
         let (mut at, end) = (address, address + bytes);
+        let mut h = hash(at >> self.region_shift);
         while at < end {
             let to = ((at / INTERLEAVE + 1) * INTERLEAVE).min(end);
             let bursts = ((to - 1) >> self.access_shift) + 1 - (at >> self.access_shift);
-            self.ask(at, bursts as u32, pieces as u32);
+            self.ask(at, h, bursts as u32, pieces as u32);
+            if (at ^ to) >> self.region_shift != 0 {
+                h = hash(to >> self.region_shift);
+            }
             at = to;
         }
     }
@@ -208,7 +211,7 @@ impl Dram {
         let (mut at, end) = (address, address + bytes);
         while at < end {
             let to = ((at / INTERLEAVE + 1) * INTERLEAVE).min(end);
-            self.ask(at, (to - at) as u32, 0);
+            self.ask(at, hash(at >> self.region_shift), (to - at) as u32, 0);
             at = to;
         }
     }
@@ -227,8 +230,8 @@ impl Dram {
     }
 
     #[inline]
-    fn ask(&mut self, address: u64, amount: u32, pieces: u32) {
-        let (c, b, row) = self.place(address, u64::from(pieces.max(1)));
+    fn ask(&mut self, address: u64, h: u64, amount: u32, pieces: u32) {
+        let (c, b, row) = self.place(address, h, u64::from(pieces.max(1)));
         let Place { group, stack } = self.places[b as usize];
         let bank = c as u32 * self.banks_per + b;
         let group = c as u32 * self.groups_per + group;

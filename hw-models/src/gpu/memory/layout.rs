@@ -4,6 +4,7 @@
 //! numbered so that those of one piece are neighbours: a copy of a piece is a run of block numbers.
 
 use super::super::program::{Tensor, Tile};
+use super::super::units::Divisor;
 use super::l2::NEIGHBOURS;
 
 /// Tensors begin at multiples of a page.
@@ -26,6 +27,9 @@ pub(super) struct Mapped {
     pub blocks: u64,
     /// Its first byte.
     pub address: u64,
+    by_width: Divisor,
+    by_height: Divisor,
+    by_piece: Divisor,
 }
 
 /// Neighbouring block numbers: of one row of blocks from a column on, or of one column from a row on.
@@ -159,10 +163,11 @@ impl Mapped {
     /// The runs of an area's blocks, in order.
     #[inline]
     pub(super) fn runs(&self, area: &Area) -> Runs {
-        let (c0, c1) = (area.b0 / self.width, (area.b1 - 1) / self.width);
-        let (r0, r1) = (area.r0 / self.height, (area.r1 - 1) / self.height);
+        let (c0, c1) = (self.by_width.quotient(area.b0), self.by_width.quotient(area.b1 - 1));
+        let (r0, r1) = (self.by_height.quotient(area.r0), self.by_height.quotient(area.r1 - 1));
         let along_row = self.per_piece == 1;
-        let (piece, last_piece) = if along_row { (r0, r1) } else { (r0 / self.per_piece, r1 / self.per_piece) };
+        let (piece, last_piece) =
+            if along_row { (r0, r1) } else { (self.by_piece.quotient(r0), self.by_piece.quotient(r1)) };
         let (columns, per_piece, base) = (self.columns, self.per_piece, self.base);
         Runs { columns, per_piece, base, along_row, r0, r1, c0, c1, piece, last_piece, column: c0 }
     }
@@ -198,9 +203,20 @@ pub(super) fn map(tensors: &[Tensor], grain: u64, sector: u64, mapped: &mut Vec<
         let per_piece = u64::from(t.piece_rows).div_ceil(height).max(1);
         let columns = t.row_bytes.div_ceil(width).max(1);
         let blocks = t.rows.div_ceil(height).max(1).next_multiple_of(per_piece) * columns;
-        let m =
-            Mapped { rows: t.rows, row_bytes: t.row_bytes, width, height, columns, per_piece, base, blocks, address };
-        mapped.push(m);
+        mapped.push(Mapped {
+            rows: t.rows,
+            row_bytes: t.row_bytes,
+            width,
+            height,
+            columns,
+            per_piece,
+            base,
+            blocks,
+            address,
+            by_width: Divisor::new(width),
+            by_height: Divisor::new(height),
+            by_piece: Divisor::new(per_piece),
+        });
         if blocks > 1 {
             let beside = (u64::from(t.piece_bytes) / width).max(1);
             together |= base | if per_piece > 1 { per_piece } else { beside };

@@ -13,7 +13,7 @@ mod layout;
 
 use super::program::{Tensor, Tile};
 use super::spec::GpuSpec;
-use super::units::{Bits, Draws, Server, fs_per_kib, hash, transfer};
+use super::units::{Bits, Divisor, Draws, Server, fs_per_kib, hash, transfer};
 use crossbar::Crossbar;
 use dram::Dram;
 use l1::L1;
@@ -90,6 +90,7 @@ struct Found {
 
 pub(crate) struct Memory {
     sector: u64,
+    by_sector: Divisor,
     capacity: u64,
     tensors: Vec<Mapped>,
     /// Of each half. A line's home is one of them; the other keeps copies for its own SMs.
@@ -124,6 +125,7 @@ impl Memory {
         let slices = f64::from(spec.l2.slices) / f64::from(spec.l2.partitions);
         Self {
             sector: u64::from(spec.l2.sector_bytes),
+            by_sector: Divisor::new(u64::from(spec.l2.sector_bytes)),
             capacity: spec.l2.bytes,
             tensors: Vec::new(),
             tags: [Tags::default(), Tags::default()],
@@ -247,8 +249,8 @@ impl Memory {
     pub(crate) fn read(&mut self, now: u64, by: Reader, tile: &Tile, (row, byte): (i64, i64)) -> u64 {
         let t = self.tensors[usize::from(tile.tensor)];
         let Some(mut area) = t.clip(tile, row, byte) else { return now };
-        area.b0 = area.b0 / self.sector * self.sector;
-        area.b1 = area.b1.next_multiple_of(self.sector);
+        area.b0 = self.by_sector.quotient(area.b0) * self.sector;
+        area.b1 = self.by_sector.quotient(area.b1 + self.sector - 1) * self.sector;
         let now = self.crossbar.translate(now, by.sm);
         let mut done = now;
         for run in t.runs(&area) {
