@@ -203,6 +203,40 @@ fn depth_changes_little() {
     }
 }
 
+/// Two depths of a product, of which what they share is run once, are bit for bit those run one after the other, whatever the machine
+/// ran before; and so is what they leave in L2.
+#[test]
+fn depths_run_together_are_those_run_apart() {
+    const TURNS: usize = 3;
+    let a100 = device("a100").unwrap();
+    let g = Gemm::new(700, 500, 64 * 40, Dtype::Bf16);
+    let cutlass = Multistage { writer: Writer::Cutlass, group: 1, ..tile(1) };
+    let kernels = [
+        (h200(), specialised(&g, &special())),
+        (h200(), specialised(&g, &Specialised { split: 2, grid: 24, ..special() })),
+        (a100.clone(), multistage(&g, &cutlass, &a100)),
+    ];
+    for (spec, kernel) in kernels {
+        let with = |turns: i32| {
+            let mut k = kernel.clone();
+            k.items.iter_mut().filter(|i| i[TURNS] > 0).for_each(|i| i[TURNS] = turns);
+            k
+        };
+        let cache = CacheState::Foreign { dirty: 0.3 };
+        for grain_bytes in [128, 2048, 16384] {
+            let options = RunOptions { grain_bytes, cache: cache.clone(), ..RunOptions::default() };
+            let left = RunOptions { cache: CacheState::Left, ..options.clone() };
+            let (mut apart, mut together) = (Gpu::new(spec.clone()), Gpu::new(spec.clone()));
+            together.run(&kernel, &options).unwrap();
+            let [a, b] = [7, 19].map(|turns| apart.run(&with(turns), &options).unwrap());
+            assert!(a.steps < b.steps, "{}: the turns are not number {TURNS} of an item", kernel.name);
+            assert_eq!(together.run_both(&kernel, &options, TURNS, [7, 19]).unwrap(), [a, b], "{}", kernel.name);
+            let [a, b] = [&mut apart, &mut together].map(|gpu| gpu.run(&with(19), &left).unwrap());
+            assert_eq!(a, b, "{}: what is left in L2", kernel.name);
+        }
+    }
+}
+
 /// A channel that refreshes all its banks at once rests for tRFC of every tREFI; one that takes its banks in turn hardly does.
 #[test]
 fn refresh_of_all_banks_costs_its_share_of_the_pins() {

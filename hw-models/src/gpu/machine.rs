@@ -1,6 +1,7 @@
 //! The machine: CTAs on SMs, event by event.
 
 mod clock;
+mod deeper;
 mod issue;
 mod order;
 mod state;
@@ -21,6 +22,7 @@ use super::spec::GpuSpec;
 use super::units::{Divisor, Server, fs_per_kib, transfer};
 
 /// A GPU that runs kernels one at a time.
+#[derive(Clone)]
 pub struct Gpu {
     spec: GpuSpec,
     memory: Memory,
@@ -56,6 +58,9 @@ pub struct Gpu {
     work: Work,
     steps: u64,
     warp_time: f64,
+    /// The machine stops before a role ends its loop's turn of this number, counted from one; whether it has.
+    stop_at: u32,
+    stopped: bool,
     /// Roles of a CTA and CTAs of an SM, which agents are numbered by.
     by_roles: Divisor,
     by_slots: Divisor,
@@ -106,6 +111,8 @@ impl Gpu {
             work: Work::default(),
             steps: 0,
             warp_time: 0.0,
+            stop_at: u32::MAX,
+            stopped: false,
             by_roles: Divisor::new(1),
             by_slots: Divisor::new(1),
             fma_rates: Dtype::ALL.map(|d| spec.tensor.fma_per_cycle.get(&d).copied().unwrap_or(1.0)),
@@ -135,6 +142,13 @@ impl Gpu {
     /// # Errors
     /// The program is malformed, does not fit, uses a type that the device lacks, or stops.
     pub fn run(&mut self, kernel: &Kernel, options: &RunOptions) -> Result<KernelResult, GpuError> {
+        let (costs, per_sm) = self.begin(kernel, options)?;
+        self.go_on(kernel, &costs);
+        self.end(kernel, per_sm)
+    }
+
+    /// Checks a kernel and places its first CTAs.
+    fn begin(&mut self, kernel: &Kernel, options: &RunOptions) -> Result<(Vec<Vec<OpCost>>, u32), GpuError> {
         kernel.check()?;
         let per_sm = self.occupancy(kernel)?;
         for role in &kernel.roles {
@@ -154,14 +168,26 @@ impl Gpu {
         self.grid = kernel.grid.min(self.items_end as u32);
         let costs = self.prepare(kernel, per_sm, options)?;
         self.place(kernel, per_sm);
+        Ok((costs, per_sm))
+    }
+
+    /// Runs until nothing is left to do, or until a role has to stop: which, and when.
+    fn go_on(&mut self, kernel: &Kernel, costs: &[Vec<OpCost>]) -> Option<(usize, u64)> {
         while let Some((time, agent)) = self.queue.pop() {
             let (agent, now) = (agent as usize, time.as_fs());
             if agent < self.roles.len() {
-                self.advance(kernel, &costs, agent, now);
+                self.advance(kernel, costs, agent, now);
+                if self.stopped {
+                    return Some((agent, now));
+                }
             } else {
                 self.lanes_done(agent - self.roles.len(), now);
             }
         }
+        None
+    }
+
+    fn end(&mut self, kernel: &Kernel, per_sm: u32) -> Result<KernelResult, GpuError> {
         let waiting = self.live.iter().filter(|&&n| n > 0).count();
         if waiting > 0 || self.next_cta < self.grid {
             return Err(GpuError::Deadlock { kernel: kernel.name.clone(), waiting });
@@ -382,6 +408,14 @@ impl Gpu {
                 }
                 Op::End => {
                     let d = usize::from(state.depth) - 1;
+                    if state.counters[d] + 1 == self.stop_at {
+                        // Not done yet: it comes again.
+                        state.pc -= 1;
+                        self.steps -= 1;
+                        self.roles[agent] = state;
+                        self.stopped = true;
+                        return;
+                    }
                     state.counters[d] += 1;
                     if state.counters[d] < state.trips[d] {
                         state.pc = state.starts[d];

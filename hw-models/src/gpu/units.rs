@@ -75,7 +75,7 @@ impl Bits {
 }
 
 /// The first draws of a stream, kept: every launch begins with the same.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Draws {
     start: Bits,
     drawn: Vec<Bits>,

@@ -58,16 +58,10 @@ pub(super) fn run(
         return None;
     }
     let some = (lanes as usize).min(working);
-    let mut cut = |turns: u32| {
-        let mut items: Vec<_> = kernel.items.iter().filter(|i| i[var] > 0).take(some).copied().collect();
-        for item in &mut items {
-            item[var] = turns as i32;
-        }
-        let part = Kernel { items, grid: kernel.grid.min(some as u32), ..kernel.clone() };
-        gpu.run(&part, options)
-    };
-    let runs = cut(short).and_then(|a| cut(2 * short).map(|b| (a, b)));
-    Some(runs.map(|(a, b)| {
+    let items = kernel.items.iter().filter(|i| i[var] > 0).take(some).copied().collect();
+    let part = Kernel { items, grid: kernel.grid.min(some as u32), ..kernel.clone() };
+    let runs = gpu.run_both(&part, options, var, [short, 2 * short]);
+    Some(runs.map(|[a, b]| {
         let items = working as f64 / some as f64;
         whole(&a, &b, f64::from(waves), items, f64::from(deep) / f64::from(short))
     }))

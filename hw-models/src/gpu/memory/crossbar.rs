@@ -30,6 +30,7 @@ struct Flight {
 }
 
 /// Between SMs and L2.
+#[derive(Clone)]
 pub(super) struct Crossbar {
     ports: Vec<SmPort>,
     gpc_ports: Vec<Server>,

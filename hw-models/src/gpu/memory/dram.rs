@@ -90,6 +90,7 @@ struct Access {
 }
 
 /// All channels of a device.
+#[derive(Clone)]
 pub(super) struct Dram {
     timing: Timing,
     access_shift: u32,

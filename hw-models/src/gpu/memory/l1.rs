@@ -4,7 +4,7 @@ use super::super::units::{Bits, hash};
 
 /// Tags of all L1s; a block may lie in four places that its hash gives. Random replacement in one set of all ways would
 /// need a search, and does as well.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct L1 {
     tags: Vec<u32>,
     ways: u64,

@@ -88,6 +88,7 @@ struct Found {
     far: u64,
 }
 
+#[derive(Clone)]
 pub(crate) struct Memory {
     sector: u64,
     by_sector: Divisor,
