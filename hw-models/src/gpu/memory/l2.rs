@@ -176,7 +176,7 @@ impl Tags {
             let moments: Vec<_> = places().filter(held).map(|place| (place, moment(place))).collect();
             for &((n, way), moment) in &moments {
                 let older = moments.iter().filter(|&&(_, other)| other < moment).count() as i32;
-                self.ways[n].used[way] = (older + 1) * MOMENT | way as i32;
+                self.ways[n].used[way] = ((older + 1) * MOMENT) | way as i32;
             }
         }
         self.units.fill(0);
@@ -207,7 +207,7 @@ impl Tags {
         while at < end {
             let word = at / NEIGHBOURS;
             let to = end.min((word + 1) * NEIGHBOURS);
-            let bits = |from: u64, to: u64| !0 >> (NEIGHBOURS - (to - from)) << (from % NEIGHBOURS);
+            let bits = |from: u64, to: u64| (!0 >> (NEIGHBOURS - (to - from))) << (from % NEIGHBOURS);
             let asked = bits(at, to);
             let whole = self.whole[word as usize];
             let partly = self.partly[word as usize];
@@ -243,7 +243,7 @@ impl Tags {
         while hit != 0 {
             let i = u64::from(hit.trailing_zeros());
             let block = word * NEIGHBOURS + i;
-            let unit = of_unit << (i >> self.shift << self.shift);
+            let unit = of_unit << ((i >> self.shift) << self.shift);
             if beside & unit == 0 {
                 self.units[(block >> self.shift) as usize] = self.now;
                 hit &= !unit;
