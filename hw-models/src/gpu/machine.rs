@@ -3,7 +3,7 @@
 mod clock;
 mod deeper;
 mod issue;
-mod order;
+pub(super) mod order;
 mod state;
 
 use banksia_sim::{EventQueue, Time};
@@ -20,6 +20,9 @@ use super::power::Work;
 use super::program::{Dtype, Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
 use super::spec::GpuSpec;
 use super::units::{Divisor, Server, fs_per_kib, transfer};
+
+/// A line of L1.
+const LINE_BYTES: u32 = 128;
 
 /// A GPU that runs kernels one at a time.
 #[derive(Clone)]
@@ -67,7 +70,8 @@ pub struct Gpu {
     /// Multiply-adds a cycle, by type.
     fma_rates: [f64; Dtype::COUNT],
     /// Of the data path, in the layouts of `wgmma` and of `ldmatrix`.
-    lsu_rate: u64,
+    shared_rate: u64,
+    zeros_rate: u64,
     rows_rate: u64,
     l1_rate: u64,
     /// Cycles for a byte of code that the first instruction cache does not hold.
@@ -116,8 +120,9 @@ impl Gpu {
             by_roles: Divisor::new(1),
             by_slots: Divisor::new(1),
             fma_rates: Dtype::ALL.map(|d| spec.tensor.fma_per_cycle.get(&d).copied().unwrap_or(1.0)),
+            zeros_rate: fs_per_kib(spec.sm.async_zero_bytes_per_cycle * clock),
             rows_rate: fs_per_kib(spec.sm.async_rows_bytes_per_cycle * clock),
-            lsu_rate: fs_per_kib(spec.sm.async_copy_bytes_per_cycle * clock),
+            shared_rate: fs_per_kib(spec.sm.shared_bytes_per_cycle * clock),
             l1_rate: fs_per_kib(spec.l1.bytes_per_cycle * clock),
             code_rate: 0.0,
             spec,
@@ -450,7 +455,7 @@ impl Gpu {
                 Op::Copy { tile, path, multicast, barrier } => {
                     let item = &kernel.items[state.item as usize];
                     let at = (tile.row.eval(item, state.counters), tile.byte.eval(item, state.counters));
-                    let by = Reader { sm, multicast, l1: path == Path::LoadL1 };
+                    let by = Reader { sm, multicast, l1: path == Path::LoadL1, bulk: path == Path::Bulk };
                     let before = self.memory.traffic.crossbar_read_bytes + self.memory.traffic.l1_hit_bytes;
                     let mut at = self.memory.read(now, by, &tile, at);
                     let after = self.memory.traffic.crossbar_read_bytes + self.memory.traffic.l1_hit_bytes;
@@ -459,10 +464,14 @@ impl Gpu {
                         Path::Bulk => self.work.shared_bytes += bytes as f64,
                         Path::Async | Path::AsyncRows => {
                             // What lies beyond the matrix is not read, but is written into shared memory as zeros.
-                            let bytes = u64::from(tile.rows) * u64::from(tile.bytes);
-                            self.work.shared_bytes += bytes as f64;
-                            let rate = if path == Path::Async { self.lsu_rate } else { self.rows_rate };
-                            let accepted = self.sms[sm].lsu.serve(now, transfer(bytes, rate));
+                            let all = u64::from(tile.rows) * u64::from(tile.bytes);
+                            self.work.shared_bytes += all as f64;
+                            // Rows of less than a line take more wavefronts.
+                            let whole = path == Path::Async && tile.bytes >= LINE_BYTES;
+                            let rate = if whole { self.shared_rate } else { self.rows_rate };
+                            let zeros = if path == Path::Async { all.saturating_sub(bytes) } else { 0 };
+                            let time = transfer(all - zeros, rate) + transfer(zeros, self.zeros_rate);
+                            let accepted = self.sms[sm].lsu.serve(now, time);
                             self.arrive(kernel, slot, barrier, at.max(accepted));
                             // The warps issue on as long as the unit's queue has room.
                             let queue = transfer(u64::from(self.spec.sm.async_queue_bytes), rate);

@@ -70,10 +70,10 @@ pub struct SmSpec {
     pub alu_lanes_beside_fma: f64,
     /// Shared-memory bytes a cycle.
     pub shared_bytes_per_cycle: f64,
-    /// Bytes a cycle that `cp.async` copies through the load/store unit into shared memory.
-    pub async_copy_bytes_per_cycle: f64,
-    /// The same for copies into rows that `ldmatrix` reads.
+    /// Bytes a cycle that `cp.async` copies into rows that `ldmatrix` reads.
     pub async_rows_bytes_per_cycle: f64,
+    /// Zeros that `cp.async` writes for what lies beyond a matrix, in the layout that `wgmma` reads, in bytes a cycle.
+    pub async_zero_bytes_per_cycle: f64,
     /// Bytes of `cp.async` that the unit has accepted and not yet begun, before warps must wait to issue more.
     pub async_queue_bytes: u32,
     /// Cost of a CTA barrier without warps.
@@ -287,8 +287,8 @@ impl GpuSpec {
             ("sm.alu_lanes", spec.sm.alu_lanes),
             ("sm.alu_lanes_beside_fma", spec.sm.alu_lanes_beside_fma),
             ("sm.shared_bytes_per_cycle", spec.sm.shared_bytes_per_cycle),
-            ("sm.async_copy_bytes_per_cycle", spec.sm.async_copy_bytes_per_cycle),
             ("sm.async_rows_bytes_per_cycle", spec.sm.async_rows_bytes_per_cycle),
+            ("sm.async_zero_bytes_per_cycle", spec.sm.async_zero_bytes_per_cycle),
             ("tensor.sync_share", spec.tensor.sync_share),
             ("tensor.sparse_factor", spec.tensor.sparse_factor),
             ("l1.bytes_per_cycle", spec.l1.bytes_per_cycle),
@@ -395,6 +395,13 @@ impl GpuSpec {
     /// Streaming multiprocessors.
     pub fn sms(&self) -> u32 {
         self.sms_per_gpc.iter().sum()
+    }
+
+    /// SMs that clusters of so many CTAs can have at once, one CTA an SM.
+    pub fn cluster_slots(&self, cluster: u32) -> u32 {
+        let mut order = Vec::new();
+        super::machine::order::fill(self, cluster, &mut order);
+        order.len() as u32
     }
 
     /// Peak of the device memory's pins, bytes a second.

@@ -22,7 +22,7 @@ pub enum Writer {
 struct Frame {
     /// Instructions before the first copy, whatever the tile.
     setup: f64,
-    /// More for each 16-byte copy of a thread in a step: an address and a predicate.
+    /// More for each 16-byte copy of a thread in a step: an address and a predicate (Triton's come with each stage's copies).
     per_copy: f64,
     /// After the last step, for each sum that a thread holds.
     per_sum: f64,
@@ -35,7 +35,7 @@ struct Frame {
 }
 
 const TRITON: Frame =
-    Frame { setup: 143.0, per_copy: 15.7, per_sum: 1.9, stall: 1.8, shared_per_sum: 4.0, sums_a_pass: u32::MAX };
+    Frame { setup: 143.0, per_copy: 0.0, per_sum: 1.9, stall: 1.8, shared_per_sum: 4.0, sums_a_pass: u32::MAX };
 
 const CUTLASS: Frame =
     Frame { setup: 510.0, per_copy: 5.6, per_sum: 5.5, stall: 2.0, shared_per_sum: 8.0, sums_a_pass: 16 };
@@ -125,6 +125,9 @@ impl Multistage {
     }
 }
 
+/// Wavefronts that registers take to be stored in the layout that `wgmma` reads, over those of their bytes.
+const STORE_CONFLICTS: f64 = 1.5;
+
 /// The kernel. With `split > 1` CUTLASS writes C as a workspace of `split` matrices of single precision; Triton adds in L2.
 ///
 /// With 64 rows or more and whole warpgroups, on a device that has them, products go by `wgmma` and two steps overlap;
@@ -155,7 +158,7 @@ pub fn multistage(g: &Gemm, t: &Multistage, spec: &GpuSpec) -> Kernel {
         ops.push(copy(tile(0, PM, AROW, t.bm, ahead), by, 0));
         ops.push(copy(tile(1, PN, BROW, t.bn, ahead), by, 0));
     };
-    let (overhead, work) = step_work(g, t, warpgroup);
+    let (overhead, work) = step_work(g, t, warpgroup, spec);
     let (dtype, m, n, k) = (g.dtype, t.bm, t.bn, t.bk);
     let product = if warpgroup {
         Op::Mma { dtype, m, n, k, sync: false }
@@ -173,24 +176,36 @@ pub fn multistage(g: &Gemm, t: &Multistage, spec: &GpuSpec) -> Kernel {
     if t.stages <= 1 {
         // Through registers: loads, stores to shared memory, products, one after the other.
         let bytes = f64::from((t.bm + t.bn) * t.bk * e);
-        // The layout that `wgmma` reads takes as many wavefronts to store to as `cp.async` needs for it.
-        let sm = &spec.sm;
-        let conflicts = if warpgroup { sm.shared_bytes_per_cycle / sm.async_copy_bytes_per_cycle } else { 1.0 };
+        let conflicts = if warpgroup { STORE_CONFLICTS } else { 1.0 };
         let keep = VectorWork { issue: bytes / 512.0, shared_bytes: bytes * conflicts, ..VectorWork::default() };
         ops.push(Op::Loop(nk));
         load(&mut ops, 0);
         ops.extend([Op::Vector(overhead), Op::Wait(0), Op::Sync, Op::Vector(keep), Op::Sync]);
-        ops.extend([product, Op::Vector(if warpgroup { work } else { fragments }), Op::MmaWait(0)]);
+        ops.push(product);
+        if !warpgroup {
+            ops.push(Op::Vector(fragments));
+        }
+        ops.push(Op::MmaWait(0));
     } else {
         for s in 0..t.stages - 1 {
+            if t.writer == Writer::Triton {
+                ops.push(Op::Vector(first_copies(g, t)));
+            }
             load(&mut ops, i64::from(s));
         }
         ops.extend([Op::Loop(nk), Op::Wait(0), Op::Sync]);
         let ahead = i64::from(t.stages) - 1;
         if warpgroup {
-            ops.extend([product, Op::MmaWait(1), Op::Sync]);
-            load(&mut ops, ahead);
-            ops.push(Op::Vector(work));
+            // Kernels whose warpgroups have 256 columns each are compiled with a wait after every instruction: nothing overlaps a warpgroup's
+            // own products.
+            let pending = if t.bn >= 256 && t.warps >= 8 { 0 } else { 1 };
+            ops.extend([product, Op::MmaWait(pending), Op::Sync]);
+            // Copies go out one after the other among their instructions.
+            let first = f64::from(t.bm) / f64::from(t.bm + t.bn);
+            let [a, b] =
+                [(0, PM, AROW, t.bm), (1, PN, BROW, t.bn)].map(|(i, p, r, n)| copy(tile(i, p, r, n, ahead), by, 0));
+            let parts = [first, 1.0 - first].map(|part| Op::Vector(share(&work, part)));
+            ops.extend([parts[0], a, parts[1], b]);
         } else {
             // Copies go out among the products, into the buffer of the step before.
             ops.push(product);
@@ -225,19 +240,22 @@ pub fn multistage(g: &Gemm, t: &Multistage, spec: &GpuSpec) -> Kernel {
 }
 
 /// Work of the lanes in a step: what copies need, and all of it.
-fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool) -> (VectorWork, VectorWork) {
+fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool, spec: &GpuSpec) -> (VectorWork, VectorWork) {
     let e = g.dtype.bytes();
     let (a, b) = (f64::from(t.bm * t.bk * e), f64::from(t.bn * t.bk * e));
-    // A cp.async of a warp moves 512 bytes and needs an address and a predicate (with `mma.sync` 93 to 130 instructions of a warp and
-    // step beside its products are counted for 8 to 16 of them, `device_multistage_profile.csv`).
-    let issue = if warpgroup { 3.0 } else { 5.0 } * (a + b) / 512.0 + 12.0 * f64::from(t.warps);
+    // A cp.async of a warp moves 512 bytes and needs an address and a predicate: instructions executed of a warp and step beside its products
+    // (`device_multistage_profile.csv`: 78 to 215 with `wgmma`; with `mma.sync` 93 to 130 for 8 to 16 copies).
+    let warps = f64::from(t.warps);
+    let copies = (a + b) / 512.0;
+    let issue = if warpgroup { COPY_INSTRUCTIONS * copies + 30.0 * warps } else { 5.0 * copies + 12.0 * warps };
     // An unaligned copy takes one request for each element of a lane, where sixteen bytes would take one for eight; each
     // passes tags and data path.
     let narrow = if t.unaligned { f64::from(16 / e - 1) * 2.0 * (a + b) } else { 0.0 };
     let issue = issue * if t.unaligned { f64::from(16 / e) } else { 1.0 };
     let overhead = VectorWork { issue, alu: issue * 16.0, shared_bytes: narrow, ..VectorWork::default() };
     if warpgroup {
-        return (overhead, overhead);
+        let work = VectorWork { latency_cycles: turn(g, t, issue / warps, spec), ..overhead };
+        return (overhead, work);
     }
     // Warps share a tile as rows of 16 first; each reads its rows of A and columns of B (ldmatrix, 512 bytes).
     let by_rows = (t.bm / 16).clamp(1, t.warps);
@@ -249,12 +267,57 @@ fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool) -> (VectorWork, VectorWo
     (overhead, work)
 }
 
+/// Instructions of a warp for each of its copies: an address of 64 bits, a predicate, the copy.
+const COPY_INSTRUCTIONS: f64 = 6.2;
+/// Cycles of an instruction of a step beside its products: it waits for the one before, and for the registers of addresses that copies have yet
+/// to read (stalls of `device_multistage_profile.csv`: `wait` and `long_scoreboard`).
+const STEP_CYCLES: f64 = 2.7;
+/// Share of their pace that these instructions keep beside the products of the same warp (`dispatch_stall`): 0.38 to 0.45 where a scheduler has
+/// one warp; with two, the products of a step and its other instructions take as long as both.
+const BESIDE_PRODUCTS: f64 = 0.4;
+
+/// Cycles from the beginning of a step's last product to the next step's first: what a warp executes in between, less what it could beside its
+/// products.
+fn turn(g: &Gemm, t: &Multistage, instructions: f64, spec: &GpuSpec) -> f64 {
+    let depth = f64::from(32 / g.dtype.bytes());
+    let rate = spec.tensor.fma_per_cycle.get(&g.dtype).copied().unwrap_or(1.0);
+    let last = (64.0 * f64::from(t.bn) * depth / rate).max(spec.tensor.min_instruction_cycles);
+    let products = (f64::from(t.bm) / 64.0).ceil() * (f64::from(t.bk) / depth).ceil() * last;
+    let beside = if t.warps > 4 { 0.0 } else { BESIDE_PRODUCTS * products };
+    // Wavefronts of a warp's copy by the bytes of a row of the tile (`l1tex__t_output_wavefronts` of the same kernels).
+    let row = t.bk * g.dtype.bytes();
+    let wavefronts = match row {
+        ..=64 => 5.3,
+        65..=128 => 2.2,
+        _ => 7.1,
+    };
+    let copies = f64::from(t.warps) * t.copies(g) * wavefronts;
+    ((instructions * STEP_CYCLES).max(copies) + last - beside).max(0.0)
+}
+
+/// A share of some work.
+fn share(w: &VectorWork, part: f64) -> VectorWork {
+    VectorWork {
+        issue: w.issue * part,
+        alu: w.alu * part,
+        shared_bytes: w.shared_bytes * part,
+        latency_cycles: w.latency_cycles * part,
+        ..*w
+    }
+}
+
 /// What comes before the first copy.
 fn set_up(g: &Gemm, t: &Multistage) -> VectorWork {
     let frame = t.frame();
     let warps = f64::from(t.warps);
     let issue = warps * (frame.setup + frame.per_copy * t.copies(g));
     VectorWork { issue, alu: issue * 24.0, stall: frame.stall, ..VectorWork::default() }
+}
+
+/// Instructions of a stage's copies before the first step.
+fn first_copies(g: &Gemm, t: &Multistage) -> VectorWork {
+    let issue = COPY_INSTRUCTIONS * f64::from(t.warps) * t.copies(g);
+    VectorWork { issue, alu: issue * 24.0, stall: STEP_CYCLES - 1.0, ..VectorWork::default() }
 }
 
 /// C on its way out.

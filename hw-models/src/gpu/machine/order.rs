@@ -6,7 +6,7 @@ use super::super::spec::GpuSpec;
 ///
 /// On an H200 (`device_placement.csv`) a launch without clusters fills one GPC after another, while one with clusters gives
 /// each GPC one cluster in turn; SMs of incomplete groups come first, and take no clusters of more than two.
-pub(super) fn fill(spec: &GpuSpec, cluster: u32, order: &mut Vec<u32>) {
+pub(in super::super) fn fill(spec: &GpuSpec, cluster: u32, order: &mut Vec<u32>) {
     order.clear();
     let pairs = spec.launch.pair_sms.min(spec.sms_per_gpc[0]);
     if cluster <= 2 {

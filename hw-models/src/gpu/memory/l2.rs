@@ -95,6 +95,8 @@ pub(super) struct Tags {
     partly: Vec<u64>,
     /// Of each unit of blocks: the last moment at which all that were there of it were used, times sixteen.
     units: Vec<i32>,
+    /// Of each unit: when what was last fetched of it is there.
+    due: Vec<u64>,
     /// Blocks of a unit, as a power of two.
     shift: u32,
     /// The first 16 ways of each set; then, where sets hold small blocks, 16 more of each.
@@ -129,6 +131,8 @@ impl Tags {
         self.shift = shift;
         self.units.clear();
         self.units.resize(units as usize + 1, 0);
+        self.due.clear();
+        self.due.resize(units as usize + 1, 0);
         self.foreign = (units << shift) as u32;
         self.kernel = self.kernel.wrapping_add(1);
         if self.kernel == 0 {
@@ -148,6 +152,25 @@ impl Tags {
     fn hold(&mut self, n: usize) {
         if self.ways.len() < n {
             self.ways.resize(n, Ways::all(NEVER, 0));
+        }
+    }
+
+    /// Keeps what it holds for another launch: all of it has come.
+    pub(super) fn restart(&mut self) {
+        self.due.fill(0);
+    }
+
+    /// When all of a run that was asked for before is there.
+    #[inline]
+    pub(super) fn due(&self, first: u64, count: u64) -> u64 {
+        let units = &self.due[(first >> self.shift) as usize..=((first + count - 1) >> self.shift) as usize];
+        units.iter().copied().fold(0, u64::max)
+    }
+
+    /// Blocks of a run have been asked for and will be there at `at`.
+    pub(super) fn expect(&mut self, first: u64, absent: &[Absent], at: u64) {
+        for a in absent {
+            self.due[((first + u64::from(a.i)) >> self.shift) as usize] = at;
         }
     }
 

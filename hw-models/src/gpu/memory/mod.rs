@@ -78,6 +78,8 @@ pub(crate) struct Reader {
     pub multicast: u8,
     /// Through L1.
     pub l1: bool,
+    /// By the copy engine.
+    pub bulk: bool,
 }
 
 /// What a look into L2 found: when everything is there, bytes that were not in the near half, and those of them that came
@@ -160,6 +162,8 @@ impl Memory {
             for tags in &mut self.tags[..halves] {
                 tags.reset(blocks, self.capacity / u64::from(self.partitions), set_grain, shift);
             }
+        } else {
+            self.tags[..halves].iter_mut().for_each(Tags::restart);
         }
         self.l1.reset(l1_bytes, set_grain);
         self.crossbar.reset();
@@ -286,7 +290,8 @@ impl Memory {
                 let half = self.crossbar.half(by.sm);
                 let found = self.look_up(now, half, t, area, &run);
                 // What has to be fetched passes the slices whole, whoever shares it: the first of a cluster to ask pays.
-                let share = bytes.div_ceil(u64::from(by.multicast)).max(found.fetched);
+                let asked = if by.bulk { (bytes * t.bulk) >> 10 } else { bytes };
+                let share = asked.div_ceil(u64::from(by.multicast)).max(found.fetched);
                 self.traffic.l2_read_bytes += share + found.far;
                 let latency = if found.far == 0 { self.near } else { self.far };
                 let passed = self.slices(now, half, share, found.far).max(found.at) + latency;
@@ -305,7 +310,8 @@ impl Memory {
         tags.tick();
         self.absent.clear();
         tags.hit_all(run.first, run.count, &mut self.absent);
-        let mut found = Found { at: now, fetched: 0, far: 0 };
+        // What another has asked for is not there before it has come.
+        let mut found = Found { at: now.max(tags.due(run.first, run.count)), fetched: 0, far: 0 };
         if self.absent.is_empty() {
             return found;
         }
@@ -329,6 +335,7 @@ impl Memory {
             if home != half {
                 found.far += missing;
                 if self.tags[home].hit(block, set) {
+                    found.at = found.at.max(self.tags[home].due(block, 1));
                     continue;
                 }
                 missing = self.take(home, Wanted { bytes: missing, ..wanted });
@@ -337,7 +344,10 @@ impl Memory {
             let dram = &mut self.dram;
             rows(t, &part, missing, self.together, |address, bytes, pieces| dram.read(address, bytes, pieces));
         }
-        found.at = self.dram.settle(now, &mut self.bits);
+        found.at = found.at.max(self.dram.settle(now, &mut self.bits));
+        for tags in &mut self.tags[..self.partitions as usize] {
+            tags.expect(run.first, &self.absent, found.at);
+        }
         found
     }
 
