@@ -5,7 +5,7 @@
 //! the reason.
 
 mod counters;
-mod kernels;
+mod frameworks;
 mod known;
 mod measured;
 mod memory;
@@ -109,10 +109,12 @@ pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>
         "known-programs" => (include_str!("../../../tests/reference/gpu/known_programs.csv"), known::row),
         "h200" => (include_str!("../../../tests/reference/gpu/latency_energy.csv"), measured::row),
         "h200-counters" => (include_str!("../../../tests/reference/gpu/counters.csv"), counters::row),
-        "gemm" => (include_str!("../../../tests/reference/gpu/gemm.csv"), kernels::gemm),
-        "context-attention" => (include_str!("../../../tests/reference/gpu/context_attention.csv"), kernels::context),
+        "gemm" => (include_str!("../../../tests/reference/gpu/gemm.csv"), frameworks::gemm),
+        "context-attention" => {
+            (include_str!("../../../tests/reference/gpu/context_attention.csv"), frameworks::context)
+        }
         "generation-attention" => {
-            (include_str!("../../../tests/reference/gpu/generation_attention.csv"), kernels::generation)
+            (include_str!("../../../tests/reference/gpu/generation_attention.csv"), frameworks::generation)
         }
         _ => {
             return Err(InputError::unknown_name("validate", "suite", suite, suites()).into());

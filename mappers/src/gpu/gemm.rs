@@ -165,8 +165,9 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
         Op::Wait(2),
         Op::Loop(nk),
         Op::Wait(1),
-        bulk(tile(0, PM, AROW, t.bm), t.cluster.1),
-        bulk(tile(1, PN, BROW, t.bn), t.cluster.0),
+        // Only CTAs that have a tile share.
+        bulk(tile(0, PM, AROW, t.bm), t.cluster.1.min(columns)),
+        bulk(tile(1, PN, BROW, t.bn), t.cluster.0.min(rows)),
         Op::End,
         Op::Next,
     ];
@@ -182,26 +183,7 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
         consumer.push(Op::Vector(promotion));
     }
     consumer.extend([Op::MmaWait(1), Op::Arrive(1), Op::End, Op::MmaWait(0)]);
-    // The tile of C leaves through a buffer, part by part: the next is written when the one before has gone.
-    let row_bytes = t.bn * out.out_bytes;
-    let part = (STAGING / t.bm.max(1)).next_multiple_of(32).min(row_bytes);
-    let leave = |ops: &mut Vec<Op>, byte: Expr, bytes: u32| {
-        let tile = Tile {
-            tensor: 2,
-            row: Expr::work(PM, i64::from(t.bm)).plus_work(AROW, 1),
-            byte: byte.plus_work(PN, i64::from(row_bytes)),
-            rows: t.bm,
-            bytes,
-        };
-        let work = epilogue(t.bm, bytes / out.out_bytes, out.out_bytes);
-        ops.extend([Op::StoreWait, Op::Vector(work), Op::Store { tile, reduce: false }]);
-    };
-    consumer.push(Op::Loop(Trips::Const(row_bytes / part)));
-    leave(&mut consumer, Expr::default().plus_loop(0, i64::from(part)), part);
-    consumer.push(Op::End);
-    if !row_bytes.is_multiple_of(part) {
-        leave(&mut consumer, Expr::at(i64::from(row_bytes / part * part)), row_bytes % part);
-    }
+    leave_in_parts(&out, t, &mut consumer);
     consumer.push(Op::Next);
     let mut tensors = g.tensors(t.bm, t.bn, (t.bk * e).min(128));
     tensors[2] = out.tensors(t.bm, t.bn, 128)[2];
@@ -231,8 +213,31 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     }
 }
 
+/// A tile of C leaves through a buffer, part by part: the next is written when the one before has gone.
+fn leave_in_parts(out: &Gemm, t: &Specialised, ops: &mut Vec<Op>) {
+    let row_bytes = t.bn * out.out_bytes;
+    let part = (STAGING / t.bm.max(1)).next_multiple_of(32).min(row_bytes);
+    let leave = |ops: &mut Vec<Op>, byte: Expr, bytes: u32| {
+        let tile = Tile {
+            tensor: 2,
+            row: Expr::work(PM, i64::from(t.bm)).plus_work(AROW, 1),
+            byte: byte.plus_work(PN, i64::from(row_bytes)),
+            rows: t.bm,
+            bytes,
+        };
+        let work = epilogue(t.bm, bytes / out.out_bytes, out.out_bytes);
+        ops.extend([Op::StoreWait, Op::Vector(work), Op::Store { tile, reduce: false }]);
+    };
+    ops.push(Op::Loop(Trips::Const(row_bytes / part)));
+    leave(ops, Expr::default().plus_loop(0, i64::from(part)), part);
+    ops.push(Op::End);
+    if !row_bytes.is_multiple_of(part) {
+        leave(ops, Expr::at(i64::from(row_bytes / part * part)), row_bytes % part);
+    }
+}
+
 /// Tiles in the order of clusters; the CTAs of one cluster are neighbours.
-fn clustered(rows: u32, columns: u32, cluster: (u32, u32), group: u32) -> Vec<(u32, u32)> {
+pub(super) fn clustered(rows: u32, columns: u32, cluster: (u32, u32), group: u32) -> Vec<(u32, u32)> {
     let (cr, cc) = cluster;
     let mut tiles = Vec::with_capacity((rows * columns) as usize);
     for (gr, gc) in grouped(rows.div_ceil(cr), columns.div_ceil(cc), group) {

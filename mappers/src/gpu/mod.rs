@@ -1,9 +1,11 @@
 //! Kernels of transformers as tile programs for the GPU machine, and the choice among them.
 
 pub mod attention;
+pub mod cutlass;
 mod depth;
 pub mod gemm;
 pub mod layers;
+pub mod libraries;
 pub mod model;
 pub mod multistage;
 pub mod probes;

@@ -1,33 +1,81 @@
 //! Conversion of 16-bit activations to 8 bits, as serving frameworks launch it before an 8-bit product.
 
-use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tensor, Tile, Trips};
+use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tensor, Tile, Trips, VectorWork};
 
 use super::{PLAIN_REGISTERS, copy, lanes, one_role, reduction};
 
-/// Lane operations an element: of a maximum of magnitudes, and of scaling, clamping and converting (two elements to a
-/// conversion). Counted by hand from the arithmetic.
+/// Lane operations an element of a maximum of magnitudes. Counted by hand from the arithmetic.
 const MAXIMUM: (f64, f64) = (0.0, 2.0);
-const CONVERSION: (f64, f64) = (1.0, 2.5);
+/// Of scaling, clamping, converting and packing: 130 instructions of a warp a turn of sixteen elements a thread are counted, loads, addresses and
+/// the store among them, at 1.9 cycles each (Nsight Compute, the kernels of `device_cutlass.csv`).
+const CONVERSION: (f64, f64) = (1.0, 4.5);
+const CONVERSION_BESIDE: f64 = 2.6;
+const CONVERSION_STALL: f64 = 0.9;
 
-/// Elements that a thread has under way at once: four vectors of sixteen bytes (assumed unrolling).
-const AHEAD: u32 = 32;
+/// Elements that a thread has under way at once: one vector.
+const AHEAD: u32 = 16;
 
-/// One scale for all: a launch goes through each row for the maximum, a second converts, a CTA a row each (`dynamic_scaled_fp8_quant` of
-/// vLLM).
-pub fn whole(rows: u32, columns: u32) -> [Kernel; 2] {
-    let threads = columns.div_ceil(8).next_multiple_of(32).clamp(32, 256);
-    // As many elements in each turn as a whole number of turns allows.
+/// Before a warp converts its first element: it misses the constant cache for parameters and limits one after the other (`imc_miss`: 650 cycles
+/// of the only warp that works; kernels of a few rows take 0.5 to 0.7 us longer than their load, conversion and store).
+const CONSTANTS_NS: f64 = 450.0;
+
+fn convert(n: f64) -> VectorWork {
+    VectorWork { stall: CONVERSION_STALL, ..lanes(n, CONVERSION.0, CONVERSION.1, 0.0, CONVERSION_BESIDE) }
+}
+
+/// Columns that `threads` of a row take in a turn, and turns: as many in each as a whole number of turns allows.
+fn turns(columns: u32, threads: u32) -> (u32, u32) {
     let turns = columns.div_ceil(threads * AHEAD).max(1);
-    let chunk = columns.div_ceil(turns).next_multiple_of(16);
-    let n = f64::from(chunk);
-    let turn = |work| [Op::Loop(Trips::Const(turns)), copy(tile(0, chunk * 2), Path::Load, 0), Op::Wait(0), work];
-    let mut first = turn(Op::Vector(lanes(n, MAXIMUM.0, MAXIMUM.1, 0.0, 0.3))).to_vec();
-    let scale = Tile { row: Expr::default(), byte: Expr::default(), rows: 1, bytes: 4, tensor: 1 };
-    first.extend([Op::End, Op::Vector(reduction(threads / 32)), Op::Sync, Op::Store { tile: scale, reduce: true }]);
-    let mut second = turn(Op::Vector(lanes(n, CONVERSION.0, CONVERSION.1, 0.0, 0.6))).to_vec();
-    second.extend([Op::Store { tile: tile(1, chunk), reduce: false }, Op::End]);
-    [("maximum", first), ("conversion", second)]
-        .map(|(what, ops)| kernel(format!("quantise {rows}x{columns}: {what}"), rows, columns, threads, chunk, ops))
+    (columns.div_ceil(turns).next_multiple_of(16), turns)
+}
+
+/// A scale that is known: one launch that converts, 256 threads a row (`static_scaled_fp8_quant` of vLLM).
+pub fn with_scale(rows: u32, columns: u32) -> Kernel {
+    let threads = 256;
+    let (chunk, turns) = turns(columns, threads);
+    let ops = vec![
+        Op::Setup(CONSTANTS_NS),
+        Op::Loop(Trips::Const(turns)),
+        copy(tile(0, 1, chunk * 2), Path::Load, 0),
+        Op::Wait(0),
+        Op::Vector(convert(f64::from(chunk))),
+        Op::Store { tile: tile(1, 1, chunk), reduce: false },
+        Op::End,
+    ];
+    kernel(format!("quantise {rows}x{columns}"), rows, columns, threads, chunk, ops)
+}
+
+/// A scale for each row: one launch that goes through a row for its maximum and again to convert it, 256 threads a row, or a warp where that
+/// leaves two CTAs for each SM at least; rows of less than 2048 stay in shared memory between (`sgl_per_token_quant_fp8` of SGLang).
+pub fn by_row(rows: u32, columns: u32, sms: u32) -> Kernel {
+    let threads = 256;
+    let together = if rows >= sms * 16 { 8 } else { 1 };
+    let (chunk, turns) = turns(columns, threads / together);
+    let n = f64::from(chunk * together);
+    let kept = together > 1 && columns < 2048;
+    let keep = |work: VectorWork| VectorWork { shared_bytes: if kept { n * 2.0 } else { 0.0 }, ..work };
+    let load = |path| [copy(tile(0, together, chunk * 2), path, 0), Op::Wait(0)];
+    let mut ops = vec![Op::Setup(CONSTANTS_NS), Op::Loop(Trips::Const(turns))];
+    ops.extend(load(Path::LoadL1));
+    ops.extend([Op::Vector(keep(lanes(n, MAXIMUM.0, MAXIMUM.1, 0.0, 1.2))), Op::End]);
+    ops.push(Op::Vector(reduction(if together > 1 { 1 } else { threads / 32 })));
+    if together == 1 {
+        ops.push(Op::Sync);
+    }
+    ops.push(Op::Loop(Trips::Const(turns)));
+    if !kept {
+        ops.extend(load(Path::LoadL1));
+    }
+    ops.extend([Op::Vector(keep(convert(n))), Op::Store { tile: tile(1, together, chunk), reduce: false }, Op::End]);
+    let mut k = kernel(format!("quantise rows {rows}x{columns}"), rows, columns, threads, chunk, ops);
+    if together > 1 {
+        k.items.truncate(rows.div_ceil(together) as usize);
+        k.grid = k.items.len() as u32;
+        for t in &mut k.tensors {
+            t.piece_rows = together;
+        }
+    }
+    k
 }
 
 /// CTAs that TensorRT-LLM launches, whatever the size, and their threads: for the maximum, and to convert.
@@ -96,19 +144,24 @@ pub fn by_group(elements: u64) -> Kernel {
     let per_cta = 8192u32;
     let ctas = elements.div_ceil(u64::from(per_cta)).clamp(1, u64::from(u32::MAX)) as u32;
     let n = f64::from(per_cta);
-    let (fma, alu) = (MAXIMUM.0 + CONVERSION.0, MAXIMUM.1 + CONVERSION.1);
+    let mut work = convert(n);
+    let maximum = lanes(n, MAXIMUM.0, MAXIMUM.1, 0.0, 0.3);
+    work.issue += maximum.issue;
+    work.alu += maximum.alu;
     let ops = vec![
-        copy(tile(0, per_cta * 2), Path::Load, 0),
+        Op::Setup(CONSTANTS_NS),
+        copy(tile(0, 1, per_cta * 2), Path::Load, 0),
         Op::Wait(0),
-        Op::Vector(lanes(n, fma, alu, 0.0, 0.9)),
-        Op::Store { tile: tile(1, per_cta), reduce: false },
+        Op::Vector(work),
+        Op::Store { tile: tile(1, 1, per_cta), reduce: false },
     ];
     kernel(format!("quantise groups {elements}"), ctas, per_cta, 256, per_cta, ops)
 }
 
-fn tile(tensor: u8, bytes: u32) -> Tile {
+/// Rows of a CTA, and its bytes of a turn.
+fn tile(tensor: u8, rows: u32, bytes: u32) -> Tile {
     let byte = Expr::default().plus_loop(0, i64::from(bytes));
-    Tile { tensor, row: Expr::work(0, 1), byte, rows: 1, bytes }
+    Tile { tensor, row: Expr::work(0, i64::from(rows)), byte, rows, bytes }
 }
 
 fn kernel(name: String, rows: u32, columns: u32, threads: u32, chunk: u32, ops: Vec<Op>) -> Kernel {

@@ -4,8 +4,10 @@ use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu, GpuError};
 
-use super::gemm::{Gemm, STAGING, STEP_LATENCY, Specialised, specialised, split_reduce};
-use super::multistage::{Multistage, Writer, multistage};
+use super::cutlass::collective;
+use super::gemm::{Gemm, STAGING, STEP_LATENCY, specialised, split_reduce};
+use super::libraries::{Candidate, Library, candidates, swapped};
+use super::multistage::multistage;
 use super::rows::{ElementWork, Elementwise, elementwise};
 use super::simulate::{Detail, Outcome, simulate_steps};
 
@@ -30,16 +32,6 @@ impl Found {
     pub const COLD: Self = Self { a: false, b: false };
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Candidate {
-    Specialised(Specialised, bool),
-    Multistage(Multistage),
-}
-
-fn swapped(g: &Gemm) -> Gemm {
-    Gemm { m: g.n, n: g.m, ..*g }
-}
-
 /// Cache of a product: what is found, and lines of earlier launches, some of them dirty.
 fn cache(found: Found, swap: bool, dirty: f64) -> CacheState {
     let (a, b) = if swap { (found.b, found.a) } else { (found.a, found.b) };
@@ -58,151 +50,11 @@ pub fn dirty_share(read_bytes: f64, written_bytes: f64) -> f64 {
     written_bytes / (read_bytes + written_bytes).max(1.0)
 }
 
-/// Tiles of the kernels that cuBLAS has for chips before Hopper: rows of A and of B, bytes of a step of depth, buffers, warps and
-/// registers of a thread. They are what `cublasLtMatmulAlgoGetIds` lists of CUTLASS kernels for 16-bit operands (cuBLAS 13; the two-stage kernels
-/// of the older instruction are left out).
-const CUTLASS_TILES: [(u32, u32, u32, u32, u32, u32); 32] = [
-    (16, 16, 64, 1, 1, 58),
-    (16, 16, 128, 1, 1, 64),
-    (16, 16, 256, 1, 1, 96),
-    (32, 32, 64, 1, 4, 50),
-    (32, 32, 128, 1, 4, 55),
-    (32, 32, 256, 1, 4, 64),
-    (64, 64, 64, 6, 4, 90),
-    (64, 64, 64, 10, 4, 90),
-    (64, 64, 128, 4, 2, 154),
-    (64, 64, 128, 6, 4, 100),
-    (64, 128, 64, 6, 4, 142),
-    (64, 128, 128, 3, 4, 154),
-    (64, 128, 128, 4, 4, 152),
-    (64, 128, 128, 6, 4, 152),
-    (128, 64, 64, 6, 4, 144),
-    (128, 64, 128, 3, 4, 154),
-    (128, 64, 128, 4, 4, 154),
-    (128, 64, 128, 6, 4, 154),
-    (128, 128, 64, 4, 4, 222),
-    (128, 128, 64, 5, 4, 222),
-    (128, 128, 64, 6, 4, 220),
-    (128, 128, 128, 3, 4, 234),
-    (128, 128, 128, 5, 4, 234),
-    (64, 256, 64, 4, 4, 224),
-    (64, 256, 128, 3, 4, 236),
-    (256, 64, 64, 4, 4, 220),
-    (256, 64, 128, 4, 4, 234),
-    (256, 128, 64, 6, 8, 222),
-    (256, 128, 128, 3, 8, 232),
-    (128, 256, 64, 3, 8, 218),
-    (128, 256, 64, 6, 8, 222),
-    (128, 256, 128, 3, 8, 232),
-];
-
-/// Parts of the depth that those are tried with.
-const CUTLASS_SPLITS: [u32; 13] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32];
-
-const SPLITS: [u32; 9] = [1, 2, 3, 4, 5, 6, 8, 12, 16];
-
-fn candidates(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
-    let e = g.dtype.bytes();
-    let mut all = Vec::new();
-    let sms = spec.sms();
-    if !(g.n * g.out_bytes).is_multiple_of(16) || !(g.k * e).is_multiple_of(16) {
-        // No bulk copies and no wide loads: the kernels of the synchronous path are left.
-        for (bm, bn, warps, registers) in [(128, 128, 4, 254), (256, 128, 8, 236), (64, 64, 4, 128)] {
-            let bk = 64 / e;
-            let shared_bytes = 3 * (bm + bn) * bk * e;
-            let t = Multistage {
-                bm,
-                bn,
-                bk,
-                stages: 3,
-                warps,
-                group: 8,
-                registers,
-                shared_bytes,
-                split: 1,
-                writer: Writer::Cutlass,
-                unaligned: true,
-            };
-            all.push(Candidate::Multistage(t));
-        }
-        return all;
-    }
-    if !spec.tensor.warpgroup {
-        return before_hopper(spec, g);
-    }
-    for swap in [false, true] {
-        let s = if swap { swapped(g) } else { *g };
-        // Rows in warpgroups of 64; columns in steps of 8 that fill the problem without much left over.
-        for bm in [64, 128, 192, 256, 320] {
-            if bm > 64 && bm >= s.m + 64 {
-                continue;
-            }
-            for bn in [8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 256] {
-                // Two warpgroups of 240 registers a thread hold at most this many sums.
-                if bm * bn > 320 * 128 || (bn > 8 && bn >= s.n + 32) {
-                    continue;
-                }
-                for cluster in [(2, 1), (1, 2)] {
-                    for split in SPLITS {
-                        let mut t = Specialised { bm, bn, bk: 128 / e, stages: 2, cluster, split, group: 8, grid: sms };
-                        let room = spec.sm.shared_memory_per_cta_bytes.saturating_sub(t.shared_bytes(&s));
-                        t.stages = (2 + room / ((bm + bn) * 128)).min(16);
-                        if t.shared_bytes(&s) > spec.sm.shared_memory_per_cta_bytes || t.stages < 3 {
-                            continue;
-                        }
-                        if allowed_split(&s, bm, bn, t.bk, split, sms) {
-                            all.push(Candidate::Specialised(t, swap));
-                        }
-                    }
-                }
-            }
-        }
-    }
-    all
-}
-
-/// cuBLAS's tiles for chips before Hopper, with parts of the depth.
-fn before_hopper(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
-    let mut all = Vec::new();
-    for &(bm, bn, depth, stages, warps, registers) in &CUTLASS_TILES {
-        let bk = depth / g.dtype.bytes();
-        let shared_bytes = stages * (bm + bn) * depth;
-        if shared_bytes > spec.sm.shared_memory_per_cta_bytes {
-            continue;
-        }
-        let tiles = g.m.div_ceil(bm) * g.n.div_ceil(bn) * g.batch;
-        // Parts even out the last wave, too.
-        let legal = |&split: &u32| split == 1 || (tiles * split <= 8 * spec.sms() && g.k / (bk * split) >= 4);
-        all.extend(CUTLASS_SPLITS.into_iter().filter(legal).map(|split| {
-            Candidate::Multistage(Multistage {
-                bm,
-                bn,
-                bk,
-                stages,
-                warps,
-                group: 1,
-                registers,
-                shared_bytes,
-                split,
-                writer: Writer::Cutlass,
-                unaligned: false,
-            })
-        }));
-    }
-    all
-}
-
-fn allowed_split(g: &Gemm, bm: u32, bn: u32, bk: u32, split: u32, sms: u32) -> bool {
-    let tiles = g.m.div_ceil(bm) * g.n.div_ceil(bn) * g.batch;
-    // A part is at least eight steps deep, and splitting is for products that leave SMs idle.
-    split == 1 || (tiles * split <= 2 * sms && tiles <= sms && g.k / (bk * split) >= 8)
-}
-
 /// A cheap time of a candidate, in seconds: waves of whole tiles, each step bound by matrix units or by what L2 delivers,
 /// the whole by memory, and the fixed costs.
 fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let (s, bm, bn, bk, split, cluster, stages, warps, lanes) = match c {
-        Candidate::Specialised(t, swap) => (
+        Candidate::Specialised { tile: t, swap, .. } => (
             if *swap { swapped(g) } else { *g },
             t.bm,
             t.bn,
@@ -213,6 +65,10 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
             8,
             f64::from(spec.sms()),
         ),
+        Candidate::Collective { tile: t, swap } => {
+            let s = if *swap { swapped(g) } else { *g };
+            (s, t.bm, t.bn, t.bk, 1, t.cluster, 4, 8, f64::from(spec.sms()))
+        }
         Candidate::Multistage(t) => {
             let by_registers = spec.sm.registers / (t.registers * t.warps * 32).max(1);
             let per_sm = (spec.sm.shared_memory_bytes / (t.shared_bytes + 1024)).min(by_registers).clamp(1, 16);
@@ -224,7 +80,7 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let rate = spec.tensor.fma_per_cycle.get(&s.dtype).copied().unwrap_or(1.0);
     let (m, n, k) = (f64::from(bm), f64::from(bn), f64::from(bk));
     let per_sm = lanes / f64::from(spec.sms());
-    let mma = if spec.tensor.warpgroup && matches!(c, Candidate::Specialised(..)) {
+    let mma = if spec.tensor.warpgroup && !matches!(c, Candidate::Multistage(..)) {
         (m / 64.0).ceil() * (k * e / 32.0) * (64.0 * n * (32.0 / e) / rate).max(spec.tensor.min_instruction_cycles)
             + (STEP_LATENCY - 64.0 * n * (32.0 / e) / rate).max(0.0)
     } else {
@@ -235,7 +91,9 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let tiles = f64::from(s.m.div_ceil(bm)) * f64::from(s.n.div_ceil(bn)) * f64::from(s.batch) * f64::from(split);
     let active = tiles.min(lanes);
     let waves = (tiles / lanes).ceil();
-    let step_bytes = (m / f64::from(cluster.1) + n / f64::from(cluster.0)) * k * e;
+    // Only CTAs that have a tile share.
+    let share = (cluster.0.min(s.m.div_ceil(bm)), cluster.1.min(s.n.div_ceil(bn)));
+    let step_bytes = (m / f64::from(share.1) + n / f64::from(share.0)) * k * e;
     let l2 = f64::from(spec.l2.slices) * spec.l2.slice_bytes_per_cycle * spec.l2.clock_mhz * 1e6;
     // Every byte passes 1.5 slices where L2 has halves; requests that meet at a GPC save some of that.
     let delivered = active * step_bytes * 1.2 / l2;
@@ -258,7 +116,7 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let epilogue = left / (spec.crossbar.sm_write_bytes_per_cycle * clock)
         + parts * (spec.l2.near_latency_ns * 1e-9 + 150.0 / clock);
     let frame = match c {
-        Candidate::Specialised(..) => epilogue,
+        Candidate::Specialised { .. } | Candidate::Collective { .. } => epilogue,
         Candidate::Multistage(t) => (spec.launch.cta_turnaround_cycles + t.frame_cycles(&s, &spec.sm)) / clock,
     };
     let tile = steps * step + frame;
@@ -271,16 +129,22 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
 }
 
 fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
-    let dirty = dirty_share(g.compulsory_bytes(), f64::from(g.m) * f64::from(g.n) * f64::from(g.out_bytes));
+    let written = f64::from(g.m) * f64::from(g.n) * f64::from(g.batch) * f64::from(g.out_bytes);
+    let dirty = dirty_share(g.compulsory_bytes() - written, written);
     let (kernel, swap, split) = match c {
-        Candidate::Specialised(t, swap) => {
+        Candidate::Specialised { tile, swap, .. } => {
             let s = if *swap { swapped(g) } else { *g };
-            (specialised(&s, t), *swap, t.split.min(s.k.div_ceil(t.bk)))
+            (specialised(&s, tile), *swap, tile.split.min(s.k.div_ceil(tile.bk)))
+        }
+        Candidate::Collective { tile, swap } => {
+            let s = if *swap { swapped(g) } else { *g };
+            (collective(&s, tile, spec.sm.shared_memory_per_cta_bytes), *swap, 1)
         }
         Candidate::Multistage(t) => (multistage(g, t, spec), false, t.split.min(g.k.div_ceil(t.bk))),
     };
     let mut steps = Vec::new();
-    if matches!(c, Candidate::Specialised(..)) && kernel.items.len() > kernel.grid as usize {
+    let counts = matches!(c, Candidate::Specialised { counter: true, .. });
+    if counts && kernel.items.len() > kernel.grid as usize {
         steps.push((tile_counter(), CacheState::Resident { tensors: vec![(0, true)], dirty }));
     }
     steps.push((kernel, cache(found, swap, dirty)));
@@ -314,7 +178,7 @@ pub fn ranking(
 ) -> Result<Vec<(f64, Plan, Outcome)>, GpuError> {
     let spec = gpu.spec().clone();
     let mut out = Vec::new();
-    for (estimate, c) in ranked(&spec, g, found).into_iter().take(count) {
+    for (estimate, c) in ranked(&spec, Library::Cublas, g, found).into_iter().take(count) {
         let p = plan(&spec, g, &c, found);
         let o = simulate_steps(gpu, &p.steps, detail, f64::INFINITY)?;
         out.push((estimate, p, o));
@@ -322,9 +186,9 @@ pub fn ranking(
     Ok(out)
 }
 
-fn ranked(spec: &GpuSpec, g: &Gemm, found: Found) -> Vec<(f64, Candidate)> {
+fn ranked(spec: &GpuSpec, library: Library, g: &Gemm, found: Found) -> Vec<(f64, Candidate)> {
     let mut ranked: Vec<(f64, Candidate)> =
-        candidates(spec, g).into_iter().map(|c| (estimate(spec, g, &c, found), c)).collect();
+        candidates(spec, library, g).into_iter().map(|c| (estimate(spec, g, &c, found), c)).collect();
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
     ranked
 }
@@ -340,8 +204,23 @@ pub fn gemm(
     detail: Detail,
     finalists: usize,
 ) -> Result<(Plan, Outcome), GpuError> {
+    gemm_of(gpu, Library::Cublas, g, found, detail, finalists)
+}
+
+/// The same of another library.
+///
+/// # Errors
+/// The machine runs none of them.
+pub fn gemm_of(
+    gpu: &mut Gpu,
+    library: Library,
+    g: &Gemm,
+    found: Found,
+    detail: Detail,
+    finalists: usize,
+) -> Result<(Plan, Outcome), GpuError> {
     let spec = gpu.spec().clone();
-    let ranked = ranked(&spec, g, found);
+    let ranked = ranked(&spec, library, g, found);
     let mut best: Option<(Plan, Outcome)> = None;
     let mut failure = None;
     for (_, c) in ranked.iter().take(finalists.max(1)) {

@@ -1,97 +1,17 @@
-//! The files of public serving frameworks: warm replays of a CUDA graph, without flushing L2.
+//! What frameworks launch for attention.
 
+use banksia_hw::gpu::Gpu;
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::spec::GpuSpec;
-use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::attention::{
     Attention, Decode, Flash3, SplitDecode, auxiliary, cache_write, decode_kernel, decode2, decode3, flash2,
     flash2_paged, flash3, flash3_sync, grouped_decode, grouped_decode_hopper, head_decode, prepare_varlen,
     quantise_queries, replayed, split_decode,
 };
-use banksia_mappers::gpu::gemm::Gemm;
-use banksia_mappers::gpu::quantise;
-use banksia_mappers::gpu::select::{self, Found};
 use banksia_mappers::gpu::simulate::{Detail, simulate_steps, sustained};
 
-use super::{Devices, Row, Value, device_of, number, whole};
-
-/// How a collector measures a product (ai-dynamo/aiconfigurator, `benchmark_with_power` and the three `collect_gemm.py`): a graph
-/// of one launch for each of six copies of the operands; six launches and three replays beforehand, then six replays.
-const LAUNCHES: f64 = 6.0;
-const WARM_LAUNCHES: f64 = 36.0;
-const TIMED_LAUNCHES: f64 = 36.0;
-/// Between one replay of a graph and the next, beyond what its kernels take in a long graph: six replays of graphs of six
-/// kernels of 1 to 66 us, against graphs of sixty, on one H200 (`device_issue.csv`, `graph_replay_interval`).
-const REPLAY_GAP_S: f64 = 1.8e-6;
-/// Work that lasts longer meets the power controller (assumed: some of its periods of about 10 ms).
-const CONTROLLER_S: f64 = 25e-3;
-
-/// Share of the timed launches that run after the power controller has settled.
-fn throttled_share(latency_s: f64, warm: f64, timed: f64) -> f64 {
-    1.0 - (CONTROLLER_S / latency_s - warm).clamp(0.0, timed) / timed
-}
-
-fn value(row: &Row, op: &str, predicted: Result<f64, String>, keys: &[&str]) -> Value {
-    let get = |k: &str| row.get(k).map_or("", String::as_str);
-    let label = keys.iter().map(|k| format!("{k}={}", get(k))).collect::<Vec<_>>().join(" ");
-    Value {
-        device: device_of(get("gpu")).to_owned(),
-        op: op.to_owned(),
-        metric: "latency",
-        label,
-        measured: number(row, "latency_us").unwrap_or(f64::NAN),
-        predicted,
-    }
-}
-
-pub(super) fn gemm(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
-    let dtype = row.get("dtype").cloned().unwrap_or_default();
-    let predicted = predict_gemm(row, devices, &dtype, detail);
-    let op = if dtype == "bfloat16" { "gemm".to_owned() } else { format!("gemm {dtype}") };
-    vec![value(row, &op, predicted, &["m", "n", "k", "dtype", "framework"])]
-}
-
-fn predict_gemm(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Result<f64, String> {
-    let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
-    let (m, n, k) = (whole(row, "m")?, whole(row, "n")?, whole(row, "k")?);
-    let kind = match dtype {
-        "bfloat16" => Dtype::Bf16,
-        "float16" => Dtype::Fp16,
-        "fp8" | "fp8_block" => Dtype::Fp8,
-        _ => return Err(format!("type {dtype} is not modelled")),
-    };
-    let g = Gemm { block_scales: dtype == "fp8_block", ..Gemm::new(m, n, k, kind) };
-    // Up to six copies of the weights take turns: they stay in L2 where all of them fit beside the activations. Those are the same for all; half of
-    // their lines take a place in either half of L2.
-    let weights = 6 * u64::from(n) * u64::from(k) * u64::from(kind.bytes());
-    let activations = u64::from(m) * u64::from(k) * u64::from(kind.bytes());
-    let copies = if gpu.spec().l2.partitions == 2 { activations / 2 } else { 0 };
-    let l2 = gpu.spec().l2.bytes;
-    let found = Found { a: activations + copies < l2, b: weights < l2 / 2 };
-    let (plan, outcome) = select::gemm(gpu, &g, found, detail, 2).map_err(|e| e.to_string())?;
-    let mut time = outcome.latency_s;
-    let share = throttled_share(time, WARM_LAUNCHES, TIMED_LAUNCHES);
-    if share > 0.0 {
-        let slow = sustained(gpu, &plan.steps, detail, &outcome).map_err(|e| e.to_string())?;
-        time += share * (slow.latency_s - outcome.latency_s);
-    }
-    time += REPLAY_GAP_S / LAUNCHES;
-    if kind == Dtype::Fp8 {
-        // The input is quantised first: a scale for the tensor takes a launch for its maximum and one to convert, a scale for each
-        // block one launch.
-        let kernels = if dtype == "fp8" && row.get("framework").is_some_and(|f| f == "trtllm") {
-            quantise::whole_by_element(u64::from(m) * u64::from(k)).to_vec()
-        } else if dtype == "fp8" {
-            quantise::whole(m, k).to_vec()
-        } else {
-            vec![quantise::by_group(u64::from(m) * u64::from(k))]
-        };
-        let cache = CacheState::Resident { tensors: vec![(0, false)], dirty: 0.3 };
-        let steps: Vec<_> = kernels.into_iter().map(|k| (k, cache.clone())).collect();
-        time += simulate_steps(gpu, &steps, detail, f64::INFINITY).map_err(|e| e.to_string())?.latency_s;
-    }
-    Ok(time * 1e6)
-}
+use super::super::{Devices, Row, Value, device_of, whole};
+use super::{REPLAY_GAP_S, throttled_share, value, version};
 
 /// What a framework launches for one attention.
 ///
@@ -197,15 +117,8 @@ fn shape(row: &Row, prefill: bool) -> Result<Shape, String> {
         return Err("head size over 256 is not modelled".into());
     }
     let framework = text("framework");
-    let version = text("version");
-    let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
-    let before_1_3 = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (1, 3);
-    Ok(Shape {
-        attention,
-        source: text("kernel_source"),
-        keys_only: framework == "trtllm" && !version.is_empty() && before_1_3,
-        framework,
-    })
+    let before_1_3 = version(row).is_some_and(|v| v < (1, 3));
+    Ok(Shape { attention, source: text("kernel_source"), keys_only: framework == "trtllm" && before_1_3, framework })
 }
 
 fn launch(gpu: &mut Gpu, s: &Shape, prefill: bool, detail: Detail) -> Result<f64, String> {
@@ -224,7 +137,7 @@ fn launch(gpu: &mut Gpu, s: &Shape, prefill: bool, detail: Detail) -> Result<f64
 const ATTENTION_KEYS: [&str; 9] =
     ["batch_size", "isl", "step", "num_heads", "num_key_value_heads", "head_dim", "window_size", "dtype", "framework"];
 
-pub(super) fn context(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+pub(in super::super) fn context(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
     let predicted = (|| {
         let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
         let s = shape(row, true)?;
@@ -233,7 +146,7 @@ pub(super) fn context(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<V
     vec![value(row, "context-attention", predicted, &ATTENTION_KEYS)]
 }
 
-pub(super) fn generation(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+pub(in super::super) fn generation(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
     let predicted = (|| {
         let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
         let s = shape(row, false)?;

@@ -1,0 +1,124 @@
+//! What frameworks launch for a product, and how their collectors take it.
+
+use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::{CacheState, Gpu};
+use banksia_mappers::gpu::gemm::Gemm;
+use banksia_mappers::gpu::libraries::Library;
+use banksia_mappers::gpu::quantise;
+use banksia_mappers::gpu::select::{self, Found};
+use banksia_mappers::gpu::simulate::{Detail, simulate_steps, sustained};
+
+use super::super::{Devices, Row, Value, device_of, whole};
+use super::{REPLAY_GAP_S, throttled_share, value, version};
+
+/// Eager rounds and replays before the clock starts, and replays after (`benchmark_with_power`).
+const WARM_ROUNDS: f64 = 6.0;
+const TIMED_ROUNDS: f64 = 6.0;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framework {
+    Vllm,
+    Sglang,
+    TrtLlm,
+}
+
+/// How a collector takes a product: a graph with a launch for each of some copies of its operands (the three `collect_gemm.py`).
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    framework: Framework,
+    /// Copies of the weights, which take turns.
+    copies: u32,
+    /// Activations are copied as well; else all launches read the same.
+    activations: bool,
+}
+
+impl Taken {
+    /// vLLM: six layers and one input. SGLang: six pairs. TensorRT-LLM: five layers, from version 1.3 on no more than exceed L2, and one input.
+    fn of(row: &Row, weights: u64, l2: u64) -> Self {
+        match row.get("framework").map_or("", String::as_str) {
+            "sglang" => Self { framework: Framework::Sglang, copies: 6, activations: true },
+            "trtllm" => {
+                let exceed = l2.div_ceil(weights.max(1)).clamp(1, 5) as u32;
+                let copies = if version(row).is_some_and(|v| v < (1, 3)) { 5 } else { exceed };
+                Self { framework: Framework::TrtLlm, copies, activations: false }
+            }
+            _ => Self { framework: Framework::Vllm, copies: 6, activations: false },
+        }
+    }
+}
+
+pub(in super::super) fn gemm(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+    let dtype = row.get("dtype").cloned().unwrap_or_default();
+    let predicted = predict(row, devices, &dtype, detail);
+    let op = if dtype == "bfloat16" { "gemm".to_owned() } else { format!("gemm {dtype}") };
+    vec![value(row, &op, predicted, &["m", "n", "k", "dtype", "framework"])]
+}
+
+fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Result<f64, String> {
+    let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
+    let (m, n, k) = (whole(row, "m")?, whole(row, "n")?, whole(row, "k")?);
+    let kind = match dtype {
+        "bfloat16" => Dtype::Bf16,
+        "float16" => Dtype::Fp16,
+        "fp8" | "fp8_block" => Dtype::Fp8,
+        _ => return Err(format!("type {dtype} is not modelled")),
+    };
+    let g = Gemm { block_scales: dtype == "fp8_block", ..Gemm::new(m, n, k, kind) };
+    let bytes = |rows: u32| u64::from(rows) * u64::from(k) * u64::from(kind.bytes());
+    let (weights, activations) = (bytes(n), bytes(m));
+    let l2 = gpu.spec().l2.bytes;
+    let taken = Taken::of(row, weights, l2);
+    let eight_bits = kind == Dtype::Fp8;
+    // What takes turns stays in L2 where all of it fits; both halves of L2 hold what all SMs read.
+    let copies = u64::from(taken.copies);
+    // The 16-bit input of the quantisation and what it writes.
+    let input = if eight_bits { 3 * activations } else { activations };
+    let turns = copies * (weights + if taken.activations { input } else { 0 });
+    let stays = turns < l2 / 2;
+    // Activations that are the same for all stay; half of their lines take a place in either half of L2. What the quantisation has just
+    // written is there, too.
+    let halves = if gpu.spec().l2.partitions == 2 { activations / 2 } else { 0 };
+    let fits = activations + halves < l2;
+    let found = Found { a: if taken.activations && !eight_bits { stays } else { fits }, b: stays };
+    let library = match (taken.framework, dtype) {
+        (_, "fp8_block") => Library::DeepGemm,
+        (Framework::Vllm, "fp8") => Library::Vllm,
+        (Framework::Sglang, "fp8") => Library::Sglang,
+        _ => Library::Cublas,
+    };
+    let (plan, outcome) = select::gemm_of(gpu, library, &g, found, detail, 2).map_err(|e| e.to_string())?;
+    let mut time = outcome.latency_s;
+    let launches = f64::from(taken.copies);
+    let share = throttled_share(time, WARM_ROUNDS * launches, TIMED_ROUNDS * launches);
+    if share > 0.0 {
+        let slow = sustained(gpu, &plan.steps, detail, &outcome).map_err(|e| e.to_string())?;
+        time += share * (slow.latency_s - outcome.latency_s);
+    }
+    time += REPLAY_GAP_S / launches;
+    if eight_bits {
+        let found = if taken.activations { stays } else { fits };
+        time += quantisation(gpu, taken, &g, found, detail)?;
+    }
+    Ok(time * 1e6)
+}
+
+/// The quantisation of the input, before a product of eight bits.
+///
+/// Scales of blocks take one launch. With one scale for all, TensorRT-LLM finds the maximum first; vLLM's collector sets the scale
+/// (`activation_scheme` is `static` in all versions that its rows are of, but the last); SGLang has a scale a row.
+fn quantisation(gpu: &mut Gpu, taken: Taken, g: &Gemm, found: bool, detail: Detail) -> Result<f64, String> {
+    let elements = u64::from(g.m) * u64::from(g.k);
+    let kernels: Vec<Kernel> = match taken.framework {
+        _ if g.block_scales => vec![quantise::by_group(elements)],
+        Framework::TrtLlm => quantise::whole_by_element(elements).to_vec(),
+        Framework::Vllm => vec![quantise::with_scale(g.m, g.k)],
+        Framework::Sglang => vec![quantise::by_row(g.m, g.k, gpu.spec().sms())],
+    };
+    let cache = if found {
+        CacheState::Resident { tensors: vec![(0, false)], dirty: 0.3 }
+    } else {
+        CacheState::Foreign { dirty: 0.3 }
+    };
+    let steps: Vec<_> = kernels.into_iter().map(|k| (k, cache.clone())).collect();
+    Ok(simulate_steps(gpu, &steps, detail, f64::INFINITY).map_err(|e| e.to_string())?.latency_s)
+}

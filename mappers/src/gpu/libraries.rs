@@ -1,0 +1,282 @@
+//! The kernels that a library has for a product: what a search chooses from.
+
+use std::ops::RangeInclusive;
+
+use banksia_hw::gpu::spec::GpuSpec;
+
+use super::cutlass::Collective;
+use super::gemm::{Gemm, Specialised};
+use super::multistage::{Multistage, Writer};
+
+/// Whose kernels a product may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Library {
+    /// cuBLAS: any tile that fits, and parts of the depth.
+    #[default]
+    Cublas,
+    /// DeepGEMM: any tile of 64 or 128 rows, the depth in one part.
+    DeepGemm,
+    /// The CUTLASS kernels of eight bits that vLLM is compiled with, for Hopper.
+    Vllm,
+    /// Those of SGLang's kernel library.
+    Sglang,
+}
+
+/// A kernel that may be launched.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Candidate {
+    /// A warp copies in bulk, warpgroups multiply; weights may come first.
+    Specialised {
+        tile: Specialised,
+        swap: bool,
+        counter: bool,
+    },
+    Collective {
+        tile: Collective,
+        swap: bool,
+    },
+    Multistage(Multistage),
+}
+
+pub(super) fn swapped(g: &Gemm) -> Gemm {
+    Gemm { m: g.n, n: g.m, ..*g }
+}
+
+/// A CUTLASS kernel (3.x) that a framework is compiled with.
+#[derive(Debug)]
+struct Compiled {
+    /// Rows of activations and columns of the result that it is instantiated for.
+    rows: RangeInclusive<u32>,
+    columns: RangeInclusive<u32>,
+    /// Rows, columns and bytes of depth of a tile.
+    tile: (u32, u32, u32),
+    cluster: (u32, u32),
+    pingpong: bool,
+    /// Weights come first.
+    swap: bool,
+}
+
+const ANY: RangeInclusive<u32> = 1..=u32::MAX;
+
+/// `scaled_mm_sm90_fp8_dispatch.cuh` of vLLM 0.14 to 0.24.
+static VLLM: [Compiled; 6] = [
+    Compiled { rows: 1..=16, columns: 1..=1280, tile: (64, 16, 256), cluster: (1, 2), pingpong: false, swap: true },
+    Compiled {
+        rows: 1..=16,
+        columns: 1281..=u32::MAX,
+        tile: (64, 16, 256),
+        cluster: (1, 1),
+        pingpong: false,
+        swap: true,
+    },
+    Compiled { rows: 17..=64, columns: 1..=1280, tile: (64, 16, 256), cluster: (1, 4), pingpong: false, swap: true },
+    Compiled {
+        rows: 17..=64,
+        columns: 1281..=u32::MAX,
+        tile: (64, 64, 256),
+        cluster: (1, 1),
+        pingpong: false,
+        swap: true,
+    },
+    Compiled { rows: 65..=128, columns: ANY, tile: (64, 128, 128), cluster: (2, 1), pingpong: true, swap: false },
+    Compiled {
+        rows: 129..=u32::MAX,
+        columns: ANY,
+        tile: (128, 128, 128),
+        cluster: (2, 1),
+        pingpong: true,
+        swap: false,
+    },
+];
+
+/// `fp8_gemm_kernel.cu` of sgl-kernel (`fp8_scaled_mm`).
+static SGLANG: [Compiled; 5] = [
+    Compiled { rows: 1..=1, columns: ANY, tile: (64, 64, 128), cluster: (1, 8), pingpong: false, swap: false },
+    Compiled { rows: 2..=64, columns: ANY, tile: (64, 64, 128), cluster: (1, 4), pingpong: true, swap: false },
+    Compiled { rows: 65..=256, columns: ANY, tile: (64, 64, 128), cluster: (1, 1), pingpong: true, swap: false },
+    Compiled { rows: 257..=1024, columns: ANY, tile: (128, 128, 128), cluster: (1, 1), pingpong: true, swap: false },
+    Compiled {
+        rows: 1025..=u32::MAX,
+        columns: ANY,
+        tile: (128, 128, 128),
+        cluster: (2, 1),
+        pingpong: true,
+        swap: false,
+    },
+];
+
+/// Tiles of the kernels that cuBLAS has for chips before Hopper: rows of A and of B, bytes of a step of depth, buffers, warps and
+/// registers of a thread. They are what `cublasLtMatmulAlgoGetIds` lists of CUTLASS kernels for 16-bit operands (cuBLAS 13; the two-stage kernels
+/// of the older instruction are left out).
+const CUTLASS_TILES: [(u32, u32, u32, u32, u32, u32); 32] = [
+    (16, 16, 64, 1, 1, 58),
+    (16, 16, 128, 1, 1, 64),
+    (16, 16, 256, 1, 1, 96),
+    (32, 32, 64, 1, 4, 50),
+    (32, 32, 128, 1, 4, 55),
+    (32, 32, 256, 1, 4, 64),
+    (64, 64, 64, 6, 4, 90),
+    (64, 64, 64, 10, 4, 90),
+    (64, 64, 128, 4, 2, 154),
+    (64, 64, 128, 6, 4, 100),
+    (64, 128, 64, 6, 4, 142),
+    (64, 128, 128, 3, 4, 154),
+    (64, 128, 128, 4, 4, 152),
+    (64, 128, 128, 6, 4, 152),
+    (128, 64, 64, 6, 4, 144),
+    (128, 64, 128, 3, 4, 154),
+    (128, 64, 128, 4, 4, 154),
+    (128, 64, 128, 6, 4, 154),
+    (128, 128, 64, 4, 4, 222),
+    (128, 128, 64, 5, 4, 222),
+    (128, 128, 64, 6, 4, 220),
+    (128, 128, 128, 3, 4, 234),
+    (128, 128, 128, 5, 4, 234),
+    (64, 256, 64, 4, 4, 224),
+    (64, 256, 128, 3, 4, 236),
+    (256, 64, 64, 4, 4, 220),
+    (256, 64, 128, 4, 4, 234),
+    (256, 128, 64, 6, 8, 222),
+    (256, 128, 128, 3, 8, 232),
+    (128, 256, 64, 3, 8, 218),
+    (128, 256, 64, 6, 8, 222),
+    (128, 256, 128, 3, 8, 232),
+];
+
+/// Clusters of cuBLAS's kernels for Hopper (their names in `device_products.csv`), of two at any size.
+const CUBLAS_CLUSTERS: [(u32, u32); 6] = [(2, 1), (1, 2), (4, 1), (1, 4), (4, 2), (2, 4)];
+const DEEP_GEMM_CLUSTERS: [(u32, u32); 3] = [(1, 1), (2, 1), (1, 2)];
+
+/// Parts of the depth that those are tried with.
+const CUTLASS_SPLITS: [u32; 13] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32];
+
+const SPLITS: [u32; 9] = [1, 2, 3, 4, 5, 6, 8, 12, 16];
+
+/// All legal kernels of a library for a product.
+pub(super) fn candidates(spec: &GpuSpec, library: Library, g: &Gemm) -> Vec<Candidate> {
+    let e = g.dtype.bytes();
+    let mut all = Vec::new();
+    let sms = spec.sms();
+    let compiled = match library {
+        Library::Cublas | Library::DeepGemm => None,
+        Library::Vllm => Some(VLLM.as_slice()),
+        Library::Sglang => Some(SGLANG.as_slice()),
+    };
+    if let Some(compiled) = compiled.filter(|_| spec.tensor.warpgroup && g.batch == 1) {
+        let legal = compiled.iter().filter(|c| c.rows.contains(&g.m) && c.columns.contains(&g.n));
+        return legal.map(|c| c.candidate(spec, g)).collect();
+    }
+    if !(g.n * g.out_bytes).is_multiple_of(16) || !(g.k * e).is_multiple_of(16) {
+        // No bulk copies and no wide loads: the kernels of the synchronous path are left.
+        for (bm, bn, warps, registers) in [(128, 128, 4, 254), (256, 128, 8, 236), (64, 64, 4, 128)] {
+            let bk = 64 / e;
+            let shared_bytes = 3 * (bm + bn) * bk * e;
+            let t = Multistage {
+                bm,
+                bn,
+                bk,
+                stages: 3,
+                warps,
+                group: 8,
+                registers,
+                shared_bytes,
+                split: 1,
+                writer: Writer::Cutlass,
+                unaligned: true,
+            };
+            all.push(Candidate::Multistage(t));
+        }
+        return all;
+    }
+    if !spec.tensor.warpgroup {
+        return before_hopper(spec, g);
+    }
+    let deep = library == Library::DeepGemm;
+    let (orders, heights): (&[bool], &[u32]) =
+        if deep { (&[false], &[64, 128, 256]) } else { (&[false, true], &[64, 128, 192, 256, 320]) };
+    let clusters = if deep { DEEP_GEMM_CLUSTERS.as_slice() } else { &CUBLAS_CLUSTERS };
+    let wide = spec.cluster_slots(4);
+    let splits = if deep { &SPLITS[..1] } else { &SPLITS };
+    for &swap in orders {
+        let s = if swap { swapped(g) } else { *g };
+        // Rows in warpgroups of 64; columns in steps of 8 that fill the problem without much left over.
+        for &bm in heights {
+            if bm > 64 && bm >= s.m + 64 {
+                continue;
+            }
+            for bn in [8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 256] {
+                // Two warpgroups of 240 registers a thread hold at most this many sums.
+                if bm * bn > 320 * 128 || (bn > 8 && bn >= s.n + 32) {
+                    continue;
+                }
+                let tiles = s.m.div_ceil(bm) * s.n.div_ceil(bn) * s.batch;
+                for &cluster in clusters {
+                    for &split in splits {
+                        // More CTAs share where all of them run at once.
+                        if cluster.0 * cluster.1 > 2 && tiles * split > wide {
+                            continue;
+                        }
+                        let mut tile =
+                            Specialised { bm, bn, bk: 128 / e, stages: 2, cluster, split, group: 8, grid: sms };
+                        let room = spec.sm.shared_memory_per_cta_bytes.saturating_sub(tile.shared_bytes(&s));
+                        tile.stages = (2 + room / ((bm + bn) * 128)).min(16);
+                        if tile.shared_bytes(&s) > spec.sm.shared_memory_per_cta_bytes || tile.stages < 3 {
+                            continue;
+                        }
+                        if allowed_split(&s, bm, bn, tile.bk, split, sms) {
+                            all.push(Candidate::Specialised { tile, swap, counter: !deep });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// cuBLAS's tiles for chips before Hopper, with parts of the depth.
+fn before_hopper(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    for &(bm, bn, depth, stages, warps, registers) in &CUTLASS_TILES {
+        let bk = depth / g.dtype.bytes();
+        let shared_bytes = stages * (bm + bn) * depth;
+        if shared_bytes > spec.sm.shared_memory_per_cta_bytes {
+            continue;
+        }
+        let tiles = g.m.div_ceil(bm) * g.n.div_ceil(bn) * g.batch;
+        // Parts even out the last wave, too.
+        let legal = |&split: &u32| split == 1 || (tiles * split <= 8 * spec.sms() && g.k / (bk * split) >= 4);
+        all.extend(CUTLASS_SPLITS.into_iter().filter(legal).map(|split| {
+            Candidate::Multistage(Multistage {
+                bm,
+                bn,
+                bk,
+                stages,
+                warps,
+                group: 1,
+                registers,
+                shared_bytes,
+                split,
+                writer: Writer::Cutlass,
+                unaligned: false,
+            })
+        }));
+    }
+    all
+}
+
+fn allowed_split(g: &Gemm, bm: u32, bn: u32, bk: u32, split: u32, sms: u32) -> bool {
+    let tiles = g.m.div_ceil(bm) * g.n.div_ceil(bn) * g.batch;
+    // A part is at least eight steps deep, and splitting is for products that leave SMs idle.
+    split == 1 || (tiles * split <= 2 * sms && tiles <= sms && g.k / (bk * split) >= 8)
+}
+
+impl Compiled {
+    fn candidate(&self, spec: &GpuSpec, g: &Gemm) -> Candidate {
+        let (bm, bn, depth) = self.tile;
+        let grid = spec.cluster_slots(self.cluster.0 * self.cluster.1);
+        let bk = depth / g.dtype.bytes();
+        let tile = Collective { bm, bn, bk, cluster: self.cluster, pingpong: self.pingpong, grid };
+        Candidate::Collective { tile, swap: self.swap }
+    }
+}
