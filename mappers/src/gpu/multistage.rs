@@ -272,7 +272,7 @@ const COPY_INSTRUCTIONS: f64 = 6.2;
 /// Cycles of an instruction of a step beside its products: it waits for the one before, and for the registers of addresses that copies have yet
 /// to read (stalls of `device_multistage_profile.csv`: `wait` and `long_scoreboard`).
 const STEP_CYCLES: f64 = 2.7;
-/// Share of their pace that these instructions keep beside the products of the same warp (`dispatch_stall`): 0.38 to 0.45 where a scheduler has
+/// Share of their pace that these instructions keep beside the products of the same warp (`dispatch_stall` of `device_copies.csv`): 0.38 to 0.45 where a scheduler has
 /// one warp; with two, the products of a step and its other instructions take as long as both.
 const BESIDE_PRODUCTS: f64 = 0.4;
 
@@ -284,7 +284,7 @@ fn turn(g: &Gemm, t: &Multistage, instructions: f64, spec: &GpuSpec) -> f64 {
     let last = (64.0 * f64::from(t.bn) * depth / rate).max(spec.tensor.min_instruction_cycles);
     let products = (f64::from(t.bm) / 64.0).ceil() * (f64::from(t.bk) / depth).ceil() * last;
     let beside = if t.warps > 4 { 0.0 } else { BESIDE_PRODUCTS * products };
-    // Wavefronts of a warp's copy by the bytes of a row of the tile (`l1tex__t_output_wavefronts` of the same kernels).
+    // Wavefronts of a warp's copy by the bytes of a row of the tile (`tag_wavefronts` of `device_copies.csv`).
     let row = t.bk * g.dtype.bytes();
     let wavefronts = match row {
         ..=64 => 5.3,
