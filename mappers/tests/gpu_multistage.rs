@@ -126,3 +126,42 @@ fn steps_and_waves_of_cutlass_kernels_take_their_time() {
     println!("waves: {mean:.1} % mean, {bias:+.1} % bias");
     assert!(mean < 20.0 && bias.abs() < 12.0, "waves {mean:.1} %, bias {bias:+.1} %");
 }
+
+/// Weights that come from memory (`device_streams.csv`, `stream`; each tile on 4096 and 8192 of their rows).
+#[test]
+fn products_on_weights_from_memory() {
+    let mut gpu = Gpu::new(device("h200").unwrap());
+    let text = include_str!("../../tests/reference/gpu/device_streams.csv");
+    let mut pairs = Vec::new();
+    for line in text.lines().filter(|l| l.starts_with("stream,")) {
+        let f: Vec<&str> = line.split(',').collect();
+        let u = |i: usize| f[i].parse::<u32>().unwrap();
+        let (bm, bn, bk, stages, warps, group) = (u(1), u(2), u(3), u(4), u(5), u(10));
+        let gemm = Gemm::new(u(6), u(7), u(8), Dtype::Bf16);
+        if group != 8 || !(4096..=8192).contains(&gemm.n) {
+            continue;
+        }
+        let tile = Multistage {
+            bm,
+            bn,
+            bk,
+            stages,
+            warps,
+            group,
+            registers: 64 + bm * bn / (32 * warps),
+            shared_bytes: stages * (bm + bn) * bk * 2,
+            split: 1,
+            writer: Writer::Triton,
+            unaligned: false,
+        };
+        let k = multistage(&gemm, &tile, gpu.spec());
+        let detail = Detail { grain_bytes: 1024, waves: 6 };
+        let got = simulate(&mut gpu, &k, &CacheState::Foreign { dirty: 0.0 }, detail).unwrap().latency_s * 1e6;
+        let measured = f[11].parse::<f64>().unwrap();
+        println!("{}: {got:.1} us, measured {measured:.1} ({:+.0} %)", k.name, 100.0 * (got / measured - 1.0));
+        pairs.push((got, measured));
+    }
+    let (mean, bias) = errors(&pairs);
+    println!("{} products: {mean:.1} % mean, {bias:+.1} % bias", pairs.len());
+    assert!(mean < 14.0);
+}

@@ -9,12 +9,11 @@ use super::gemm::{Gemm, Specialised};
 use super::multistage::{Multistage, Writer};
 
 /// Whose kernels a product may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Library {
     /// cuBLAS: any tile that fits, and parts of the depth.
-    #[default]
     Cublas,
-    /// DeepGEMM: any tile of 64 or 128 rows, the depth in one part.
+    /// DeepGEMM: any tile of 64, 128 or 256 rows, the depth in one part.
     DeepGemm,
     /// The CUTLASS kernels of eight bits that vLLM is compiled with, for Hopper.
     Vllm,
@@ -56,53 +55,35 @@ struct Compiled {
     swap: bool,
 }
 
-const ANY: RangeInclusive<u32> = 1..=u32::MAX;
+const MOST: u32 = u32::MAX;
 
-/// `scaled_mm_sm90_fp8_dispatch.cuh` of vLLM 0.14 to 0.24.
+/// One warpgroup with a tile, weights first.
+const fn single(rows: RangeInclusive<u32>, columns: RangeInclusive<u32>, bn: u32, cluster: (u32, u32)) -> Compiled {
+    Compiled { rows, columns, tile: (64, bn, 256), cluster, pingpong: false, swap: true }
+}
+
+/// Two that take turns.
+const fn turns(rows: RangeInclusive<u32>, bm: u32, bn: u32, cluster: (u32, u32)) -> Compiled {
+    Compiled { rows, columns: 1..=MOST, tile: (bm, bn, 128), cluster, pingpong: true, swap: false }
+}
+
+/// `scaled_mm_sm90_fp8_dispatch.cuh` of vLLM (at 68f442e).
 static VLLM: [Compiled; 6] = [
-    Compiled { rows: 1..=16, columns: 1..=1280, tile: (64, 16, 256), cluster: (1, 2), pingpong: false, swap: true },
-    Compiled {
-        rows: 1..=16,
-        columns: 1281..=u32::MAX,
-        tile: (64, 16, 256),
-        cluster: (1, 1),
-        pingpong: false,
-        swap: true,
-    },
-    Compiled { rows: 17..=64, columns: 1..=1280, tile: (64, 16, 256), cluster: (1, 4), pingpong: false, swap: true },
-    Compiled {
-        rows: 17..=64,
-        columns: 1281..=u32::MAX,
-        tile: (64, 64, 256),
-        cluster: (1, 1),
-        pingpong: false,
-        swap: true,
-    },
-    Compiled { rows: 65..=128, columns: ANY, tile: (64, 128, 128), cluster: (2, 1), pingpong: true, swap: false },
-    Compiled {
-        rows: 129..=u32::MAX,
-        columns: ANY,
-        tile: (128, 128, 128),
-        cluster: (2, 1),
-        pingpong: true,
-        swap: false,
-    },
+    single(1..=16, 1..=1280, 16, (1, 2)),
+    single(1..=16, 1281..=MOST, 16, (1, 1)),
+    single(17..=64, 1..=1280, 16, (1, 4)),
+    single(17..=64, 1281..=MOST, 64, (1, 1)),
+    turns(65..=128, 64, 128, (2, 1)),
+    turns(129..=MOST, 128, 128, (2, 1)),
 ];
 
-/// `fp8_gemm_kernel.cu` of sgl-kernel (`fp8_scaled_mm`).
+/// `fp8_gemm_kernel.cu` of sgl-kernel (`fp8_scaled_mm`, at 04ec0bc).
 static SGLANG: [Compiled; 5] = [
-    Compiled { rows: 1..=1, columns: ANY, tile: (64, 64, 128), cluster: (1, 8), pingpong: false, swap: false },
-    Compiled { rows: 2..=64, columns: ANY, tile: (64, 64, 128), cluster: (1, 4), pingpong: true, swap: false },
-    Compiled { rows: 65..=256, columns: ANY, tile: (64, 64, 128), cluster: (1, 1), pingpong: true, swap: false },
-    Compiled { rows: 257..=1024, columns: ANY, tile: (128, 128, 128), cluster: (1, 1), pingpong: true, swap: false },
-    Compiled {
-        rows: 1025..=u32::MAX,
-        columns: ANY,
-        tile: (128, 128, 128),
-        cluster: (2, 1),
-        pingpong: true,
-        swap: false,
-    },
+    Compiled { rows: 1..=1, columns: 1..=MOST, tile: (64, 64, 128), cluster: (1, 8), pingpong: false, swap: false },
+    turns(2..=64, 64, 64, (1, 4)),
+    turns(65..=256, 64, 64, (1, 1)),
+    turns(257..=1024, 128, 128, (1, 1)),
+    turns(1025..=MOST, 128, 128, (2, 1)),
 ];
 
 /// Tiles of the kernels that cuBLAS has for chips before Hopper: rows of A and of B, bytes of a step of depth, buffers, warps and
@@ -143,13 +124,14 @@ const CUTLASS_TILES: [(u32, u32, u32, u32, u32, u32); 32] = [
     (128, 256, 128, 3, 8, 232),
 ];
 
+/// Parts of the depth that those are tried with.
+const CUTLASS_SPLITS: [u32; 13] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32];
+
 /// Clusters of cuBLAS's kernels for Hopper (their names in `device_products.csv`), of two at any size.
 const CUBLAS_CLUSTERS: [(u32, u32); 6] = [(2, 1), (1, 2), (4, 1), (1, 4), (4, 2), (2, 4)];
 const DEEP_GEMM_CLUSTERS: [(u32, u32); 3] = [(1, 1), (2, 1), (1, 2)];
 
-/// Parts of the depth that those are tried with.
-const CUTLASS_SPLITS: [u32; 13] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32];
-
+/// Parts of the depth that Hopper's are tried with.
 const SPLITS: [u32; 9] = [1, 2, 3, 4, 5, 6, 8, 12, 16];
 
 /// All legal kernels of a library for a product.
