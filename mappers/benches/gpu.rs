@@ -4,12 +4,22 @@
 use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::{CacheState, Gpu, RunOptions, device};
 use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
+use banksia_mappers::gpu::raster::Raster;
 use banksia_mappers::gpu::simulate::{Detail, simulate};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn gemm(c: &mut Criterion) {
     let mut gpu = Gpu::new(device("h200").unwrap());
-    let tile = Specialised { bm: 256, bn: 128, bk: 64, stages: 4, cluster: (1, 2), split: 1, group: 8, grid: 132 };
+    let tile = Specialised {
+        bm: 256,
+        bn: 128,
+        bk: 64,
+        stages: 4,
+        cluster: (1, 2),
+        split: 1,
+        raster: Raster::rows(8),
+        grid: 132,
+    };
     let k = specialised(&Gemm::new(2048, 2048, 2048, Dtype::Bf16), &tile);
     let mut group = c.benchmark_group("gpu gemm 2048");
     for grain_bytes in [128, 4096, 16384] {
@@ -30,7 +40,16 @@ fn gemm(c: &mut Criterion) {
 /// A large product as commands simulate it, and line by line.
 fn large(c: &mut Criterion) {
     let mut gpu = Gpu::new(device("h200").unwrap());
-    let tile = Specialised { bm: 256, bn: 128, bk: 64, stages: 4, cluster: (1, 2), split: 1, group: 8, grid: 132 };
+    let tile = Specialised {
+        bm: 256,
+        bn: 128,
+        bk: 64,
+        stages: 4,
+        cluster: (1, 2),
+        split: 1,
+        raster: Raster::rows(8),
+        grid: 132,
+    };
     let k = specialised(&Gemm::new(8192, 8192, 8192, Dtype::Bf16), &tile);
     let cache = CacheState::Foreign { dirty: 0.3 };
     let mut group = c.benchmark_group("gpu gemm 8192");

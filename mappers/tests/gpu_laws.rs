@@ -8,6 +8,7 @@ use banksia_input::Source;
 use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
 use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
 use banksia_mappers::gpu::probes;
+use banksia_mappers::gpu::raster::Raster;
 use banksia_mappers::gpu::rows::{ElementWork, Elementwise, elementwise, engine_copy, in_bursts};
 use banksia_mappers::gpu::simulate::{Detail, simulate};
 use proptest::prelude::*;
@@ -35,7 +36,7 @@ fn tile(split: u32) -> Multistage {
 }
 
 fn special() -> Specialised {
-    Specialised { bm: 128, bn: 128, bk: 64, stages: 5, cluster: (2, 1), split: 1, group: 8, grid: 132 }
+    Specialised { bm: 128, bn: 128, bk: 64, stages: 5, cluster: (2, 1), split: 1, raster: Raster::rows(8), grid: 132 }
 }
 
 fn time(spec: &GpuSpec, g: &Gemm, persistent: bool) -> f64 {

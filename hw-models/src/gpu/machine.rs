@@ -230,7 +230,7 @@ impl Gpu {
         self.live.clear();
         self.live.resize(slots, 0);
         self.clock_limit_mhz = options.clock_limit_mhz.max(self.spec.power.min_clock_mhz);
-        self.period = 1e9 / self.spec.sm_clock_mhz.min(self.clock_limit_mhz);
+        self.run_at(self.spec.sm_clock_mhz.min(self.clock_limit_mhz));
         self.tensor_until = 0;
         self.epoch_end = EPOCH_FS;
         self.epoch_tensor = 0;
@@ -273,8 +273,8 @@ impl Gpu {
 
     /// Places the first CTAs: one on each SM, then a second on each, in the order in which the hardware fills them.
     fn place(&mut self, kernel: &Kernel, per_sm: u32) {
-        order::fill(&self.spec, kernel.cluster, &mut self.order);
         for round in 0..per_sm {
+            order::fill(&self.spec, kernel.cluster, self.grid - self.next_cta, &mut self.order);
             for i in 0..self.order.len() {
                 if self.next_cta >= self.grid {
                     return;

@@ -164,7 +164,7 @@ pub struct CrossbarSpec {
     pub gpc_entry_bytes_per_cycle: f64,
     /// Bytes a cycle delivered to the SMs of one GPC.
     pub gpc_bytes_per_cycle: f64,
-    /// Requests of one GPC for one line are merged when the second comes so soon after the first.
+    /// Requests of one GPC for one line are one when the second comes before L2 has the line, and for so long after.
     pub merge_window_ns: f64,
     /// Requests that one answer serves at most.
     pub merge_requests: u32,
@@ -400,8 +400,17 @@ impl GpuSpec {
     /// SMs that clusters of so many CTAs can have at once, one CTA an SM.
     pub fn cluster_slots(&self, cluster: u32) -> u32 {
         let mut order = Vec::new();
-        super::machine::order::fill(self, cluster, &mut order);
+        super::machine::order::fill(self, cluster, u32::MAX, &mut order);
         order.len() as u32
+    }
+
+    /// The GPC of each cluster of so many CTAs that can run at once, one CTA an SM, in the order of their launch.
+    pub fn cluster_gpcs(&self, cluster: u32) -> Vec<u32> {
+        let mut order = Vec::new();
+        super::machine::order::fill(self, cluster, u32::MAX, &mut order);
+        let gpcs: Vec<u32> =
+            (0u32..).zip(&self.sms_per_gpc).flat_map(|(gpc, &sms)| std::iter::repeat_n(gpc, sms as usize)).collect();
+        order.iter().step_by(cluster.max(1) as usize).map(|&sm| gpcs[sm as usize]).collect()
     }
 
     /// Peak of the device memory's pins, bytes a second.

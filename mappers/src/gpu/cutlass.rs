@@ -2,7 +2,8 @@
 
 use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS};
 
-use super::gemm::{Gemm, STEP_LATENCY, clustered};
+use super::gemm::{Gemm, STEP_LATENCY};
+use super::raster::Raster;
 
 /// A tile of such a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub fn collective(g: &Gemm, t: &Collective, shared: u32) -> Kernel {
     let steps = g.k.div_ceil(t.bk) as i32;
     // The scheduler runs along the rows of tiles where those are fewer than the columns.
     let group = if columns > rows { rows.div_ceil(t.cluster.0) } else { 1 };
-    let tiles = clustered(rows, columns, t.cluster, group);
+    let tiles = Raster::rows(group).tiles(rows, columns, t.cluster);
     let consumers = if t.pingpong { 2 } else { 1 };
     let grid = if t.pingpong { (t.grid.max(1) as usize).min(tiles.len()) } else { tiles.len() };
     // A CTA's tiles lie `grid` apart; with two warpgroups every other one is the second's.

@@ -4,6 +4,7 @@ use banksia_hw::gpu::program::{
     Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS,
 };
 
+use super::raster::Raster;
 use super::{copy, one_role};
 
 /// A product, or a batch of them.
@@ -58,16 +59,6 @@ impl Gemm {
     }
 }
 
-/// Tiles of a C in the order of groups of `group` row tiles by all columns.
-pub(crate) fn grouped(rows: u32, columns: u32, group: u32) -> impl Iterator<Item = (u32, u32)> {
-    let group = group.max(1);
-    (0..rows.div_ceil(group)).flat_map(move |g| {
-        let first = g * group;
-        let size = group.min(rows - first);
-        (0..columns).flat_map(move |c| (0..size).map(move |r| (first + r, c)))
-    })
-}
-
 /// Steps of depth of part `s` of `split`: first and count.
 pub(super) fn part(steps: u32, split: u32, s: u32) -> (u32, u32) {
     let (base, extra) = (steps / split, steps % split);
@@ -119,8 +110,8 @@ pub struct Specialised {
     pub cluster: (u32, u32),
     /// Parts of the depth, written apart and summed by a second kernel.
     pub split: u32,
-    /// Row tiles of a group of the order of tiles.
-    pub group: u32,
+    /// Order of tiles.
+    pub raster: Raster,
     /// CTAs launched at most (one an SM, or two).
     pub grid: u32,
 }
@@ -143,7 +134,7 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     for b in 0..g.batch {
         for s in 0..split {
             let (k0, nk) = part(steps, split, s);
-            for (r, c) in clustered(rows, columns, t.cluster, t.group) {
+            for (r, c) in t.raster.tiles(rows, columns, t.cluster) {
                 items.push([r, c, k0, nk, b * g.m, b * g.n].map(|x| x as i32));
             }
         }
@@ -234,23 +225,6 @@ fn leave_in_parts(out: &Gemm, t: &Specialised, ops: &mut Vec<Op>) {
     if !row_bytes.is_multiple_of(part) {
         leave(ops, Expr::at(i64::from(row_bytes / part * part)), row_bytes % part);
     }
-}
-
-/// Tiles in the order of clusters; the CTAs of one cluster are neighbours.
-pub(super) fn clustered(rows: u32, columns: u32, cluster: (u32, u32), group: u32) -> Vec<(u32, u32)> {
-    let (cr, cc) = cluster;
-    let mut tiles = Vec::with_capacity((rows * columns) as usize);
-    for (gr, gc) in grouped(rows.div_ceil(cr), columns.div_ceil(cc), group) {
-        for r in 0..cr {
-            for c in 0..cc {
-                let (row, column) = (gr * cr + r, gc * cc + c);
-                if row < rows && column < columns {
-                    tiles.push((row, column));
-                }
-            }
-        }
-    }
-    tiles
 }
 
 /// What the second kernel of a split product does before it loads: 1.41 to 1.6 us for ten CTAs, where a kernel that loads, adds and

@@ -7,6 +7,7 @@ use banksia_hw::gpu::spec::GpuSpec;
 use super::cutlass::Collective;
 use super::gemm::{Gemm, Specialised};
 use super::multistage::{Multistage, Writer};
+use super::raster::Raster;
 
 /// Whose kernels a product may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,8 +199,9 @@ pub(super) fn candidates(spec: &GpuSpec, library: Library, g: &Gemm) -> Vec<Cand
                         if cluster.0 * cluster.1 > 2 && tiles * split > wide {
                             continue;
                         }
+                        let raster = if deep { Raster::rows(8) } else { Raster::cublas(sms, (bm, bn), cluster, swap) };
                         let mut tile =
-                            Specialised { bm, bn, bk: 128 / e, stages: 2, cluster, split, group: 8, grid: sms };
+                            Specialised { bm, bn, bk: 128 / e, stages: 2, cluster, split, raster, grid: sms };
                         let room = spec.sm.shared_memory_per_cta_bytes.saturating_sub(tile.shared_bytes(&s));
                         tile.stages = (2 + room / ((bm + bn) * 128)).min(16);
                         if tile.shared_bytes(&s) > spec.sm.shared_memory_per_cta_bytes || tile.stages < 3 {

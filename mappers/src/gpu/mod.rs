@@ -10,6 +10,7 @@ pub mod model;
 pub mod multistage;
 pub mod probes;
 pub mod quantise;
+pub mod raster;
 pub mod rows;
 pub mod select;
 pub mod simulate;

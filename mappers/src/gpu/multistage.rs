@@ -3,7 +3,8 @@
 use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::{GpuSpec, SmSpec};
 
-use super::gemm::{AROW, BROW, Gemm, K0, NK, PM, PN, grouped, part};
+use super::gemm::{AROW, BROW, Gemm, K0, NK, PM, PN, part};
+use super::raster::Raster;
 use super::{copy, one_role};
 
 /// Who wrote the kernel: what its CTAs do beside their steps, and in which order they come.
@@ -97,7 +98,7 @@ impl Multistage {
         for b in 0..g.batch {
             match self.writer {
                 Writer::Triton => {
-                    for (r, c) in grouped(rows, columns, self.group) {
+                    for (r, c) in Raster::rows(self.group).clusters(rows, columns) {
                         items.extend((0..split).map(|s| item(r, c, b, part(steps, split, s))));
                     }
                 }

@@ -8,6 +8,7 @@ use super::cutlass::collective;
 use super::gemm::{Gemm, STAGING, STEP_LATENCY, specialised, split_reduce};
 use super::libraries::{Candidate, Library, candidates, swapped};
 use super::multistage::multistage;
+use super::raster::by_gpc;
 use super::rows::{ElementWork, Elementwise, elementwise};
 use super::simulate::{Detail, Outcome, simulate_steps};
 
@@ -97,11 +98,14 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let l2 = f64::from(spec.l2.slices) * spec.l2.slice_bytes_per_cycle * spec.l2.clock_mhz * 1e6;
     // Every byte passes 1.5 slices where L2 has halves; requests that meet at a GPC save some of that.
     let delivered = active * step_bytes * 1.2 / l2;
+    // What is shared arrives at every SM all the same.
+    let received = (m + n) * k * e * per_sm / (spec.crossbar.sm_bytes_per_cycle * clock);
     // What is under way hides the latency of L2, or of memory where operands come from there.
     let latency = (spec.l2.far_latency_ns + if found.b { 0.0 } else { spec.dram.latency_ns }) * 1e-9;
     let latency_bound = latency / f64::from(stages.saturating_sub(1).max(1)) * per_sm;
     // Bounds that lie close together disturb each other.
-    let step = (mma / clock).max(delivered).max(latency_bound) + 0.25 * (mma / clock).min(delivered);
+    let (mma, busiest) = (mma / clock, (mma / clock).max(delivered).max(received));
+    let step = busiest.max(latency_bound) + 0.25 * (mma + delivered + received - busiest);
     let steps = (f64::from(s.k) / k / f64::from(split)).ceil();
     let missing = (if found.a { 0.0 } else { f64::from(g.m) } + if found.b { 0.0 } else { f64::from(g.n) })
         * f64::from(g.k)
@@ -132,9 +136,13 @@ fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
     let written = f64::from(g.m) * f64::from(g.n) * f64::from(g.batch) * f64::from(g.out_bytes);
     let dirty = dirty_share(g.compulsory_bytes() - written, written);
     let (kernel, swap, split) = match c {
-        Candidate::Specialised { tile, swap, .. } => {
+        Candidate::Specialised { tile, swap, counter } => {
             let s = if *swap { swapped(g) } else { *g };
-            (specialised(&s, tile), *swap, tile.split.min(s.k.div_ceil(tile.bk)))
+            let mut kernel = specialised(&s, tile);
+            if *counter {
+                by_gpc(&mut kernel.items, kernel.grid, kernel.cluster, spec);
+            }
+            (kernel, *swap, tile.split.min(s.k.div_ceil(tile.bk)))
         }
         Candidate::Collective { tile, swap } => {
             let s = if *swap { swapped(g) } else { *g };

@@ -10,6 +10,12 @@ pub(super) const EPOCH_FS: u64 = 1_000_000_000;
 pub(super) const TENSOR_HOLD_FS: u64 = 4_800_000_000;
 
 impl Gpu {
+    /// Sets the clock of the SMs and of the crossbar's ports.
+    pub(super) fn run_at(&mut self, mhz: f64) {
+        self.period = 1e9 / mhz;
+        self.memory.slow(self.spec.sm_clock_mhz / mhz);
+    }
+
     /// Lets the clock follow what the last epoch did.
     pub(super) fn epoch(&mut self, now: u64) {
         let p = &self.spec.power;
@@ -25,7 +31,8 @@ impl Gpu {
             let droop = groups * p.tensor_droop_mhz + sync * p.tensor_sync_droop_mhz;
             clock = p.tensor_clock_mhz.min(clock) - droop - (groups + sync) * p.tensor_droop_mhz_per_tb_s * tb_s;
         }
-        self.period = 1e9 / clock.min(self.clock_limit_mhz).max(p.min_clock_mhz);
+        let clock = clock.min(self.clock_limit_mhz).max(p.min_clock_mhz);
+        self.run_at(clock);
         self.epoch_tensor = 0;
         self.epoch_tensor_sync = 0;
         self.epoch_bytes = self.memory.traffic.crossbar_read_bytes;

@@ -73,7 +73,7 @@ impl Gpu {
         let drain = self.spec.tensor.drain_cycles;
         if now >= self.tensor_until {
             let clock = self.spec.power.tensor_clock_mhz.min(self.clock_limit_mhz).min(1e9 / self.period);
-            self.period = 1e9 / clock;
+            self.run_at(clock);
         }
         self.tensor_until = now + TENSOR_HOLD_FS;
         let time = self.cycles(cost.cycles);

@@ -4,18 +4,17 @@ use super::super::spec::GpuSpec;
 
 /// SMs in the order in which they are filled, of those that can take clusters of so many CTAs.
 ///
-/// On an H200 (`device_placement.csv`) a launch without clusters fills one GPC after another, while one with clusters gives
-/// each GPC one cluster in turn; SMs of incomplete groups come first, and take no clusters of more than two.
-pub(in super::super) fn fill(spec: &GpuSpec, cluster: u32, order: &mut Vec<u32>) {
+/// On an H200 (`device_placement.csv`, `device_order.csv`) a launch of so many CTAs without clusters gives each GPC its share of
+/// them, neighbours together, while one with clusters gives each GPC one cluster in turn; SMs of incomplete groups come first, and take no clusters of
+/// more than two.
+pub(in super::super) fn fill(spec: &GpuSpec, cluster: u32, ctas: u32, order: &mut Vec<u32>) {
     order.clear();
     let pairs = spec.launch.pair_sms.min(spec.sms_per_gpc[0]);
     if cluster <= 2 {
         order.extend(0..pairs);
     }
     if cluster <= 1 && !spec.launch.spread_ctas {
-        // The rest of the first GPC comes last.
-        order.extend(spec.sms_per_gpc[0]..spec.sms());
-        order.extend(pairs..spec.sms_per_gpc[0]);
+        fill_evenly(spec, pairs, ctas.saturating_sub(pairs), order);
         return;
     }
     // SMs that one GPC takes at a time; without clusters, those of a TPC.
@@ -36,14 +35,39 @@ pub(in super::super) fn fill(spec: &GpuSpec, cluster: u32, order: &mut Vec<u32>)
     }
 }
 
+/// As many CTAs to each GPC, as far as it has SMs, one GPC after another; then the SMs that are left.
+fn fill_evenly(spec: &GpuSpec, pairs: u32, ctas: u32, order: &mut Vec<u32>) {
+    let rooms = || spec.sms_per_gpc.iter().enumerate().map(|(gpc, &sms)| if gpc == 0 { sms - pairs } else { sms });
+    let most = spec.sms_per_gpc.iter().copied().max().unwrap_or(0);
+    let level = (0..=most).take_while(|&l| rooms().map(|room| room.min(l)).sum::<u32>() <= ctas).last().unwrap_or(0);
+    // Some GPCs take one more.
+    let mut more = ctas.saturating_sub(rooms().map(|room| room.min(level)).sum());
+    let mut left = Vec::new();
+    let mut first = 0;
+    for (gpc, (&sms, room)) in spec.sms_per_gpc.iter().zip(rooms()).enumerate() {
+        let begin = first + if gpc == 0 { pairs } else { 0 };
+        let one = u32::from(more > 0 && room > level);
+        more -= one;
+        let taken = room.min(level) + one;
+        order.extend(begin..begin + taken);
+        left.extend(begin + taken..first + sms);
+        first += sms;
+    }
+    order.extend(left);
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::device;
     use super::*;
 
     fn filled(cluster: u32) -> Vec<u32> {
+        filled_by(cluster, u32::MAX)
+    }
+
+    fn filled_by(cluster: u32, ctas: u32) -> Vec<u32> {
         let mut order = Vec::new();
-        fill(&device("h200").unwrap_or_else(|e| panic!("{e}")), cluster, &mut order);
+        fill(&device("h200").unwrap_or_else(|e| panic!("{e}")), cluster, ctas, &mut order);
         order
     }
 
@@ -63,7 +87,10 @@ mod tests {
     /// Clusters go to one GPC after another, single CTAs fill a GPC first.
     #[test]
     fn clusters_are_dealt_and_single_ctas_fill() {
-        assert_eq!(filled(1)[8..26], (16..34).collect::<Vec<_>>());
+        assert_eq!(filled(1)[..26], (0..26).collect::<Vec<_>>());
+        // `device_order.csv`, chip 2: of 96, eight of the first GPC beside its pairs, then 11 or 12 of each.
+        assert_eq!(filled_by(1, 96)[8..29], (8..28).chain([32]).collect::<Vec<_>>());
+        assert_eq!(filled_by(1, 96).len(), 132);
         assert_eq!(filled(2)[8..14], [8, 9, 16, 17, 32, 33]);
         assert_eq!(filled(4)[..8], [8, 9, 10, 11, 16, 17, 18, 19]);
     }

@@ -4,8 +4,8 @@ use super::super::spec::GpuSpec;
 use super::super::units::{Server, fs_per_kib, hash, transfer};
 use super::ns;
 
-/// Requests that a coalescer remembers; those of a few nanoseconds are asked for.
-const REMEMBERED: usize = 512;
+/// Requests that a coalescer remembers: a GPC's SMs have some hundred under way.
+const REMEMBERED: usize = 2048;
 
 /// The port of one SM.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,16 +17,25 @@ struct SmPort {
     half: u8,
 }
 
-/// A request under way: neighbouring blocks, when it was made and when it is answered.
+/// A request under way: neighbouring blocks, until when others may join it and when it is answered.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(32))]
 struct Flight {
     first: u64,
-    asked: u64,
+    open: u64,
     promised: u64,
     count: u32,
     /// Requests that it stands for.
     met: u32,
+}
+
+/// Time that bytes take at each port: femtoseconds for 1 KiB. The ports run with the clock of the SMs.
+#[derive(Debug, Clone, Copy)]
+struct Rates {
+    read: u64,
+    write: u64,
+    gpc: u64,
+    entry: u64,
 }
 
 /// Between SMs and L2.
@@ -38,10 +47,9 @@ pub(super) struct Crossbar {
     gpc_entries: Vec<Server>,
     gpc_translation: Vec<Server>,
     flights: Vec<Flight>,
-    port_rate: u64,
-    port_write_rate: u64,
-    gpc_rate: u64,
-    entry_rate: u64,
+    /// At the full clock, and now.
+    full: Rates,
+    rates: Rates,
     merge: u64,
     merged: u32,
     translation_miss: u64,
@@ -58,17 +66,21 @@ impl Crossbar {
             }
         }
         let gpcs = spec.sms_per_gpc.len();
-        let clock = spec.sm_clock_mhz * 1e6;
+        let (c, clock) = (&spec.crossbar, spec.sm_clock_mhz * 1e6);
+        let full = Rates {
+            read: fs_per_kib(c.sm_bytes_per_cycle * clock),
+            write: fs_per_kib(c.sm_write_bytes_per_cycle * clock),
+            gpc: fs_per_kib(c.gpc_bytes_per_cycle * clock),
+            entry: fs_per_kib(c.gpc_entry_bytes_per_cycle * clock),
+        };
         Self {
             ports,
             gpc_ports: vec![Server::default(); gpcs],
             gpc_entries: vec![Server::default(); gpcs],
             gpc_translation: vec![Server::default(); gpcs],
             flights: vec![Flight::default(); gpcs * REMEMBERED],
-            port_rate: fs_per_kib(spec.crossbar.sm_bytes_per_cycle * clock),
-            port_write_rate: fs_per_kib(spec.crossbar.sm_write_bytes_per_cycle * clock),
-            gpc_rate: fs_per_kib(spec.crossbar.gpc_bytes_per_cycle * clock),
-            entry_rate: fs_per_kib(spec.crossbar.gpc_entry_bytes_per_cycle * clock),
+            full,
+            rates: full,
             merge: ns(spec.crossbar.merge_window_ns),
             merged: spec.crossbar.merge_requests,
             translation_miss: ns(spec.launch.translation_miss_cycles * 1e3 / spec.sm_clock_mhz),
@@ -84,6 +96,13 @@ impl Crossbar {
         self.gpc_entries.fill(Server::default());
         self.gpc_translation.fill(Server::default());
         self.flights.fill(Flight::default());
+    }
+
+    /// Follows the clock: a cycle takes so many times as long as at the full one.
+    pub(super) fn slow(&mut self, times: f64) {
+        let slower = |rate: u64| (rate as f64 * times) as u64;
+        let f = self.full;
+        self.rates = Rates { read: slower(f.read), write: slower(f.write), gpc: slower(f.gpc), entry: slower(f.entry) };
     }
 
     pub(super) fn sms(&self) -> usize {
@@ -105,37 +124,37 @@ impl Crossbar {
         self.gpc_translation[usize::from(port.gpc)].serve(now, self.translation_interval) + self.translation_miss
     }
 
-    /// When a request of the same GPC that has just gone out for these blocks is answered, if there is one; and its place.
+    /// When a request of the same GPC that is under way for these blocks is answered, if one may still be joined; and its place.
     pub(super) fn under_way(&mut self, now: u64, sm: usize, first: u64, count: u64) -> (usize, Option<u64>) {
         let place = usize::from(self.ports[sm].gpc) * REMEMBERED + hash(first) as usize % REMEMBERED;
         let f = &mut self.flights[place];
         let same = f.first == first && u64::from(f.count) >= count;
-        let meets = same && f.promised > now && now < f.asked + self.merge && f.met < self.merged;
+        let meets = same && now < f.open && f.met < self.merged;
         f.met += u32::from(meets);
         (place, meets.then_some(f.promised))
     }
 
-    /// Remembers a request.
-    pub(super) fn promise(&mut self, place: usize, first: u64, count: u64, asked: u64, promised: u64) {
-        self.flights[place] = Flight { first, asked, promised, count: count as u32, met: 1 };
+    /// Remembers a request whose data are in L2 at `found`.
+    pub(super) fn promise(&mut self, place: usize, first: u64, count: u64, found: u64, promised: u64) {
+        self.flights[place] = Flight { first, open: found + self.merge, promised, count: count as u32, met: 1 };
     }
 
     /// Takes an answer of L2 into a GPC.
     pub(super) fn enter(&mut self, sm: usize, due: u64, bytes: u64) -> u64 {
         let gpc = usize::from(self.ports[sm].gpc);
-        self.gpc_entries[gpc].serve(due, transfer(bytes, self.entry_rate))
+        self.gpc_entries[gpc].serve(due, transfer(bytes, self.rates.entry))
     }
 
     /// Delivers bytes that leave L2 no sooner than `due` and are all there at `arrives`.
     pub(super) fn deliver(&mut self, sm: usize, due: u64, arrives: u64, bytes: u64) -> u64 {
         let port = &mut self.ports[sm];
-        let gpc_done = self.gpc_ports[usize::from(port.gpc)].serve(due, transfer(bytes, self.gpc_rate));
-        let time = transfer(bytes, self.port_rate);
+        let gpc_done = self.gpc_ports[usize::from(port.gpc)].serve(due, transfer(bytes, self.rates.gpc));
+        let time = transfer(bytes, self.rates.read);
         port.read.serve(due, time).max(gpc_done).max(arrives + time)
     }
 
     /// Sends bytes to L2.
     pub(super) fn send(&mut self, sm: usize, now: u64, bytes: u64) -> u64 {
-        self.ports[sm].write.serve(now, transfer(bytes, self.port_write_rate))
+        self.ports[sm].write.serve(now, transfer(bytes, self.rates.write))
     }
 }

@@ -27,8 +27,8 @@ pub(super) struct Mapped {
     pub blocks: u64,
     /// Its first byte.
     pub address: u64,
-    /// Bytes of L2 that a bulk copy takes for 1024 of its own.
-    pub bulk: u64,
+    /// What bulk copies take.
+    pub off_lines: OffLines,
     by_width: Divisor,
     by_height: Divisor,
     by_piece: Divisor,
@@ -128,16 +128,25 @@ impl Blocks {
     }
 }
 
-/// What a bulk copy of rows of 128 bytes reads of L2, of 1024 bytes, where rows do not begin on lines: they take sectors of two lines. What SMs
-/// received in products of 2048x2048 and 512x4096 by pitch, in bytes over multiples of 128, over that of 4096 bytes and by depth: 1.25 and 1.23 at
-/// 16, 1.11 and 1.09 at 32, 1.02 at 64 (`device_l2.csv`; the sectors that SMs ask for grow more, as fewer requests of a GPC meet).
-fn off_lines(row_bytes: u64) -> u64 {
-    match row_bytes.trailing_zeros() {
-        7.. => 1024,
-        6 => 1044,
-        5 => 1126,
-        _ => 1270,
-    }
+/// Bulk copies of rows that do not begin on lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct OffLines {
+    /// Bytes that arrive for 1024 of the rows: they come in sectors, of two lines a row.
+    pub arrive: u64,
+    /// And of a request that has met another of its GPC, bytes that L2 is asked for all the same.
+    pub again: u64,
+}
+
+/// By the largest power of two that divides the rows' pitch, as far as a line (`device_l2.csv`, set `pitch`: received bytes; sectors asked for, less what
+/// is written and what one SM asks for two).
+fn off_lines(row_bytes: u64) -> OffLines {
+    let (arrive, again) = match row_bytes.trailing_zeros() {
+        7.. => (1024, 0),
+        6 => (1030, 70),
+        5 => (1100, 170),
+        _ => (1233, 630),
+    };
+    OffLines { arrive, again }
 }
 
 impl Mapped {
@@ -227,7 +236,7 @@ pub(super) fn map(tensors: &[Tensor], grain: u64, sector: u64, mapped: &mut Vec<
             base,
             blocks,
             address,
-            bulk: if t.rows > 1 { off_lines(t.row_bytes) } else { 1024 },
+            off_lines: off_lines(if t.rows > 1 { t.row_bytes } else { 0 }),
             by_width: Divisor::new(width),
             by_height: Divisor::new(height),
             by_piece: Divisor::new(per_piece),

@@ -86,7 +86,6 @@ pub(crate) struct Reader {
 /// through the other.
 struct Found {
     at: u64,
-    fetched: u64,
     far: u64,
 }
 
@@ -175,6 +174,11 @@ impl Memory {
         Ok(())
     }
 
+    /// Follows the clock of the SMs: a cycle takes so many times as long as at the full one.
+    pub(crate) fn slow(&mut self, times: f64) {
+        self.crossbar.slow(times);
+    }
+
     /// Fills L2 with lines of no tensor of this kernel, of which `dirty` must be written back.
     pub(crate) fn fill_foreign(&mut self, dirty: f64) {
         let share = (dirty.clamp(0.0, 1.0) * f64::from(u16::MAX)) as u64;
@@ -253,7 +257,10 @@ impl Memory {
     /// Reads a box to an SM; when its last byte is there.
     pub(crate) fn read(&mut self, now: u64, by: Reader, tile: &Tile, (row, byte): (i64, i64)) -> u64 {
         let t = self.tensors[usize::from(tile.tensor)];
-        let Some(mut area) = t.clip(tile, row, byte) else { return now };
+        let whole = u64::from(tile.rows) * u64::from(tile.bytes);
+        let Some(mut area) = t.clip(tile, row, byte) else {
+            return if by.bulk { self.read_zeros(now, by, whole) } else { now };
+        };
         area.b0 = self.by_sector.quotient(area.b0) * self.sector;
         area.b1 = self.by_sector.quotient(area.b1 + self.sector - 1) * self.sector;
         let now = self.crossbar.translate(now, by.sm);
@@ -274,7 +281,21 @@ impl Memory {
                 done = done.max(self.read_run(now, by, &t, &area, run));
             }
         }
-        done
+        let beyond = whole.saturating_sub(area.bytes());
+        if by.bulk && beyond > 0 { done.max(self.read_zeros(now, by, beyond)) } else { done }
+    }
+
+    /// Reads what of a bulk copy's box lies beyond the tensor: it is asked of L2 and comes over the crossbar like any other (`device_l2.csv`:
+    /// copies of 64 rows of which a product has 4 bring 64, and ask for as many).
+    fn read_zeros(&mut self, now: u64, by: Reader, bytes: u64) -> u64 {
+        let now = self.crossbar.translate(now, by.sm);
+        self.traffic.crossbar_read_bytes += bytes;
+        let share = bytes.div_ceil(u64::from(by.multicast));
+        self.traffic.l2_read_bytes += share;
+        let half = self.crossbar.half(by.sm);
+        let passed = self.slices(now, half, share, 0) + self.near;
+        let at = passed.max(self.crossbar.enter(by.sm, now + self.near, share));
+        self.crossbar.deliver(by.sm, now + self.near, at, bytes)
     }
 
     fn read_run(&mut self, now: u64, by: Reader, t: &Mapped, area: &Area, run: Run) -> u64 {
@@ -282,21 +303,40 @@ impl Memory {
         let last = Mapped::of_run(&run, run.count - 1);
         let (a, b) = (t.part(area, run.row, run.column), t.part(area, last.0, last.1));
         let bytes = Area { r1: b.r1, b1: b.b1, ..a }.bytes();
+        let (bytes, again) = if by.bulk {
+            let bytes = (bytes * t.off_lines.arrive) >> 10;
+            (bytes, (bytes * t.off_lines.again) >> 10)
+        } else {
+            (bytes, 0)
+        };
         self.traffic.crossbar_read_bytes += bytes;
-        let (flight, under_way) = self.crossbar.under_way(now, by.sm, run.first, run.count);
+        // What goes to several SMs of a cluster is asked for by each cluster itself.
+        let alone = by.multicast > 1;
+        let (flight, under_way) =
+            if alone { (0, None) } else { self.crossbar.under_way(now, by.sm, run.first, run.count) };
         let arrives = match under_way {
-            Some(promised) => promised.max(now + self.near),
+            Some(promised) => {
+                let at = promised.max(now + self.near);
+                if again > 0 {
+                    self.traffic.l2_read_bytes += again;
+                    self.slices(now, self.crossbar.half(by.sm), again, 0);
+                    at.max(self.crossbar.enter(by.sm, now + self.near, again))
+                } else {
+                    at
+                }
+            }
             None => {
                 let half = self.crossbar.half(by.sm);
                 let found = self.look_up(now, half, t, area, &run);
-                // What has to be fetched passes the slices whole, whoever shares it: the first of a cluster to ask pays.
-                let asked = if by.bulk { (bytes * t.bulk) >> 10 } else { bytes };
-                let share = asked.div_ceil(u64::from(by.multicast)).max(found.fetched);
+                // Each CTA of a cluster asks for its part, which goes to all.
+                let share = bytes.div_ceil(u64::from(by.multicast));
                 self.traffic.l2_read_bytes += share + found.far;
                 let latency = if found.far == 0 { self.near } else { self.far };
                 let passed = self.slices(now, half, share, found.far).max(found.at) + latency;
                 let at = passed.max(self.crossbar.enter(by.sm, now + self.near, share));
-                self.crossbar.promise(flight, run.first, run.count, now, at);
+                if !alone {
+                    self.crossbar.promise(flight, run.first, run.count, found.at + latency - self.near, at);
+                }
                 at
             }
         };
@@ -311,7 +351,7 @@ impl Memory {
         self.absent.clear();
         tags.hit_all(run.first, run.count, &mut self.absent);
         // What another has asked for is not there before it has come.
-        let mut found = Found { at: now.max(tags.due(run.first, run.count)), fetched: 0, far: 0 };
+        let mut found = Found { at: now.max(tags.due(run.first, run.count)), far: 0 };
         if self.absent.is_empty() {
             return found;
         }
@@ -330,7 +370,6 @@ impl Memory {
             let (size, part) = blocks.get(i);
             let wanted = Wanted { block, set, size, bytes: part.bytes(), dirty: false };
             let mut missing = self.take(half, wanted);
-            found.fetched += missing;
             let home = self.home(block);
             if home != half {
                 found.far += missing;
