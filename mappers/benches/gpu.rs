@@ -4,7 +4,7 @@
 use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::{CacheState, Gpu, RunOptions, device};
 use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
-use banksia_mappers::gpu::raster::Raster;
+use banksia_mappers::gpu::raster::{Raster, by_gpc};
 use banksia_mappers::gpu::simulate::{Detail, simulate};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -47,10 +47,11 @@ fn large(c: &mut Criterion) {
         stages: 4,
         cluster: (1, 2),
         split: 1,
-        raster: Raster::rows(8),
+        raster: Raster::cublas(132, (256, 128), (1, 2), true),
         grid: 132,
     };
-    let k = specialised(&Gemm::new(8192, 8192, 8192, Dtype::Bf16), &tile);
+    let mut k = specialised(&Gemm::new(8192, 8192, 8192, Dtype::Bf16), &tile);
+    by_gpc(&mut k.items, k.grid, k.cluster, gpu.spec());
     let cache = CacheState::Foreign { dirty: 0.3 };
     let mut group = c.benchmark_group("gpu gemm 8192");
     group.sample_size(10);

@@ -2,7 +2,9 @@
 //! counters of two H200 (`tests/reference/gpu/device_merging.csv`, `device_l2.csv`, `device_shared.csv`).
 #![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
-use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, WORK_VARS};
+use banksia_hw::gpu::program::{
+    Barrier, Dtype, Expr, Kernel, Multicast, Op, Path, Role, Tensor, Tile, Trips, WORK_VARS,
+};
 use banksia_hw::gpu::{CacheState, Gpu, device};
 use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
 use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
@@ -22,7 +24,7 @@ fn apart(cluster: u32, ns: f64, multicast: bool) -> Kernel {
         bytes: 4096,
     };
     // With multicast, every other CTA copies for itself and its neighbour.
-    let shared = if multicast { 2 } else { 1 };
+    let shared = if multicast { Multicast { ctas: 2, apart: 1 } } else { Multicast::NONE };
     let copy = Op::Copy { tile, path: Path::Bulk, multicast: shared, barrier: 0 };
     // Each CTA has its offset once, then all take as long for a turn.
     let ops = vec![
@@ -37,8 +39,9 @@ fn apart(cluster: u32, ns: f64, multicast: bool) -> Kernel {
         Op::Wait(0),
         Op::End,
     ];
-    let items: Vec<[i32; WORK_VARS]> =
-        (0..ctas).map(|i| [i / cluster, i % cluster / u32::from(shared), 0, 0, 0, 0].map(|x: u32| x as i32)).collect();
+    let items: Vec<[i32; WORK_VARS]> = (0..ctas)
+        .map(|i| [i / cluster, i % cluster / u32::from(shared.ctas), 0, 0, 0, 0].map(|x: u32| x as i32))
+        .collect();
     Kernel {
         name: "apart".into(),
         threads: 128,

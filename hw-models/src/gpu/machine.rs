@@ -312,7 +312,7 @@ impl Gpu {
         self.warp_time -= now as f64 * f64::from(kernel.threads.div_ceil(32));
         for role in 0..kernel.roles.len() {
             let agent = slot * kernel.roles.len() + role;
-            self.roles[agent] = RoleState { item: cta, ..IDLE };
+            self.roles[agent] = RoleState { item: cta, member: (cta % kernel.cluster.max(1)) as u8, ..IDLE };
             self.queue.push(Time::from_fs(at), agent as u32);
         }
     }
@@ -455,7 +455,13 @@ impl Gpu {
                 Op::Copy { tile, path, multicast, barrier } => {
                     let item = &kernel.items[state.item as usize];
                     let at = (tile.row.eval(item, state.counters), tile.byte.eval(item, state.counters));
-                    let by = Reader { sm, multicast, l1: path == Path::LoadL1, bulk: path == Path::Bulk };
+                    let by = Reader {
+                        sm,
+                        multicast,
+                        member: state.member,
+                        l1: path == Path::LoadL1,
+                        bulk: path == Path::Bulk,
+                    };
                     let before = self.memory.traffic.crossbar_read_bytes + self.memory.traffic.l1_hit_bytes;
                     let mut at = self.memory.read(now, by, &tile, at);
                     let after = self.memory.traffic.crossbar_read_bytes + self.memory.traffic.l1_hit_bytes;

@@ -148,6 +148,30 @@ pub enum Path {
     LoadL1,
 }
 
+/// CTAs of a cluster that share a copy: each reads a part of its rows, and all receive all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Multicast {
+    /// How many share it.
+    pub ctas: u8,
+    /// How far apart they are among the cluster's CTAs.
+    pub apart: u8,
+}
+
+impl Multicast {
+    /// A CTA's own copy.
+    pub const NONE: Self = Self { ctas: 1, apart: 1 };
+
+    /// Of the rows of a copy, which the CTA reads that is so many among its cluster's: first and count.
+    pub(crate) fn part(self, member: u8, rows: u32) -> (u32, u32) {
+        if self.ctas <= 1 {
+            return (0, rows);
+        }
+        let (ctas, i) = (u32::from(self.ctas), u32::from(member / self.apart.max(1) % self.ctas));
+        let first = rows * i / ctas;
+        (first, rows * (i + 1) / ctas - first)
+    }
+}
+
 /// A box of a matrix in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tile {
@@ -201,8 +225,8 @@ pub enum Op {
         tile: Tile,
         /// By which engine.
         path: Path,
-        /// CTAs of a cluster that one read is multicast to: each pays its share of the read, and receives all of it.
-        multicast: u8,
+        /// CTAs of the cluster that share it. The others' parts are taken to come when the CTA's own does.
+        multicast: Multicast,
         /// Where its arrival counts.
         barrier: u8,
     },
@@ -407,8 +431,8 @@ impl Kernel {
                     }
                     Op::Next | Op::NextFree if depth > 0 => return fail("goes to its next item inside a loop".into()),
                     Op::Copy { tile, barrier, multicast, .. } => {
-                        if usize::from(barrier) >= self.barriers.len() || multicast == 0 {
-                            return fail(format!("copies to barrier {barrier} for {multicast} CTAs"));
+                        if usize::from(barrier) >= self.barriers.len() || multicast.ctas == 0 {
+                            return fail(format!("copies to barrier {barrier} for {} CTAs", multicast.ctas));
                         }
                         self.check_tile(&tile)?;
                     }

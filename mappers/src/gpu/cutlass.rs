@@ -1,8 +1,10 @@
 //! Products by CUTLASS's warp-specialised kernels for Hopper (3.x), as serving frameworks compile them for eight bits.
 
-use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS};
+use banksia_hw::gpu::program::{
+    Barrier, Expr, Kernel, Multicast, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS,
+};
 
-use super::gemm::{Gemm, STEP_LATENCY};
+use super::gemm::{Gemm, STEP_LATENCY, sharing};
 use super::raster::Raster;
 
 /// A tile of such a kernel.
@@ -60,7 +62,7 @@ pub fn collective(g: &Gemm, t: &Collective, shared: u32) -> Kernel {
     let steps = g.k.div_ceil(t.bk) as i32;
     // The scheduler runs along the rows of tiles where those are fewer than the columns.
     let group = if columns > rows { rows.div_ceil(t.cluster.0) } else { 1 };
-    let tiles = Raster::rows(group).tiles(rows, columns, t.cluster);
+    let tiles = Raster::rows(group).tiles(rows, columns, t.cluster, true);
     let consumers = if t.pingpong { 2 } else { 1 };
     let grid = if t.pingpong { (t.grid.max(1) as usize).min(tiles.len()) } else { tiles.len() };
     // A CTA's tiles lie `grid` apart; with two warpgroups every other one is the second's.
@@ -75,9 +77,8 @@ pub fn collective(g: &Gemm, t: &Collective, shared: u32) -> Kernel {
     }
     let stages = t.stages(g, shared);
     let step_bytes = i64::from(t.bk * e);
-    // Only CTAs that have a tile share.
-    let (share_a, share_b) = (t.cluster.1.min(columns), t.cluster.0.min(rows));
-    let copy = |tensor, p, height: u32, multicast: u32, barrier| Op::Copy {
+    let (share_b, share_a) = sharing(t.cluster);
+    let copy = |tensor, p, height: u32, multicast, barrier| Op::Copy {
         tile: Tile {
             tensor,
             row: Expr::work(p, i64::from(height)),
@@ -86,12 +87,14 @@ pub fn collective(g: &Gemm, t: &Collective, shared: u32) -> Kernel {
             bytes: t.bk * e,
         },
         path: Path::Bulk,
-        multicast: multicast as u8,
+        multicast,
         barrier,
     };
     let descriptor = Tile { tensor: 3, row: Expr::default(), byte: Expr::default(), rows: 1, bytes: 128 };
-    let mut producer =
-        vec![Op::Copy { tile: descriptor, path: Path::Bulk, multicast: 1, barrier: DESCRIPTOR }, Op::Wait(DESCRIPTOR)];
+    let mut producer = vec![
+        Op::Copy { tile: descriptor, path: Path::Bulk, multicast: Multicast::NONE, barrier: DESCRIPTOR },
+        Op::Wait(DESCRIPTOR),
+    ];
     for (of, full) in TILES.into_iter().zip(FULL).take(consumers) {
         producer.extend([
             Op::Loop(Trips::Work(of[2] as u8, 0)),
@@ -104,7 +107,9 @@ pub fn collective(g: &Gemm, t: &Collective, shared: u32) -> Kernel {
     producer.push(Op::Next);
     let mut roles: Vec<Role> = (0..consumers).map(|i| Role { warps: 4, ops: consumer(g, t, i) }).collect();
     roles.push(Role { warps: 1, ops: producer });
-    let mut tensors = g.tensors(t.bm, t.bn, (t.bk * e).min(128));
+    let part = |side: u32, by: Multicast| (side / u32::from(by.ctas)).max(1);
+    let mut tensors = g.tensors(part(t.bm, share_a), part(t.bn, share_b), (t.bk * e).min(128));
+    tensors[2] = g.tensors(t.bm, t.bn, 128)[2];
     tensors.push(Tensor::stream(128));
     let barrier = |arrivals, credits| Barrier { arrivals, credits };
     let mut barriers = vec![barrier(2, 0), barrier(2, 0), barrier(1, stages.saturating_sub(1).max(1)), barrier(1, 0)];

@@ -1,7 +1,7 @@
 //! Matrix products `C[m,n] = A[m,k] B[n,k]^T`, operands with k contiguous.
 
 use banksia_hw::gpu::program::{
-    Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS,
+    Barrier, Dtype, Expr, Kernel, Multicast, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS,
 };
 
 use super::raster::Raster;
@@ -130,11 +130,14 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     let (rows, columns) = (g.m.div_ceil(t.bm), g.n.div_ceil(t.bn));
     let steps = g.k.div_ceil(t.bk);
     let split = t.split.clamp(1, steps.max(1));
+    // CTAs of a cluster that have no tile copy their parts all the same; in a batch they would copy the next product's.
+    let whole = g.batch == 1 || (rows.is_multiple_of(t.cluster.0) && columns.is_multiple_of(t.cluster.1));
+    let (along_rows, along_columns) = if whole { sharing(t.cluster) } else { (Multicast::NONE, Multicast::NONE) };
     let mut items: Vec<[i32; WORK_VARS]> = Vec::with_capacity((rows * columns * g.batch * split) as usize);
     for b in 0..g.batch {
         for s in 0..split {
             let (k0, nk) = part(steps, split, s);
-            for (r, c) in t.raster.tiles(rows, columns, t.cluster) {
+            for (r, c) in t.raster.tiles(rows, columns, t.cluster, whole) {
                 items.push([r, c, k0, nk, b * g.m, b * g.n].map(|x| x as i32));
             }
         }
@@ -148,17 +151,16 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
         bytes: t.bk * e,
     };
     let nk = Trips::Work(NK as u8, 0);
-    let bulk = |tile, multicast: u32| Op::Copy { tile, path: Path::Bulk, multicast: multicast as u8, barrier: 0 };
+    let bulk = |tile, multicast| Op::Copy { tile, path: Path::Bulk, multicast, barrier: 0 };
     // The copy engine reads its descriptor first, once a launch: nothing keeps it in L2.
     let descriptor = Tile { tensor: 3, row: Expr::default(), byte: Expr::default(), rows: 1, bytes: 128 };
     let producer = vec![
-        Op::Copy { tile: descriptor, path: Path::Bulk, multicast: 1, barrier: 2 },
+        Op::Copy { tile: descriptor, path: Path::Bulk, multicast: Multicast::NONE, barrier: 2 },
         Op::Wait(2),
         Op::Loop(nk),
         Op::Wait(1),
-        // Only CTAs that have a tile share.
-        bulk(tile(0, PM, AROW, t.bm), t.cluster.1.min(columns)),
-        bulk(tile(1, PN, BROW, t.bn), t.cluster.0.min(rows)),
+        bulk(tile(0, PM, AROW, t.bm), along_columns),
+        bulk(tile(1, PN, BROW, t.bn), along_rows),
         Op::End,
         Op::Next,
     ];
@@ -176,7 +178,8 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     consumer.extend([Op::MmaWait(1), Op::Arrive(1), Op::End, Op::MmaWait(0)]);
     leave_in_parts(&out, t, &mut consumer);
     consumer.push(Op::Next);
-    let mut tensors = g.tensors(t.bm, t.bn, (t.bk * e).min(128));
+    let part = |side: u32, by: Multicast| (side / u32::from(by.ctas)).max(1);
+    let mut tensors = g.tensors(part(t.bm, along_columns), part(t.bn, along_rows), (t.bk * e).min(128));
     tensors[2] = out.tensors(t.bm, t.bn, 128)[2];
     tensors.push(Tensor::stream(128));
     let grid = t.grid.max(1).min(items.len() as u32);
@@ -202,6 +205,11 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
         roles: vec![Role { warps: 8, ops: consumer }, Role { warps: 1, ops: producer }],
         pipelined: true,
     }
+}
+
+/// Who shares a cluster's copies of B, its CTAs along rows, and of A, those along columns; its CTAs are numbered row by row.
+pub(crate) fn sharing((rows, columns): (u32, u32)) -> (Multicast, Multicast) {
+    (Multicast { ctas: rows as u8, apart: columns as u8 }, Multicast { ctas: columns as u8, apart: 1 })
 }
 
 /// A tile of C leaves through a buffer, part by part: the next is written when the one before has gone.

@@ -192,8 +192,8 @@ pub(super) fn candidates(spec: &GpuSpec, library: Library, g: &Gemm) -> Vec<Cand
                 if bm * bn > 320 * 128 || (bn > 8 && bn >= s.n + 32) {
                     continue;
                 }
-                let tiles = s.m.div_ceil(bm) * s.n.div_ceil(bn) * s.batch;
                 for &cluster in clusters {
+                    let tiles = clustered_tiles(&s, bm, bn, cluster);
                     for &split in splits {
                         // More CTAs share where all of them run at once.
                         if cluster.0 * cluster.1 > 2 && tiles * split > wide {
@@ -216,6 +216,15 @@ pub(super) fn candidates(spec: &GpuSpec, library: Library, g: &Gemm) -> Vec<Cand
         }
     }
     all
+}
+
+/// Tiles of all products, with those that fill clusters up.
+pub(super) fn clustered_tiles(g: &Gemm, bm: u32, bn: u32, cluster: (u32, u32)) -> u32 {
+    let (rows, columns) = (g.m.div_ceil(bm), g.n.div_ceil(bn));
+    if g.batch > 1 {
+        return rows * columns * g.batch;
+    }
+    rows.next_multiple_of(cluster.0) * columns.next_multiple_of(cluster.1)
 }
 
 /// cuBLAS's tiles for chips before Hopper, with parts of the depth.

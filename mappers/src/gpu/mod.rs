@@ -15,13 +15,13 @@ pub mod rows;
 pub mod select;
 pub mod simulate;
 
-use banksia_hw::gpu::program::{Op, Path, Role, Tile, VectorWork};
+use banksia_hw::gpu::program::{Multicast, Op, Path, Role, Tile, VectorWork};
 
 /// Registers of a thread that simple kernels take, as compilers give them (32 to 40 in `counters.csv`).
 pub(crate) const PLAIN_REGISTERS: u32 = 32;
 
 pub(crate) fn copy(tile: Tile, path: Path, barrier: u8) -> Op {
-    Op::Copy { tile, path, multicast: 1, barrier }
+    Op::Copy { tile, path, multicast: Multicast::NONE, barrier }
 }
 
 pub(crate) fn one_role(warps: u32, ops: Vec<Op>) -> Vec<Role> {

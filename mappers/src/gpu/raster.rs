@@ -68,15 +68,15 @@ impl Raster {
         })
     }
 
-    /// Row and column of every tile; the CTAs of one cluster are neighbours.
-    pub(super) fn tiles(self, rows: u32, columns: u32, cluster: (u32, u32)) -> Vec<(u32, u32)> {
+    /// Row and column of every tile; the CTAs of one cluster are neighbours. Clusters may be whole, with tiles beyond the matrix.
+    pub(super) fn tiles(self, rows: u32, columns: u32, cluster: (u32, u32), whole: bool) -> Vec<(u32, u32)> {
         let (cr, cc) = cluster;
         let mut tiles = Vec::with_capacity((rows * columns) as usize);
         for (gr, gc) in self.clusters(rows.div_ceil(cr), columns.div_ceil(cc)) {
             for r in 0..cr {
                 for c in 0..cc {
                     let (row, column) = (gr * cr + r, gc * cc + c);
-                    if row < rows && column < columns {
+                    if whole || (row < rows && column < columns) {
                         tiles.push((row, column));
                     }
                 }
@@ -110,7 +110,7 @@ mod tests {
         for along in [Side::Rows, Side::Columns] {
             for (band, turns) in [(1, false), (3, true), (8, true)] {
                 let r = Raster { band, along, turns };
-                let mut tiles = r.tiles(7, 11, (2, 1));
+                let mut tiles = r.tiles(7, 11, (2, 1), false);
                 assert_eq!(tiles.len(), 77);
                 tiles.sort_unstable();
                 tiles.dedup();

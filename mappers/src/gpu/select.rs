@@ -6,7 +6,7 @@ use banksia_hw::gpu::{CacheState, Gpu, GpuError};
 
 use super::cutlass::collective;
 use super::gemm::{Gemm, STAGING, STEP_LATENCY, specialised, split_reduce};
-use super::libraries::{Candidate, Library, candidates, swapped};
+use super::libraries::{Candidate, Library, candidates, clustered_tiles, swapped};
 use super::multistage::multistage;
 use super::raster::by_gpc;
 use super::rows::{ElementWork, Elementwise, elementwise};
@@ -89,11 +89,12 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
             / spec.sm.shared_bytes_per_cycle;
         (m * n * k / (rate * spec.tensor.sync_share)).max(shared + (m + n) * k * e / spec.sm.async_rows_bytes_per_cycle)
     } * per_sm;
-    let tiles = f64::from(s.m.div_ceil(bm)) * f64::from(s.n.div_ceil(bn)) * f64::from(s.batch) * f64::from(split);
+    let tiles = f64::from(clustered_tiles(&s, bm, bn, cluster)) * f64::from(split);
     let active = tiles.min(lanes);
     let waves = (tiles / lanes).ceil();
-    // Only CTAs that have a tile share.
-    let share = (cluster.0.min(s.m.div_ceil(bm)), cluster.1.min(s.n.div_ceil(bn)));
+    // In a batch, only CTAs that have a tile share.
+    let most = |ctas: u32, tiles: u32| if s.batch > 1 { ctas.min(tiles) } else { ctas };
+    let share = (most(cluster.0, s.m.div_ceil(bm)), most(cluster.1, s.n.div_ceil(bn)));
     let step_bytes = (m / f64::from(share.1) + n / f64::from(share.0)) * k * e;
     let l2 = f64::from(spec.l2.slices) * spec.l2.slice_bytes_per_cycle * spec.l2.clock_mhz * 1e6;
     // Every byte passes 1.5 slices where L2 has halves; requests that meet at a GPC save some of that.

@@ -35,6 +35,8 @@ pub(super) struct RoleState {
     pub(super) pc: u16,
     pub(super) depth: u8,
     pub(super) item: u32,
+    /// Which of its cluster's CTAs it is of.
+    pub(super) member: u8,
     /// Items begun after the first.
     pub(super) turn: u32,
     pub(super) counters: [u32; LOOP_DEPTH],
@@ -65,6 +67,7 @@ pub(super) const IDLE: RoleState = RoleState {
     pc: 0,
     depth: 0,
     item: 0,
+    member: 0,
     turn: 0,
     counters: [0; LOOP_DEPTH],
     trips: [0; LOOP_DEPTH],

@@ -11,7 +11,7 @@ mod l1;
 mod l2;
 mod layout;
 
-use super::program::{Tensor, Tile};
+use super::program::{Multicast, Tensor, Tile};
 use super::spec::GpuSpec;
 use super::units::{Bits, Divisor, Draws, Server, fs_per_kib, hash, transfer};
 use crossbar::Crossbar;
@@ -74,8 +74,9 @@ const MOST_PIECES: u64 = 8;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader {
     pub sm: usize,
-    /// CTAs that share the read.
-    pub multicast: u8,
+    /// CTAs that share the read, and which of its cluster's this one is.
+    pub multicast: Multicast,
+    pub member: u8,
     /// Through L1.
     pub l1: bool,
     /// By the copy engine.
@@ -257,8 +258,10 @@ impl Memory {
     /// Reads a box to an SM; when its last byte is there.
     pub(crate) fn read(&mut self, now: u64, by: Reader, tile: &Tile, (row, byte): (i64, i64)) -> u64 {
         let t = self.tensors[usize::from(tile.tensor)];
-        let whole = u64::from(tile.rows) * u64::from(tile.bytes);
-        let Some(mut area) = t.clip(tile, row, byte) else {
+        let (first, rows) = by.multicast.part(by.member, tile.rows);
+        let row = row + i64::from(first);
+        let whole = u64::from(rows) * u64::from(tile.bytes);
+        let Some(mut area) = t.clip(&Tile { rows, ..*tile }, row, byte) else {
             return if by.bulk { self.read_zeros(now, by, whole) } else { now };
         };
         area.b0 = self.by_sector.quotient(area.b0) * self.sector;
@@ -289,12 +292,18 @@ impl Memory {
     /// copies of 64 rows of which a product has 4 bring 64, and ask for as many).
     fn read_zeros(&mut self, now: u64, by: Reader, bytes: u64) -> u64 {
         let now = self.crossbar.translate(now, by.sm);
-        self.traffic.crossbar_read_bytes += bytes;
-        let share = bytes.div_ceil(u64::from(by.multicast));
-        self.traffic.l2_read_bytes += share;
+        self.traffic.l2_read_bytes += bytes;
         let half = self.crossbar.half(by.sm);
-        let passed = self.slices(now, half, share, 0) + self.near;
-        let at = passed.max(self.crossbar.enter(by.sm, now + self.near, share));
+        let passed = self.slices(now, half, bytes, 0) + self.near;
+        let at = passed.max(self.crossbar.enter(by.sm, now + self.near, bytes));
+        self.deliver(now, by, at, bytes)
+    }
+
+    /// Brings what L2 has sent for an SM to it, with what others of its cluster have asked for.
+    fn deliver(&mut self, now: u64, by: Reader, at: u64, bytes: u64) -> u64 {
+        let bytes = bytes * u64::from(by.multicast.ctas);
+        self.traffic.crossbar_read_bytes += bytes;
+        // Ports queue by the time of the request, so that a miss does not hold up the hits behind it.
         self.crossbar.deliver(by.sm, now + self.near, at, bytes)
     }
 
@@ -309,9 +318,8 @@ impl Memory {
         } else {
             (bytes, 0)
         };
-        self.traffic.crossbar_read_bytes += bytes;
         // What goes to several SMs of a cluster is asked for by each cluster itself.
-        let alone = by.multicast > 1;
+        let alone = by.multicast.ctas > 1;
         let (flight, under_way) =
             if alone { (0, None) } else { self.crossbar.under_way(now, by.sm, run.first, run.count) };
         let arrives = match under_way {
@@ -328,20 +336,17 @@ impl Memory {
             None => {
                 let half = self.crossbar.half(by.sm);
                 let found = self.look_up(now, half, t, area, &run);
-                // Each CTA of a cluster asks for its part, which goes to all.
-                let share = bytes.div_ceil(u64::from(by.multicast));
-                self.traffic.l2_read_bytes += share + found.far;
+                self.traffic.l2_read_bytes += bytes + found.far;
                 let latency = if found.far == 0 { self.near } else { self.far };
-                let passed = self.slices(now, half, share, found.far).max(found.at) + latency;
-                let at = passed.max(self.crossbar.enter(by.sm, now + self.near, share));
+                let passed = self.slices(now, half, bytes, found.far).max(found.at) + latency;
+                let at = passed.max(self.crossbar.enter(by.sm, now + self.near, bytes));
                 if !alone {
                     self.crossbar.promise(flight, run.first, run.count, found.at + latency - self.near, at);
                 }
                 at
             }
         };
-        // Ports queue by the time of the request, so that a miss does not hold up the hits behind it.
-        self.crossbar.deliver(by.sm, now + self.near, arrives, bytes)
+        self.deliver(now, by, arrives, bytes)
     }
 
     /// Looks for a run in a half of L2 and fetches what is not there, from the other half or from memory.

@@ -1,7 +1,7 @@
 //! FlashAttention-3: persistent CTAs of a producer and two or three consumer warpgroups, `wgmma` with the probabilities in
 //! registers, the product with one block's values under way while the next block's softmax runs.
 
-use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Role, Tile, VectorWork, WORK_VARS};
+use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Multicast, Op, Path, Role, Tile, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::index::{
@@ -142,7 +142,7 @@ impl Program<'_> {
             ops.push(Op::Vector(VectorWork { sfu: 0.0, ..work(self.rows(), 0.0, self.stall()) }));
         }
         if self.own_queries && group == 0 {
-            ops.push(Op::Copy { tile: self.q(Q), path: Path::Async, multicast: 1, barrier: Q_FULL });
+            ops.push(Op::Copy { tile: self.q(Q), path: Path::Async, multicast: Multicast::NONE, barrier: Q_FULL });
         }
         ops.extend([
             Op::Wait(Q_FULL),
@@ -218,7 +218,7 @@ impl Program<'_> {
         let path = if self.paged { Path::Async } else { Path::Bulk };
         let kv = |tensor: u8, barrier, at| {
             let tile = self.grid.kv_tile(self.a, tensor, at);
-            Op::Copy { tile, path, multicast: 1, barrier }
+            Op::Copy { tile, path, multicast: Multicast::NONE, barrier }
         };
         // Page numbers and rows of a block: a load, and some instructions for each 16 bytes that a thread copies.
         let pages = |ops: &mut Vec<Op>| {
@@ -236,7 +236,7 @@ impl Program<'_> {
         ops.push(kv(K, K_FULL, 0));
         if !self.own_queries {
             ops.push(Op::Wait(Q_FREE));
-            ops.push(Op::Copy { tile: self.q(Q), path: Path::Bulk, multicast: 1, barrier: Q_FULL });
+            ops.push(Op::Copy { tile: self.q(Q), path: Path::Bulk, multicast: Multicast::NONE, barrier: Q_FULL });
         }
         // The last tile's output lies in the values' place until it is stored.
         ops.extend([Op::Wait(O_STORED), Op::Wait(V_FREE)]);
