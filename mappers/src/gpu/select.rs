@@ -33,10 +33,13 @@ impl Found {
     pub const COLD: Self = Self { a: false, b: false };
 }
 
-/// Cache of a product: what is found, and lines of earlier launches, some of them dirty.
-fn cache(found: Found, swap: bool, dirty: f64) -> CacheState {
+/// Cache of a product: what is found, C if the launch before has left it, and lines of earlier launches, some of them dirty.
+fn cache(found: Found, swap: bool, written: bool, dirty: f64) -> CacheState {
     let (a, b) = if swap { (found.b, found.a) } else { (found.a, found.b) };
     let mut tensors = Vec::new();
+    if written {
+        tensors.push((2, true));
+    }
     if b {
         tensors.push((1, false));
     }
@@ -135,7 +138,12 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
 
 fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
     let written = f64::from(g.m) * f64::from(g.n) * f64::from(g.batch) * f64::from(g.out_bytes);
-    let dirty = dirty_share(g.compulsory_bytes() - written, written);
+    let read = g.compulsory_bytes() - written;
+    // Launches that follow one another write the same memory (an allocator gives what is free back at once): where L2 holds it beside what
+    // is read, and the copies of half of that in its other half, it is written there over and over, and nothing else is dirty.
+    let copies = if spec.l2.partitions == 2 { 1.5 } else { 1.0 };
+    let stays = copies * read + written <= spec.l2.bytes as f64;
+    let dirty = if stays { 0.0 } else { dirty_share(read, written) };
     let (kernel, swap, split) = match c {
         Candidate::Specialised { tile, swap, counter } => {
             let s = if *swap { swapped(g) } else { *g };
@@ -156,10 +164,10 @@ fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
     if counts && kernel.items.len() > kernel.grid as usize {
         steps.push((tile_counter(), CacheState::Resident { tensors: vec![(0, true)], dirty }));
     }
-    steps.push((kernel, cache(found, swap, dirty)));
+    steps.push((kernel, cache(found, swap, stays, dirty)));
     if split > 1 {
         let reduce = split_reduce(g, split);
-        steps.push((reduce, CacheState::Resident { tensors: vec![(0, true)], dirty }));
+        steps.push((reduce, CacheState::Resident { tensors: vec![(0, true), (1, stays)], dirty }));
     }
     Plan { steps }
 }
