@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let number = |i: usize| args.get(i).and_then(|s| s.parse().ok()).unwrap_or(1024);
     let mut gpu = Gpu::new(banksia_hw::gpu::device(args.first().map_or("h200", String::as_str))?);
     let g = Gemm::new(number(1), number(2), number(3), Dtype::Bf16);
-    let found = Found { a: args.get(4).is_some(), b: args.get(5).is_some() };
+    let found = Found { a: args.get(4).is_some(), b: args.get(5).is_some(), c: false };
     for (estimate, plan, o) in ranking(&mut gpu, &g, found, Detail::DEFAULT, 12)? {
         writeln!(
             std::io::stdout(),

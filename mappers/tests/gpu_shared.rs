@@ -62,7 +62,7 @@ fn apart(cluster: u32, ns: f64, multicast: bool) -> Kernel {
 fn requests_meet_as_long_as_they_are_under_way() {
     let mut gpu = Gpu::new(device("h200").unwrap());
     let text = include_str!("../../tests/reference/gpu/device_merging.csv");
-    let (mut sum, mut n) = (0.0, 0.0);
+    let mut groups = std::collections::BTreeMap::<(&str, &str), Vec<f64>>::new();
     for f in text.lines().map(|l| l.split(',').collect::<Vec<_>>()).filter(|f| f[0] == "bulk" || f[0] == "multicast") {
         let (cluster, cycles) = (f[2].parse::<u32>().unwrap(), f[3].parse::<f64>().unwrap());
         let held = f[1] == "held";
@@ -79,11 +79,15 @@ fn requests_meet_as_long_as_they_are_under_way() {
         let passes = own - 0.5 * f64::from(8 * TURNS) * 4096.0;
         let (got, measured) = (passes / received, f[4].parse::<f64>().unwrap());
         println!("{} {} CTAs of {cluster} {cycles} cycles apart: {got:.2}, measured {measured:.2}", f[0], f[1]);
-        sum += (got - measured).abs();
-        n += 1.0;
+        groups.entry((f[0], f[1])).or_default().push((got - measured).abs());
     }
-    println!("{n} cases: {:.3} off in the mean", sum / n);
-    assert!(n > 100.0 && sum / n < 0.06);
+    assert_eq!(groups.len(), 4);
+    for ((path, lines), off) in groups {
+        let mean = off.iter().sum::<f64>() / off.len() as f64;
+        println!("{path} {lines}: {} cases, {mean:.3} off in the mean", off.len());
+        let most = if path == "multicast" { 0.01 } else { 0.05 };
+        assert!(off.len() >= 14 && mean < most, "{path} {lines}: {mean}");
+    }
 }
 
 /// The kernel that a name of cuBLAS's says: columns and rows of the result in a tile, depth and buffers, cluster, which operand comes first.
@@ -129,7 +133,7 @@ fn products_ask_l2_for_what_those_of_a_library_do() {
         n += 1.0;
     }
     println!("{n} products: received {:.1} %, L2 {:.1} %", 100.0 * received / n, 100.0 * asked / n);
-    assert!(n > 25.0 && received / n < 0.08 && asked / n < 0.13);
+    assert!(n > 25.0 && received / n < 0.05 && asked / n < 0.11);
 }
 
 #[test]

@@ -49,16 +49,19 @@ pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: De
                 batch: if op == "bmm" { u("b")? } else { 1 },
                 ..Gemm::new(u("m")?, u("n")?, u("k")?, dtype(&args))
             };
-            // As below; C is not among what rotates: 64 products of 512x512x64 take 14.0 us and 7.8 mJ with one C on an H200 and 15.0 us and
-            // 8.4 mJ with many, 32 of 128x128x64 with all in L2 2.7 us, otherwise 3.5 (`device_batched.csv`; the suite's rows: 14.3 and 2.8).
-            let operands = g.compulsory_bytes() - f64::from(g.m * g.n) * f64::from(g.batch) * f64::from(g.out_bytes);
+            // As below; C is not among what rotates: 64 products of 512x512x64 take 14.0 us and 7.3 to 7.8 mJ with one C on two H200 and
+            // 15.1 us and 7.9 to 8.4 mJ with several, 32 of 128x128x64 by 32 sets of operands 2.5 us with one C and 3.2 to 3.5 with as many
+            // (`device_batched.csv`).
+            let operands =
+                g.compulsory_bytes() - f64::from(g.m) * f64::from(g.n) * f64::from(g.batch) * f64::from(g.out_bytes);
             let small = taken == Taken::Rotating && 32.0 * operands <= gpu.spec().l2.bytes as f64;
-            let found = if small { Found { a: true, b: true } } else { Found::COLD };
+            let found = Found { a: small, b: small, c: taken == Taken::Rotating };
             let (mut plan, outcome) = select::gemm(gpu, &g, found, detail, 2).map_err(|e| e.to_string())?;
             if taken == Taken::Rotating {
                 return Ok(Case { outcome, steps: plan.steps });
             }
-            plan.steps[0].1 = CacheState::Empty;
+            // Flushed before each launch of a case.
+            plan.steps.iter_mut().for_each(|(_, cache)| *cache = CacheState::Empty);
             let outcome = simulate_steps(gpu, &plan.steps, detail, f64::INFINITY).map_err(|e| e.to_string())?;
             return Ok(Case { outcome, steps: plan.steps });
         }

@@ -431,8 +431,14 @@ impl Kernel {
                     }
                     Op::Next | Op::NextFree if depth > 0 => return fail("goes to its next item inside a loop".into()),
                     Op::Copy { tile, barrier, multicast, .. } => {
-                        if usize::from(barrier) >= self.barriers.len() || multicast.ctas == 0 {
-                            return fail(format!("copies to barrier {barrier} for {} CTAs", multicast.ctas));
+                        let Multicast { ctas, apart } = multicast;
+                        let reach = u32::from(ctas) * u32::from(apart);
+                        let among = ctas == 1 || (reach > 0 && reach <= self.cluster && self.cluster < 256);
+                        if usize::from(barrier) >= self.barriers.len() || !among {
+                            return fail(format!(
+                                "copies to barrier {barrier} for {ctas} CTAs, {apart} apart, of a cluster of {}",
+                                self.cluster
+                            ));
                         }
                         self.check_tile(&tile)?;
                     }

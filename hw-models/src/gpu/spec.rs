@@ -209,7 +209,7 @@ pub struct LaunchSpec {
     pub stream_gap_us: f64,
     /// Between two CTAs that the scheduler places.
     pub cta_interval_ns: f64,
-    /// CTAs without a cluster go to one GPC after another, as clusters do; otherwise a GPC is filled before the next.
+    /// CTAs without a cluster go to one GPC after another, as clusters do; otherwise each GPC gets its share, neighbours together.
     pub spread_ctas: bool,
     /// SMs of the first GPC that take clusters of two at most: those that are left of incomplete groups.
     pub pair_sms: u32,

@@ -133,7 +133,8 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     // CTAs of a cluster that have no tile copy their parts all the same; in a batch they would copy the next product's.
     let whole = g.batch == 1 || (rows.is_multiple_of(t.cluster.0) && columns.is_multiple_of(t.cluster.1));
     let (along_rows, along_columns) = if whole { sharing(t.cluster) } else { (Multicast::NONE, Multicast::NONE) };
-    let mut items: Vec<[i32; WORK_VARS]> = Vec::with_capacity((rows * columns * g.batch * split) as usize);
+    let mut items: Vec<[i32; WORK_VARS]> =
+        Vec::with_capacity(rows as usize * columns as usize * (g.batch * split) as usize);
     for b in 0..g.batch {
         for s in 0..split {
             let (k0, nk) = part(steps, split, s);

@@ -140,7 +140,7 @@ pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<Outc
     let inner = head * s.heads;
     let mut layer = Outcome::default();
     let product = |gpu: &mut Gpu, sum: &mut Outcome, n: u32, k: u32, times: u32| -> Result<(), GpuError> {
-        let found = Found { a: true, b: false };
+        let found = Found { a: true, b: false, c: false };
         let (_, o) = select::gemm(gpu, &Gemm::new(s.batch, n, k, Dtype::Bf16), found, detail, 2)?;
         (0..times).for_each(|_| sum.join(&o));
         Ok(())
@@ -167,7 +167,7 @@ pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<Outc
     product(gpu, &mut layer, s.width, 4 * s.width, 1)?;
     for (n, k) in [(s.keys, head), (head, s.keys)] {
         let g = Gemm { batch: s.batch * s.heads, ..Gemm::new(1, n, k, Dtype::Bf16) };
-        let (_, o) = select::gemm(gpu, &g, Found { a: true, b: false }, detail, 1)?;
+        let (_, o) = select::gemm(gpu, &g, Found { a: true, b: false, c: false }, detail, 1)?;
         layer.join(&o);
     }
     let mut step = Outcome::default();

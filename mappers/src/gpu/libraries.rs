@@ -196,12 +196,13 @@ pub(super) fn candidates(spec: &GpuSpec, library: Library, g: &Gemm) -> Vec<Cand
                     let tiles = clustered_tiles(&s, bm, bn, cluster);
                     for &split in splits {
                         // More CTAs share where all of them run at once.
-                        if cluster.0 * cluster.1 > 2 && tiles * split > wide {
+                        if cluster.0 * cluster.1 > 2 && tiles.saturating_mul(split) > wide {
                             continue;
                         }
                         let raster = if deep { Raster::rows(8) } else { Raster::cublas(sms, (bm, bn), cluster, swap) };
-                        let mut tile =
-                            Specialised { bm, bn, bk: 128 / e, stages: 2, cluster, split, raster, grid: sms };
+                        // Whole clusters.
+                        let grid = (sms / (cluster.0 * cluster.1)).max(1) * cluster.0 * cluster.1;
+                        let mut tile = Specialised { bm, bn, bk: 128 / e, stages: 2, cluster, split, raster, grid };
                         let room = spec.sm.shared_memory_per_cta_bytes.saturating_sub(tile.shared_bytes(&s));
                         tile.stages = (2 + room / ((bm + bn) * 128)).min(16);
                         if tile.shared_bytes(&s) > spec.sm.shared_memory_per_cta_bytes || tile.stages < 3 {
@@ -222,9 +223,10 @@ pub(super) fn candidates(spec: &GpuSpec, library: Library, g: &Gemm) -> Vec<Cand
 pub(super) fn clustered_tiles(g: &Gemm, bm: u32, bn: u32, cluster: (u32, u32)) -> u32 {
     let (rows, columns) = (g.m.div_ceil(bm), g.n.div_ceil(bn));
     if g.batch > 1 {
-        return rows * columns * g.batch;
+        return rows.saturating_mul(columns).saturating_mul(g.batch);
     }
-    rows.next_multiple_of(cluster.0) * columns.next_multiple_of(cluster.1)
+    let whole = |tiles: u32, ctas: u32| tiles.div_ceil(ctas).saturating_mul(ctas);
+    whole(rows, cluster.0).saturating_mul(whole(columns, cluster.1))
 }
 
 /// cuBLAS's tiles for chips before Hopper, with parts of the depth.

@@ -28,7 +28,7 @@ impl Raster {
         Self { band, along: Side::Rows, turns: false }
     }
 
-    /// That of cuBLAS 13's kernels for Hopper, from the parameters of 23 launches (`device_order.csv`): clusters of several CTAs along
+    /// That of cuBLAS 13's kernels for Hopper, from the parameters of 22 launches (`device_order.csv`): clusters of several CTAs along
     /// one side lie in bands along the other; those along both, along the columns of the result in memory. `tile` and `cluster` are
     /// rows and columns, `weights_first` says that the result's columns are the rows here.
     pub fn cublas(sms: u32, tile: (u32, u32), cluster: (u32, u32), weights_first: bool) -> Self {
@@ -71,7 +71,7 @@ impl Raster {
     /// Row and column of every tile; the CTAs of one cluster are neighbours. Clusters may be whole, with tiles beyond the matrix.
     pub(super) fn tiles(self, rows: u32, columns: u32, cluster: (u32, u32), whole: bool) -> Vec<(u32, u32)> {
         let (cr, cc) = cluster;
-        let mut tiles = Vec::with_capacity((rows * columns) as usize);
+        let mut tiles = Vec::with_capacity(rows as usize * columns as usize);
         for (gr, gc) in self.clusters(rows.div_ceil(cr), columns.div_ceil(cc)) {
             for r in 0..cr {
                 for c in 0..cc {
@@ -119,6 +119,20 @@ mod tests {
         }
     }
 
+    /// Clusters are filled up with tiles beyond the matrix; CTAs that fill no cluster, and clusters that the chip has no room for, keep their tiles.
+    #[test]
+    fn clusters_are_whole_where_they_should_be() {
+        assert_eq!(Raster::rows(8).tiles(3, 5, (2, 4), true).len(), 4 * 8);
+        let spec = banksia_hw::gpu::device("h200").unwrap_or_else(|e| panic!("{e}"));
+        for grid in [1, 7, 131, 400] {
+            let mut tiles: Vec<u32> = (0..grid).collect();
+            by_gpc(&mut tiles, grid, 2, &spec);
+            assert_eq!(tiles.iter().sum::<u32>(), grid * (grid - 1) / 2);
+            assert!((0..grid).skip(132).all(|i| tiles[i as usize] == i));
+            assert_eq!(tiles[grid as usize - 1], grid - 1);
+        }
+    }
+
     /// `device_order.csv`: bands by tile and cluster, in clusters, and the tables from clusters to first tiles.
     #[test]
     fn bands_and_tables_are_those_of_the_library() {
@@ -137,14 +151,14 @@ mod tests {
             assert!((f64::from(r.band) / band).ln().abs() < 0.2, "{}: {r:?}, not {band}", f[2]);
             assert_eq!(r.along, if f[5] == "v" { Side::Columns } else { Side::Rows }, "{}", f[2]);
             let table: Vec<u32> = f[7].split(' ').map(|x| x.parse().unwrap_or(999)).collect();
-            if cluster.0 * cluster.1 == 2 && table.len() == 64 {
-                let mut tiles: Vec<u32> = (0..64).flat_map(|i| [i, i]).collect();
-                by_gpc(&mut tiles, 128, 2, &spec);
-                let first: Vec<u32> = tiles.into_iter().step_by(2).collect();
-                assert_eq!(first, table, "{}", f[2]);
-                seen += 1;
-            }
+            let ctas = cluster.0 * cluster.1;
+            let count = table.len() as u32;
+            let mut tiles: Vec<u32> = (0..count).flat_map(|i| std::iter::repeat_n(i, ctas as usize)).collect();
+            by_gpc(&mut tiles, count * ctas, ctas, &spec);
+            let first: Vec<u32> = tiles.into_iter().step_by(ctas as usize).collect();
+            assert_eq!(first, table, "{}", f[2]);
+            seen += 1;
         }
-        assert!(seen > 3);
+        assert_eq!(seen, 22);
     }
 }

@@ -19,18 +19,20 @@ pub struct Plan {
     pub steps: Vec<(Kernel, CacheState)>,
 }
 
-/// Which operands a product finds in L2.
+/// What a product finds in L2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
     /// A.
     pub a: bool,
     /// B.
     pub b: bool,
+    /// The launch before wrote the same C.
+    pub c: bool,
 }
 
 impl Found {
-    /// Neither.
-    pub const COLD: Self = Self { a: false, b: false };
+    /// None.
+    pub const COLD: Self = Self { a: false, b: false, c: false };
 }
 
 /// Cache of a product: what is found, C if the launch before has left it, and lines of earlier launches, some of them dirty.
@@ -95,9 +97,9 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let tiles = f64::from(clustered_tiles(&s, bm, bn, cluster)) * f64::from(split);
     let active = tiles.min(lanes);
     let waves = (tiles / lanes).ceil();
-    // In a batch, only CTAs that have a tile share.
-    let most = |ctas: u32, tiles: u32| if s.batch > 1 { ctas.min(tiles) } else { ctas };
-    let share = (most(cluster.0, s.m.div_ceil(bm)), most(cluster.1, s.n.div_ceil(bn)));
+    // In a batch, clusters share where tiles fill them.
+    let fill = s.m.div_ceil(bm).is_multiple_of(cluster.0) && s.n.div_ceil(bn).is_multiple_of(cluster.1);
+    let share = if s.batch == 1 || fill { cluster } else { (1, 1) };
     let step_bytes = (m / f64::from(share.1) + n / f64::from(share.0)) * k * e;
     let l2 = f64::from(spec.l2.slices) * spec.l2.slice_bytes_per_cycle * spec.l2.clock_mhz * 1e6;
     // Every byte passes 1.5 slices where L2 has halves; requests that meet at a GPC save some of that.
@@ -139,10 +141,10 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
 fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
     let written = f64::from(g.m) * f64::from(g.n) * f64::from(g.batch) * f64::from(g.out_bytes);
     let read = g.compulsory_bytes() - written;
-    // Launches that follow one another write the same memory (an allocator gives what is free back at once): where L2 holds it beside what
-    // is read, and the copies of half of that in its other half, it is written there over and over, and nothing else is dirty.
+    // Launches over and over write the same memory (an allocator gives what is free back at once): where L2 holds it beside what
+    // is read, and the copies of half of that in its other half, it is written there, and nothing else is dirty.
     let copies = if spec.l2.partitions == 2 { 1.5 } else { 1.0 };
-    let stays = copies * read + written <= spec.l2.bytes as f64;
+    let stays = found.c && copies * read + written <= spec.l2.bytes as f64;
     let dirty = if stays { 0.0 } else { dirty_share(read, written) };
     let (kernel, swap, split) = match c {
         Candidate::Specialised { tile, swap, counter } => {
@@ -164,7 +166,7 @@ fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
     if counts && kernel.items.len() > kernel.grid as usize {
         steps.push((tile_counter(), CacheState::Resident { tensors: vec![(0, true)], dirty }));
     }
-    steps.push((kernel, cache(found, swap, stays, dirty)));
+    steps.push((kernel, cache(found, swap, stays && split == 1, dirty)));
     if split > 1 {
         let reduce = split_reduce(g, split);
         steps.push((reduce, CacheState::Resident { tensors: vec![(0, true), (1, stays)], dirty }));

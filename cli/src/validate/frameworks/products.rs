@@ -79,7 +79,7 @@ fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Res
     // written is there, too.
     let halves = if gpu.spec().l2.partitions == 2 { activations / 2 } else { 0 };
     let fits = activations + halves < l2;
-    let found = Found { a: if taken.activations && !eight_bits { stays } else { fits }, b: stays };
+    let found = Found { a: if taken.activations && !eight_bits { stays } else { fits }, b: stays, c: true };
     let library = match (taken.framework, dtype) {
         (_, "fp8_block") => Library::DeepGemm,
         (Framework::Vllm, "fp8") => Library::Vllm,

@@ -6,7 +6,7 @@ use super::super::spec::GpuSpec;
 ///
 /// On an H200 (`device_placement.csv`, `device_order.csv`) a launch of so many CTAs without clusters gives each GPC its share of
 /// them, neighbours together, while one with clusters gives each GPC one cluster in turn; SMs of incomplete groups come first, and take no clusters of
-/// more than two.
+/// more than two. Which GPCs get one CTA more, and in which order they take clusters of more than two, differs from the chips'.
 pub(in super::super) fn fill(spec: &GpuSpec, cluster: u32, ctas: u32, order: &mut Vec<u32>) {
     order.clear();
     let pairs = spec.launch.pair_sms.min(spec.sms_per_gpc[0]);
@@ -84,13 +84,16 @@ mod tests {
         }
     }
 
-    /// Clusters go to one GPC after another, single CTAs fill a GPC first.
+    /// Clusters go to one GPC after another, single CTAs to GPCs by their share.
     #[test]
-    fn clusters_are_dealt_and_single_ctas_fill() {
+    fn clusters_are_dealt_and_single_ctas_shared_out() {
         assert_eq!(filled(1)[..26], (0..26).collect::<Vec<_>>());
         // `device_order.csv`, chip 2: of 96, eight of the first GPC beside its pairs, then 11 or 12 of each.
         assert_eq!(filled_by(1, 96)[8..29], (8..28).chain([32]).collect::<Vec<_>>());
         assert_eq!(filled_by(1, 96).len(), 132);
+        // Fewer than the pairs, and as many as there are.
+        assert_eq!(filled_by(1, 3)[..8], (0..8).collect::<Vec<_>>());
+        assert_eq!(filled_by(1, 132), (0..132).collect::<Vec<_>>());
         assert_eq!(filled(2)[8..14], [8, 9, 16, 17, 32, 33]);
         assert_eq!(filled(4)[..8], [8, 9, 10, 11, 16, 17, 18, 19]);
     }

@@ -100,7 +100,7 @@ impl Crossbar {
 
     /// Follows the clock: a cycle takes so many times as long as at the full one.
     pub(super) fn slow(&mut self, times: f64) {
-        let slower = |rate: u64| (rate as f64 * times) as u64;
+        let slower = |rate: u64| (rate as f64 * times).clamp(1.0, 1e15) as u64;
         let f = self.full;
         self.rates = Rates { read: slower(f.read), write: slower(f.write), gpc: slower(f.gpc), entry: slower(f.entry) };
     }

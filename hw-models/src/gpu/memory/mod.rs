@@ -289,7 +289,7 @@ impl Memory {
     }
 
     /// Reads what of a bulk copy's box lies beyond the tensor: it is asked of L2 and comes over the crossbar like any other (`device_l2.csv`:
-    /// copies of 64 rows of which a product has 4 bring 64, and ask for as many).
+    /// copies of 64 rows of which a product has 4 bring 64, and ask for as many; columns are taken to do the same).
     fn read_zeros(&mut self, now: u64, by: Reader, bytes: u64) -> u64 {
         let now = self.crossbar.translate(now, by.sm);
         self.traffic.l2_read_bytes += bytes;
@@ -341,7 +341,8 @@ impl Memory {
                 let passed = self.slices(now, half, bytes, found.far).max(found.at) + latency;
                 let at = passed.max(self.crossbar.enter(by.sm, now + self.near, bytes));
                 if !alone {
-                    self.crossbar.promise(flight, run.first, run.count, found.at + latency - self.near, at);
+                    let there = (found.at + latency).saturating_sub(self.near);
+                    self.crossbar.promise(flight, run.first, run.count, there, at);
                 }
                 at
             }

@@ -199,7 +199,7 @@ impl Lowering<'_> {
             )
         };
         // Keys and values of a prompt have just been written; those of a context come from memory.
-        let cached = Found { a: true, b: self.phase == Phase::Prefill };
+        let cached = Found { a: true, b: self.phase == Phase::Prefill, c: false };
         match op {
             // The table lies in memory, the indices do not.
             Op::Embedding { vocab, width } => {
@@ -214,7 +214,7 @@ impl Lowering<'_> {
             Op::RmsNorm { width } => row("rmsnorm", width),
             // The bias is added as the product is stored.
             Op::Linear { in_features, out_features, .. } => {
-                Launches::Product(product(m, out_features, in_features), Found { a: true, b: false })
+                Launches::Product(product(m, out_features, in_features), Found { a: true, b: false, c: false })
             }
             // Two products, two sums in pairs, and the angle's sine and cosine from a table.
             Op::Rotary { heads, kv_heads, head_dim, .. } => {
