@@ -8,18 +8,14 @@ use banksia_mappers::gpu::raster::{Raster, by_gpc};
 use banksia_mappers::gpu::simulate::{Detail, simulate};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
+/// A tile of cuBLAS's for large products.
+fn tile(raster: Raster) -> Specialised {
+    Specialised { bm: 256, bn: 128, bk: 64, stages: 4, cluster: (1, 2), split: 1, raster, grid: 132 }
+}
+
 fn gemm(c: &mut Criterion) {
     let mut gpu = Gpu::new(device("h200").unwrap());
-    let tile = Specialised {
-        bm: 256,
-        bn: 128,
-        bk: 64,
-        stages: 4,
-        cluster: (1, 2),
-        split: 1,
-        raster: Raster::rows(8),
-        grid: 132,
-    };
+    let tile = tile(Raster::rows(8));
     let k = specialised(&Gemm::new(2048, 2048, 2048, Dtype::Bf16), &tile);
     let mut group = c.benchmark_group("gpu gemm 2048");
     for grain_bytes in [128, 4096, 16384] {
@@ -40,16 +36,7 @@ fn gemm(c: &mut Criterion) {
 /// A large product as commands simulate it, and line by line.
 fn large(c: &mut Criterion) {
     let mut gpu = Gpu::new(device("h200").unwrap());
-    let tile = Specialised {
-        bm: 256,
-        bn: 128,
-        bk: 64,
-        stages: 4,
-        cluster: (1, 2),
-        split: 1,
-        raster: Raster::cublas(132, (256, 128), (1, 2), true),
-        grid: 132,
-    };
+    let tile = tile(Raster::cublas(132, (256, 128), (1, 2), true));
     let mut k = specialised(&Gemm::new(8192, 8192, 8192, Dtype::Bf16), &tile);
     by_gpc(&mut k.items, k.grid, k.cluster, gpu.spec());
     let cache = CacheState::Foreign { dirty: 0.3 };

@@ -262,9 +262,8 @@ fn refresh_of_all_banks_costs_its_share_of_the_pins() {
     assert!((together / in_turn - (1.0 - rest)).abs() < 0.03, "{together} {in_turn}");
 }
 
-/// What [`monotone`] leaves to chance, over 250 products: `cargo test -p banksia-mappers --test gpu_laws -- --ignored --nocapture`.
+/// The laws that [`monotone`] holds random products to, over 250 others; half the latency may let persistent kernels fall out of step.
 #[test]
-#[ignore = "prints a distribution; takes a minute"]
 fn how_far_faster_memory_slows() {
     let mut seed = 12345u64;
     let mut draw = |from: u32, to: u32| {
@@ -287,6 +286,7 @@ fn how_far_faster_memory_slows() {
                 over(1.02),
                 over(1.04)
             );
+            assert!(most <= 1.02 || (persistent && (latency < 1.0 || most <= 1.06)), "{name}: {most}");
         }
     }
 }

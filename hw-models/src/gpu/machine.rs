@@ -21,9 +21,6 @@ use super::program::{Dtype, Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
 use super::spec::GpuSpec;
 use super::units::{Divisor, Server, fs_per_kib, transfer};
 
-/// A line of L1.
-const LINE_BYTES: u32 = 128;
-
 /// A GPU that runs kernels one at a time.
 #[derive(Clone)]
 pub struct Gpu {
@@ -473,7 +470,7 @@ impl Gpu {
                             let all = u64::from(tile.rows) * u64::from(tile.bytes);
                             self.work.shared_bytes += all as f64;
                             // Rows of less than a line take more wavefronts.
-                            let whole = path == Path::Async && tile.bytes >= LINE_BYTES;
+                            let whole = path == Path::Async && tile.bytes >= self.spec.l2.line_bytes;
                             let rate = if whole { self.shared_rate } else { self.rows_rate };
                             let zeros = if path == Path::Async { all.saturating_sub(bytes) } else { 0 };
                             let time = transfer(all - zeros, rate) + transfer(zeros, self.zeros_rate);

@@ -107,9 +107,7 @@ pub fn collective(g: &Gemm, t: &Collective, shared: u32) -> Kernel {
     producer.push(Op::Next);
     let mut roles: Vec<Role> = (0..consumers).map(|i| Role { warps: 4, ops: consumer(g, t, i) }).collect();
     roles.push(Role { warps: 1, ops: producer });
-    let part = |side: u32, by: Multicast| (side / u32::from(by.ctas)).max(1);
-    let mut tensors = g.tensors(part(t.bm, share_a), part(t.bn, share_b), (t.bk * e).min(128));
-    tensors[2] = g.tensors(t.bm, t.bn, 128)[2];
+    let mut tensors = g.tensors_by_parts((t.bm, t.bn), (share_b, share_a), (t.bk * e).min(128));
     tensors.push(Tensor::stream(128));
     let barrier = |arrivals, credits| Barrier { arrivals, credits };
     let mut barriers = vec![barrier(2, 0), barrier(2, 0), barrier(1, stages.saturating_sub(1).max(1)), barrier(1, 0)];

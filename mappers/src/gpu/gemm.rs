@@ -43,6 +43,25 @@ impl Gemm {
         f64::from(self.batch) * ((m + n) * k * f64::from(self.dtype.bytes()) + m * n * f64::from(self.out_bytes))
     }
 
+    /// Whether clusters are filled up with CTAs beyond the matrix, or need none; in a batch those would have tiles of the next product.
+    pub(super) fn fills(&self, bm: u32, bn: u32, cluster: (u32, u32)) -> bool {
+        let (rows, columns) = (self.m.div_ceil(bm), self.n.div_ceil(bn));
+        self.batch == 1 || (rows.is_multiple_of(cluster.0) && columns.is_multiple_of(cluster.1))
+    }
+
+    /// The tensors, A and B in the pieces that CTAs of a cluster copy of their tiles.
+    pub(super) fn tensors_by_parts(
+        &self,
+        (bm, bn): (u32, u32),
+        (along_rows, along_columns): (Multicast, Multicast),
+        piece_bytes: u32,
+    ) -> Vec<Tensor> {
+        let part = |side: u32, by: Multicast| (side / u32::from(by.ctas)).max(1);
+        let mut tensors = self.tensors(part(bm, along_columns), part(bn, along_rows), piece_bytes);
+        tensors[2] = self.tensors(bm, bn, piece_bytes)[2];
+        tensors
+    }
+
     pub(super) fn tensors(&self, bm: u32, bn: u32, piece_bytes: u32) -> Vec<Tensor> {
         let e = u64::from(self.dtype.bytes());
         let b = u64::from(self.batch);
@@ -131,7 +150,7 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     let steps = g.k.div_ceil(t.bk);
     let split = t.split.clamp(1, steps.max(1));
     // CTAs of a cluster that have no tile copy their parts all the same; in a batch they would copy the next product's.
-    let whole = g.batch == 1 || (rows.is_multiple_of(t.cluster.0) && columns.is_multiple_of(t.cluster.1));
+    let whole = g.fills(t.bm, t.bn, t.cluster);
     let (along_rows, along_columns) = if whole { sharing(t.cluster) } else { (Multicast::NONE, Multicast::NONE) };
     let mut items: Vec<[i32; WORK_VARS]> =
         Vec::with_capacity(rows as usize * columns as usize * (g.batch * split) as usize);
@@ -179,8 +198,7 @@ pub fn specialised(g: &Gemm, t: &Specialised) -> Kernel {
     consumer.extend([Op::MmaWait(1), Op::Arrive(1), Op::End, Op::MmaWait(0)]);
     leave_in_parts(&out, t, &mut consumer);
     consumer.push(Op::Next);
-    let part = |side: u32, by: Multicast| (side / u32::from(by.ctas)).max(1);
-    let mut tensors = g.tensors(part(t.bm, along_columns), part(t.bn, along_rows), (t.bk * e).min(128));
+    let mut tensors = g.tensors_by_parts((t.bm, t.bn), (along_rows, along_columns), (t.bk * e).min(128));
     tensors[2] = out.tensors(t.bm, t.bn, 128)[2];
     tensors.push(Tensor::stream(128));
     let grid = t.grid.max(1).min(items.len() as u32);

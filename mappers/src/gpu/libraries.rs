@@ -222,11 +222,11 @@ pub(super) fn candidates(spec: &GpuSpec, library: Library, g: &Gemm) -> Vec<Cand
 /// Tiles of all products, with those that fill clusters up.
 pub(super) fn clustered_tiles(g: &Gemm, bm: u32, bn: u32, cluster: (u32, u32)) -> u32 {
     let (rows, columns) = (g.m.div_ceil(bm), g.n.div_ceil(bn));
-    if g.batch > 1 {
+    if !g.fills(bm, bn, cluster) {
         return rows.saturating_mul(columns).saturating_mul(g.batch);
     }
     let whole = |tiles: u32, ctas: u32| tiles.div_ceil(ctas).saturating_mul(ctas);
-    whole(rows, cluster.0).saturating_mul(whole(columns, cluster.1))
+    whole(rows, cluster.0).saturating_mul(whole(columns, cluster.1)).saturating_mul(g.batch)
 }
 
 /// cuBLAS's tiles for chips before Hopper, with parts of the depth.

@@ -98,8 +98,7 @@ fn estimate(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> f64 {
     let active = tiles.min(lanes);
     let waves = (tiles / lanes).ceil();
     // In a batch, clusters share where tiles fill them.
-    let fill = s.m.div_ceil(bm).is_multiple_of(cluster.0) && s.n.div_ceil(bn).is_multiple_of(cluster.1);
-    let share = if s.batch == 1 || fill { cluster } else { (1, 1) };
+    let share = if s.fills(bm, bn, cluster) { cluster } else { (1, 1) };
     let step_bytes = (m / f64::from(share.1) + n / f64::from(share.0)) * k * e;
     let l2 = f64::from(spec.l2.slices) * spec.l2.slice_bytes_per_cycle * spec.l2.clock_mhz * 1e6;
     // Every byte passes 1.5 slices where L2 has halves; requests that meet at a GPC save some of that.

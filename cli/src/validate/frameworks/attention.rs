@@ -137,20 +137,15 @@ fn launch(gpu: &mut Gpu, s: &Shape, prefill: bool, detail: Detail) -> Result<f64
 const ATTENTION_KEYS: [&str; 9] =
     ["batch_size", "isl", "step", "num_heads", "num_key_value_heads", "head_dim", "window_size", "dtype", "framework"];
 
+fn predicted(row: &Row, devices: &mut Devices, prefill: bool, detail: Detail) -> Result<f64, String> {
+    let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
+    launch(gpu, &shape(row, prefill)?, prefill, detail)
+}
+
 pub(in super::super) fn context(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
-    let predicted = (|| {
-        let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
-        let s = shape(row, true)?;
-        launch(gpu, &s, true, detail)
-    })();
-    vec![value(row, "context-attention", predicted, &ATTENTION_KEYS)]
+    vec![value(row, "context-attention", predicted(row, devices, true, detail), &ATTENTION_KEYS)]
 }
 
 pub(in super::super) fn generation(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
-    let predicted = (|| {
-        let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
-        let s = shape(row, false)?;
-        launch(gpu, &s, false, detail)
-    })();
-    vec![value(row, "generation-attention", predicted, &ATTENTION_KEYS)]
+    vec![value(row, "generation-attention", predicted(row, devices, false, detail), &ATTENTION_KEYS)]
 }

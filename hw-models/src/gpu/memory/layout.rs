@@ -138,7 +138,7 @@ pub(super) struct OffLines {
 }
 
 /// By the largest power of two that divides the rows' pitch, as far as a line (`device_l2.csv`, set `pitch`: received bytes; sectors asked for, less what
-/// is written and what one SM asks for two).
+/// is written and what one SM asks for two: where four meet, L2 is asked for 1.4, 2.7 and 3.3 times less than they receive).
 fn off_lines(row_bytes: u64) -> OffLines {
     let (arrive, again) = match row_bytes.trailing_zeros() {
         7.. => (1024, 0),

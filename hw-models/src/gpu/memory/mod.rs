@@ -319,9 +319,9 @@ impl Memory {
             (bytes, 0)
         };
         // What goes to several SMs of a cluster is asked for by each cluster itself.
-        let alone = by.multicast.ctas > 1;
+        let shared = by.multicast.ctas > 1;
         let (flight, under_way) =
-            if alone { (0, None) } else { self.crossbar.under_way(now, by.sm, run.first, run.count) };
+            if shared { (0, None) } else { self.crossbar.under_way(now, by.sm, run.first, run.count) };
         let arrives = match under_way {
             Some(promised) => {
                 let at = promised.max(now + self.near);
@@ -340,7 +340,7 @@ impl Memory {
                 let latency = if found.far == 0 { self.near } else { self.far };
                 let passed = self.slices(now, half, bytes, found.far).max(found.at) + latency;
                 let at = passed.max(self.crossbar.enter(by.sm, now + self.near, bytes));
-                if !alone {
+                if !shared {
                     let there = (found.at + latency).saturating_sub(self.near);
                     self.crossbar.promise(flight, run.first, run.count, there, at);
                 }
