@@ -165,7 +165,7 @@ pub struct MapArgs {
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
     /// The suites [default: all]: memory, pim, known-programs, h200, h200-counters, gemm, context-attention,
-    /// generation-attention.
+    /// generation-attention, known-programs-again (no model: other H200 against the reference of known-programs).
     pub suites: Vec<String>,
     /// Only the rows of this device.
     #[arg(long, value_name = "NAME")]

@@ -27,6 +27,29 @@ fn known_programs() {
     assert!(gemm <= 8.0, "{gemm}");
 }
 
+/// Kendall's tau of tiles within each shape: the model's against the reference, and that of two other H200 against it.
+#[test]
+fn ranks_of_tiles_are_those_of_the_chip_where_the_chip_repeats_them() {
+    let taus = |suite: &str| {
+        let all = run_suite(suite, &ValidateOptions::default()).unwrap();
+        let of = |c: &banksia::validate::Compared| Some((c.subject.op.clone(), c.result(0).kendall_tau?));
+        let mut least = BTreeMap::<String, f64>::new();
+        for (op, tau) in all.iter().filter(|c| c.subject.op.starts_with("gemm")).filter_map(of) {
+            let seen = least.entry(op).or_insert(tau);
+            *seen = seen.min(tau);
+        }
+        least
+    };
+    let (model, chips) = (taus("known-programs"), taus("known-programs-again"));
+    assert!(model["gemm"] > 0.93 && chips["gemm"] > 0.93);
+    let mut reached = 0;
+    for (shape, chip) in chips.iter().filter(|(s, _)| s.len() > 4) {
+        println!("{shape}: {:.3}, other H200 {chip:.3}", model[shape]);
+        reached += u32::from(model[shape] >= 0.8);
+    }
+    assert!(reached >= 7, "{reached} shapes of {}", chips.len() - 1);
+}
+
 #[test]
 fn counters_of_memory_and_l2() {
     let all = mapes("h200-counters");

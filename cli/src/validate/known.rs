@@ -1,4 +1,5 @@
-//! `known_programs.csv`: kernels whose every parameter is given, on operands that the replay before left in L2.
+//! `known_programs.csv`: kernels whose every parameter is given, on operands that the replay before left in L2; and how near two other
+//! H200 come to it (`device_known_programs.csv`), which is what a model without error would.
 
 use banksia_hw::gpu::CacheState;
 use banksia_hw::gpu::program::{Dtype, Kernel};
@@ -63,8 +64,8 @@ fn kernel(row: &Row, op: &str, spec: &GpuSpec) -> Result<Kernel, String> {
     }
 }
 
-pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
-    let op = row.get("kernel").cloned().unwrap_or_default();
+/// A row's kernel and shape, and a name for both with the tile.
+fn names(row: &Row, op: &str) -> (String, String) {
     let get = |k: &str| row.get(k).map_or("", String::as_str);
     let shape = format!("{}x{}x{}", get("m"), get("n"), get("k"));
     let label = format!(
@@ -76,6 +77,38 @@ pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value
         get("warps"),
         get("group")
     );
+    (shape, label)
+}
+
+/// The values of a row: among all of its kernel, and among the tiles of its shape, whose ranking it is.
+fn values(row: &Row, op: &str, device: &str, predicted: Result<f64, String>) -> Vec<Value> {
+    let (shape, label) = names(row, op);
+    let measured = number(row, "latency_us").unwrap_or(f64::NAN);
+    let value = |op: String, predicted| Value {
+        device: device.into(),
+        op,
+        metric: "latency",
+        label: label.clone(),
+        measured,
+        predicted,
+    };
+    let mut values = vec![value(op.to_owned(), predicted.clone())];
+    if op == "gemm" {
+        values.push(value(format!("gemm {shape}"), predicted));
+    }
+    values
+}
+
+/// A product of the reference, measured again on two other H200: "predicted" is the median there.
+pub(super) fn again(row: &Row, _: &mut Devices, _: Detail) -> Vec<Value> {
+    [("h200-second", "median_1"), ("h200-third", "median_2")]
+        .into_iter()
+        .flat_map(|(device, column)| values(row, "gemm", device, number(row, column)))
+        .collect()
+}
+
+pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+    let op = row.get("kernel").cloned().unwrap_or_default();
     let predicted = devices.get("h200").and_then(|gpu| {
         let k = kernel(row, &op, gpu.spec())?;
         // The same operands at every replay.
@@ -84,19 +117,5 @@ pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value
         let cache = CacheState::Resident { tensors, dirty: 0.3 };
         replayed(gpu, &k, &cache, detail).map(|r| r.latency_s * 1e6).map_err(|e| e.to_string())
     });
-    let measured = number(row, "latency_us").unwrap_or(f64::NAN);
-    let value = |op: String, predicted| Value {
-        device: "h200".into(),
-        op,
-        metric: "latency",
-        label: label.clone(),
-        measured,
-        predicted,
-    };
-    let mut values = vec![value(op.clone(), predicted.clone())];
-    if op == "gemm" {
-        // The ranking of tiles within a shape.
-        values.push(value(format!("gemm {shape}"), predicted));
-    }
-    values
+    values(row, &op, "h200", predicted)
 }

@@ -23,8 +23,15 @@ use rayon::prelude::*;
 use crate::CliError;
 
 /// The suites of the GPU, in the order in which they run by themselves.
-pub const GPU_SUITES: [&str; 6] =
-    ["known-programs", "h200", "h200-counters", "gemm", "context-attention", "generation-attention"];
+pub const GPU_SUITES: [&str; 7] = [
+    "known-programs",
+    "h200",
+    "h200-counters",
+    "gemm",
+    "context-attention",
+    "generation-attention",
+    "known-programs-again",
+];
 
 /// Every suite, in the order in which they run by themselves.
 pub fn suites() -> impl Iterator<Item = &'static str> {
@@ -107,6 +114,9 @@ pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>
     };
     let (builtin, work): (&str, Work) = match suite {
         "known-programs" => (include_str!("../../../tests/reference/gpu/known_programs.csv"), known::row),
+        "known-programs-again" => {
+            (include_str!("../../../tests/reference/gpu/device_known_programs.csv"), known::again)
+        }
         "h200" => (include_str!("../../../tests/reference/gpu/latency_energy.csv"), measured::row),
         "h200-counters" => (include_str!("../../../tests/reference/gpu/counters.csv"), counters::row),
         "gemm" => (include_str!("../../../tests/reference/gpu/gemm.csv"), frameworks::gemm),

@@ -19,7 +19,7 @@ use super::memory::{Memory, Reader, Traffic};
 use super::power::Work;
 use super::program::{Dtype, Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
 use super::spec::GpuSpec;
-use super::units::{Divisor, Server, fs_per_kib, transfer};
+use super::units::{Divisor, Server, fs_per_kib, hash, transfer};
 
 /// A GPU that runs kernels one at a time.
 #[derive(Clone)]
@@ -252,10 +252,12 @@ impl Gpu {
         let mut costs = Vec::with_capacity(kernel.roles.len());
         for role in &kernel.roles {
             let warps = f64::from(role.warps);
+            // As many as an SM really gets.
+            let ctas = per_sm.min(self.grid.div_ceil(self.sms.len() as u32));
             let product =
                 |dtype, shape, sync| OpCost::Product(self.product_cost(role.warps, &Product { dtype, shape, sync }));
             let cost = |(at, op): (usize, &Op)| match *op {
-                Op::Vector(ref v) => OpCost::Vector(vector_cost(&self.spec.sm, v, warps, at, &mut sections)),
+                Op::Vector(ref v) => OpCost::Vector(vector_cost(&self.spec.sm, v, warps, ctas, at, &mut sections)),
                 Op::Mma { dtype, m, n, k, sync } => product(dtype, [m, n, k], sync.then_some(0.0)),
                 Op::MmaAmong { dtype, m, n, k, others } => product(dtype, [m, n, k], Some(others)),
                 Op::MmaQueued { dtype, m, n, k } => product(dtype, [m, n, k], None),
@@ -536,7 +538,9 @@ impl Gpu {
                     self.work.vector_ops += v.fma + v.alu;
                     self.work.sfu_ops += v.sfu;
                     self.work.shared_bytes += v.shared_bytes;
-                    let mut floor = now + self.cycles(cost.least);
+                    let least =
+                        if cost.spread > 0.0 { cost.least + cost.spread * pace(state.item) } else { cost.least };
+                    let mut floor = now + self.cycles(least.max(0.0));
                     if cost.shared > 0.0 {
                         let time = self.cycles(cost.shared);
                         floor = floor.max(self.sms[sm].lsu.serve(now, time));
@@ -577,6 +581,11 @@ impl Gpu {
         self.roles[agent] = state;
         self.queue.push(Time::from_fs(until), agent as u32);
     }
+}
+
+/// How a CTA's steps differ from those of others: from -1 to 1, evenly, and the same in every launch.
+fn pace(item: u32) -> f64 {
+    (hash(u64::from(item)) >> 32) as f64 / f64::from(1u32 << 31) - 1.0
 }
 
 const _: () = assert!(WORK_VARS <= 8);

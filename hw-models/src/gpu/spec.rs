@@ -76,6 +76,10 @@ pub struct SmSpec {
     pub async_zero_bytes_per_cycle: f64,
     /// Bytes of `cp.async` that the unit has accepted and not yet begun, before warps must wait to issue more.
     pub async_queue_bytes: u32,
+    /// By how many cycles a step of depth is longer or shorter in one CTA than in another that runs the same program beside it (standard
+    /// deviation): where an SM has one CTA, two, three, and four or more. Warps of CTAs that share an SM settle into an order of their own, and
+    /// so neighbouring SMs fall out of step.
+    pub step_spread_cycles: [f64; 4],
     /// Cost of a CTA barrier without warps.
     pub barrier_base_cycles: f64,
     /// What each warp adds to it.
@@ -352,6 +356,9 @@ impl GpuSpec {
             ("power.dram_pj_per_byte", spec.power.dram_pj_per_byte),
             ("power.tensor_droop_mhz_per_tb_s", spec.power.tensor_droop_mhz_per_tb_s),
         ];
+        for spread in spec.sm.step_spread_cycles {
+            source.check("sm.step_spread_cycles", spread, 0.0..=1e6)?;
+        }
         for (key, value) in moderate {
             source.check(key, value, 0.0..=1e6)?;
         }

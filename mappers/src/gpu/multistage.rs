@@ -255,7 +255,7 @@ fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool, spec: &GpuSpec) -> (Vect
     let issue = issue * if t.unaligned { f64::from(16 / e) } else { 1.0 };
     let overhead = VectorWork { issue, alu: issue * 16.0, shared_bytes: narrow, ..VectorWork::default() };
     if warpgroup {
-        let work = VectorWork { latency_cycles: turn(g, t, issue / warps, spec), ..overhead };
+        let work = VectorWork { latency_cycles: turn(g, t, issue / warps, spec), spread: 1.0, ..overhead };
         return (overhead, work);
     }
     // Warps share a tile as rows of 16 first; each reads its rows of A and columns of B (ldmatrix, 512 bytes).
@@ -263,8 +263,13 @@ fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool, spec: &GpuSpec) -> (Vect
     let by_rows = if by_rows > 2 && t.warps >= 4 && t.bn >= 32 { by_rows.min(t.warps / 2) } else { by_rows };
     let shared = a * f64::from(t.warps / by_rows) + b * f64::from(by_rows);
     // A fragment is loaded, then multiplied; the loads of the next overlap, those of the first do not.
-    let work =
-        VectorWork { issue: issue + shared / 512.0, shared_bytes: shared + narrow, latency_cycles: 70.0, ..overhead };
+    let work = VectorWork {
+        issue: issue + shared / 512.0,
+        shared_bytes: shared + narrow,
+        latency_cycles: 70.0,
+        spread: 1.0,
+        ..overhead
+    };
     (overhead, work)
 }
 
@@ -303,6 +308,7 @@ fn share(w: &VectorWork, part: f64) -> VectorWork {
         alu: w.alu * part,
         shared_bytes: w.shared_bytes * part,
         latency_cycles: w.latency_cycles * part,
+        spread: w.spread * part,
         ..*w
     }
 }

@@ -86,8 +86,9 @@ pub(super) struct VectorCost {
     pub(super) work: f64,
     /// Of the data path.
     pub(super) shared: f64,
-    /// At least, whatever else runs.
+    /// At least, whatever else runs; and by how much that differs between CTAs at most, either way.
     pub(super) least: f64,
+    pub(super) spread: f64,
     /// Its code, as the instruction cache knows it, and the code's bytes.
     pub(super) section: u16,
     pub(super) code_bytes: u32,
@@ -125,10 +126,12 @@ pub(super) enum OpCost {
     Other,
 }
 
+/// What a vector op of a role of so many warps costs, where an SM has so many CTAs.
 pub(super) fn vector_cost(
     sm: &SmSpec,
     v: &VectorWork,
     warps: f64,
+    ctas: u32,
     at: usize,
     sections: &mut Vec<(usize, VectorWork)>,
 ) -> VectorCost {
@@ -149,6 +152,8 @@ pub(super) fn vector_cost(
         shared: v.shared_bytes / sm.shared_bytes_per_cycle,
         // A warp issues one instruction a cycle at most, and less where the next needs the last one's result.
         least: v.latency_cycles.max(v.issue / warps * (1.0 + v.stall)),
+        // Spread evenly, up to so many standard deviations.
+        spread: v.spread * sm.step_spread_cycles[ctas.clamp(1, 4) as usize - 1] * 3f64.sqrt(),
         section: section as u16,
         code_bytes: v.code_bytes,
     }
