@@ -18,36 +18,30 @@ fn get(all: &BTreeMap<(String, String), f64>, op: &str, metric: &str) -> f64 {
     all[&(op.to_owned(), metric.to_owned())]
 }
 
+/// Errors of known programs, and Kendall's tau of tiles within each shape beside that of two other H200 against the same reference.
 #[test]
-fn known_programs() {
-    let all = mapes("known-programs");
-    assert!(get(&all, "add", "latency") <= 10.0);
-    assert!(get(&all, "rmsnorm", "latency") <= 10.0);
-    let gemm = get(&all, "gemm", "latency");
-    assert!(gemm <= 8.0, "{gemm}");
-}
-
-/// Kendall's tau of tiles within each shape: the model's against the reference, and that of two other H200 against it.
-#[test]
-fn ranks_of_tiles_are_those_of_the_chip_where_the_chip_repeats_them() {
-    let taus = |suite: &str| {
-        let all = run_suite(suite, &ValidateOptions::default()).unwrap();
-        let of = |c: &banksia::validate::Compared| Some((c.subject.op.clone(), c.result(0).kendall_tau?));
-        let mut least = BTreeMap::<String, f64>::new();
-        for (op, tau) in all.iter().filter(|c| c.subject.op.starts_with("gemm")).filter_map(of) {
-            let seen = least.entry(op).or_insert(tau);
-            *seen = seen.min(tau);
-        }
-        least
-    };
-    let (model, chips) = (taus("known-programs"), taus("known-programs-again"));
-    assert!(model["gemm"] > 0.93 && chips["gemm"] > 0.93);
-    let mut reached = 0;
-    for (shape, chip) in chips.iter().filter(|(s, _)| s.len() > 4) {
-        println!("{shape}: {:.3}, other H200 {chip:.3}", model[shape]);
-        reached += u32::from(model[shape] >= 0.8);
+fn known_programs_and_the_ranks_of_their_tiles() {
+    let all = run_suite("known-programs", &ValidateOptions::default()).unwrap();
+    let again = run_suite("known-programs-again", &ValidateOptions::default()).unwrap();
+    for (op, most) in [("add", 10.0), ("rmsnorm", 10.0), ("gemm", 7.5)] {
+        let mape = all.iter().find(|c| c.subject.op == op).unwrap().result(0).mape_pct.unwrap();
+        assert!(mape <= most, "{op}: {mape}");
     }
-    assert!(reached >= 7, "{reached} shapes of {}", chips.len() - 1);
+    let (mut shapes, mut reached) = (0, 0);
+    for c in all.iter().filter(|c| c.subject.op.starts_with("gemm")) {
+        let tau = c.result(0).kendall_tau.unwrap();
+        let others = again.iter().filter(|a| a.subject.op == c.subject.op);
+        let chips = others.map(|a| a.result(0).kendall_tau.unwrap()).fold(1.0, f64::min);
+        println!("{}: {tau:.3}, other H200 {chips:.3}", c.subject.op);
+        assert!(tau >= chips - 0.2, "{}: {tau}, other H200 {chips}", c.subject.op);
+        if c.subject.op == "gemm" {
+            assert!(tau > 0.93);
+        } else {
+            shapes += 1;
+            reached += u32::from(tau >= 0.8);
+        }
+    }
+    assert!(shapes == 10 && reached >= 7, "{reached} of {shapes} shapes");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! `known_programs.csv`: kernels whose every parameter is given, on operands that the replay before left in L2; and how near two other
-//! H200 come to it (`device_known_programs.csv`), which is what a model without error would.
+//! H200 come to it with a kernel of the same tiles (`device_known_programs.csv`).
 
 use banksia_hw::gpu::CacheState;
 use banksia_hw::gpu::program::{Dtype, Kernel};

@@ -10,7 +10,8 @@ use banksia_sim::{EventQueue, Time};
 
 use clock::EPOCH_FS;
 use state::{
-    BarrierState, FREE, GROUPS, IDLE, OpCost, Product, ProductCost, RING, RoleState, SmUnits, skip_loop, vector_cost,
+    BarrierState, FREE, GROUPS, IDLE, OpCost, Paces, Product, ProductCost, RING, RoleState, SmUnits, skip_loop,
+    vector_cost,
 };
 
 use super::instructions::{INSTRUCTION_BYTES, supply_cycles};
@@ -19,7 +20,7 @@ use super::memory::{Memory, Reader, Traffic};
 use super::power::Work;
 use super::program::{Dtype, Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
 use super::spec::GpuSpec;
-use super::units::{Divisor, Server, fs_per_kib, hash, transfer};
+use super::units::{Divisor, Server, fs_per_kib, transfer};
 
 /// A GPU that runs kernels one at a time.
 #[derive(Clone)]
@@ -64,6 +65,8 @@ pub struct Gpu {
     /// Roles of a CTA and CTAs of an SM, which agents are numbered by.
     by_roles: Divisor,
     by_slots: Divisor,
+    per_sm: usize,
+    paces: Paces,
     /// Multiply-adds a cycle, by type.
     fma_rates: [f64; Dtype::COUNT],
     /// Of the data path, in the layouts of `wgmma` and of `ldmatrix`.
@@ -116,6 +119,8 @@ impl Gpu {
             stopped: false,
             by_roles: Divisor::new(1),
             by_slots: Divisor::new(1),
+            per_sm: 1,
+            paces: Paces::default(),
             fma_rates: Dtype::ALL.map(|d| spec.tensor.fma_per_cycle.get(&d).copied().unwrap_or(1.0)),
             zeros_rate: fs_per_kib(spec.sm.async_zero_bytes_per_cycle * clock),
             rows_rate: fs_per_kib(spec.sm.async_rows_bytes_per_cycle * clock),
@@ -248,16 +253,17 @@ impl Gpu {
         self.warp_time = 0.0;
         self.by_roles = Divisor::new(kernel.roles.len() as u64);
         self.by_slots = Divisor::new(u64::from(per_sm));
+        self.per_sm = per_sm as usize;
+        // As many as an SM gets at most.
+        self.paces = Paces::of(&self.spec.sm, per_sm.min(self.grid.div_ceil(self.sms.len() as u32)));
         let mut sections: Vec<(usize, VectorWork)> = Vec::new();
         let mut costs = Vec::with_capacity(kernel.roles.len());
         for role in &kernel.roles {
             let warps = f64::from(role.warps);
-            // As many as an SM really gets.
-            let ctas = per_sm.min(self.grid.div_ceil(self.sms.len() as u32));
             let product =
                 |dtype, shape, sync| OpCost::Product(self.product_cost(role.warps, &Product { dtype, shape, sync }));
             let cost = |(at, op): (usize, &Op)| match *op {
-                Op::Vector(ref v) => OpCost::Vector(vector_cost(&self.spec.sm, v, warps, ctas, at, &mut sections)),
+                Op::Vector(ref v) => OpCost::Vector(vector_cost(&self.spec.sm, v, warps, at, &mut sections)),
                 Op::Mma { dtype, m, n, k, sync } => product(dtype, [m, n, k], sync.then_some(0.0)),
                 Op::MmaAmong { dtype, m, n, k, others } => product(dtype, [m, n, k], Some(others)),
                 Op::MmaQueued { dtype, m, n, k } => product(dtype, [m, n, k], None),
@@ -538,8 +544,10 @@ impl Gpu {
                     self.work.vector_ops += v.fma + v.alu;
                     self.work.sfu_ops += v.sfu;
                     self.work.shared_bytes += v.shared_bytes;
-                    let least =
-                        if cost.spread > 0.0 { cost.least + cost.spread * pace(state.item) } else { cost.least };
+                    let mut least = cost.least;
+                    if cost.spread > 0.0 {
+                        least += cost.spread * self.paces.late(state.item, slot - sm * self.per_sm);
+                    }
                     let mut floor = now + self.cycles(least.max(0.0));
                     if cost.shared > 0.0 {
                         let time = self.cycles(cost.shared);
@@ -581,11 +589,6 @@ impl Gpu {
         self.roles[agent] = state;
         self.queue.push(Time::from_fs(until), agent as u32);
     }
-}
-
-/// How a CTA's steps differ from those of others: from -1 to 1, evenly, and the same in every launch.
-fn pace(item: u32) -> f64 {
-    (hash(u64::from(item)) >> 32) as f64 / f64::from(1u32 << 31) - 1.0
 }
 
 const _: () = assert!(WORK_VARS <= 8);

@@ -204,9 +204,8 @@ pub struct VectorWork {
     pub latency_cycles: f64,
     /// Cycles that a warp waits after an instruction, on average, for the fixed latencies of what it depends on.
     pub stall: f64,
-    /// What falls on it of the difference between CTAs in a step of depth ([`SmSpec::step_spread_cycles`]); 0 for none.
-    ///
-    /// [`SmSpec::step_spread_cycles`]: super::spec::SmSpec::step_spread_cycles
+    /// What share of the difference between CTAs in a step of depth falls on it (`step_spread_cycles` and `step_order_of_three_cycles` of
+    /// [`SmSpec`](super::spec::SmSpec)); 0 for none. It takes no time at least, however early its CTA is.
     pub spread: f64,
     /// Straight-line code, bytes of a warp's instructions; 0 for code that is small or runs so often that it is always held.
     pub code_bytes: u32,

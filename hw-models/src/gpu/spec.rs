@@ -76,10 +76,13 @@ pub struct SmSpec {
     pub async_zero_bytes_per_cycle: f64,
     /// Bytes of `cp.async` that the unit has accepted and not yet begun, before warps must wait to issue more.
     pub async_queue_bytes: u32,
-    /// By how many cycles a step of depth is longer or shorter in one CTA than in another that runs the same program beside it (standard
-    /// deviation): where an SM has one CTA, two, three, and four or more. Warps of CTAs that share an SM settle into an order of their own, and
-    /// so neighbouring SMs fall out of step.
+    /// By how many cycles a step of depth is longer or shorter in one CTA than in another that runs the same program and came to its SM in the same
+    /// order (standard deviation): where an SM has one CTA, two, three, and four or more. Warps that share an SM settle into an order of their own.
     pub step_spread_cycles: [f64; 4],
+    /// By how much it is longer where three CTAs share an SM, in the order in which they came: warps that came first go first.
+    pub step_order_of_three_cycles: [f64; 3],
+    /// The same for four; more are as the fourth.
+    pub step_order_of_four_cycles: [f64; 4],
     /// Cost of a CTA barrier without warps.
     pub barrier_base_cycles: f64,
     /// What each warp adds to it.
@@ -358,6 +361,12 @@ impl GpuSpec {
         ];
         for spread in spec.sm.step_spread_cycles {
             source.check("sm.step_spread_cycles", spread, 0.0..=1e6)?;
+        }
+        for late in spec.sm.step_order_of_three_cycles {
+            source.check("sm.step_order_of_three_cycles", late, -1e6..=1e6)?;
+        }
+        for late in spec.sm.step_order_of_four_cycles {
+            source.check("sm.step_order_of_four_cycles", late, -1e6..=1e6)?;
         }
         for (key, value) in moderate {
             source.check(key, value, 0.0..=1e6)?;

@@ -263,13 +263,8 @@ fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool, spec: &GpuSpec) -> (Vect
     let by_rows = if by_rows > 2 && t.warps >= 4 && t.bn >= 32 { by_rows.min(t.warps / 2) } else { by_rows };
     let shared = a * f64::from(t.warps / by_rows) + b * f64::from(by_rows);
     // A fragment is loaded, then multiplied; the loads of the next overlap, those of the first do not.
-    let work = VectorWork {
-        issue: issue + shared / 512.0,
-        shared_bytes: shared + narrow,
-        latency_cycles: 70.0,
-        spread: 1.0,
-        ..overhead
-    };
+    let work =
+        VectorWork { issue: issue + shared / 512.0, shared_bytes: shared + narrow, latency_cycles: 70.0, ..overhead };
     (overhead, work)
 }
 

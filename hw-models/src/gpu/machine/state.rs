@@ -4,7 +4,7 @@ use super::super::instructions::InstructionCache;
 use super::super::lanes::Lanes;
 use super::super::program::{Dtype, LOOP_DEPTH, MAX_BARRIERS, Op, VectorWork};
 use super::super::spec::SmSpec;
-use super::super::units::Server;
+use super::super::units::{Server, hash};
 
 pub(super) const RING: usize = 32;
 pub(super) const GROUPS: usize = 4;
@@ -86,7 +86,7 @@ pub(super) struct VectorCost {
     pub(super) work: f64,
     /// Of the data path.
     pub(super) shared: f64,
-    /// At least, whatever else runs; and by how much that differs between CTAs at most, either way.
+    /// At least, whatever else runs; and its share of by how much steps differ between CTAs.
     pub(super) least: f64,
     pub(super) spread: f64,
     /// Its code, as the instruction cache knows it, and the code's bytes.
@@ -126,12 +126,10 @@ pub(super) enum OpCost {
     Other,
 }
 
-/// What a vector op of a role of so many warps costs, where an SM has so many CTAs.
 pub(super) fn vector_cost(
     sm: &SmSpec,
     v: &VectorWork,
     warps: f64,
-    ctas: u32,
     at: usize,
     sections: &mut Vec<(usize, VectorWork)>,
 ) -> VectorCost {
@@ -152,10 +150,39 @@ pub(super) fn vector_cost(
         shared: v.shared_bytes / sm.shared_bytes_per_cycle,
         // A warp issues one instruction a cycle at most, and less where the next needs the last one's result.
         least: v.latency_cycles.max(v.issue / warps * (1.0 + v.stall)),
-        // Spread evenly, up to so many standard deviations.
-        spread: v.spread * sm.step_spread_cycles[ctas.clamp(1, 4) as usize - 1] * 3f64.sqrt(),
+        spread: v.spread,
         section: section as u16,
         code_bytes: v.code_bytes,
+    }
+}
+
+/// By how many cycles the steps of CTAs differ on SMs that have so many at most.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Paces {
+    /// By chance, either way, at most.
+    chance: f64,
+    /// By the order in which CTAs came to their SM.
+    order: [f64; 4],
+}
+
+impl Paces {
+    pub(super) fn of(sm: &SmSpec, ctas: u32) -> Self {
+        let order = match ctas {
+            ..=2 => [0.0; 4],
+            3 => {
+                let [a, b, c] = sm.step_order_of_three_cycles;
+                [a, b, c, c]
+            }
+            _ => sm.step_order_of_four_cycles,
+        };
+        // An even distribution reaches so many standard deviations.
+        Self { chance: sm.step_spread_cycles[ctas.clamp(1, 4) as usize - 1] * 3f64.sqrt(), order }
+    }
+
+    /// Cycles that a step of a work item is longer in the CTA that came to its SM as this one; the same in every launch.
+    pub(super) fn late(&self, item: u32, came: usize) -> f64 {
+        let drawn = (hash(u64::from(item)) >> 32) as f64 / f64::from(1u32 << 31) - 1.0;
+        self.chance * drawn + self.order[came.min(3)]
     }
 }
 
