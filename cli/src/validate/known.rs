@@ -64,8 +64,8 @@ fn kernel(row: &Row, op: &str, spec: &GpuSpec) -> Result<Kernel, String> {
     }
 }
 
-/// A row's kernel and shape, and a name for both with the tile.
-fn names(row: &Row, op: &str) -> (String, String) {
+/// The values of a row: among all of its kernel, and among the tiles of its shape, whose ranking it is.
+fn values(row: &Row, op: &str, device: &str, predicted: Result<f64, String>) -> Vec<Value> {
     let get = |k: &str| row.get(k).map_or("", String::as_str);
     let shape = format!("{}x{}x{}", get("m"), get("n"), get("k"));
     let label = format!(
@@ -77,12 +77,6 @@ fn names(row: &Row, op: &str) -> (String, String) {
         get("warps"),
         get("group")
     );
-    (shape, label)
-}
-
-/// The values of a row: among all of its kernel, and among the tiles of its shape, whose ranking it is.
-fn values(row: &Row, op: &str, device: &str, predicted: Result<f64, String>) -> Vec<Value> {
-    let (shape, label) = names(row, op);
     let measured = number(row, "latency_us").unwrap_or(f64::NAN);
     let value = |op: String, predicted| Value {
         device: device.into(),

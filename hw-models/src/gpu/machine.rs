@@ -65,7 +65,6 @@ pub struct Gpu {
     /// Roles of a CTA and CTAs of an SM, which agents are numbered by.
     by_roles: Divisor,
     by_slots: Divisor,
-    per_sm: usize,
     paces: Paces,
     /// Multiply-adds a cycle, by type.
     fma_rates: [f64; Dtype::COUNT],
@@ -119,7 +118,6 @@ impl Gpu {
             stopped: false,
             by_roles: Divisor::new(1),
             by_slots: Divisor::new(1),
-            per_sm: 1,
             paces: Paces::default(),
             fma_rates: Dtype::ALL.map(|d| spec.tensor.fma_per_cycle.get(&d).copied().unwrap_or(1.0)),
             zeros_rate: fs_per_kib(spec.sm.async_zero_bytes_per_cycle * clock),
@@ -253,7 +251,6 @@ impl Gpu {
         self.warp_time = 0.0;
         self.by_roles = Divisor::new(kernel.roles.len() as u64);
         self.by_slots = Divisor::new(u64::from(per_sm));
-        self.per_sm = per_sm as usize;
         // As many as an SM gets at most.
         self.paces = Paces::of(&self.spec.sm, per_sm.min(self.grid.div_ceil(self.sms.len() as u32)));
         let mut sections: Vec<(usize, VectorWork)> = Vec::new();
@@ -546,7 +543,8 @@ impl Gpu {
                     self.work.shared_bytes += v.shared_bytes;
                     let mut least = cost.least;
                     if cost.spread > 0.0 {
-                        least += cost.spread * self.paces.late(state.item, slot - sm * self.per_sm);
+                        least +=
+                            cost.spread * self.paces.late(state.item, self.by_slots.remainder(slot as u64) as usize);
                     }
                     let mut floor = now + self.cycles(least.max(0.0));
                     if cost.shared > 0.0 {

@@ -50,6 +50,12 @@ impl Divisor {
             x / self.by
         }
     }
+
+    /// What is left of `x`.
+    #[inline]
+    pub(crate) fn remainder(self, x: u64) -> u64 {
+        x - self.quotient(x) * self.by
+    }
 }
 
 /// A deterministic stream of random bits (xorshift64*), for replacement.
