@@ -74,9 +74,9 @@ fn requests_meet_as_long_as_they_are_under_way() {
         };
         let r = gpu.run(&k, &banksia_hw::gpu::RunOptions { grain_bytes: 4096, cache, ..Default::default() }).unwrap();
         let received = f64::from(8 * cluster * TURNS) * 4096.0;
-        // Half of the lines come through the other half, and pass there as well; the chip's count is of what SMs ask.
+        // Of lines that are not held, half come through the other half and pass there as well; the chip's count is of what SMs ask.
         let own = r.traffic.l2_read_bytes as f64 - gpu.spec().launch.front_end_l2_bytes as f64;
-        let passes = own - 0.5 * f64::from(8 * TURNS) * 4096.0;
+        let passes = own - if held { 0.0 } else { 0.5 } * f64::from(8 * TURNS) * 4096.0;
         let (got, measured) = (passes / received, f[4].parse::<f64>().unwrap());
         println!("{} {} CTAs of {cluster} {cycles} cycles apart: {got:.2}, measured {measured:.2}", f[0], f[1]);
         groups.entry((f[0], f[1])).or_default().push((got - measured).abs());

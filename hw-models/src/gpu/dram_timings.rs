@@ -36,7 +36,7 @@ pub struct DramTimings {
     pub refresh_fs: u64,
     /// And comes so often.
     pub refresh_every_fs: u64,
-    /// What a bank's refresh takes of the time for activations.
+    /// What a bank's refresh takes of the time for activations: how much further apart are those before and after it.
     pub refresh_slot_fs: u64,
     /// All banks are refreshed together; otherwise they take turns.
     pub refresh_all: bool,
@@ -73,7 +73,9 @@ impl DramTimings {
         let by_bank = roles.refresh_bank.filter(|_| !all_banks || d.refresh.is_none());
         let (refresh, every, slot, all) = match (by_bank, d.refresh) {
             (Some((c, interval)), _) => {
-                (wait(d, bank, c, act, false, false), interval, outside(c, act) + outside(act, c), false)
+                // Between two activations, which would be so far apart anyway.
+                let slot = (outside(c, act) + outside(act, c)).saturating_sub(outside(act, act).max(faw / 4));
+                (wait(d, bank, c, act, false, false), interval, slot, false)
             }
             (None, Some(r)) => {
                 let longest = (0..=bank).map(|l| wait(d, l, r.command, act, false, false)).max().unwrap_or(0);

@@ -153,9 +153,9 @@ pub struct L2Spec {
     pub line_bytes: u32,
     /// Bytes of a sector.
     pub sector_bytes: u32,
-    /// Load-to-use latency of a hit in the near half, in nanoseconds at the full SM clock.
+    /// Load-to-use latency of a hit in the SM's own half, in nanoseconds at the full SM clock.
     pub near_latency_ns: f64,
-    /// The same for the far half.
+    /// The same for a line that only its home in the other half has: its own half asks that one.
     pub far_latency_ns: f64,
 }
 
@@ -198,7 +198,7 @@ pub struct DramSpec {
     pub refresh_all_banks: bool,
     /// Transfers a second of one pin, in 10^6.
     pub megatransfers_per_s: f64,
-    /// From an L2 miss to data back in L2, unloaded, with the activation of a row.
+    /// From an L2 miss in a line's home to data back there, unloaded, with the activation of a row.
     pub latency_ns: f64,
     /// Accesses that a channel's queue holds: how far its controller looks for one whose bank is ready.
     pub queue_accesses: u32,

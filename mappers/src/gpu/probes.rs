@@ -107,23 +107,33 @@ pub fn random_sectors(ctas: u32, footprint_bytes: u64, per_cta: u32) -> Kernel {
 /// goes along its own 128 rows.
 pub fn tiles(ctas: u32, piece: u32, stages: u32, pitch: u64) -> Kernel {
     let steps = (pitch / u64::from(piece)).min(256) as u32;
-    let tile = |ahead: u32| Tile {
+    // Copies go out one after the other among their addresses: a tile in four parts.
+    const PARTS: u32 = 4;
+    let part = |i: u32, ahead: u32| Tile {
         tensor: 0,
-        row: Expr::work(0, 128),
+        row: Expr { base: i64::from(i * 128 / PARTS), ..Expr::work(0, 128) },
         byte: Expr::at(i64::from(ahead * piece)).plus_loop(0, i64::from(piece)),
-        rows: 128,
+        rows: 128 / PARTS,
         bytes: piece,
     };
+    let copies = |ahead: u32| (0..PARTS).map(move |i| copy(part(i, ahead), Path::Async, 0));
     // What a thread spends on addresses before its last copy has been issued, measured with tiles that lie in L2:
     // 618 cycles with pieces of 64 bytes and 707 with 128, of which a line takes 339.
     let issue = f64::from(128 * piece) / 512.0;
     let turn = 190.0 + 1.4 * f64::from(piece);
-    let work = VectorWork { issue, latency_cycles: turn, ..VectorWork::default() };
-    let mut ops: Vec<Op> = (0..stages - 1).map(|s| copy(tile(s), Path::Async, 0)).collect();
-    ops.extend([Op::Loop(Trips::Const(steps)), Op::Wait(0), Op::Sync, Op::Vector(work)]);
-    ops.extend([copy(tile(stages - 1), Path::Async, 0), Op::End]);
+    let share = 1.0 / f64::from(PARTS);
+    let work = VectorWork { issue: issue * share, latency_cycles: turn * share, ..VectorWork::default() };
+    let mut ops: Vec<Op> = (0..stages - 1).flat_map(copies).collect();
+    ops.extend([Op::Loop(Trips::Const(steps)), Op::Wait(0), Op::Sync]);
+    ops.extend(copies(stages - 1).flat_map(|c| [Op::Vector(work), c]));
+    ops.push(Op::End);
+    let barriers = vec![Barrier { arrivals: PARTS, credits: 0 }];
     let tensor = Tensor::matrix(u64::from(ctas) * 128, u64::from(steps * piece), 128, piece.min(128));
-    Kernel { shared_bytes: (stages * 128 * piece).max(120 << 10), ..plain("tiles", ctas, 128, vec![tensor], ops) }
+    Kernel {
+        shared_bytes: (stages * 128 * piece).max(120 << 10),
+        barriers,
+        ..plain("tiles", ctas, 128, vec![tensor], ops)
+    }
 }
 
 /// One CTA asks for `lines` lines at once, `pitch` bytes apart.

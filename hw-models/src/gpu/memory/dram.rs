@@ -288,7 +288,9 @@ impl Dram {
                 enter = enter.max(last + t.refresh);
             }
         }
-        if b.row != a.row {
+        // A row for which nothing waits is closed as soon as the bank could open another (device_lines.csv, set `row`: a second
+        // line is there earlier up to 80 cycles after the first, 5 cycles later at 120, and gains nothing beyond).
+        if b.row != a.row || enter >= b.activate {
             let slot = enter.max(channel.acts);
             channel.acts = slot + t.activate * pieces;
             let act = slot.max(b.activate);

@@ -29,6 +29,8 @@ pub(super) struct Mapped {
     pub address: u64,
     /// What bulk copies take.
     pub off_lines: OffLines,
+    /// Lay in L2 before the kernel, with copies in the halves that read it.
+    pub copied: bool,
     by_width: Divisor,
     by_height: Divisor,
     by_piece: Divisor,
@@ -237,6 +239,7 @@ pub(super) fn map(tensors: &[Tensor], grain: u64, sector: u64, mapped: &mut Vec<
             blocks,
             address,
             off_lines: off_lines(if t.rows > 1 { t.row_bytes } else { 0 }),
+            copied: false,
             by_width: Divisor::new(width),
             by_height: Divisor::new(height),
             by_piece: Divisor::new(per_piece),

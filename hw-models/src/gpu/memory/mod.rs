@@ -154,6 +154,9 @@ impl Memory {
         let before = if keep { self.tensors.clone() } else { Vec::new() };
         // Sets are counted in blocks of the size that the largest tensor has.
         let (blocks, set_grain, shift) = layout::map(tensors, grain, self.sector, &mut self.tensors);
+        for (t, b) in self.tensors.iter_mut().zip(&before) {
+            t.copied = b.copied;
+        }
         if blocks > MOST_BLOCKS {
             return Err(format!("touches {blocks} blocks of {grain} bytes; a coarser grain is needed"));
         }
@@ -194,6 +197,18 @@ impl Memory {
     /// Puts tensors into L2 as a kernel that went through them side by side left them; `(tensor, dirty)`.
     pub(crate) fn make_resident(&mut self, tensors: &[(usize, bool)]) {
         let most = tensors.iter().map(|&(t, _)| self.tensors[t].blocks).max().unwrap_or(0);
+        // The half from which the kernel before has read has a copy as well, where there is room for one of every second line.
+        let bytes = |dirty| -> u64 {
+            tensors
+                .iter()
+                .filter(|t| t.1 == dirty)
+                .map(|&(t, _)| self.tensors[t].rows * self.tensors[t].row_bytes)
+                .sum()
+        };
+        let room = self.partitions == 2 && bytes(false) * 3 / 2 + bytes(true) <= self.capacity;
+        for &(t, dirty) in tensors {
+            self.tensors[t].copied = room && !dirty;
+        }
         for i in 0..most {
             for &(tensor, dirty) in tensors {
                 let t = self.tensors[tensor];
@@ -378,11 +393,12 @@ impl Memory {
             let mut missing = self.take(half, wanted);
             let home = self.home(block);
             if home != half {
-                found.far += missing;
                 if self.tags[home].hit(block, set) {
+                    found.far += if t.copied { 0 } else { missing };
                     found.at = found.at.max(self.tags[home].due(block, 1));
                     continue;
                 }
+                found.far += missing;
                 missing = self.take(home, Wanted { bytes: missing, ..wanted });
             }
             self.traffic.dram_read_bytes += missing;
