@@ -27,6 +27,13 @@ fn latencies_are_what_was_measured() {
     // Near and far, memory takes as long.
     assert!((near / far - 1.0).abs() < 0.05);
     assert!((spec.dram.latency_ns / f64::midpoint(near, far) - 1.0).abs() < 0.02);
+    // Of the lines that come at some moment, those wait that find their bank in refresh.
+    let t = spec.dram.timings;
+    let (longest, late) =
+        (t.refresh_fs as f64 / 1e6, t.refresh_fs as f64 / (t.refresh_every_fs * u64::from(t.banks)) as f64);
+    let (waits, share) = (median("refresh", 7), median("refresh", 6) * spec.sm_clock_mhz / 1e3);
+    println!("{share:.1} % wait for up to {waits:.0} ns; in the catalog {:.1} % and {longest:.0} ns", late * 100.0);
+    assert!((longest / waits - 1.0).abs() < 0.02 && (late * 100.0 / share - 1.0).abs() < 0.06);
 }
 
 /// A row stays open as long as the bank must wait for its next activation anyway: what a second line gains, it gains within a row cycle.
