@@ -2,8 +2,8 @@
 //! and copies of tiles by the machine beside those of the chip.
 #![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
-use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Multicast, Op, Path, Role, Tensor, Tile, Trips, WORK_VARS};
 use banksia_hw::gpu::{CacheState, Gpu, RunOptions, device};
+use banksia_mappers::gpu::probes::row_tiles;
 
 fn rows(text: &str) -> Vec<Vec<&str>> {
     text.lines().filter(|l| !l.starts_with('#')).skip(1).map(|l| l.split(',').collect()).collect()
@@ -39,7 +39,8 @@ fn latencies_are_what_was_measured() {
 /// A row stays open as long as the bank must wait for its next activation anyway: what a second line gains, it gains within a row cycle.
 #[test]
 fn rows_close_when_nothing_waits() {
-    let cycles = device("h200").unwrap().dram.timings.row_cycle_fs as f64 * 1e-15 * 1.98e9;
+    let spec = device("h200").unwrap();
+    let cycles = spec.dram.timings.row_cycle_fs as f64 * spec.sm_clock_mhz * 1e-9;
     let mut n = 0;
     for f in rows(include_str!("../../tests/reference/gpu/device_lines.csv")).iter().filter(|f| f[0] == "row") {
         let (after, gain) = (f[3].rsplit(' ').next().unwrap().parse::<f64>().unwrap(), f[6].parse::<f64>().unwrap());
@@ -51,49 +52,6 @@ fn rows_close_when_nothing_waits() {
         }
     }
     assert_eq!(n, 60);
-}
-
-/// CTAs that copy tiles and do nothing else; `steps` of them.
-fn tiles(rows: u32, stages: u32, ctas: u32, pitch: u32, shared: u32, steps: u32) -> Kernel {
-    let copy = |ahead: u32| Op::Copy {
-        tile: Tile {
-            tensor: 0,
-            row: Expr::work(0, i64::from(rows)),
-            byte: Expr::at(i64::from(ahead * 128)).plus_loop(0, 128),
-            rows,
-            bytes: 128,
-        },
-        path: Path::Async,
-        multicast: Multicast::NONE,
-        barrier: 0,
-    };
-    let mut ops: Vec<Op> = (0..stages).map(copy).collect();
-    ops.extend([Op::Loop(Trips::Const(steps)), Op::Wait(0), Op::Sync, copy(stages), Op::End]);
-    let item = |i: u32| {
-        let mut work = [0; WORK_VARS];
-        work[0] = (i / shared) as i32;
-        work
-    };
-    // One CTA an SM, or two.
-    let room = if ctas > 132 { 90 << 10 } else { 150 << 10 };
-    Kernel {
-        name: "tiles".into(),
-        threads: 128,
-        registers: 32,
-        shared_bytes: room.max((stages + 1) * rows * 128),
-        cluster: 1,
-        grid: ctas,
-        items: (0..ctas).map(item).collect(),
-        tensors: vec![Tensor {
-            rows: u64::from(ctas / shared * rows),
-            row_bytes: u64::from(pitch),
-            piece_bytes: 128,
-            piece_rows: rows,
-        }],
-        barriers: vec![Barrier { arrivals: 1, credits: 0 }],
-        roles: vec![Role { warps: 4, ops }],
-        pipelined: false,
-    }
 }
 
 /// A tile waits for the last of its lines: for one that is at home in the other half of L2, and for a refresh. No parameter comes from these rows.
@@ -108,7 +66,7 @@ fn tiles_from_memory() {
         let mut time = |steps| {
             let options =
                 RunOptions { grain_bytes: 1024, cache: CacheState::Foreign { dirty: 0.0 }, ..RunOptions::default() };
-            gpu.run(&tiles(rows, stages, ctas, pitch, shared, steps), &options).unwrap().span_s * 1e9
+            gpu.run(&row_tiles(rows, stages, ctas, pitch, shared, steps), &options).unwrap().span_s * 1e9
         };
         let got = (time(most) - time(most / 4)) / f64::from(most - most / 4);
         let error = got / measured - 1.0;

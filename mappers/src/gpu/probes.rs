@@ -136,6 +136,27 @@ pub fn tiles(ctas: u32, piece: u32, stages: u32, pitch: u64) -> Kernel {
     }
 }
 
+/// CTAs that copy `steps` tiles of `rows` rows of 128 bytes, `stages` of them under way, along rows `pitch` bytes apart, and do nothing else. As many
+/// CTAs as `shared` says go along the same rows; more than 132 lie two on an SM.
+pub fn row_tiles(rows: u32, stages: u32, ctas: u32, pitch: u32, shared: u32, steps: u32) -> Kernel {
+    let tile = |ahead: u32| Tile {
+        tensor: 0,
+        row: Expr::work(0, i64::from(rows)),
+        byte: Expr::at(i64::from(ahead * 128)).plus_loop(0, 128),
+        rows,
+        bytes: 128,
+    };
+    let mut ops: Vec<Op> = (0..stages).map(|s| copy(tile(s), Path::Async, 0)).collect();
+    ops.extend([Op::Loop(Trips::Const(steps)), Op::Wait(0), Op::Sync, copy(tile(stages), Path::Async, 0), Op::End]);
+    let tensor = Tensor::matrix(u64::from(ctas / shared * rows), u64::from(pitch), rows, 128);
+    let room = if ctas > 132 { 90 << 10 } else { 150 << 10 };
+    Kernel {
+        items: (0..ctas).map(|i| [(i / shared) as i32, 0, 0, 0, 0, 0]).collect(),
+        shared_bytes: room.max((stages + 1) * rows * 128),
+        ..plain("row tiles", ctas, 128, vec![tensor], ops)
+    }
+}
+
 /// One CTA asks for `lines` lines at once, `pitch` bytes apart.
 pub fn burst(lines: u32, pitch: u64) -> Kernel {
     let tile = Tile { tensor: 0, row: Expr::default().plus_loop(0, 1), byte: Expr::default(), rows: 1, bytes: 32 };

@@ -126,6 +126,7 @@ pub(super) enum OpCost {
     Other,
 }
 
+/// What a vector op of a role of so many warps costs.
 pub(super) fn vector_cost(
     sm: &SmSpec,
     v: &VectorWork,

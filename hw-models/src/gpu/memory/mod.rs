@@ -154,14 +154,13 @@ impl Memory {
         let before = if keep { self.tensors.clone() } else { Vec::new() };
         // Sets are counted in blocks of the size that the largest tensor has.
         let (blocks, set_grain, shift) = layout::map(tensors, grain, self.sector, &mut self.tensors);
-        for (t, b) in self.tensors.iter_mut().zip(&before) {
-            t.copied = b.copied;
-        }
+        self.tensors.iter_mut().zip(&before).for_each(|(t, b)| t.copied = b.copied);
         if blocks > MOST_BLOCKS {
             return Err(format!("touches {blocks} blocks of {grain} bytes; a coarser grain is needed"));
         }
         let halves = self.partitions as usize;
         if !keep || before != self.tensors {
+            self.tensors.iter_mut().for_each(|t| t.copied = false);
             for tags in &mut self.tags[..halves] {
                 tags.reset(blocks, self.capacity / u64::from(self.partitions), set_grain, shift);
             }
