@@ -2,17 +2,11 @@
 
 pub mod args;
 pub mod commands;
-mod error;
-pub mod experiment;
 pub mod memory;
 pub mod pim;
 mod progress;
-pub mod run;
-pub mod sweep;
-pub mod validate;
-pub mod versus;
 
-pub use error::CliError;
+pub use banksia_experiments::Error as CliError;
 
 use std::process::ExitCode;
 

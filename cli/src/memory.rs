@@ -10,7 +10,7 @@ use std::sync::Arc;
 use banksia_hw::dram::controller::{ControllerConfig, RefreshPolicy};
 use banksia_hw::dram::lint::lint;
 use banksia_hw::dram::memory::{
-    CsvSink, Generator, MemoryError, MemoryOptions, MemoryReport, RequestSource, TraceReader, Traffic, run, run_logged,
+    CsvSink, Generator, MemoryOptions, MemoryReport, RequestSource, TraceReader, Traffic, run, run_logged,
 };
 use banksia_hw::dram::{Device, catalog};
 use banksia_input::InputError;
@@ -82,15 +82,6 @@ pub enum Switch {
     On,
     /// Off.
     Off,
-}
-
-impl From<MemoryError> for CliError {
-    fn from(error: MemoryError) -> Self {
-        match error {
-            MemoryError::Input(e) => Self::Input(e),
-            MemoryError::Output(_) => Self::Failed(error.to_string()),
-        }
-    }
 }
 
 /// Runs it and gives what is to be printed.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use banksia_hw::dram::{Device, catalog};
-use banksia_hw::pim::{HostKernel, IsaMachine, IsaOutcome, IsaSet};
+use banksia_hw::pim::{HostKernel, IsaMachine, IsaOutcome, IsaSet, parse_shape};
 use banksia_input::InputError;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -127,16 +127,6 @@ fn host_kernel(args: &PimArgs, device: &Arc<Device>, refresh: bool) -> Result<(I
         return Err(InputError::new("command line", problem).key("--trace").help(help).into());
     }
     Ok((kernel.execute(refresh)?, kernel.channels()))
-}
-
-/// The sides of `OUTxIN`.
-pub(crate) fn parse_shape(text: &str) -> Result<(u64, u64), InputError> {
-    let side = |t: &str| t.parse::<u64>().ok().filter(|n| (1..=1 << 32).contains(n));
-    text.split_once(['x', 'X']).and_then(|(o, i)| side(o).zip(side(i))).ok_or_else(|| {
-        InputError::new("command line", format!("is `{text}`: must be outputs x inputs"))
-            .key("--gemv")
-            .help("for example `--gemv 4096x4096`")
-    })
 }
 
 fn table(r: &PimReport) -> String {

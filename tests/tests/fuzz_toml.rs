@@ -5,8 +5,8 @@
 
 mod common;
 
-use banksia::experiment::Experiment;
-use banksia::sweep::Sweep;
+use banksia_experiments::experiment::Experiment;
+use banksia_experiments::sweep::Sweep;
 use banksia_hw::pim::RunOptions;
 use banksia_input::{InputError, Source};
 use common::{EXPERIMENT, Folder, ODD_MODEL};
@@ -181,8 +181,13 @@ fn judged(what: &str, result: std::thread::Result<Result<Experiment, InputError>
     if experiment.generation.last_context() > 3 || parameters > 20_000_000 || experiment.model.layers > 4 {
         return Ok(());
     }
-    let run =
-        || banksia::run::run(&experiment, RunOptions { exact_stepping: false, timeline_step: Some(0) }, &mut |_| {});
+    let run = || {
+        banksia_experiments::run::run(
+            &experiment,
+            RunOptions { exact_stepping: false, timeline_step: Some(0) },
+            &mut |_| {},
+        )
+    };
     match catch_unwind(AssertUnwindSafe(run)) {
         Err(_) => prop_assert!(false, "running panicked:\n{what}"),
         Ok(Ok((report, _))) => prop_assert_eq!(report.check(), Ok(()), "{}", what),

@@ -6,8 +6,8 @@
 
 mod common;
 
-use banksia::experiment::{Experiment, System};
-use banksia::run;
+use banksia_experiments::experiment::{Experiment, System};
+use banksia_experiments::run;
 use banksia_hw::pim::RunOptions;
 use banksia_input::Source;
 use banksia_mappers::gpu::model::{GpuRun, GpuRunOptions};

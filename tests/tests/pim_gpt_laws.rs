@@ -7,8 +7,8 @@ mod pim;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
-use banksia::experiment::Experiment;
-use banksia::run;
+use banksia_experiments::experiment::Experiment;
+use banksia_experiments::run;
 use banksia_hw::dram::{LoggedCommand, catalog};
 use banksia_hw::outcome::Outcome;
 use banksia_hw::pim::{CompiledPattern, PimChannel, RunOptions};

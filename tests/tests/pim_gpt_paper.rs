@@ -7,8 +7,8 @@ mod pim;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
-use banksia::experiment::Experiment;
-use banksia::versus::{Versus, versus};
+use banksia_experiments::experiment::Experiment;
+use banksia_experiments::versus::{Versus, versus};
 use banksia_hw::roofline::Roofline;
 use banksia_reports::RunReport;
 use banksia_workloads::{Phase, Step};

@@ -10,7 +10,7 @@ use banksia_workloads::{Phase, Step};
 use super::{json, print};
 use crate::CliError;
 use crate::args::{Format, MapArgs};
-use crate::experiment::{Experiment, System};
+use banksia_experiments::experiment::{Experiment, System};
 
 pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
     let experiment = Experiment::read(&args.experiment, &args.settings)?;

@@ -9,10 +9,10 @@ use banksia_reports::{chrome_trace, report_json, terminal, write_atomically, wri
 use super::{color, print};
 use crate::CliError;
 use crate::args::{Format, RunArgs};
-use crate::experiment::Experiment;
 use crate::progress::Progress;
-use crate::run;
-use crate::versus::{Versus, versus};
+use banksia_experiments::experiment::Experiment;
+use banksia_experiments::run;
+use banksia_experiments::versus::{Versus, versus};
 
 pub(super) fn execute(args: &RunArgs) -> Result<(), CliError> {
     let experiment = Experiment::read(&args.experiment, &args.settings)?;

@@ -7,7 +7,8 @@ use banksia_reports::{
 use super::{color, print};
 use crate::CliError;
 use crate::args::{Format, SweepArgs};
-use crate::sweep::{Sweep, SweepOptions};
+use crate::progress::Progress;
+use banksia_experiments::sweep::{Sweep, SweepOptions};
 
 pub(super) fn execute(args: &SweepArgs) -> Result<(), CliError> {
     let sweep = Sweep::read(&args.sweep, &args.settings)?;
@@ -15,7 +16,9 @@ pub(super) fn execute(args: &SweepArgs) -> Result<(), CliError> {
         banksia_hw::roofline::Roofline::load(name)?;
     }
     let options = SweepOptions { jobs: args.jobs, out: args.out.clone(), resume: args.resume };
-    let reports = sweep.run(&options)?;
+    let progress = Progress::new(sweep.len() as u64, "points");
+    let reports = sweep.run(&options, &|| progress.one())?;
+    drop(progress);
     let rows = compare(&reports);
     print(&match args.format {
         Format::Table => format!("{}\n{}", sweep.name, comparison_table(&rows, color())),

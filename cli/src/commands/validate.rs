@@ -10,7 +10,7 @@ use banksia_reports::{ValidationResult, validation_json, validation_markdown, va
 use super::{color, print};
 use crate::CliError;
 use crate::args::{Format, ValidateArgs};
-use crate::validate::{Compared, ValidateOptions, run_suite, suites};
+use banksia_validation::{Compared, ValidateOptions, run_suite, suites};
 
 pub(super) fn execute(args: &ValidateArgs) -> Result<(), CliError> {
     let known: Vec<&str> = suites().collect();

@@ -13,6 +13,8 @@ pub mod pattern;
 pub mod system;
 pub mod vector;
 
+use banksia_input::InputError;
+
 pub use channel::{BlockTiming, PimChannel};
 pub use config::{PimFile, PimMachine};
 pub use hbm_pim::HostKernel;
@@ -21,3 +23,16 @@ pub use isa_trace::{Instruction, IsaSet};
 pub use pattern::CompiledPattern;
 pub use system::{PimSystem, RunError, RunOptions};
 pub use vector::VectorUnit;
+
+/// The sides of `OUTxIN`.
+///
+/// # Errors
+/// A side is not a whole number from 1 to 2^32.
+pub fn parse_shape(text: &str) -> Result<(u64, u64), InputError> {
+    let side = |t: &str| t.parse::<u64>().ok().filter(|n| (1..=1 << 32).contains(n));
+    text.split_once(['x', 'X']).and_then(|(o, i)| side(o).zip(side(i))).ok_or_else(|| {
+        InputError::new("command line", format!("is `{text}`: must be outputs x inputs"))
+            .key("--gemv")
+            .help("for example `--gemv 4096x4096`")
+    })
+}

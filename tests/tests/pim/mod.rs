@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use banksia::experiment::Experiment;
-use banksia::run;
+use banksia_experiments::experiment::Experiment;
+use banksia_experiments::run;
 use banksia_hw::outcome::Outcome;
 use banksia_hw::pim::RunOptions;
 use banksia_input::Source;

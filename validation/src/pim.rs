@@ -8,20 +8,20 @@ use banksia_input::{InputError, Source};
 use rayon::prelude::*;
 
 use super::{Compared, Row, ValidateOptions, Value, group, number, parse};
-use crate::CliError;
-use crate::pim::parse_shape;
+use banksia_experiments::Error;
+use banksia_hw::pim::parse_shape;
 
-const CYCLES: &str = include_str!("../../../tests/reference/pim/cycles.csv");
+const CYCLES: &str = include_str!("../../tests/reference/pim/cycles.csv");
 
 /// The traces that rows of the kind `trace` name.
 const TRACES: &[(&str, &str)] = &[
-    ("ewmul64", include_str!("../../../tests/reference/pim/ewmul64.trace")),
-    ("gemv_512x1024_no-reuse", include_str!("../../../tests/reference/pim/gemv_512x1024_no-reuse.trace")),
-    ("gemv_512x1024_reuse-GB", include_str!("../../../tests/reference/pim/gemv_512x1024_reuse-GB.trace")),
-    ("wrbias", include_str!("../../../tests/reference/pim/wrbias.trace")),
+    ("ewmul64", include_str!("../../tests/reference/pim/ewmul64.trace")),
+    ("gemv_512x1024_no-reuse", include_str!("../../tests/reference/pim/gemv_512x1024_no-reuse.trace")),
+    ("gemv_512x1024_reuse-GB", include_str!("../../tests/reference/pim/gemv_512x1024_reuse-GB.trace")),
+    ("wrbias", include_str!("../../tests/reference/pim/wrbias.trace")),
 ];
 
-pub(super) fn run(options: &ValidateOptions) -> Result<Vec<Compared>, CliError> {
+pub(super) fn run(options: &ValidateOptions) -> Result<Vec<Compared>, Error> {
     let (name, text) = match &options.measured {
         Some(path) => {
             let source = Source::read(path)?;

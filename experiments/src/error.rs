@@ -1,13 +1,14 @@
 //! What can go wrong, and with which exit code.
 
+use banksia_hw::dram::memory::MemoryError;
 use banksia_hw::gpu::GpuError;
 use banksia_hw::pim::RunError;
 use banksia_input::InputError;
 use banksia_reports::ReportError;
 
-/// An error of the command line.
+/// An error of an experiment, a sweep or a suite.
 #[derive(Debug, thiserror::Error)]
-pub enum CliError {
+pub enum Error {
     /// Something that the user wrote cannot be used: exit code 2.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -35,12 +36,21 @@ pub enum CliError {
     Failed(String),
 }
 
-impl CliError {
+impl Error {
     /// The process's exit code: 2 for bad input, 1 for a run that failed.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) | Self::Report(ReportError::Input(_)) => 2,
             Self::Run(_) | Self::Gpu(_) | Self::Report(_) | Self::Inconsistent { .. } | Self::Failed(_) => 1,
+        }
+    }
+}
+
+impl From<MemoryError> for Error {
+    fn from(error: MemoryError) -> Self {
+        match error {
+            MemoryError::Input(e) => Self::Input(e),
+            MemoryError::Output(_) => Self::Failed(error.to_string()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Runs GPU suites and prints their tables: `cargo run --release --example validate -- known-programs gemm`.
 
-use banksia::validate::{GPU_SUITES, ValidateOptions, run_suite};
+use banksia_validation::{GPU_SUITES, ValidateOptions, run_suite};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut options = ValidateOptions { worst: 8, ..ValidateOptions::default() };

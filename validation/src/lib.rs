@@ -20,7 +20,7 @@ use banksia_mappers::gpu::simulate::Detail;
 use banksia_reports::{Pair, Subject, ValidationResult};
 use rayon::prelude::*;
 
-use crate::CliError;
+use banksia_experiments::Error;
 
 /// The suites of the GPU, in the order in which they run by themselves.
 pub const GPU_SUITES: [&str; 7] = [
@@ -99,7 +99,7 @@ pub(crate) type Row = BTreeMap<String, String>;
 ///
 /// # Errors
 /// The suite is unknown, or a file cannot be read.
-pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>, CliError> {
+pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>, Error> {
     match suite {
         "memory" => return memory::run(options),
         "pim" => return pim::run(options),
@@ -108,23 +108,19 @@ pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>
     let text = |builtin: &str| match &options.measured {
         Some(path) => {
             let source = banksia_input::Source::read(path)?;
-            Ok::<_, CliError>((path.display().to_string(), source.text().to_owned()))
+            Ok::<_, Error>((path.display().to_string(), source.text().to_owned()))
         }
         None => Ok((suite.to_owned(), builtin.to_owned())),
     };
     let (builtin, work): (&str, Work) = match suite {
-        "known-programs" => (include_str!("../../../tests/reference/gpu/known_programs.csv"), known::row),
-        "known-programs-again" => {
-            (include_str!("../../../tests/reference/gpu/device_known_programs.csv"), known::again)
-        }
-        "h200" => (include_str!("../../../tests/reference/gpu/latency_energy.csv"), measured::row),
-        "h200-counters" => (include_str!("../../../tests/reference/gpu/counters.csv"), counters::row),
-        "gemm" => (include_str!("../../../tests/reference/gpu/gemm.csv"), frameworks::gemm),
-        "context-attention" => {
-            (include_str!("../../../tests/reference/gpu/context_attention.csv"), frameworks::context)
-        }
+        "known-programs" => (include_str!("../../tests/reference/gpu/known_programs.csv"), known::row),
+        "known-programs-again" => (include_str!("../../tests/reference/gpu/device_known_programs.csv"), known::again),
+        "h200" => (include_str!("../../tests/reference/gpu/latency_energy.csv"), measured::row),
+        "h200-counters" => (include_str!("../../tests/reference/gpu/counters.csv"), counters::row),
+        "gemm" => (include_str!("../../tests/reference/gpu/gemm.csv"), frameworks::gemm),
+        "context-attention" => (include_str!("../../tests/reference/gpu/context_attention.csv"), frameworks::context),
         "generation-attention" => {
-            (include_str!("../../../tests/reference/gpu/generation_attention.csv"), frameworks::generation)
+            (include_str!("../../tests/reference/gpu/generation_attention.csv"), frameworks::generation)
         }
         _ => {
             return Err(InputError::unknown_name("validate", "suite", suite, suites()).into());
@@ -166,11 +162,11 @@ fn group(suite: &str, values: Vec<Value>) -> Vec<Compared> {
 }
 
 /// The rows of a CSV file; lines that begin with `#` are comments.
-fn parse(name: &str, text: &str) -> Result<Vec<Row>, CliError> {
+fn parse(name: &str, text: &str) -> Result<Vec<Row>, Error> {
     let bad = |e: csv::Error| {
         let line = e.position().map(csv::Position::line);
         let error = InputError::new(name, format!("is not the CSV of this suite: {e}"));
-        CliError::from(line.map_or(error.clone(), |l| error.at_line(l as usize)))
+        Error::from(line.map_or(error.clone(), |l| error.at_line(l as usize)))
     };
     let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
     reader.deserialize().collect::<Result<Vec<Row>, csv::Error>>().map_err(bad)

@@ -17,7 +17,7 @@ use banksia_reports::{
 use banksia_sim::Time;
 use sha2::{Digest, Sha256};
 
-use crate::error::CliError;
+use crate::error::Error;
 use crate::experiment::{Experiment, System};
 
 /// Runs an experiment. `progress` is called with the tokens done so far.
@@ -28,7 +28,7 @@ pub fn run(
     experiment: &Experiment,
     options: RunOptions,
     progress: &mut dyn FnMut(u64),
-) -> Result<(RunReport, Outcome), CliError> {
+) -> Result<(RunReport, Outcome), Error> {
     match &experiment.system {
         System::Pim { machine, mapping } => {
             let mut system = PimSystem::new(machine, options);
@@ -57,7 +57,7 @@ pub fn run_program(
     path: &Path,
     program: &Program,
     options: RunOptions,
-) -> Result<(RunReport, Outcome), CliError> {
+) -> Result<(RunReport, Outcome), Error> {
     let (machine, _) = experiment.pim_for("--program", "programs are for machines of kind `pim`")?;
     let mut system = PimSystem::new(machine, options);
     system.run(program).map_err(|e| match e {
@@ -65,7 +65,7 @@ pub fn run_program(
         RunError::Program { error, .. } => InputError::new(path.display().to_string(), error.to_string())
             .help("`banksia map --program` writes a program for an experiment's own machine")
             .into(),
-        other => CliError::Run(other),
+        other => Error::Run(other),
     })?;
     let outcome = system.finish();
     let mut report = checked(experiment, &outcome, pim::facts(machine, &outcome))?;
@@ -80,9 +80,9 @@ struct Facts {
     metrics: BTreeMap<String, f64>,
 }
 
-fn checked(experiment: &Experiment, outcome: &Outcome, facts: Facts) -> Result<RunReport, CliError> {
+fn checked(experiment: &Experiment, outcome: &Outcome, facts: Facts) -> Result<RunReport, Error> {
     let report = report(experiment, outcome, facts);
-    report.check().map_err(|reason| CliError::Inconsistent { name: experiment.name.clone(), reason })?;
+    report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
     Ok(report)
 }
 

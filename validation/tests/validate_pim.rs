@@ -1,7 +1,7 @@
 //! `banksia validate pim`: AiM to the cycle, HBM-PIM within one per cent, and no row skipped.
 #![allow(clippy::unwrap_used)]
 
-use banksia::validate::{ValidateOptions, run_suite};
+use banksia_validation::{ValidateOptions, run_suite};
 
 #[test]
 fn aim_is_exact_and_hbm_pim_within_one_per_cent() {

@@ -142,10 +142,10 @@ fn predicted(row: &Row, devices: &mut Devices, prefill: bool, detail: Detail) ->
     launch(gpu, &shape(row, prefill)?, prefill, detail)
 }
 
-pub(in super::super) fn context(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+pub(crate) fn context(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
     vec![value(row, "context-attention", predicted(row, devices, true, detail), &ATTENTION_KEYS)]
 }
 
-pub(in super::super) fn generation(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+pub(crate) fn generation(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
     vec![value(row, "generation-attention", predicted(row, devices, false, detail), &ATTENTION_KEYS)]
 }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use banksia::validate::{ValidateOptions, run_suite};
+use banksia_validation::{ValidateOptions, run_suite};
 
 /// Mean absolute percentage error by operator and metric of a suite.
 fn mapes(suite: &str) -> BTreeMap<(String, String), f64> {
     let all = run_suite(suite, &ValidateOptions::default()).unwrap();
-    let of = |c: &banksia::validate::Compared| {
+    let of = |c: &banksia_validation::Compared| {
         Some(((c.subject.op.clone(), c.subject.metric.clone()), c.result(0).mape_pct?))
     };
     all.iter().filter_map(of).collect()

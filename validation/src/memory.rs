@@ -10,26 +10,26 @@ use banksia_reports::{Pair, Subject};
 use rayon::prelude::*;
 
 use super::{Compared, Row, ValidateOptions, number, parse};
-use crate::CliError;
+use banksia_experiments::Error;
 
-const ORACLE: &str = include_str!("../../../tests/reference/dram/oracle.csv");
+const ORACLE: &str = include_str!("../../tests/reference/dram/oracle.csv");
 
 /// The traces that the oracle's rows name.
 const TRACES: &[(&str, &str)] = &[
-    ("burst4k", include_str!("../../../tests/reference/dram/traces/burst4k.txt")),
-    ("chase2k", include_str!("../../../tests/reference/dram/traces/chase2k.txt")),
-    ("hot5k", include_str!("../../../tests/reference/dram/traces/hot5k.txt")),
-    ("mix1k", include_str!("../../../tests/reference/dram/traces/mix1k.txt")),
-    ("mix5k", include_str!("../../../tests/reference/dram/traces/mix5k.txt")),
-    ("rand5k", include_str!("../../../tests/reference/dram/traces/rand5k.txt")),
-    ("rowstride1k", include_str!("../../../tests/reference/dram/traces/rowstride1k.txt")),
-    ("seq5k", include_str!("../../../tests/reference/dram/traces/seq5k.txt")),
-    ("sparse2k", include_str!("../../../tests/reference/dram/traces/sparse2k.txt")),
-    ("stride5k", include_str!("../../../tests/reference/dram/traces/stride5k.txt")),
-    ("write5k", include_str!("../../../tests/reference/dram/traces/write5k.txt")),
+    ("burst4k", include_str!("../../tests/reference/dram/traces/burst4k.txt")),
+    ("chase2k", include_str!("../../tests/reference/dram/traces/chase2k.txt")),
+    ("hot5k", include_str!("../../tests/reference/dram/traces/hot5k.txt")),
+    ("mix1k", include_str!("../../tests/reference/dram/traces/mix1k.txt")),
+    ("mix5k", include_str!("../../tests/reference/dram/traces/mix5k.txt")),
+    ("rand5k", include_str!("../../tests/reference/dram/traces/rand5k.txt")),
+    ("rowstride1k", include_str!("../../tests/reference/dram/traces/rowstride1k.txt")),
+    ("seq5k", include_str!("../../tests/reference/dram/traces/seq5k.txt")),
+    ("sparse2k", include_str!("../../tests/reference/dram/traces/sparse2k.txt")),
+    ("stride5k", include_str!("../../tests/reference/dram/traces/stride5k.txt")),
+    ("write5k", include_str!("../../tests/reference/dram/traces/write5k.txt")),
 ];
 
-pub(super) fn run(options: &ValidateOptions) -> Result<Vec<Compared>, CliError> {
+pub(super) fn run(options: &ValidateOptions) -> Result<Vec<Compared>, Error> {
     let (name, text) = match &options.measured {
         Some(path) => {
             let source = banksia_input::Source::read(path)?;

@@ -23,9 +23,8 @@ use banksia_reports::{RunReport, read_report, write_directory};
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use crate::error::CliError;
+use crate::error::Error;
 use crate::experiment::Experiment;
-use crate::progress::Progress;
 use crate::{run, versus};
 
 /// The most points of one sweep.
@@ -154,11 +153,22 @@ impl Sweep {
         Ok(Self { name: file.name.unwrap_or(stem), points })
     }
 
-    /// Runs every point, in parallel; the reports are in the order of the points, whatever the number of threads.
+    /// How many points it has.
+    pub fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
+    /// Runs every point, in parallel; the reports are in the order of the points, whatever the number of threads. `done` is
+    /// called after each.
     ///
     /// # Errors
     /// A point failed: its name is in the error, and the files of those that were done remain.
-    pub fn run(&self, options: &SweepOptions) -> Result<Vec<RunReport>, CliError> {
+    pub fn run(&self, options: &SweepOptions, done: &(dyn Fn() + Sync)) -> Result<Vec<RunReport>, Error> {
         let mut pool = rayon::ThreadPoolBuilder::new();
         if let Some(jobs) = options.jobs {
             if jobs == 0 || jobs > 4096 {
@@ -166,14 +176,13 @@ impl Sweep {
             }
             pool = pool.num_threads(jobs);
         }
-        let pool = pool.build().map_err(|e| CliError::Failed(format!("threads cannot be started: {e}")))?;
-        let progress = Progress::new(self.points.len() as u64, "points");
+        let pool = pool.build().map_err(|e| Error::Failed(format!("threads cannot be started: {e}")))?;
         pool.install(|| {
             self.points
                 .par_iter()
                 .map(|point| {
                     let report = point.run(options)?;
-                    progress.one();
+                    done();
                     Ok(report)
                 })
                 .collect()
@@ -203,7 +212,7 @@ impl Sweep {
 }
 
 impl Point {
-    fn run(&self, options: &SweepOptions) -> Result<RunReport, CliError> {
+    fn run(&self, options: &SweepOptions) -> Result<RunReport, Error> {
         let folder = options.out.as_ref().map(|out| out.join(&self.slug));
         if let Some(folder) = folder.as_ref().filter(|_| options.resume)
             && let Ok(report) = read_report(&folder.join("report.json"))
@@ -216,8 +225,8 @@ impl Point {
         let timeline_step = folder.as_ref().map(|_| last);
         let options = RunOptions { exact_stepping: false, timeline_step };
         let (report, _) = run::run(&self.experiment, options, &mut |_| {}).map_err(|e| match e {
-            CliError::Input(e) => CliError::Input(e),
-            e => CliError::Failed(format!("{}: {e}", self.experiment.name)),
+            Error::Input(e) => Error::Input(e),
+            e => Error::Failed(format!("{}: {e}", self.experiment.name)),
         })?;
         if let Some(folder) = folder {
             write_directory(&report, &folder)?;

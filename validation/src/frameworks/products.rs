@@ -47,7 +47,7 @@ impl Taken {
     }
 }
 
-pub(in super::super) fn gemm(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+pub(crate) fn gemm(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
     let dtype = row.get("dtype").cloned().unwrap_or_default();
     let predicted = predict(row, devices, &dtype, detail);
     let op = if dtype == "bfloat16" { "gemm".to_owned() } else { format!("gemm {dtype}") };

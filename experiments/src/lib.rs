@@ -1,0 +1,11 @@
+//! Experiments: files that say which model runs on which machine, mapped how; sweeps of them; and the loop that runs them
+//! and makes their reports. Prints nothing.
+
+mod error;
+pub mod experiment;
+pub mod run;
+pub mod sweep;
+pub mod versus;
+
+pub use error::Error;
+pub use experiment::Experiment;
