@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use banksia_hw::gpu::program::Dtype;
+use banksia_hw::gpu::sampling::{Detail, simulate};
 use banksia_hw::gpu::{CacheState, Gpu, RunOptions, device};
 use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
 use banksia_mappers::gpu::raster::{Raster, by_gpc};
-use banksia_mappers::gpu::simulate::{Detail, simulate};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// A tile of cuBLAS's for large products.

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::sampling::{Detail, simulate, simulate_steps};
 use banksia_hw::gpu::{CacheState, Gpu, device};
 use banksia_mappers::gpu::attention::{
     Attention, Flash3, decode2, decode3, fill, flash2, flash3, flash3_sync, grouped_decode, grouped_decode_hopper,
     head_decode, prepare_varlen, replayed,
 };
-use banksia_mappers::gpu::simulate::{Detail, simulate, simulate_steps};
 
 fn launches(kind: &str, a: &Attention, gpu: &Gpu) -> Option<Vec<Kernel>> {
     let spec = gpu.spec();

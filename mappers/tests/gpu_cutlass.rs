@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
 use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::sampling::{Detail, simulate};
 use banksia_hw::gpu::{CacheState, Gpu, device};
 use banksia_mappers::gpu::cutlass::{Collective, collective};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::quantise::{by_row, with_scale};
-use banksia_mappers::gpu::simulate::{Detail, simulate};
 
 fn predicted_us(gpu: &mut Gpu, k: &Kernel) -> f64 {
     let tensors =

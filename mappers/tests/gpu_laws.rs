@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
 use banksia_hw::gpu::program::{Dtype, Kernel, Op};
+use banksia_hw::gpu::sampling::{Detail, simulate};
 use banksia_hw::gpu::spec::catalog;
 use banksia_hw::gpu::{CacheState, Gpu, GpuSpec, RunOptions, device};
 use banksia_input::Source;
@@ -10,7 +11,6 @@ use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
 use banksia_mappers::gpu::probes;
 use banksia_mappers::gpu::raster::Raster;
 use banksia_mappers::gpu::rows::{ElementWork, Elementwise, elementwise, engine_copy, in_bursts};
-use banksia_mappers::gpu::simulate::{Detail, simulate};
 use proptest::prelude::*;
 
 const DETAIL: Detail = Detail { grain_bytes: 8192, waves: u32::MAX };

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use banksia_hw::gpu::program::Dtype;
+use banksia_hw::gpu::sampling::{Detail, simulate};
 use banksia_hw::gpu::{CacheState, Gpu, device};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
-use banksia_mappers::gpu::simulate::{Detail, simulate};
 
 struct Row {
     tile: Multistage,

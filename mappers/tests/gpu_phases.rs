@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
 use banksia_hw::gpu::program::Dtype;
+use banksia_hw::gpu::sampling::{Detail, simulate};
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::gpu::{CacheState, Gpu, device};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
-use banksia_mappers::gpu::simulate::{Detail, simulate};
 
 /// What is left beside the order of CTAs is the median of what was measured, the order is the mean, by the CTAs that share an SM.
 #[test]

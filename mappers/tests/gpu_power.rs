@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed set-up is a failed test
 
 use banksia_hw::gpu::program::{Dtype, Kernel, VectorWork};
+use banksia_hw::gpu::sampling::{Detail, LaunchTotals, simulate, sustained};
 use banksia_hw::gpu::{CacheState, Gpu, KernelResult, RunOptions, device};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::layers;
 use banksia_mappers::gpu::probes;
 use banksia_mappers::gpu::select::{Found, gemm};
-use banksia_mappers::gpu::simulate::{Detail, Outcome, simulate, sustained};
 
 const MEASURED: &str = include_str!("../../tests/reference/gpu/device_power.csv");
 
@@ -90,7 +90,7 @@ fn an_a100_is_bound_by_its_power_on_random_data_only() {
     let mut gpu = Gpu::new(device("a100").unwrap());
     let g = Gemm::new(8192, 8192, 8192, Dtype::Bf16);
     let (plan, first) = gemm(&mut gpu, &g, Found::COLD, Detail::DEFAULT, 2).unwrap();
-    let tflops = |o: &Outcome| 2.0 * g.fma() / o.latency_s / 1e12;
+    let tflops = |o: &LaunchTotals| 2.0 * g.fma() / o.latency_s / 1e12;
     near("TFLOP/s at the full clock", tflops(&first), 295.0, 5.0);
     let slow = sustained(&mut gpu, &plan.steps, Detail::DEFAULT, &first).unwrap();
     near("TFLOP/s at the power limit", tflops(&slow), 257.0, 3.0);

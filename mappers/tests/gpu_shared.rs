@@ -5,11 +5,11 @@
 use banksia_hw::gpu::program::{
     Barrier, Dtype, Expr, Kernel, Multicast, Op, Path, Role, Tensor, Tile, Trips, WORK_VARS,
 };
+use banksia_hw::gpu::sampling::{Detail, simulate};
 use banksia_hw::gpu::{CacheState, Gpu, device};
 use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
 use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
 use banksia_mappers::gpu::raster::{Raster, by_gpc};
-use banksia_mappers::gpu::simulate::{Detail, simulate};
 
 const TURNS: u32 = 64;
 

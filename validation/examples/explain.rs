@@ -4,9 +4,9 @@ use std::io::Write;
 
 use banksia_hw::gpu::Gpu;
 use banksia_hw::gpu::program::Dtype;
+use banksia_hw::gpu::sampling::Detail;
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::select::{Found, ranking};
-use banksia_mappers::gpu::simulate::Detail;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use banksia_mappers::gpu::simulate::Detail;
+use banksia_hw::gpu::sampling::Detail;
 
 use super::measured::{Case, Taken, case};
 use super::{Devices, Row, Value, number};

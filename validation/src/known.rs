@@ -3,11 +3,11 @@
 
 use banksia_hw::gpu::CacheState;
 use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::sampling::{Detail, replayed};
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
 use banksia_mappers::gpu::rows::{ElementWork, Elementwise, RowKernel, elementwise, row_kernel};
-use banksia_mappers::gpu::simulate::{Detail, replayed};
 
 use super::{Devices, Row, Value, number, whole};
 

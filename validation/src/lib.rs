@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use banksia_hw::gpu::Gpu;
+use banksia_hw::gpu::sampling::Detail;
 use banksia_input::InputError;
-use banksia_mappers::gpu::simulate::Detail;
 use banksia_reports::{Pair, Subject, ValidationResult};
 use rayon::prelude::*;
 

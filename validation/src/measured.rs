@@ -1,12 +1,12 @@
 //! `latency_energy.csv`: operators of PyTorch over buffers that rotate through several times L2, and decode steps.
 
 use banksia_hw::gpu::program::{Dtype, Kernel, Tensor};
+use banksia_hw::gpu::sampling::{Detail, LaunchTotals, simulate_steps, sustained};
 use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::attention::{Attention, flash2};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::layers::{self, DecodeStep};
 use banksia_mappers::gpu::select::{self, Found, dirty_share};
-use banksia_mappers::gpu::simulate::{Detail, Outcome, simulate_steps, sustained};
 use serde_json::Value as Json;
 
 use super::{Devices, Row, Value, number};
@@ -21,7 +21,7 @@ pub(super) enum Taken {
 }
 
 pub(super) struct Case {
-    pub(super) outcome: Outcome,
+    pub(super) outcome: LaunchTotals,
     steps: Vec<(Kernel, CacheState)>,
 }
 

@@ -13,6 +13,7 @@ pub mod machine;
 mod memory;
 mod power;
 pub mod program;
+pub mod sampling;
 pub mod spec;
 #[cfg(test)]
 mod tests;

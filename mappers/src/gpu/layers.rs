@@ -6,7 +6,7 @@ use banksia_hw::gpu::{CacheState, Gpu, GpuError};
 use super::gemm::Gemm;
 use super::rows::{ElementWork, Elementwise, RowKernel, elementwise, engine_copy, in_bursts, row_kernel};
 use super::select::{self, Found};
-use super::simulate::{Detail, Outcome, simulate, simulate_steps};
+use banksia_hw::gpu::sampling::{Detail, LaunchTotals, simulate, simulate_steps};
 
 /// Elements of a CTA of PyTorch's vectorised elementwise kernels: 128 threads of 8 (counters.csv: grid and block).
 const PER_CTA: u32 = 1024;
@@ -135,11 +135,11 @@ pub struct DecodeStep {
 ///
 /// # Errors
 /// The machine cannot run one of the kernels.
-pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<Outcome, GpuError> {
+pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<LaunchTotals, GpuError> {
     let head = if s.width.is_multiple_of(s.heads.max(1)) { s.width / s.heads.max(1) } else { 64 };
     let inner = head * s.heads;
-    let mut layer = Outcome::default();
-    let product = |gpu: &mut Gpu, sum: &mut Outcome, n: u32, k: u32, times: u32| -> Result<(), GpuError> {
+    let mut layer = LaunchTotals::default();
+    let product = |gpu: &mut Gpu, sum: &mut LaunchTotals, n: u32, k: u32, times: u32| -> Result<(), GpuError> {
         let found = Found { a: true, b: false, c: false };
         let (_, o) = select::gemm(gpu, &Gemm::new(s.batch, n, k, Dtype::Bf16), found, detail, 2)?;
         (0..times).for_each(|_| sum.join(&o));
@@ -170,7 +170,7 @@ pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<Outc
         let (_, o) = select::gemm(gpu, &g, Found { a: true, b: false, c: false }, detail, 1)?;
         layer.join(&o);
     }
-    let mut step = Outcome::default();
+    let mut step = LaunchTotals::default();
     (0..s.layers).for_each(|_| step.join(&layer));
     product(gpu, &mut step, s.vocabulary, s.width, 1)?;
     if let Some(k) = row_operator("layernorm", s.batch, s.width) {

@@ -2,7 +2,6 @@
 
 pub mod attention;
 pub mod cutlass;
-mod depth;
 pub mod gemm;
 pub mod layers;
 pub mod libraries;
@@ -13,7 +12,6 @@ pub mod quantise;
 pub mod raster;
 pub mod rows;
 pub mod select;
-pub mod simulate;
 
 use banksia_hw::gpu::program::{Multicast, Op, Path, Role, Tile, VectorWork};
 

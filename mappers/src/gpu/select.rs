@@ -10,7 +10,7 @@ use super::libraries::{Candidate, Library, candidates, clustered_tiles, swapped}
 use super::multistage::multistage;
 use super::raster::by_gpc;
 use super::rows::{ElementWork, Elementwise, elementwise};
-use super::simulate::{Detail, Outcome, simulate_steps};
+use banksia_hw::gpu::sampling::{Detail, LaunchTotals, simulate_steps};
 
 /// Kernels launched one after another, each with what L2 holds when it starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -193,7 +193,7 @@ pub fn ranking(
     found: Found,
     detail: Detail,
     count: usize,
-) -> Result<Vec<(f64, Plan, Outcome)>, GpuError> {
+) -> Result<Vec<(f64, Plan, LaunchTotals)>, GpuError> {
     let spec = gpu.spec().clone();
     let mut out = Vec::new();
     for (estimate, c) in ranked(&spec, Library::Cublas, g, found).into_iter().take(count) {
@@ -221,7 +221,7 @@ pub fn gemm(
     found: Found,
     detail: Detail,
     finalists: usize,
-) -> Result<(Plan, Outcome), GpuError> {
+) -> Result<(Plan, LaunchTotals), GpuError> {
     gemm_of(gpu, Library::Cublas, g, found, detail, finalists)
 }
 
@@ -236,10 +236,10 @@ pub fn gemm_of(
     found: Found,
     detail: Detail,
     finalists: usize,
-) -> Result<(Plan, Outcome), GpuError> {
+) -> Result<(Plan, LaunchTotals), GpuError> {
     let spec = gpu.spec().clone();
     let ranked = ranked(&spec, library, g, found);
-    let mut best: Option<(Plan, Outcome)> = None;
+    let mut best: Option<(Plan, LaunchTotals)> = None;
     let mut failure = None;
     for (_, c) in ranked.iter().take(finalists.max(1)) {
         let p = plan(&spec, g, c, found);

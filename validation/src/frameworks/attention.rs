@@ -2,13 +2,13 @@
 
 use banksia_hw::gpu::Gpu;
 use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::sampling::{Detail, simulate_steps, sustained};
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_mappers::gpu::attention::{
     Attention, Decode, Flash3, SplitDecode, auxiliary, cache_write, decode_kernel, decode2, decode3, flash2,
     flash2_paged, flash3, flash3_sync, grouped_decode, grouped_decode_hopper, head_decode, prepare_varlen,
     quantise_queries, replayed, split_decode,
 };
-use banksia_mappers::gpu::simulate::{Detail, simulate_steps, sustained};
 
 use super::super::{Devices, Row, Value, device_of, whole};
 use super::{REPLAY_GAP_S, throttled_share, value, version};

@@ -1,12 +1,12 @@
 //! What frameworks launch for a product, and how their collectors take it.
 
 use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::sampling::{Detail, simulate_steps, sustained};
 use banksia_hw::gpu::{CacheState, Gpu};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::libraries::Library;
 use banksia_mappers::gpu::quantise;
 use banksia_mappers::gpu::select::{self, Found};
-use banksia_mappers::gpu::simulate::{Detail, simulate_steps, sustained};
 
 use super::super::{Devices, Row, Value, device_of, whole};
 use super::{REPLAY_GAP_S, throttled_share, value, version};

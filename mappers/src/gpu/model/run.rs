@@ -10,9 +10,9 @@ use banksia_workloads::{Phase, Step};
 use serde::Serialize;
 
 use super::super::select;
-use super::super::simulate::{Detail, simulate, simulate_at};
 use super::lower::{Launches, Lowering, Part, Work};
 use super::{GpuModel, LaunchMode};
+use banksia_hw::gpu::sampling::{Detail, simulate, simulate_at};
 
 /// Products are simulated with so many of the kernels of the best estimates.
 const FINALISTS: usize = 2;

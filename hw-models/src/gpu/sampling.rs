@@ -1,10 +1,10 @@
 //! Running kernels with adjustable detail.
 
-use banksia_hw::gpu::program::{Kernel, Op, Trips};
-use banksia_hw::gpu::spec::PowerSpec;
-use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, Progress, RunOptions, Traffic, Work};
+mod depth;
 
-use super::depth;
+use super::program::{Kernel, Op, Trips};
+use super::spec::PowerSpec;
+use super::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, Progress, RunOptions, Traffic, Work};
 
 /// How finely a kernel is simulated.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -177,7 +177,7 @@ fn continued(run: &KernelResult, [first, second]: &[Progress; 2], rest: Rest) ->
 
 /// What a sequence of launches takes.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Outcome {
+pub struct LaunchTotals {
     /// One after another, as in a CUDA graph.
     pub latency_s: f64,
     /// Energy by cause.
@@ -200,9 +200,9 @@ pub struct Outcome {
     pub kernels: u32,
 }
 
-impl Outcome {
+impl LaunchTotals {
     /// Adds other launches.
-    pub fn join(&mut self, o: &Outcome) {
+    pub fn join(&mut self, o: &LaunchTotals) {
         let t = self.latency_s + o.latency_s;
         let mean = |x: f64, y: f64| if t > 0.0 { (x * self.latency_s + y * o.latency_s) / t } else { y };
         self.clock_mhz = mean(self.clock_mhz, o.clock_mhz);
@@ -219,7 +219,7 @@ impl Outcome {
 
     /// Adds a launch.
     pub fn add(&mut self, r: &KernelResult) {
-        self.join(&Outcome {
+        self.join(&LaunchTotals {
             latency_s: r.latency_s,
             energy: r.energy,
             dram_read_bytes: r.traffic.dram_read_bytes as f64,
@@ -243,8 +243,8 @@ pub fn simulate_steps(
     steps: &[(Kernel, CacheState)],
     detail: Detail,
     clock_limit_mhz: f64,
-) -> Result<Outcome, GpuError> {
-    let mut outcome = Outcome::default();
+) -> Result<LaunchTotals, GpuError> {
+    let mut outcome = LaunchTotals::default();
     for (kernel, cache) in steps {
         outcome.add(&simulate_at(gpu, kernel, cache, detail, clock_limit_mhz)?);
     }
@@ -259,10 +259,10 @@ pub fn sustained(
     gpu: &mut Gpu,
     steps: &[(Kernel, CacheState)],
     detail: Detail,
-    first: &Outcome,
-) -> Result<Outcome, GpuError> {
+    first: &LaunchTotals,
+) -> Result<LaunchTotals, GpuError> {
     let p = gpu.spec().power.clone();
-    let power = |o: &Outcome| o.energy.total_j() / o.latency_s;
+    let power = |o: &LaunchTotals| o.energy.total_j() / o.latency_s;
     if power(first) <= p.limit_w {
         return Ok(*first);
     }
@@ -278,7 +278,7 @@ pub fn sustained(
 
 /// The clock at which launches would be at the power limit, going by what they did at another: time with the matrix units
 /// busy goes with the clock, the rest does not; switching energy goes with its square, that of memory does not.
-fn settled_clock(p: &PowerSpec, highest_mhz: f64, at: &Outcome) -> f64 {
+fn settled_clock(p: &PowerSpec, highest_mhz: f64, at: &LaunchTotals) -> f64 {
     let fixed = at.energy.dram_j;
     let switching = at.energy.total_j() - at.energy.idle_j - fixed;
     let power = |mhz: f64| {
