@@ -1,5 +1,6 @@
 //! `latency_energy.csv`: operators of PyTorch over buffers that rotate through several times L2, and decode steps.
 
+use banksia_hw::gpu::estimate::Simulation;
 use banksia_hw::gpu::program::{Dtype, Kernel, Tensor};
 use banksia_hw::gpu::sampling::{Detail, LaunchTotals, simulate_steps, sustained};
 use banksia_hw::gpu::{CacheState, Gpu};
@@ -56,7 +57,8 @@ pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: De
                 g.compulsory_bytes() - f64::from(g.m) * f64::from(g.n) * f64::from(g.batch) * f64::from(g.out_bytes);
             let small = taken == Taken::Rotating && 32.0 * operands <= gpu.spec().l2.bytes as f64;
             let found = Found { a: small, b: small, c: taken == Taken::Rotating };
-            let (mut plan, outcome) = select::gemm(gpu, &g, found, detail, 2).map_err(|e| e.to_string())?;
+            let (mut plan, outcome) =
+                select::gemm(&mut Simulation { gpu, detail }, &g, found, 2).map_err(|e| e.to_string())?;
             if taken == Taken::Rotating {
                 return Ok(Case { outcome, steps: plan.steps });
             }

@@ -6,6 +6,7 @@
 //! the machine and where every number comes from.
 
 mod dram_timings;
+pub mod estimate;
 mod instructions;
 mod lanes;
 mod launch;

@@ -1,5 +1,6 @@
 //! Operators of a framework as kernels, and a decoder step as the launches of its operators.
 
+use banksia_hw::gpu::estimate::Simulation;
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::{CacheState, Gpu, GpuError};
 
@@ -141,7 +142,7 @@ pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<Laun
     let mut layer = LaunchTotals::default();
     let product = |gpu: &mut Gpu, sum: &mut LaunchTotals, n: u32, k: u32, times: u32| -> Result<(), GpuError> {
         let found = Found { a: true, b: false, c: false };
-        let (_, o) = select::gemm(gpu, &Gemm::new(s.batch, n, k, Dtype::Bf16), found, detail, 2)?;
+        let (_, o) = select::gemm(&mut Simulation { gpu, detail }, &Gemm::new(s.batch, n, k, Dtype::Bf16), found, 2)?;
         (0..times).for_each(|_| sum.join(&o));
         Ok(())
     };
@@ -167,7 +168,7 @@ pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<Laun
     product(gpu, &mut layer, s.width, 4 * s.width, 1)?;
     for (n, k) in [(s.keys, head), (head, s.keys)] {
         let g = Gemm { batch: s.batch * s.heads, ..Gemm::new(1, n, k, Dtype::Bf16) };
-        let (_, o) = select::gemm(gpu, &g, Found { a: true, b: false, c: false }, detail, 1)?;
+        let (_, o) = select::gemm(&mut Simulation { gpu, detail }, &g, Found { a: true, b: false, c: false }, 1)?;
         layer.join(&o);
     }
     let mut step = LaunchTotals::default();

@@ -1,5 +1,6 @@
 //! What frameworks launch for a product, and how their collectors take it.
 
+use banksia_hw::gpu::estimate::Simulation;
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::sampling::{Detail, simulate_steps, sustained};
 use banksia_hw::gpu::{CacheState, Gpu};
@@ -86,7 +87,8 @@ fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Res
         (Framework::Sglang, "fp8") => Library::Sglang,
         _ => Library::Cublas,
     };
-    let (plan, outcome) = select::gemm_of(gpu, library, &g, found, detail, 2).map_err(|e| e.to_string())?;
+    let (plan, outcome) =
+        select::gemm_of(&mut Simulation { gpu, detail }, library, &g, found, 2).map_err(|e| e.to_string())?;
     let mut time = outcome.latency_s;
     let launches = f64::from(taken.copies);
     let share = throttled_share(time, WARM_ROUNDS * launches, TIMED_ROUNDS * launches);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use banksia_hw::gpu::estimate::Simulation;
 use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, Traffic};
 use banksia_hw::outcome::{ComponentOutcome, OperatorOutcome, Outcome, Span, StepOutcome};
@@ -243,7 +244,8 @@ impl<'a> Runner<'a> {
         Ok(match self.lowering(phase).launches(work) {
             Launches::Kernels(kernels) => kernels,
             Launches::Product(g, found) => {
-                let (plan, _) = select::gemm(&mut self.gpu, &g, found, self.detail, FINALISTS)?;
+                let (plan, _) =
+                    select::gemm(&mut Simulation { gpu: &mut self.gpu, detail: self.detail }, &g, found, FINALISTS)?;
                 plan.steps
             }
         })
@@ -478,7 +480,8 @@ pub(super) fn choices(model: &GpuModel, step: &Step) -> Result<Vec<Choice>, GpuE
         let estimates: Vec<_> = match runner.lowering(step.phase).launches(&part.work) {
             Launches::Product(g, found) => {
                 // A candidate that cannot run has no place among the estimates; the choice goes on without it.
-                select::ranking(&mut runner.gpu, &g, found, runner.detail, FINALISTS).unwrap_or_default()
+                select::ranking(&mut Simulation { gpu: &mut runner.gpu, detail: runner.detail }, &g, found, FINALISTS)
+                    .unwrap_or_default()
             }
             Launches::Kernels(_) => Vec::new(),
         };
