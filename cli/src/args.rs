@@ -56,6 +56,16 @@ pub enum Format {
     Json,
 }
 
+/// How finely a run is simulated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum RunDetail {
+    /// Some waves of large kernels.
+    #[default]
+    Fast,
+    /// Every line of every wave.
+    Exact,
+}
+
 /// What every run can be told.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -76,12 +86,14 @@ pub struct RunArgs {
     /// The token of the timeline, from 1 [default: the last].
     #[arg(long, value_name = "N")]
     pub timeline_token: Option<u64>,
-    /// Step every command of every channel instead of skipping ahead where that is exact. The result is the same. For PIM
-    /// machines.
+    /// Work out every command and every launch one by one, where an equal one is otherwise repeated. The result is the same.
     #[arg(long)]
     pub exact_stepping: bool,
-    /// Run this program file (see `banksia map --program`) on the experiment's machine, instead of the mapped model. For PIM
-    /// machines.
+    /// How finely kernels of GPUs are run: `fast` runs some waves of large ones, and says how much of the time that is; `exact` runs
+    /// every line of every wave.
+    #[arg(long, value_enum, default_value_t)]
+    pub detail: RunDetail,
+    /// Run this program file (see `banksia map --program`) on the experiment's machine, instead of the mapped model.
     #[arg(long, value_name = "FILE")]
     pub program: Option<PathBuf>,
     /// Compare with the roofline of a device from `banksia list rooflines`; may be given more than once.
@@ -153,7 +165,7 @@ pub struct MapArgs {
     /// Print a table or JSON.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// Write the program of one token to this file, for `banksia run --program`. For PIM machines.
+    /// Write the program of one token to this file, for `banksia run --program`.
     #[arg(long, value_name = "FILE")]
     pub program: Option<PathBuf>,
     /// The token of the program, or of the kernels of a GPU, from 1 [default: the last].

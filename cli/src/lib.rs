@@ -8,6 +8,7 @@ mod progress;
 
 pub use banksia_experiments::Error as CliError;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -17,7 +18,8 @@ pub fn main() -> ExitCode {
     match commands::execute(&args::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // Nobody may listen; the exit code says it all the same.
+            let _ = writeln!(std::io::stderr().lock(), "error: {error}");
             ExitCode::from(error.exit_code())
         }
     }

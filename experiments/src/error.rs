@@ -1,9 +1,9 @@
 //! What can go wrong, and with which exit code.
 
 use banksia_hw::dram::memory::MemoryError;
-use banksia_hw::gpu::GpuError;
-use banksia_hw::pim::RunError;
+use banksia_hw::system::RunError;
 use banksia_input::InputError;
+use banksia_mappers::Unsupported;
 use banksia_reports::ReportError;
 
 /// An error of an experiment, a sweep or a suite.
@@ -15,9 +15,9 @@ pub enum Error {
     /// The run failed: exit code 1.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// A GPU could not run a kernel: exit code 1.
+    /// A step could not be lowered: exit code 1.
     #[error(transparent)]
-    Gpu(#[from] GpuError),
+    Unsupported(#[from] Unsupported),
     /// A result could not be written or read: exit code 1.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -41,7 +41,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) | Self::Report(ReportError::Input(_)) => 2,
-            Self::Run(_) | Self::Gpu(_) | Self::Report(_) | Self::Inconsistent { .. } | Self::Failed(_) => 1,
+            Self::Run(_) | Self::Unsupported(_) | Self::Report(_) | Self::Inconsistent { .. } | Self::Failed(_) => 1,
         }
     }
 }

@@ -21,7 +21,7 @@
 //! strategy = "pim-gpt"
 //! ```
 //!
-//! A machine of kind `gpu` has no `[device]`, and its own keys of `[mapping]`:
+//! `[mapping]` has the keys of its strategy (`banksia show mappings NAME`); a machine of kind `gpu` has no `[device]`:
 //!
 //! ```toml
 //! [machine]
@@ -36,14 +36,10 @@
 
 use std::path::Path;
 
-use banksia_hw::dram;
-use banksia_hw::gpu::GpuSpec;
-use banksia_hw::machines;
-use banksia_hw::pim::{PimFile, PimMachine};
+use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
-use banksia_mappers::gpu::model::{AttentionKernels, GpuModel, GpuOptions, LaunchMode};
-use banksia_mappers::pim_gpt::{PimGpt, PimGptOptions, Placement};
-use banksia_workloads::{Generation, GenerationFile, GptConfig, GptFile, zoo};
+use banksia_mappers::{Mapper, Plan, Problem, choose};
+use banksia_workloads::{Generation, GenerationFile, GptConfig, GptFile, explain_key, load_model, zoo};
 use serde::Deserialize;
 
 /// The file, before anything that it names has been looked up.
@@ -59,7 +55,8 @@ struct ExperimentFile {
     device: toml::Table,
     workload: WorkloadTable,
     #[serde(default)]
-    mapping: MappingTable,
+    #[allow(dead_code)] // read by the strategy
+    mapping: toml::Table,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,74 +71,6 @@ struct WorkloadTable {
     generation: GenerationFile,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MappingTable {
-    strategy: Option<Strategy>,
-    lm_head: Option<Placement>,
-    embedding: Option<Placement>,
-    launch: Option<LaunchMode>,
-    attention: Option<AttentionKernels>,
-}
-
-/// The mapping strategies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Strategy {
-    PimGpt,
-    Gpu,
-}
-
-impl Strategy {
-    fn name(self) -> &'static str {
-        match self {
-            Self::PimGpt => "pim-gpt",
-            Self::Gpu => "gpu",
-        }
-    }
-}
-
-impl MappingTable {
-    /// The table, if all that it says is for this strategy, which is that of the machine's kind.
-    fn of(&self, strategy: Strategy, source: &Source) -> Result<&Self, InputError> {
-        if let Some(other) = self.strategy.filter(|s| *s != strategy) {
-            let kind = if strategy == Strategy::Gpu { "gpu" } else { "pim" };
-            let problem = format!("is `{}`, which does not map to a machine of kind `{kind}`", other.name());
-            return Err(source.error("mapping.strategy", problem).help(format!("use `{}`", strategy.name())));
-        }
-        let keys = [
-            ("lm_head", self.lm_head.is_some(), Strategy::PimGpt),
-            ("embedding", self.embedding.is_some(), Strategy::PimGpt),
-            ("launch", self.launch.is_some(), Strategy::Gpu),
-            ("attention", self.attention.is_some(), Strategy::Gpu),
-        ];
-        match keys.iter().find(|(_, there, of)| *there && *of != strategy) {
-            None => Ok(self),
-            Some((key, ..)) => {
-                let own: Vec<&str> = keys.iter().filter(|(.., of)| *of == strategy).map(|(key, ..)| *key).collect();
-                let problem = format!("is not a key of the strategy `{}`", strategy.name());
-                let help = format!("its keys are {}", own.join(" and "));
-                Err(source.error(&format!("mapping.{key}"), problem).help(help))
-            }
-        }
-    }
-}
-
-/// A machine and the model mapped to it.
-#[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant)] // one of them in an experiment
-pub enum System {
-    /// Memory that computes.
-    Pim {
-        /// The machine.
-        machine: PimMachine,
-        /// The model laid out on it.
-        mapping: PimGpt,
-    },
-    /// A GPU, with its machine.
-    Gpu(GpuModel),
-}
-
 /// An experiment whose every part has been found and checked.
 #[derive(Debug, Clone)]
 pub struct Experiment {
@@ -149,14 +78,18 @@ pub struct Experiment {
     pub name: String,
     /// The seed of every random stream.
     pub seed: u64,
-    /// The file with every setting applied, and the machine and device files that it builds on.
+    /// The file with every setting applied, and every file that it builds on; what the catalog has belongs to the build.
     pub configuration: String,
     /// The model.
     pub model: GptConfig,
     /// How the model is used.
     pub generation: Generation,
-    /// The machine, and the model mapped to it.
-    pub system: System,
+    /// The machine.
+    pub machine: Machine,
+    /// The strategy.
+    pub mapper: &'static str,
+    /// The model mapped to the machine.
+    pub plan: Box<dyn Plan>,
 }
 
 impl Experiment {
@@ -173,114 +106,50 @@ impl Experiment {
     /// # Errors
     /// Something in it, or in a file that it names, cannot be used.
     pub fn new(source: &Source, path: Option<&Path>) -> Result<Self, InputError> {
-        let file: ExperimentFile = source.parse()?;
-        let base = machines::open(&file.machine.base, path)
-            .map_err(|e| names_unusable(source, "machine.base", &file.machine.base, e))?;
-        let machine_source = base.overlaid(source, "machine", &["base"])?;
-        let beside = if file.machine.base.ends_with(".toml") { Some(Path::new(base.name())) } else { path };
-        let mut configuration = format!("# experiment\n{}\n# machine\n{}", source.text(), machine_source.text());
-        let model_of = || model(&file.workload.model, source, path);
-        let generation_of = |model: &GptConfig| file.workload.generation.resolve(source, "workload.generation", model);
-        let (model, generation, system) = if is_gpu(&base) {
-            let spec = GpuSpec::from_source(&machine_source)?;
-            if !file.device.is_empty() {
-                let problem = "has no meaning for a GPU, whose memory is part of its machine";
-                let help = "write machine.dram.channels, machine.dram.megatransfers_per_s, ...";
-                return Err(source.error("device", problem).help(help));
-            }
-            let model = model_of()?;
-            let generation = generation_of(&model)?;
-            let table = file.mapping.of(Strategy::Gpu, source)?;
-            let options =
-                GpuOptions { launch: table.launch.unwrap_or_default(), attention: table.attention.unwrap_or_default() };
-            let mapping = GpuModel::new(model.clone(), &generation, spec, options, source)?;
-            (model, generation, System::Gpu(mapping))
-        } else {
-            let machine_file: PimFile = machine_source.parse()?;
-            let device_base = dram::catalog::open(&machine_file.memory.device, beside)
-                .map_err(|e| names_unusable(&machine_source, "memory.device", &machine_file.memory.device, e))?;
-            let device_source = device_base.overlaid(source, "device", &[])?;
-            let device = dram::catalog::load_source(&device_source)?;
-            let machine = PimMachine::new(machine_file, device, &machine_source)?;
-            let model = model_of()?;
-            let generation = generation_of(&model)?;
-            let table = file.mapping.of(Strategy::PimGpt, source)?;
-            let options = PimGptOptions {
-                lm_head: table.lm_head.unwrap_or_default(),
-                embedding: table.embedding.unwrap_or_default(),
-            };
-            let mapping = PimGpt::new(model.clone(), &generation, &machine, options, source)?;
-            configuration.push_str(&format!("\n# device\n{}", device_source.text()));
-            (model, generation, System::Pim { machine, mapping })
-        };
+        let file: ExperimentFile = source.parse().map_err(|e| explain(source, e))?;
+        let machine = Machine::read(&file.machine.base, source, path)?;
+        let mut configuration = format!("# experiment\n{}\n{}", source.text(), machine.configuration);
+        let model = model(&file.workload.model, source, path, &mut configuration)?;
+        let generation = file.workload.generation.resolve(source, "workload.generation", &model)?;
+        let problem = Problem { model: &model, generation: &generation, machine: &machine, source };
+        let mapper: &dyn Mapper = choose(&problem)?;
+        let plan = mapper.plan(&problem)?;
         let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
         let name = file.name.unwrap_or_else(|| stem.into_owned());
-        Ok(Self { name, seed: file.seed, configuration, model, generation, system })
+        Ok(Self { name, seed: file.seed, configuration, mapper: mapper.name(), plan, model, generation, machine })
     }
 
     /// The generation as the mapping runs it: without what it leaves to a host.
     pub fn mapped_generation(&self) -> &Generation {
-        match &self.system {
-            System::Pim { mapping, .. } => mapping.generation(),
-            System::Gpu(model) => model.generation(),
-        }
-    }
-
-    /// Passes through the model: the prompt token by token on a PIM machine, at once on a GPU, and the tokens fed back.
-    pub fn passes(&self) -> u64 {
-        self.pass_of(self.generation.generated_tokens).saturating_add(1)
-    }
-
-    /// The pass, from 0, that gives the generated token of a number from 1.
-    pub fn pass_of(&self, token: u64) -> u64 {
-        match &self.system {
-            System::Pim { .. } => (self.generation.prompt_tokens - 1).saturating_add(token - 1),
-            System::Gpu(_) => token - 1,
-        }
-    }
-
-    /// The PIM machine and the model laid out on it, where the experiment has one.
-    pub fn pim(&self) -> Option<(&PimMachine, &PimGpt)> {
-        match &self.system {
-            System::Pim { machine, mapping } => Some((machine, mapping)),
-            System::Gpu(_) => None,
-        }
-    }
-
-    /// The same, where only that will do: an error about what was asked otherwise.
-    ///
-    /// # Errors
-    /// The machine is a GPU.
-    pub fn pim_for(&self, option: &str, help: &str) -> Result<(&PimMachine, &PimGpt), InputError> {
-        self.pim().ok_or_else(|| {
-            InputError::new(option, format!("does not apply to a machine of kind `gpu` (`{}`)", self.name)).help(help)
-        })
+        self.plan.generation()
     }
 }
 
-/// Whether a machine's file says that it is a GPU; what it says otherwise is for the kind's own reader to judge.
-fn is_gpu(base: &Source) -> bool {
-    base.parse::<toml::Table>().is_ok_and(|t| t.get("kind").and_then(toml::Value::as_str) == Some("gpu"))
+/// Keys that other tools have, or that are not modelled, are explained; a sweep's are named as such.
+fn explain(source: &Source, error: InputError) -> InputError {
+    let error = explain_key(error);
+    let is_sweep = source.parse::<toml::Table>().is_ok_and(|t| t.contains_key("experiments"));
+    if is_sweep { error.help("this is a sweep file: run it with `banksia sweep`") } else { error }
 }
 
-/// An error about a name that cannot be opened, at the key that gives it; of a file, with the path that was tried.
-fn names_unusable(source: &Source, key: &str, name: &str, error: InputError) -> InputError {
-    let problem = if name.ends_with(".toml") {
-        format!("names a file that cannot be used: {}: {}", error.file, error.problem)
-    } else {
-        format!("is `{name}`: {}", error.problem)
-    };
-    InputError { help: error.help, ..source.error(key, problem) }
-}
-
-/// The model of the key `workload.model`: a name in the zoo, a TOML file beside the experiment, or a table.
-fn model(value: &toml::Value, source: &Source, path: Option<&Path>) -> Result<GptConfig, InputError> {
+/// The model of the key `workload.model`: a name in the zoo, a TOML file or a Hugging Face configuration beside the experiment, or a
+/// table. The text of a file belongs to the configuration.
+fn model(
+    value: &toml::Value,
+    source: &Source,
+    path: Option<&Path>,
+    configuration: &mut String,
+) -> Result<GptConfig, InputError> {
     let key = "workload.model";
     match value {
-        toml::Value::String(name) if name.ends_with(".toml") => {
+        toml::Value::String(name) if name.ends_with(".toml") || name.ends_with(".json") => {
             let folder = path.and_then(Path::parent).unwrap_or_else(|| Path::new(""));
-            let file = Source::read(&folder.join(name)).map_err(|e| names_unusable(source, key, name, e))?;
-            GptConfig::from_source(&file)
+            let file = Source::read(&folder.join(name)).map_err(|e| {
+                let problem = format!("names a file that cannot be used: {}: {}", e.file, e.problem);
+                InputError { help: e.help, ..source.error(key, problem) }
+            })?;
+            configuration.push_str(&format!("\n# model\n{}", file.text()));
+            load_model(&folder.join(name))
         }
         toml::Value::String(name) => zoo::load(name).map_err(|_| source.unknown_name(key, "model", name, zoo::names())),
         toml::Value::Table(_) => {
@@ -293,9 +162,9 @@ fn model(value: &toml::Value, source: &Source, path: Option<&Path>) -> Result<Gp
             struct Inner {
                 model: GptFile,
             }
-            let outer: Outer = source.parse()?;
+            let outer: Outer = source.parse().map_err(|e| explain(source, e))?;
             outer.workload.model.resolve(source, key)
         }
-        _ => Err(source.error(key, "must be a model's name, a TOML file, or a table of sizes")),
+        _ => Err(source.error(key, "must be a model's name, a file (.toml, or a config.json), or a table of sizes")),
     }
 }

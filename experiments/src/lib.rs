@@ -3,9 +3,11 @@
 
 mod error;
 pub mod experiment;
+mod kept;
 pub mod run;
 pub mod sweep;
 pub mod versus;
 
 pub use error::Error;
 pub use experiment::Experiment;
+pub use kept::build;

@@ -1,16 +1,14 @@
 //! Runs an experiment and makes its report.
 
-mod gpu;
-mod pim;
-
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use banksia_hw::outcome::Outcome;
-use banksia_hw::pim::{PimSystem, RunError, RunOptions};
 use banksia_hw::program::Program;
+use banksia_hw::system::{RunError, RunOptions, System};
 use banksia_input::InputError;
-use banksia_mappers::gpu::model::GpuRunOptions;
+use banksia_mappers::dtype_of;
 use banksia_reports::{
     ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
 };
@@ -18,9 +16,9 @@ use banksia_sim::Time;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::experiment::{Experiment, System};
+use crate::experiment::Experiment;
 
-/// Runs an experiment. `progress` is called with the tokens done so far.
+/// Runs an experiment. `progress` is called with the programs done so far.
 ///
 /// # Errors
 /// The run failed, or its result contradicts itself.
@@ -29,61 +27,75 @@ pub fn run(
     options: RunOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(RunReport, Outcome), Error> {
-    match &experiment.system {
-        System::Pim { machine, mapping } => {
-            let mut system = PimSystem::new(machine, options);
-            for (done, program) in mapping.programs().enumerate() {
-                system.run(&program)?;
-                progress(done as u64 + 1);
-            }
-            let outcome = system.finish();
-            Ok((checked(experiment, &outcome, pim::facts(machine, &outcome))?, outcome))
-        }
-        System::Gpu(model) => {
-            let options = GpuRunOptions { timeline_step: options.timeline_step, ..GpuRunOptions::default() };
-            let run = model.run(&options, progress)?;
-            Ok((checked(experiment, &run.outcome, gpu::facts(model, &run))?, run.outcome))
-        }
+    let mut plan = experiment.plan.boxed();
+    let mut system = System::new(&experiment.machine, options);
+    for index in 0..plan.programs() {
+        let program = plan.lower(index, &mut system)?;
+        system.run(&Arc::new(program))?;
+        progress(index + 1);
     }
+    let outcome = system.finish();
+    Ok((checked(experiment, &outcome)?, outcome))
+}
+
+/// The program of one step of an experiment: what `banksia map --program` writes.
+///
+/// # Errors
+/// The step cannot be lowered.
+pub fn program(experiment: &Experiment, index: u64) -> Result<Program, Error> {
+    let mut plan = experiment.plan.boxed();
+    let mut system = System::new(&experiment.machine, RunOptions::default());
+    Ok(plan.lower(index, &mut system)?)
 }
 
 /// Runs one program on an experiment's machine.
 ///
 /// # Errors
-/// The machine runs no such programs; the program, which `path` names, does not fit the machine or deadlocks; or its result
-/// contradicts itself.
+/// The program, which `path` names, does not fit the machine, deadlocks, or claims work that its commands do not do.
 pub fn run_program(
     experiment: &Experiment,
     path: &Path,
-    program: &Program,
+    program: Program,
     options: RunOptions,
 ) -> Result<(RunReport, Outcome), Error> {
-    let (machine, _) = experiment.pim_for("--program", "programs are for machines of kind `pim`")?;
-    let mut system = PimSystem::new(machine, options);
-    system.run(program).map_err(|e| match e {
-        // What the user wrote, not what the run came to.
-        RunError::Program { error, .. } => InputError::new(path.display().to_string(), error.to_string())
-            .help("`banksia map --program` writes a program for an experiment's own machine")
-            .into(),
+    // What the user wrote, not what the run came to.
+    let wrong = |problem: String| {
+        let error = InputError::new(path.display().to_string(), problem);
+        error.help("`banksia map --program` writes a program for an experiment's own machine")
+    };
+    let mut system = System::new(&experiment.machine, options);
+    system.run(&Arc::new(program)).map_err(|e| match e {
+        RunError::Program { error, .. } => wrong(error.to_string()).into(),
         other => Error::Run(other),
     })?;
     let outcome = system.finish();
-    let mut report = checked(experiment, &outcome, pim::facts(machine, &outcome))?;
-    report.tokens = None;
-    report.tokens_per_s = None;
-    Ok((report, outcome))
+    let report = report(experiment, &outcome);
+    if let Err(reason) = report.check().and_then(|()| within_the_machine(&report)) {
+        return Err(wrong(format!("claims more work than it does: {reason}")).into());
+    }
+    Ok((RunReport { tokens: None, tokens_per_s: None, ..report }, outcome))
 }
 
-/// What a report says of the machine beyond the outcome.
-struct Facts {
-    machine: MachineInfo,
-    metrics: BTreeMap<String, f64>,
-}
-
-fn checked(experiment: &Experiment, outcome: &Outcome, facts: Facts) -> Result<RunReport, Error> {
-    let report = report(experiment, outcome, facts);
-    report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
+fn checked(experiment: &Experiment, outcome: &Outcome) -> Result<RunReport, Error> {
+    let report = report(experiment, outcome);
+    let checked = report.check().and_then(|()| within_the_machine(&report));
+    checked.map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
     Ok(report)
+}
+
+/// No machine does more than it can: arithmetic at its peak, shares and utilisations up to the whole.
+fn within_the_machine(report: &RunReport) -> Result<(), String> {
+    /// For rounding.
+    const MOST: f64 = 1.0 + 1e-9;
+    let peak = report.machine.peak_flops_per_s * report.latency_s;
+    if peak > 0.0 && report.workload.flops > peak * MOST {
+        return Err(format!("{:e} operations, and the machine does {peak:e} in this time", report.workload.flops));
+    }
+    let share = |name: &str| ["_utilization", "_share", "hit_rate"].iter().any(|end| name.ends_with(end));
+    match report.metrics.iter().find(|(name, v)| share(name) && !(0.0..=MOST).contains(*v)) {
+        Some((name, v)) => Err(format!("{name} is {v}, which is no share")),
+        None => Ok(()),
+    }
 }
 
 /// Reads a program file.
@@ -93,7 +105,8 @@ fn checked(experiment: &Experiment, outcome: &Outcome, facts: Facts) -> Result<R
 pub fn read_program(path: &Path) -> Result<Program, InputError> {
     let name = path.display().to_string();
     let file = std::fs::File::open(path).map_err(|e| InputError::new(&name, format!("cannot be read: {e}")))?;
-    let program: Program = serde_json::from_reader(std::io::BufReader::new(file)).map_err(|e| {
+    let reader = std::io::Read::take(std::io::BufReader::new(file), MOST_PROGRAM_BYTES);
+    let program: Program = serde_json::from_reader(reader).map_err(|e| {
         InputError::new(&name, format!("is not a program: {e}")).help("`banksia map --program` writes one")
     })?;
     program.validate().map_err(|e| {
@@ -102,13 +115,17 @@ pub fn read_program(path: &Path) -> Result<Program, InputError> {
     Ok(program)
 }
 
+/// Programs of larger models take a few hundred megabytes.
+const MOST_PROGRAM_BYTES: u64 = 4 << 30;
+
 /// The hash of all that a result depends on.
 pub fn configuration_sha256(experiment: &Experiment) -> String {
     hex(&Sha256::digest(experiment.configuration.as_bytes()))
 }
 
 /// The report of an outcome.
-fn report(experiment: &Experiment, outcome: &Outcome, facts: Facts) -> RunReport {
+fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
+    let facts = experiment.machine.facts(dtype_of(experiment.model.dtype));
     let latency_s = outcome.latency.as_secs_f64();
     let mut energy_parts_j: BTreeMap<String, f64> = BTreeMap::new();
     let mut traffic_bytes: BTreeMap<String, u64> = BTreeMap::new();
@@ -140,7 +157,13 @@ fn report(experiment: &Experiment, outcome: &Outcome, facts: Facts) -> RunReport
         seed: experiment.seed,
         configuration_sha256: configuration_sha256(experiment),
         configuration: experiment.configuration.clone(),
-        machine: facts.machine,
+        machine: MachineInfo {
+            name: experiment.machine.name.clone(),
+            kind: experiment.machine.kind.clone(),
+            peak_flops_per_s: facts.peak_flops_per_s,
+            peak_bandwidth_bytes_per_s: facts.peak_bandwidth_bytes_per_s,
+            capacity_bytes: facts.capacity_bytes,
+        },
         workload: WorkloadInfo {
             model: experiment.model.name.clone(),
             parameters: experiment.model.parameters(),
@@ -155,7 +178,7 @@ fn report(experiment: &Experiment, outcome: &Outcome, facts: Facts) -> RunReport
         power_w: ratio(energy_j, latency_s),
         tokens: Some(tokens),
         tokens_per_s: Some(ratio(tokens as f64, latency_s)),
-        metrics: facts.metrics,
+        metrics: outcome.metrics.clone(),
         operators: operators(outcome, energy_j),
         components: components.collect(),
         steps: steps(outcome),

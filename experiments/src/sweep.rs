@@ -13,18 +13,24 @@
 //! name = "slow ASIC"
 //! set = ["machine.vector_unit.clock_mhz=100"]
 //! ```
+//!
+//! A point is read by the worker that runs it. One that cannot be read, does not fit or fails is a row with its error, and the
+//! others go on.
+
+mod slug;
 
 use std::path::{Path, PathBuf};
 
-use banksia_hw::pim::RunOptions;
+use banksia_hw::system::RunOptions;
 use banksia_input::{InputError, Source};
 use banksia_reports::units::{number, quantity};
-use banksia_reports::{RunReport, read_report, write_directory};
+use banksia_reports::{ComparisonRow, PointRow, RunReport, compare, write_directory};
 use rayon::prelude::*;
 use serde::Deserialize;
 
 use crate::error::Error;
 use crate::experiment::Experiment;
+use crate::kept::{self, Key};
 use crate::{run, versus};
 
 /// The most points of one sweep.
@@ -58,19 +64,33 @@ struct PointFile {
     set: Vec<String>,
 }
 
-/// A sweep whose every point has been read and checked.
+/// A sweep: its points are made when they are asked for.
 #[derive(Debug)]
 pub struct Sweep {
     /// Its name.
     pub name: String,
-    points: Vec<Point>,
+    source: Source,
+    path: PathBuf,
+    file: SweepFile,
+    settings: Vec<String>,
+    /// Combinations of all varied values.
+    grid: usize,
+    slugs: Vec<String>,
 }
 
-#[derive(Debug)]
+/// One point, before it is read.
+#[derive(Debug, Clone)]
 struct Point {
-    /// A file name for its results.
+    /// The experiment's file.
+    path: PathBuf,
+    /// What is set in it, in order.
+    set: Vec<String>,
+    /// What tells it apart from other points of the same experiment.
+    variant: String,
+    /// Varied keys and their values.
+    settings: Vec<(String, String)>,
+    /// A folder's name for its results.
     slug: String,
-    experiment: Experiment,
 }
 
 /// How to run a sweep.
@@ -80,95 +100,140 @@ pub struct SweepOptions {
     pub jobs: Option<usize>,
     /// Where each point's files go.
     pub out: Option<PathBuf>,
-    /// Take a point's report from there if it was made from the same configuration by the same version.
+    /// Take a point's report from there if it was made from the same configuration by the same build, and is all there.
     pub resume: bool,
+    /// Rooflines to compare with, by name.
+    pub versus: Vec<String>,
+}
+
+/// What a point came to.
+#[derive(Debug, Clone)]
+pub struct PointResult {
+    /// Its row of the comparison.
+    pub row: ComparisonRow,
+    /// The point beside rooflines, as text.
+    pub versus: String,
+    /// The error of bad input, where that is why there is no result.
+    bad_input: Option<InputError>,
 }
 
 impl Sweep {
-    /// Reads a sweep file and every experiment that it names.
+    /// Reads a sweep file. Its points are read when they run.
     ///
     /// # Errors
-    /// The file, or any point's experiment, cannot be used; no point has run then.
+    /// The file cannot be used, or names an experiment that cannot be read.
     pub fn read(path: &Path, settings: &[String]) -> Result<Self, InputError> {
         let source = Source::read(path)?;
-        let file: SweepFile = source.parse()?;
+        let file: SweepFile = source.parse().map_err(|e| {
+            let is_experiment = source.parse::<toml::Table>().is_ok_and(|t| t.contains_key("workload"));
+            if is_experiment { e.help("this is an experiment file: run it with `banksia run`") } else { e }
+        })?;
         if file.experiments.is_empty() {
             return Err(source.error("experiments", "names no experiment").help("list at least one experiment file"));
         }
-        let mut variants = vec![PointFile { name: String::new(), set: Vec::new() }];
+        let mut grid = 1usize;
         for (i, vary) in file.vary.iter().enumerate() {
             let key = format!("vary[{i}].values");
             if vary.values.is_empty() {
                 return Err(source.error(&key, "has no value to take"));
             }
-            if variants.len().saturating_mul(vary.values.len()) > MAX_POINTS {
+            grid = grid.saturating_mul(vary.values.len());
+            if grid > MAX_POINTS {
                 return Err(source.error(&key, format!("makes more than {MAX_POINTS} points")));
             }
-            let short = vary.key.rsplit('.').next().unwrap_or(&vary.key);
-            variants = variants
-                .iter()
-                .flat_map(|v| vary.values.iter().map(move |value| (v, value)))
-                .map(|(v, value)| {
-                    let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                    let mut set = v.set.clone();
-                    set.push(format!("{}={value}", vary.key));
-                    let comma = if v.name.is_empty() { "" } else { ", " };
-                    PointFile { name: format!("{}{comma}{short}={plain}", v.name), set }
-                })
-                .collect();
-        }
-        if !file.points.is_empty() {
-            let grid = if file.vary.is_empty() { Vec::new() } else { variants };
-            variants = file.points.iter().cloned().chain(grid).collect();
         }
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        let mut points = Vec::new();
         for name in &file.experiments {
-            for variant in &variants {
-                let all: Vec<&String> = file.set.iter().chain(&variant.set).chain(settings).collect();
-                let mut experiment = Experiment::read(&folder.join(name), &all).map_err(|e| {
-                    if settings.iter().any(|s| e.file == format!("--set {s}")) { e } else { wrote(&source, &file, e) }
-                })?;
-                let several = file.experiments.len() > 1;
-                experiment.name = match (variant.name.is_empty(), several) {
-                    (true, _) => experiment.name,
-                    (false, true) => format!("{}, {}", experiment.name, variant.name),
-                    (false, false) => variant.name.clone(),
-                };
-                let stem = Path::new(name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-                let slug = slug(&format!("{stem} {}", variant.name));
-                points.push(Point { slug, experiment });
-            }
+            // What is set in every point must at least be settings.
+            Source::read(&folder.join(name))?.with_settings(&file.set)?.with_settings(settings)?;
         }
-        let mut seen = std::collections::BTreeSet::new();
-        for point in &mut points {
-            let base = point.slug.clone();
-            let mut n = 2;
-            while !seen.insert(point.slug.clone()) {
-                point.slug = format!("{base}-{n}");
-                n += 1;
-            }
+        if !file.points.is_empty() && file.vary.is_empty() {
+            grid = 0;
         }
         let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Self { name: file.name.unwrap_or(stem), points })
+        let mut this = Self {
+            name: file.name.clone().unwrap_or(stem),
+            source,
+            path: path.to_owned(),
+            settings: settings.to_vec(),
+            file,
+            grid,
+            slugs: Vec::new(),
+        };
+        if this.file.experiments.len().saturating_mul(this.variants()) > MAX_POINTS {
+            return Err(this.source.error("experiments", format!("makes more than {MAX_POINTS} points")));
+        }
+        let slugs = (0..this.len()).map(|i| slug::slug(&this.unnamed(i).slug)).collect();
+        this.slugs = slug::distinct(slugs);
+        Ok(this)
+    }
+
+    /// Variants of each experiment.
+    fn variants(&self) -> usize {
+        self.file.points.len() + self.grid
     }
 
     /// How many points it has.
     pub fn len(&self) -> usize {
-        self.points.len()
+        self.file.experiments.len() * self.variants()
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.points.is_empty()
+        self.len() == 0
     }
 
-    /// Runs every point, in parallel; the reports are in the order of the points, whatever the number of threads. `done` is
+    /// The point of a number, in the order of experiments, then of single points, then of the grid, whose last key varies fastest.
+    fn point(&self, index: usize) -> Point {
+        Point { slug: self.slugs[index].clone(), ..self.unnamed(index) }
+    }
+
+    /// The same with a slug that others may have as well.
+    fn unnamed(&self, index: usize) -> Point {
+        let (experiment, variant) = (index / self.variants(), index % self.variants());
+        let name = &self.file.experiments[experiment];
+        let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
+        let stem = Path::new(name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut point = Point {
+            path: folder.join(name),
+            set: self.file.set.clone(),
+            variant: String::new(),
+            settings: Vec::new(),
+            slug: String::new(),
+        };
+        if let Some(single) = self.file.points.get(variant) {
+            point.variant.clone_from(&single.name);
+            point.set.extend(single.set.iter().cloned());
+            point.settings = single.set.iter().filter_map(|s| setting(s)).collect();
+        } else {
+            let mut rest = variant - self.file.points.len();
+            let mut below = self.grid;
+            for vary in &self.file.vary {
+                below /= vary.values.len();
+                let value = &vary.values[rest / below];
+                rest %= below;
+                let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let short = vary.key.rsplit('.').next().unwrap_or(&vary.key);
+                let comma = if point.variant.is_empty() { "" } else { ", " };
+                point.variant.push_str(&format!("{comma}{short}={plain}"));
+                point.set.push(format!("{}={value}", vary.key));
+                point.settings.push((vary.key.clone(), plain));
+            }
+        }
+        point.set.extend(self.settings.iter().cloned());
+        point.slug = format!("{stem} {}", point.variant);
+        point
+    }
+
+    /// Runs every point, in parallel; the results are in the order of the points, whatever the number of threads. `done` is
     /// called after each.
     ///
     /// # Errors
-    /// A point failed: its name is in the error, and the files of those that were done remain.
-    pub fn run(&self, options: &SweepOptions, done: &(dyn Fn() + Sync)) -> Result<Vec<RunReport>, Error> {
+    /// Threads or the folder cannot be made, a roofline is unknown, or no point at all could be read: the error of the first.
+    pub fn run(&self, options: &SweepOptions, done: &(dyn Fn() + Sync)) -> Result<Vec<PointResult>, Error> {
+        for name in &options.versus {
+            banksia_hw::roofline::Roofline::load(name)?;
+        }
         let mut pool = rayon::ThreadPoolBuilder::new();
         if let Some(jobs) = options.jobs {
             if jobs == 0 || jobs > 4096 {
@@ -177,90 +242,122 @@ impl Sweep {
             pool = pool.num_threads(jobs);
         }
         let pool = pool.build().map_err(|e| Error::Failed(format!("threads cannot be started: {e}")))?;
-        pool.install(|| {
-            self.points
-                .par_iter()
-                .map(|point| {
-                    let report = point.run(options)?;
+        if let Some(out) = &options.out {
+            kept::claim(out, &self.path)?;
+        }
+        let results: Vec<PointResult> = pool.install(|| {
+            (0..self.len())
+                .into_par_iter()
+                .map(|index| {
+                    let result = self.run_point(&self.point(index), options);
                     done();
-                    Ok(report)
+                    result
                 })
                 .collect()
-        })
+        });
+        // Where nothing can be read, the sweep itself is at fault.
+        if let Some(first) = results.first().and_then(|r| r.bad_input.clone())
+            && results.iter().all(|r| r.bad_input.is_some())
+        {
+            return Err(first.into());
+        }
+        Ok(results)
     }
 
-    /// The sweep beside the rooflines of some devices, as text.
-    ///
-    /// # Errors
-    /// There is no such device.
-    pub fn versus(&self, reports: &[RunReport], names: &[String]) -> Result<String, InputError> {
-        let mut out = String::from("\nBeside plain rooflines (data-sheet peaks; no real device reaches them)\n");
-        for (point, report) in self.points.iter().zip(reports) {
-            for v in versus::versus(&point.experiment, report, names)? {
-                out.push_str(&format!(
-                    "  {:<32} {:<16} {:>10}: {:>6} x its speed, {:>6} x its energy efficiency\n",
-                    report.name,
-                    v.device,
-                    quantity(v.roofline_s, "s"),
-                    number(v.speedup),
-                    number(v.energy_ratio)
-                ));
+    fn run_point(&self, point: &Point, options: &SweepOptions) -> PointResult {
+        match self.try_point(point, options) {
+            Ok(result) => result,
+            Err(error) => {
+                let name = self.label(point, point.path.file_stem().map_or("", |s| s.to_str().unwrap_or_default()));
+                let bad_input = match &error {
+                    Error::Input(e) => Some(e.clone()),
+                    _ => None,
+                };
+                let settings = point.settings.clone();
+                let row = PointRow { name, settings, result: Err(error.to_string()) };
+                PointResult { row: compare(&[row]).remove(0), versus: String::new(), bad_input }
             }
         }
-        Ok(out)
     }
-}
 
-impl Point {
-    fn run(&self, options: &SweepOptions) -> Result<RunReport, Error> {
-        let folder = options.out.as_ref().map(|out| out.join(&self.slug));
-        if let Some(folder) = folder.as_ref().filter(|_| options.resume)
-            && let Ok(report) = read_report(&folder.join("report.json"))
-            && report.configuration_sha256 == run::configuration_sha256(&self.experiment)
-            && report.banksia_version == env!("CARGO_PKG_VERSION")
-        {
-            return Ok(report);
+    /// What to call a point of an experiment.
+    fn label(&self, point: &Point, experiment: &str) -> String {
+        match (point.variant.is_empty(), self.file.experiments.len() > 1) {
+            (true, _) => experiment.to_owned(),
+            (false, true) => format!("{experiment}, {}", point.variant),
+            (false, false) => point.variant.clone(),
         }
-        let last = self.experiment.pass_of(self.experiment.generation.generated_tokens);
-        let timeline_step = folder.as_ref().map(|_| last);
-        let options = RunOptions { exact_stepping: false, timeline_step };
-        let (report, _) = run::run(&self.experiment, options, &mut |_| {}).map_err(|e| match e {
-            Error::Input(e) => Error::Input(e),
-            e => Error::Failed(format!("{}: {e}", self.experiment.name)),
-        })?;
+    }
+
+    fn try_point(&self, point: &Point, options: &SweepOptions) -> Result<PointResult, Error> {
+        let mut experiment = Experiment::read(&point.path, &point.set).map_err(|e| self.wrote(e))?;
+        experiment.name = self.label(point, &experiment.name);
+        let folder = options.out.as_ref().map(|out| out.join(&point.slug));
+        let key = Key::of(&experiment);
+        let known = folder.as_ref().filter(|_| options.resume).and_then(|f| kept::read(f, &key));
+        let report = match known {
+            Some(report) => report,
+            None => self.simulate(&experiment, folder.as_deref(), &key)?,
+        };
+        let row = PointRow { name: experiment.name.clone(), settings: point.settings.clone(), result: Ok(&report) };
+        let row = compare(&[row]).remove(0);
+        let versus = beside(&experiment, &report, &options.versus)?;
+        Ok(PointResult { row, versus, bad_input: None })
+    }
+
+    fn simulate(&self, experiment: &Experiment, folder: Option<&Path>, key: &Key) -> Result<RunReport, Error> {
+        let last = experiment.plan.program_of(experiment.generation.generated_tokens);
+        let options = RunOptions { timeline_step: folder.map(|_| last), ..RunOptions::default() };
+        let (report, _) = run::run(experiment, options, &mut |_| {})?;
         if let Some(folder) = folder {
-            write_directory(&report, &folder)?;
+            kept::forget(folder)?;
+            let files = write_directory(&report, folder)?;
+            kept::write(folder, key, &files)?;
         }
         Ok(report)
     }
-}
 
-/// An error about a setting that the sweep file wrote, as one about the sweep file.
-fn wrote(source: &Source, file: &SweepFile, error: InputError) -> InputError {
-    let Some(setting) = error.file.strip_prefix("--set ") else { return error };
-    let in_set = |list: &str, set: &[String]| Some(format!("{list}[{}]", set.iter().position(|s| s == setting)?));
-    let in_points = || file.points.iter().enumerate().find_map(|(i, p)| in_set(&format!("point[{i}].set"), &p.set));
-    let in_vary = || {
-        let key = setting.split('=').next()?;
-        Some(format!("vary[{}]", file.vary.iter().position(|v| v.key == key)?))
-    };
-    let Some(key) = in_set("set", &file.set).or_else(in_points).or_else(in_vary) else { return error };
-    let problem = match &error.key {
-        Some(inner) => format!("sets `{setting}`: `{inner}` {}", error.problem),
-        None => format!("sets `{setting}`, which {}", error.problem),
-    };
-    InputError { help: error.help, ..source.error(&key, problem) }
-}
-
-/// Letters, digits, dots and dashes of a name.
-fn slug(name: &str) -> String {
-    let mut out = String::new();
-    for c in name.chars() {
-        if c.is_ascii_alphanumeric() || c == '.' {
-            out.push(c.to_ascii_lowercase());
-        } else if !out.is_empty() && !out.ends_with('-') {
-            out.push('-');
+    /// An error about a setting that the sweep file wrote, as one about the sweep file.
+    fn wrote(&self, error: InputError) -> InputError {
+        let Some(setting) = error.file.strip_prefix("--set ") else { return error };
+        if self.settings.iter().any(|s| s == setting) {
+            return error;
         }
+        let in_set = |list: &str, set: &[String]| Some(format!("{list}[{}]", set.iter().position(|s| s == setting)?));
+        let file = &self.file;
+        let in_points = || file.points.iter().enumerate().find_map(|(i, p)| in_set(&format!("point[{i}].set"), &p.set));
+        let in_vary = || {
+            let key = setting.split('=').next()?;
+            Some(format!("vary[{}]", file.vary.iter().position(|v| v.key == key)?))
+        };
+        let Some(key) = in_set("set", &file.set).or_else(in_points).or_else(in_vary) else { return error };
+        let problem = match &error.key {
+            Some(inner) => format!("sets `{setting}`: `{inner}` {}", error.problem),
+            None => format!("sets `{setting}`, which {}", error.problem),
+        };
+        InputError { help: error.help, ..self.source.error(&key, problem) }
     }
-    out.trim_end_matches('-').to_owned()
+}
+
+/// A point beside the rooflines of some devices, as text.
+fn beside(experiment: &Experiment, report: &RunReport, names: &[String]) -> Result<String, InputError> {
+    let mut out = String::new();
+    for v in versus::versus(experiment, report, names)? {
+        out.push_str(&format!(
+            "  {:<32} {:<16} {:>10}: {:>6} x its speed, {:>6} x its energy efficiency\n",
+            report.name,
+            v.device,
+            quantity(v.roofline_s, "s"),
+            number(v.speedup),
+            number(v.energy_ratio)
+        ));
+    }
+    Ok(out)
+}
+
+/// Key and value of a setting, the value as plain text.
+fn setting(text: &str) -> Option<(String, String)> {
+    let (key, value) = text.split_once('=')?;
+    let value = value.trim().trim_matches('"');
+    Some((key.trim().to_owned(), value.to_owned()))
 }

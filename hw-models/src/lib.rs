@@ -7,3 +7,4 @@ pub mod outcome;
 pub mod pim;
 pub mod program;
 pub mod roofline;
+pub mod system;

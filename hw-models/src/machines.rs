@@ -4,9 +4,14 @@ use std::path::Path;
 
 use banksia_input::{InputError, Source};
 
-const EMBEDDED: &[(&str, &str)] = &[("pim-gpt", include_str!("../catalog/machines/pim-gpt.toml"))];
+const EMBEDDED: &[(&str, &str)] = &[
+    ("pim-gpt", include_str!("../catalog/machines/pim-gpt.toml")),
+];
 
-/// The names of the embedded machines of kind `pim`; those of GPUs are [`crate::gpu::CATALOG`]'s.
+/// Bases of bases, at most.
+const MAX_DEPTH: usize = 8;
+
+/// The names of the embedded machines but GPUs, which are [`crate::gpu::CATALOG`]'s.
 pub fn names() -> impl Iterator<Item = &'static str> {
     EMBEDDED.iter().map(|(name, _)| *name)
 }
@@ -17,8 +22,27 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// There is no such machine, or its file cannot be read.
 pub fn open(name: &str, beside: Option<&Path>) -> Result<Source, InputError> {
+    open_within(name, beside, 0)
+}
+
+/// A file may build on another by `base`, whose keys its own are written over.
+fn open_within(name: &str, beside: Option<&Path>, depth: usize) -> Result<Source, InputError> {
+    #[derive(serde::Deserialize)]
+    struct Base {
+        base: Option<String>,
+    }
     if let Some(path) = as_path(name, beside) {
-        return Source::read(&path);
+        let source = Source::read(&path)?;
+        let Some(base) = source.parse::<Base>()?.base else { return Ok(source) };
+        if depth >= MAX_DEPTH {
+            let error = source.error("base", "goes round or too deep");
+            return Err(error.help("a machine builds on another that does not build on it"));
+        }
+        let under = open_within(&base, Some(&path), depth + 1).map_err(|e| {
+            let problem = format!("names `{base}`, which cannot be used: {}: {}", e.file, e.problem);
+            InputError { help: e.help.clone(), ..source.error("base", problem) }
+        })?;
+        return under.overlaid(&source, "", &["base"]);
     }
     EMBEDDED
         .iter()

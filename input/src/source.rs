@@ -95,7 +95,19 @@ impl Source {
         Ok(Self { text: document.to_string(), settings, ..self.clone() })
     }
 
-    /// This source with the table at `table` of another written over it, key by key; the keys of `except` are left out.
+    /// The file that writes the value at a path: the overlay's where that does. What a setting writes counts as the file's own.
+    pub fn written_in(&self, path: &str) -> &str {
+        if let Some((overlay, table)) = self.overlay.as_deref() {
+            let full = if table.is_empty() { path.to_owned() } else { format!("{table}.{path}") };
+            if exact_offset_of(&overlay.text, &full).is_some() {
+                return overlay.written_in(&full);
+            }
+        }
+        &self.name
+    }
+
+    /// This source with the table at `table` of another written over it (`""` for the whole other), key by key; the keys of `except`
+    /// are left out.
     /// Errors about a key that the other writes name the other's file and line.
     ///
     /// # Errors
@@ -106,7 +118,7 @@ impl Source {
         };
         let (mut document, patch) = (parse(self)?, parse(other)?);
         let mut item = Some(patch.as_item());
-        for part in table.split('.') {
+        for part in table.split('.').filter(|part| !part.is_empty()) {
             item = item.and_then(|i| i.as_table_like()).and_then(|t| t.get(part));
         }
         if let Some(patch) = item.and_then(toml_edit::Item::as_table_like) {
@@ -176,7 +188,7 @@ impl Source {
     /// The file, line and full path of a key: an overlay's or a setting's where that writes it.
     fn place(&self, path: &str) -> (String, Option<usize>, String) {
         if let Some((overlay, table)) = self.overlay.as_deref() {
-            let full = format!("{table}.{path}");
+            let full = if table.is_empty() { path.to_owned() } else { format!("{table}.{path}") };
             if exact_offset_of(&overlay.text, &full).is_some() {
                 return overlay.place(&full);
             }

@@ -129,4 +129,4 @@ pub use engine::{Blocked, Deadlock, Engine, Outcome, RunError};
 pub use observe::{NullObserver, Observer, Recorder};
 pub use port::{Full, Port};
 pub use queue::EventQueue;
-pub use time::{Cycles, Time, TimeError};
+pub use time::{Cycles, Elapsed, Time, TimeError};

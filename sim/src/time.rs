@@ -4,6 +4,9 @@
 //! 2^64 of them are 5.1 hours, longer than any simulated run. Arithmetic that can leave that range says in its name
 //! what happens there: `checked_*` returns `None`, `saturating_*` stops at the end of the range. There are no `+`
 //! and `-` operators, so that no overflow is silent.
+//!
+//! A day of serving, or a training run, is longer: [`Elapsed`] counts it in 128 bits. A machine keeps [`Time`] within a
+//! step, and moves its epoch at the borders between steps.
 
 use std::fmt;
 use std::iter::Sum;
@@ -195,6 +198,64 @@ fn from_f64(value: f64, fs_per_unit: f64, unit: &'static str) -> Result<Time, Ti
         return Err(TimeError::TooLong { value, unit });
     }
     Ok(Time(fs as u64))
+}
+
+/// A length of simulated time of any size (to 10^16 years), in femtoseconds: sums over a whole run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Elapsed(u128);
+
+impl Elapsed {
+    /// None.
+    pub const ZERO: Elapsed = Elapsed(0);
+
+    /// Adds a length of time.
+    #[inline]
+    pub fn add(&mut self, time: Time) {
+        self.0 = self.0.saturating_add(u128::from(time.0));
+    }
+
+    /// Adds `n` times a length of time.
+    #[inline]
+    pub fn add_times(&mut self, time: Time, n: u64) {
+        self.0 = self.0.saturating_add(u128::from(time.0) * u128::from(n));
+    }
+
+    /// The sum of this and a length of time.
+    #[must_use]
+    pub fn plus(mut self, time: Time) -> Elapsed {
+        self.add(time);
+        self
+    }
+
+    /// The sum of both.
+    #[must_use]
+    pub fn and(self, other: Elapsed) -> Elapsed {
+        Elapsed(self.0.saturating_add(other.0))
+    }
+
+    /// This less the other, or none.
+    #[must_use]
+    pub fn saturating_sub(self, other: Elapsed) -> Elapsed {
+        Elapsed(self.0.saturating_sub(other.0))
+    }
+
+    /// Femtoseconds, exactly.
+    #[must_use]
+    pub const fn as_fs(self) -> u128 {
+        self.0
+    }
+
+    /// Seconds, to the nearest `f64`.
+    #[must_use]
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1e15
+    }
+}
+
+impl From<Time> for Elapsed {
+    fn from(time: Time) -> Elapsed {
+        Elapsed(u128::from(time.0))
+    }
 }
 
 impl Sum for Time {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use banksia_hw::system::Machine;
 use banksia_hw::{dram, gpu, machines, roofline};
 use banksia_input::{InputError, Source};
 use banksia_reports::units::short_count;
@@ -50,8 +51,7 @@ fn entries(catalog: Catalog) -> Result<Vec<Entry>, InputError> {
         }
         Catalog::Hardware => {
             for name in machines::names() {
-                let file: banksia_hw::pim::PimFile = machines::open(name, None)?.parse()?;
-                add(name, "machine", file.description);
+                add(name, "machine", Machine::load(name)?.description);
             }
             for (name, _) in gpu::CATALOG {
                 let g = gpu::device(name)?;
@@ -62,11 +62,9 @@ fn entries(catalog: Catalog) -> Result<Vec<Entry>, InputError> {
             }
         }
         Catalog::Mappings => {
-            let pim =
-                "decoder-only generation at batch 1: every matrix product in the banks, the rest on the vector unit";
-            add("pim-gpt", "strategy", pim.into());
-            let gpu = "decoder-only generation on one GPU: kernels launched one after another, tiles found by search";
-            add("gpu", "strategy", gpu.into());
+            for mapper in banksia_mappers::mappers() {
+                add(mapper.name(), "strategy", mapper.description().into());
+            }
         }
         Catalog::Rooflines => {
             for name in roofline::names() {
@@ -99,10 +97,12 @@ pub(super) fn show(args: &ShowArgs) -> Result<(), CliError> {
             }
             text
         }
-        Catalog::Mappings => match name {
-            "pim-gpt" => include_str!("../../../docs/mapping-pim-gpt.md").to_owned(),
-            "gpu" => include_str!("../../../docs/mapping-gpu.md").to_owned(),
-            _ => return Err(InputError::unknown_name("catalog", "mapping", name, ["pim-gpt", "gpu"]).into()),
+        Catalog::Mappings => match banksia_mappers::mappers().iter().find(|m| m.name() == name) {
+            Some(mapper) => mapper.page().to_owned(),
+            None => {
+                let known = banksia_mappers::mappers().iter().map(|m| m.name());
+                return Err(InputError::unknown_name("catalog", "mapping", name, known).into());
+            }
         },
         Catalog::Rooflines => {
             roofline::Roofline::load(name)?;

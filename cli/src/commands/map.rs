@@ -1,16 +1,19 @@
 //! `banksia map`.
 
+use banksia_experiments::experiment::Experiment;
+use banksia_experiments::run;
+use banksia_hw::system::{RunOptions, System};
 use banksia_input::InputError;
-use banksia_mappers::gpu::model::{Choice, GpuModel};
+use banksia_mappers::LayoutReport;
+use banksia_mappers::gpu::model::Choice;
 use banksia_mappers::pim_gpt::MappingSummary;
 use banksia_reports::units::{count, percent, quantity};
 use banksia_reports::write_atomically;
-use banksia_workloads::{Phase, Step};
+use banksia_workloads::Phase;
 
-use super::{json, print};
+use super::{json, note, print};
 use crate::CliError;
 use crate::args::{Format, MapArgs};
-use banksia_experiments::experiment::{Experiment, System};
 
 pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
     let experiment = Experiment::read(&args.experiment, &args.settings)?;
@@ -20,48 +23,44 @@ pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
         let problem = format!("is {token}: must be from 1 to {}", generation.generated_tokens);
         return Err(InputError::new("--token", problem).help("tokens are counted from 1").into());
     }
-    if let System::Gpu(model) = &experiment.system {
-        return gpu(model, args, token);
-    }
-    let (_, mapping) = experiment.pim_for("map", "no other machine has a layout")?;
     if let Some(path) = &args.program {
-        let context = generation.prompt_tokens + token - 1;
-        let program = mapping.program(context);
+        let program = run::program(&experiment, experiment.plan.program_of(token))?;
         let text = serde_json::to_string(&program)
             .map_err(|e| CliError::Failed(format!("the program cannot be written as JSON: {e}")))?;
         write_atomically(path, text.as_bytes())?;
-        eprintln!("{} instructions in {}", count(program.instructions.len() as u64), path.display());
+        note(&format!("{} instructions in {}", count(program.instructions.len() as u64), path.display()));
     }
-    let summary = mapping.summary();
+    let mut plan = experiment.plan.boxed();
+    let mut system = System::new(&experiment.machine, RunOptions::default());
+    let layout = plan.layout(token, &mut system)?;
     print(&match args.format {
-        Format::Table => table(&summary),
-        Format::Json => json("mapping", &summary)?,
+        Format::Json => json("mapping", &layout)?,
+        Format::Table => shown(&experiment, token, &layout),
     })
 }
 
-/// The kernels of the step that gives a token.
-fn gpu(model: &GpuModel, args: &MapArgs, token: u64) -> Result<(), CliError> {
-    if args.program.is_some() {
-        let problem = "does not apply to a machine of kind `gpu`";
-        return Err(InputError::new("--program", problem).help("the table and --format json name the kernels").into());
+/// A layout as text.
+fn shown(experiment: &Experiment, token: u64, layout: &LayoutReport) -> String {
+    match layout {
+        LayoutReport::Banks(summary) => table(summary),
+        LayoutReport::Kernels(choices) => kernels(experiment, token, choices),
+        LayoutReport::Joint(parts) => {
+            let part = |(name, layout): &(String, LayoutReport)| format!("{name}:\n{}", shown(experiment, token, layout));
+            parts.iter().map(part).collect::<Vec<_>>().join("\n")
+        }
     }
-    let Some(step) = model.generation().step(token - 1) else { return Ok(()) };
-    let choices = model.choices(&step)?;
-    print(&match args.format {
-        Format::Json => json("mapping", &choices)?,
-        Format::Table => kernels(model, &step, &choices),
-    })
 }
 
-fn kernels(model: &GpuModel, step: &Step, choices: &[Choice]) -> String {
-    let phase = if step.phase == Phase::Prefill { "prefill" } else { "decode" };
-    let mut out = format!(
-        "{phase} step of {} x {} tokens at a context of {} on {}\n\n",
-        model.generation().batch,
-        step.tokens,
-        step.context,
-        model.spec().name
-    );
+fn kernels(experiment: &Experiment, token: u64, choices: &[Choice]) -> String {
+    let generation = experiment.mapped_generation();
+    let mut out = String::new();
+    if let Some(step) = generation.step(token - 1) {
+        let phase = if step.phase == Phase::Prefill { "prefill" } else { "decode" };
+        out.push_str(&format!(
+            "{phase} step of {} x {} tokens at a context of {} on {}\n\n",
+            generation.batch, step.tokens, step.context, experiment.machine.name
+        ));
+    }
     let name = choices.iter().map(|c| c.kernel.len()).max().unwrap_or(0);
     out.push_str(&format!(
         "  {:<27} {:>5} {:<name$} {:>7} {:>7} {:>9} {:>6} {:>5} {:>10} {:>10}\n",
@@ -86,7 +85,7 @@ fn kernels(model: &GpuModel, step: &Step, choices: &[Choice]) -> String {
         ));
     }
     out.push_str(
-        "\n  estimate: what the search over tiles ranked by; simulated: with the gap to the next launch of a graph\n",
+        "\n  estimate: what the search over tiles ranked by; simulated: the kernel by itself, with the gap to the next of a graph\n",
     );
     out
 }

@@ -48,6 +48,11 @@ fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
+/// Says something on standard error; whether anyone listens does not change the result.
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// Any record as JSON.
 fn json<T: serde::Serialize>(what: &'static str, value: &T) -> Result<String, CliError> {
     serde_json::to_string_pretty(value)

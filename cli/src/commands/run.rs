@@ -1,68 +1,105 @@
 //! `banksia run`.
 
+use std::path::Path;
 use std::time::Instant;
 
-use banksia_hw::pim::RunOptions;
-use banksia_input::InputError;
-use banksia_reports::{chrome_trace, report_json, terminal, write_atomically, write_directory};
-
-use super::{color, print};
-use crate::CliError;
-use crate::args::{Format, RunArgs};
-use crate::progress::Progress;
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
 use banksia_experiments::versus::{Versus, versus};
+use banksia_hw::gpu::sampling::Detail;
+use banksia_hw::outcome::WorkedOut;
+use banksia_hw::system::RunOptions;
+use banksia_input::InputError;
+use banksia_reports::units::{count, percent, short_count};
+use banksia_reports::{chrome_trace, report_json, terminal, write_atomically, write_directory};
+
+use super::{color, note, print, width};
+use crate::CliError;
+use crate::args::{Format, RunArgs, RunDetail};
+use crate::progress::Progress;
 
 pub(super) fn execute(args: &RunArgs) -> Result<(), CliError> {
     let experiment = Experiment::read(&args.experiment, &args.settings)?;
     for name in &args.versus {
         banksia_hw::roofline::Roofline::load(name)?;
     }
-    if args.exact_stepping {
-        experiment.pim_for("--exact-stepping", "a GPU's kernels are always run event by event: leave it out")?;
-    }
-    if args.program.is_some() {
-        experiment.pim_for("--program", "a GPU runs the kernels that `banksia map` prints: leave it out")?;
-    }
-    let options = RunOptions { exact_stepping: args.exact_stepping, timeline_step: timeline_step(args, &experiment)? };
+    writable(args)?;
+    let options = RunOptions {
+        stepping: args.exact_stepping,
+        detail: match args.detail {
+            RunDetail::Fast => Detail::DEFAULT,
+            RunDetail::Exact => Detail::FINEST,
+        },
+        timeline_step: timeline_step(args, &experiment)?,
+        ..RunOptions::default()
+    };
     let begun = Instant::now();
     let (report, outcome) = match &args.program {
-        Some(path) => run::run_program(&experiment, path, &run::read_program(path)?, options)?,
+        Some(path) => run::run_program(&experiment, path, run::read_program(path)?, options)?,
         None => {
-            let progress = Progress::new(experiment.passes(), "tokens");
+            let progress = Progress::new(experiment.plan.programs(), "steps");
             run::run(&experiment, options, &mut |done| progress.set(done))?
         }
     };
     let seconds = begun.elapsed().as_secs_f64();
     let beside = if args.program.is_some() { Vec::new() } else { versus(&experiment, &report, &args.versus)? };
     match args.format {
-        Format::Table => print(&(terminal(&report, color()) + &versus_table(&beside)))?,
+        Format::Table => print(&(terminal(&report, width(), color()) + &versus_table(&beside)))?,
         Format::Json => print(&with_versus(&report_json(&report)?, &beside)?)?,
     }
     if let Some(folder) = &args.out {
         let files = write_directory(&report, folder)?;
-        eprintln!("{} files in {}", files.len(), folder.display());
+        note(&format!("{} files in {}", files.len(), folder.display()));
     }
     if let Some(path) = &args.timeline {
         write_atomically(path, chrome_trace(&report)?.as_bytes())?;
-        eprintln!("timeline in {}: open it at ui.perfetto.dev", path.display());
+        note(&format!("timeline in {}: open it at ui.perfetto.dev", path.display()));
     }
-    let commands: u64 = report.commands.values().sum();
-    let (what, how) = match experiment.pim() {
-        Some(_) => ("DRAM commands", "were worked out one by one, the others by exact repetition"),
-        None => ("kernel launches", "were worked out event by event, the others by exact repetition"),
-    };
-    eprintln!(
-        "simulated {} {what} in {seconds:.2} s: {} a second; {} {how}",
-        banksia_reports::units::count(commands),
-        banksia_reports::units::short_count(commands as f64 / seconds),
-        banksia_reports::units::count(outcome.commands_stepped),
-    );
+    for worked in &outcome.worked_out {
+        note(&how(worked, seconds));
+    }
     Ok(())
 }
 
-/// The pass through the model whose spans are recorded: the one that gives the token asked for.
+/// How a result came about: what was repeated exactly, and what was sampled.
+fn how(w: &WorkedOut, seconds: f64) -> String {
+    let mut text = format!(
+        "simulated {} {} in {seconds:.2} s: {} a second; {} were worked out one by one, the others by exact repetition",
+        count(w.total),
+        w.what,
+        short_count(w.total as f64 / seconds),
+        count(w.simulated)
+    );
+    if w.sampled > 0 {
+        text.push_str(&format!(
+            "; of {} of these some waves were run and the rest continued at their rate, {} of the time: --detail exact runs all",
+            count(w.sampled),
+            percent(w.sampled_latency_share)
+        ));
+    }
+    text
+}
+
+/// What is to be written can be, before anything is simulated.
+fn writable(args: &RunArgs) -> Result<(), CliError> {
+    if let Some(folder) = &args.out {
+        std::fs::create_dir_all(folder).map_err(|e| unwritable("--out", folder, &e))?;
+    }
+    if let Some(path) = &args.timeline {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        if path.is_dir() || !folder.is_dir() {
+            let problem = format!("{}: cannot be written: its folder is not there", path.display());
+            return Err(InputError::new("--timeline", problem).into());
+        }
+    }
+    Ok(())
+}
+
+fn unwritable(option: &str, path: &Path, e: &std::io::Error) -> InputError {
+    InputError::new(option, format!("{}: cannot be made: {e}", path.display()))
+}
+
+/// The program whose spans are recorded: the one that gives the token asked for.
 fn timeline_step(args: &RunArgs, experiment: &Experiment) -> Result<Option<u64>, CliError> {
     let generation = experiment.mapped_generation();
     let token = args.timeline_token.unwrap_or(generation.generated_tokens);
@@ -76,7 +113,7 @@ fn timeline_step(args: &RunArgs, experiment: &Experiment) -> Result<Option<u64>,
     if args.program.is_some() {
         return Ok(Some(0));
     }
-    Ok(Some(experiment.pass_of(token)))
+    Ok(Some(experiment.plan.program_of(token)))
 }
 
 fn versus_table(beside: &[Versus]) -> String {

@@ -15,6 +15,8 @@ pub enum CacheState {
         /// Share of lines that are dirty.
         dirty: f64,
     },
+    /// What a ledger says that earlier kernels have left there.
+    Held(L2Start),
     /// What the machine's last launch left there, if it was of matrices of the same sizes at the same grain; nothing otherwise.
     Left,
     /// The tensors of this list, in its order, as far as they fit, and other data elsewhere.
@@ -24,6 +26,38 @@ pub enum CacheState {
         /// Share of the other lines that are dirty.
         dirty: f64,
     },
+}
+
+/// The unit of shares in [`HeldTensor`].
+pub const SIXTEENTHS: u64 = 16;
+/// The unit of [`L2Start::others_dirty`].
+pub(super) const DIRTY_UNITS: u64 = 1024;
+
+/// How much of a tensor lies in L2, in sixteenths: steps so coarse that equal launches begin alike.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct HeldTensor {
+    /// Share of the tensor.
+    pub share: u8,
+    /// Share of that which must be written back when it goes.
+    pub dirty: u8,
+}
+
+/// What L2 holds when a kernel starts: of its own tensors, and of others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct L2Start {
+    /// Of each of the kernel's tensors.
+    pub tensors: Vec<HeldTensor>,
+    /// Share of the lines of other data that must be written back, in 1024ths.
+    pub others_dirty: u16,
+}
+
+/// What of a tensor lies in L2.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TensorInL2 {
+    /// Bytes of it.
+    pub bytes: u64,
+    /// Those of them that must be written back.
+    pub dirty_bytes: u64,
 }
 
 /// How a run is done.

@@ -15,7 +15,7 @@ use state::{
 };
 
 use super::instructions::{INSTRUCTION_BYTES, supply_cycles};
-use super::launch::{CacheState, GpuError, KernelResult, RunOptions, occupancy};
+use super::launch::{CacheState, DIRTY_UNITS, GpuError, KernelResult, RunOptions, TensorInL2, occupancy};
 use super::memory::{Memory, Reader, Traffic};
 use super::power::Work;
 use super::program::{Dtype, Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
@@ -142,6 +142,11 @@ impl Gpu {
         occupancy(&self.spec, kernel)
     }
 
+    /// What of the last launch's tensors lies in L2; and all its bytes there, copies in both halves counted twice.
+    pub fn in_l2(&self) -> (Vec<TensorInL2>, u64) {
+        self.memory.census()
+    }
+
     /// Runs one launch.
     ///
     /// # Errors
@@ -152,8 +157,11 @@ impl Gpu {
         self.end(kernel, per_sm)
     }
 
-    /// Checks a kernel and places its first CTAs.
-    fn begin(&mut self, kernel: &Kernel, options: &RunOptions) -> Result<(Vec<Vec<OpCost>>, u32), GpuError> {
+    /// CTAs of a kernel that fit one SM together, if the device can run it.
+    ///
+    /// # Errors
+    /// The program is malformed, does not fit, or uses a type that the device lacks.
+    pub fn accepts(&self, kernel: &Kernel) -> Result<u32, GpuError> {
         kernel.check()?;
         let per_sm = self.occupancy(kernel)?;
         for role in &kernel.roles {
@@ -169,6 +177,12 @@ impl Gpu {
                 }
             }
         }
+        Ok(per_sm)
+    }
+
+    /// Checks a kernel and places its first CTAs.
+    fn begin(&mut self, kernel: &Kernel, options: &RunOptions) -> Result<(Vec<Vec<OpCost>>, u32), GpuError> {
+        let per_sm = self.accepts(kernel)?;
         self.items_end = options.items.unwrap_or(usize::MAX).min(kernel.items.len());
         self.grid = kernel.grid.min(self.items_end as u32);
         let costs = self.prepare(kernel, per_sm, options)?;
@@ -209,6 +223,10 @@ impl Gpu {
         match &options.cache {
             CacheState::Empty | CacheState::Left => {}
             CacheState::Foreign { dirty } => self.memory.fill_foreign(*dirty),
+            CacheState::Held(start) => {
+                self.memory.make_held(&start.tensors);
+                self.memory.fill_foreign(f64::from(start.others_dirty) / DIRTY_UNITS as f64);
+            }
             CacheState::Resident { tensors, dirty } => {
                 let known: Vec<_> = tensors.iter().copied().filter(|&(t, _)| t < kernel.tensors.len()).collect();
                 self.memory.make_resident(&known);

@@ -7,9 +7,11 @@
 
 mod dram_timings;
 pub mod estimate;
+mod executor;
 mod instructions;
 mod lanes;
 mod launch;
+mod ledger;
 pub mod machine;
 mod memory;
 mod power;
@@ -21,7 +23,10 @@ mod tests;
 mod units;
 
 pub use dram_timings::DramTimings;
-pub use launch::{CacheState, GpuError, KernelResult, Progress, RunOptions, occupancy};
+pub use executor::GpuExecutor;
+pub use launch::{
+    CacheState, GpuError, HeldTensor, KernelResult, L2Start, Progress, RunOptions, SIXTEENTHS, TensorInL2, occupancy,
+};
 pub use machine::Gpu;
 pub use memory::Traffic;
 pub use power::{EnergyParts, Work};

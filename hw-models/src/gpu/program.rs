@@ -73,7 +73,7 @@ impl fmt::Display for Dtype {
 }
 
 /// A coordinate: `base + sum(work[i] * item[i]) + sum(loops[j] * counter[j])`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Expr {
     /// The constant.
     pub base: i64,
@@ -121,7 +121,8 @@ impl Expr {
 }
 
 /// How often a loop runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Trips {
     /// Always so often.
     Const(u32),
@@ -134,7 +135,8 @@ pub enum Trips {
 }
 
 /// The way of a copy from memory to the SM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Path {
     /// Bulk copy engine into shared memory: one instruction, no registers.
     Bulk,
@@ -149,7 +151,7 @@ pub enum Path {
 }
 
 /// CTAs of a cluster that share a copy: each reads a part of its rows, and all receive all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Multicast {
     /// How many share it.
     pub ctas: u8,
@@ -173,7 +175,7 @@ impl Multicast {
 }
 
 /// A box of a matrix in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tile {
     /// Index into [`Kernel::tensors`].
     pub tensor: u8,
@@ -188,7 +190,7 @@ pub struct Tile {
 }
 
 /// Work of the lanes between two points of a role, summed over its warps.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct VectorWork {
     /// Warp instructions issued, of all kinds.
     pub issue: f64,
@@ -212,7 +214,8 @@ pub struct VectorWork {
 }
 
 /// One instruction of a role.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Op {
     /// Runs the ops up to the matching [`Op::End`] so often.
     Loop(Trips),
@@ -297,7 +300,7 @@ pub enum Op {
 }
 
 /// One role of a CTA.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Role {
     /// Its warps.
     pub warps: u32,
@@ -306,7 +309,7 @@ pub struct Role {
 }
 
 /// A matrix in memory, row by row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tensor {
     /// Rows.
     pub rows: u64,
@@ -336,7 +339,7 @@ impl Tensor {
 }
 
 /// A barrier of each CTA.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Barrier {
     /// Arrivals that complete a phase.
     pub arrivals: u32,
@@ -345,7 +348,7 @@ pub struct Barrier {
 }
 
 /// A kernel launch.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kernel {
     /// Its name in reports.
     pub name: String,

@@ -17,8 +17,10 @@ pub struct GpuSpec {
     /// Always `gpu`.
     pub kind: String,
     /// One line for people.
+    #[serde(default)]
     pub description: String,
     /// Where the numbers come from.
+    #[serde(default)]
     pub source: String,
     /// Clock of the SMs, MHz, when nothing limits it.
     pub sm_clock_mhz: f64,
@@ -315,13 +317,6 @@ impl GpuSpec {
             source.check(key, value, 1e-3..=1e9)?;
         }
         let not_negative = [
-            ("launch.cta_interval_ns", spec.launch.cta_interval_ns),
-            ("launch.cta_turnaround_cycles", spec.launch.cta_turnaround_cycles),
-            ("launch.pipeline_setup_ns", spec.launch.pipeline_setup_ns),
-            ("launch.cluster_setup_ns", spec.launch.cluster_setup_ns),
-            ("launch.translation_miss_cycles", spec.launch.translation_miss_cycles),
-            ("launch.translation_interval_cycles", spec.launch.translation_interval_cycles),
-            ("launch.flush_ns", spec.launch.flush_ns),
             ("l2.near_latency_ns", spec.l2.near_latency_ns),
             ("l2.far_latency_ns", spec.l2.far_latency_ns),
             ("dram.latency_ns", spec.dram.latency_ns),
@@ -340,6 +335,13 @@ impl GpuSpec {
         }
         // Far above any machine, and low enough that sums of many stay finite.
         let moderate = [
+            ("launch.cta_interval_ns", spec.launch.cta_interval_ns),
+            ("launch.cta_turnaround_cycles", spec.launch.cta_turnaround_cycles),
+            ("launch.pipeline_setup_ns", spec.launch.pipeline_setup_ns),
+            ("launch.cluster_setup_ns", spec.launch.cluster_setup_ns),
+            ("launch.translation_miss_cycles", spec.launch.translation_miss_cycles),
+            ("launch.translation_interval_cycles", spec.launch.translation_interval_cycles),
+            ("launch.flush_ns", spec.launch.flush_ns),
             ("launch.graph_gap_us", spec.launch.graph_gap_us),
             ("launch.stream_gap_us", spec.launch.stream_gap_us),
             ("sm.barrier_base_cycles", spec.sm.barrier_base_cycles),
@@ -371,16 +373,18 @@ impl GpuSpec {
         for (key, value) in moderate {
             source.check(key, value, 0.0..=1e6)?;
         }
+        spec.check_power(source)?;
+        source.check("launch.front_end_l2_bytes", spec.launch.front_end_l2_bytes, 0..=1 << 40)?;
         source.check("l2.partitions", spec.l2.partitions, 1..=2)?;
         source.check("l2.slices", spec.l2.slices, 1..=1024)?;
-        source.check("l2.bytes", spec.l2.bytes, 1 << 16..=1 << 40)?;
+        source.check("l2.bytes", spec.l2.bytes, 1 << 16..=1 << 34)?;
         source.check("l2.line_bytes", spec.l2.line_bytes, 32..=4096)?;
         source.check("l2.sector_bytes", spec.l2.sector_bytes, 16..=spec.l2.line_bytes)?;
         source.check("dram.channels", spec.dram.channels, 1..=1024)?;
         source.check("dram.write_batch_bytes", spec.dram.write_batch_bytes, 64..=1 << 20)?;
         source.check("dram.channel_bits", spec.dram.channel_bits, 8..=1024)?;
         source.check("dram.queue_accesses", spec.dram.queue_accesses, 1..=65536)?;
-        let folder = std::path::Path::new(source.name());
+        let folder = std::path::Path::new(source.written_in("dram.device"));
         let device = crate::dram::catalog::load_from(&spec.dram.device, Some(folder)).map_err(|e| {
             source.error("dram.device", format!("is `{}`, which cannot be used: {}", spec.dram.device, e.problem))
         })?;
@@ -406,6 +410,19 @@ impl GpuSpec {
             return Err(source.error("tensor.fma_per_cycle", "names no type"));
         }
         Ok(spec)
+    }
+
+    /// Clocks and powers that fit one another: energy scales with the square of the clock over the one that it was measured at.
+    fn check_power(&self, source: &Source) -> Result<(), InputError> {
+        let p = &self.power;
+        source.check("power.min_clock_mhz", p.min_clock_mhz, 1e-3..=self.sm_clock_mhz)?;
+        source.check("power.tensor_clock_mhz", p.tensor_clock_mhz, p.min_clock_mhz..=self.sm_clock_mhz.max(p.tensor_clock_mhz))?;
+        source.check("power.reference_clock_mhz", p.reference_clock_mhz, self.sm_clock_mhz / 10.0..=self.sm_clock_mhz * 10.0)?;
+        if p.limit_w <= p.active_idle_w {
+            let problem = format!("is {}: no more than the {} W that the idle chip takes", p.limit_w, p.active_idle_w);
+            return Err(source.error("power.limit_w", problem).help("give a limit above power.active_idle_w"));
+        }
+        Ok(())
     }
 
     /// Streaming multiprocessors.

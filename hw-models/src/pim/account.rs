@@ -1,15 +1,17 @@
 //! Bookkeeping of a PIM run: who did what, for how long, and at what cost. Counts are integers until the very end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use banksia_sim::Time;
+use banksia_sim::{Elapsed, Time};
 
 use super::config::PimMachine;
 use super::system::Group;
 use super::{PimChannel, config};
 use crate::dram::{Cycle, DataDirection, Device};
-use crate::outcome::{ComponentOutcome, OperatorOutcome, Outcome, StepOutcome};
+use crate::outcome::{ComponentOutcome, WorkedOut};
 use crate::program::{Program, VectorFunction};
+use crate::system::{Books, OperatorBooks};
 
 /// What a channel has done so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,48 +56,40 @@ struct VectorTotals {
 #[derive(Debug, Clone, Default)]
 struct OperatorTotals {
     name: String,
-    count: u64,
-    latency: Time,
-    busy: Time,
+    busy: Elapsed,
     counts: Vec<u64>,
     vector: VectorTotals,
-    flops: f64,
-    pim_flops: f64,
 }
 
 /// The books of one run.
 #[derive(Debug)]
-pub(super) struct Account<'m> {
-    machine: &'m PimMachine,
+pub(super) struct Account {
+    machine: Arc<PimMachine>,
     operators: Vec<OperatorTotals>,
     by_name: BTreeMap<String, usize>,
     /// From the operators of the program in hand to those of the run.
     map: Vec<usize>,
-    frontier: Time,
     before: Vec<u64>,
     channels: Vec<ChannelTotals>,
     vector: VectorTotals,
-    steps: Vec<StepOutcome>,
-    energy_until_now: f64,
     commands_stepped: u64,
+    epoch: Elapsed,
 }
 
-impl<'m> Account<'m> {
-    pub(super) fn new(machine: &'m PimMachine) -> Self {
+impl Account {
+    pub(super) fn new(machine: Arc<PimMachine>) -> Self {
         let commands = machine.device.commands.len();
         let totals = ChannelTotals { counts: vec![0; commands], ..ChannelTotals::default() };
         Self {
+            channels: vec![totals; machine.channels() as usize],
             machine,
             operators: Vec::new(),
             by_name: BTreeMap::new(),
             map: Vec::new(),
-            frontier: Time::ZERO,
             before: Vec::new(),
-            channels: vec![totals; machine.channels() as usize],
             vector: VectorTotals::default(),
-            steps: Vec::new(),
-            energy_until_now: 0.0,
             commands_stepped: 0,
+            epoch: Elapsed::ZERO,
         }
     }
 
@@ -110,19 +104,8 @@ impl<'m> Account<'m> {
                 });
                 self.operators.len() - 1
             });
-            let totals = &mut self.operators[index];
-            totals.count = totals.count.saturating_add(operator.count);
-            totals.flops += operator.flops;
-            totals.pim_flops += operator.pim_flops;
             self.map.push(index);
         }
-    }
-
-    /// An instruction has completed: the advance of the frontier is its operator's.
-    pub(super) fn completed(&mut self, operator: u32, now: Time) {
-        let totals = &mut self.operators[self.map[operator as usize]];
-        totals.latency = totals.latency.saturating_add(now.saturating_sub(self.frontier));
-        self.frontier = self.frontier.max(now);
     }
 
     /// A channel is about to run a block.
@@ -139,14 +122,14 @@ impl<'m> Account<'m> {
         for (total, (now, before)) in totals.counts.iter_mut().zip(counts.iter().zip(&self.before)) {
             *total += (now - before) * u64::from(members);
         }
-        totals.busy = totals.busy.saturating_add(busy.saturating_mul(u64::from(members)));
+        totals.busy.add_times(busy, u64::from(members));
         self.commands_stepped = self.commands_stepped.wrapping_add(channel.stepped());
     }
 
     /// The vector unit runs a function.
     pub(super) fn vector(&mut self, operator: u32, function: &VectorFunction, cycles: u64, busy: Time) {
         let totals = &mut self.operators[self.map[operator as usize]];
-        totals.busy = totals.busy.saturating_add(busy);
+        totals.busy.add(busy);
         let read: u64 = function.phases.iter().map(|p| p.read_bytes).fold(0, u64::saturating_add);
         let write: u64 = function.phases.iter().map(|p| p.write_bytes).fold(0, u64::saturating_add);
         for v in [&mut totals.vector, &mut self.vector] {
@@ -165,26 +148,16 @@ impl<'m> Account<'m> {
         group.booked = totals;
     }
 
-    pub(super) fn end_step(
-        &mut self,
-        program: &Program,
-        start: Time,
-        end: Time,
-        end_cycle: Cycle,
-        groups: &mut [Group],
-    ) {
+    /// Books what groups have done until the end of a step; energy of channels and vector unit until then.
+    pub(super) fn end_step(&mut self, end: Time, end_cycle: Cycle, groups: &mut [Group]) -> f64 {
         for group in groups {
             self.flush(group, end_cycle);
         }
-        let energy: f64 = self.memory_energy(end_cycle).values().sum::<f64>() + self.vector_energy(end);
-        self.steps.push(StepOutcome {
-            phase: program.phase.clone(),
-            context_tokens: program.context_tokens,
-            start,
-            latency: end.saturating_sub(start),
-            energy_j: energy - self.energy_until_now,
-        });
-        self.energy_until_now = energy;
+        self.memory_energy(end_cycle).values().sum::<f64>() + self.vector_energy(end)
+    }
+
+    pub(super) fn move_epoch(&mut self, by: Time) {
+        self.epoch.add(by);
     }
 
     fn channel_energy(&self, totals: &ChannelTotals, end: Cycle) -> BTreeMap<String, f64> {
@@ -216,31 +189,27 @@ impl<'m> Account<'m> {
     }
 
     fn vector_idle_energy(&self, end: Time) -> f64 {
-        end.as_secs_f64() * self.machine.file.vector_unit.idle_mw * 1e-3
+        self.epoch.plus(end).as_secs_f64() * self.machine.file.vector_unit.idle_mw * 1e-3
     }
 
-    /// The run's outcome.
-    pub(super) fn outcome(&self, end: Time, end_cycle: Cycle) -> Outcome {
+    /// What was done until the end.
+    pub(super) fn books(&self, end: Time, end_cycle: Cycle) -> Books {
         let device = &*self.machine.device;
-        let mut outcome = Outcome {
-            latency: end,
-            steps: self.steps.clone(),
-            commands_stepped: self.commands_stepped,
-            ..Outcome::default()
-        };
+        let mut outcome = Books::default();
+        let (mut accesses, mut misses, mut mac_slots) = (0, 0, 0);
         for (c, totals) in self.channels.iter().enumerate() {
-            outcome.accesses += totals.accesses;
-            outcome.misses += totals.misses;
+            accesses += totals.accesses;
+            misses += totals.misses;
             for (command, count) in device.commands.iter().zip(&totals.counts) {
                 if *count > 0 {
                     *outcome.commands.entry(command.name.clone()).or_insert(0) += count;
-                    outcome.mac_slots += count * u64::from(command.macs);
+                    mac_slots += count * u64::from(command.macs);
                 }
             }
             outcome.components.push(ComponentOutcome {
                 name: format!("channel {c}"),
                 kind: "PIM channel".into(),
-                busy: self.machine.memory_clock.edge(banksia_sim::Cycles(totals.busy)),
+                busy: elapsed(&self.machine.memory_clock, totals.busy),
                 energy_j: self.channel_energy(totals, end_cycle),
                 traffic_bytes: memory_traffic(device, &totals.counts),
             });
@@ -252,7 +221,7 @@ impl<'m> Account<'m> {
         outcome.components.push(ComponentOutcome {
             name: "ASIC".into(),
             kind: "vector unit".into(),
-            busy: self.machine.vector_clock.edge(banksia_sim::Cycles(self.vector.cycles)),
+            busy: elapsed(&self.machine.vector_clock, self.vector.cycles),
             energy_j: energy,
             traffic_bytes: vector_traffic(&self.vector),
         });
@@ -268,19 +237,32 @@ impl<'m> Account<'m> {
             energy_j.insert("vector_unit".into(), self.vector_active_energy(totals.vector.cycles));
             let mut traffic_bytes = memory_traffic(device, &totals.counts);
             traffic_bytes.extend(vector_traffic(&totals.vector));
-            outcome.operators.push(OperatorOutcome {
+            outcome.operators.push(OperatorBooks {
                 name: totals.name.clone(),
-                count: totals.count,
-                latency: totals.latency,
                 busy: totals.busy,
                 energy_j,
-                flops: totals.flops,
-                pim_flops: totals.pim_flops,
                 traffic_bytes,
             });
         }
+        outcome.counts = BTreeMap::from([("accesses", accesses), ("row_misses", misses), ("mac_slots", mac_slots)]);
+        outcome.worked_out = Some(WorkedOut {
+            what: "DRAM commands",
+            total: outcome.commands.values().sum(),
+            simulated: self.commands_stepped,
+            ..WorkedOut::default()
+        });
         outcome
     }
+}
+
+/// So many cycles of a clock.
+fn elapsed(clock: &banksia_sim::Clock, cycles: u64) -> Elapsed {
+    // In parts that 64 bits hold: edges at multiples of the denominator are exact.
+    let (num, den) = clock.period_fs();
+    let (whole, rest) = (cycles / den, cycles % den);
+    let mut all = Elapsed::from(clock.edge(banksia_sim::Cycles(rest)));
+    all.add_times(Time::from_fs(num), whole);
+    all
 }
 
 /// Bytes by channel of traffic of some issues of each command.

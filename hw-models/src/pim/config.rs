@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::vector::VectorUnit;
 use crate::dram::Device;
-use crate::program::ChannelSet;
+
+/// Channels of a machine at most: each has books of its own.
+const MOST_CHANNELS: u32 = 65_536;
 
 /// A machine file of kind `pim`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -22,6 +24,7 @@ pub struct PimFile {
     #[serde(default)]
     pub description: String,
     /// Where the numbers come from.
+    #[serde(default)]
     pub source: String,
     /// The PIM channels.
     pub memory: MemoryFile,
@@ -126,7 +129,7 @@ impl PimMachine {
                 .error("kind", format!("is `{}`", file.kind))
                 .help("this machine's keys are those of kind `pim`; for a GPU, let machine.base name one"));
         }
-        source.check("memory.channels", file.memory.channels, 1..=ChannelSet::MAX)?;
+        source.check("memory.channels", file.memory.channels, 1..=MOST_CHANNELS)?;
         source.check("link.latency_ns", file.link.latency_ns, 0.0..=1e6)?;
         let v = &file.vector_unit;
         let key = |k: &str| format!("vector_unit.{k}");

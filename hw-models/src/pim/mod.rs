@@ -9,6 +9,7 @@ mod host_controller;
 pub mod isa;
 mod isa_access;
 pub mod isa_trace;
+mod metrics;
 pub mod pattern;
 pub mod system;
 pub mod vector;
@@ -21,7 +22,8 @@ pub use hbm_pim::HostKernel;
 pub use isa::{IsaMachine, IsaOutcome};
 pub use isa_trace::{Instruction, IsaSet};
 pub use pattern::CompiledPattern;
-pub use system::{PimSystem, RunError, RunOptions};
+pub use metrics::{peak_bandwidth_bytes_per_s, peak_macs_per_s};
+pub use system::PimSystem;
 pub use vector::VectorUnit;
 
 /// The sides of `OUTxIN`.

@@ -16,7 +16,8 @@
 //! instruction is for some of its channels only, and groups are merged when their states have become the same again. That
 //! is exact, and stepping (`exact_stepping`) does without it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use banksia_sim::{Cycles, EventQueue, Time};
 
@@ -24,50 +25,12 @@ use super::account::{Account, ChannelTotals};
 use super::channel::PimChannel;
 use super::config::PimMachine;
 use super::courses::Courses;
+use super::metrics;
 use super::pattern::CompiledPattern;
 use crate::dram::Cycle;
 use crate::outcome::{Outcome, Span};
 use crate::program::{ChannelSet, Pattern, Program, ProgramError, Work};
-
-/// How to run.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RunOptions {
-    /// Step every command of every channel; the result is the same, bit for bit.
-    pub exact_stepping: bool,
-    /// The step (from 0) whose spans are recorded.
-    pub timeline_step: Option<u64>,
-}
-
-/// A run that could not be finished.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum RunError {
-    /// A program that this machine cannot run.
-    #[error("step {step}: {error}")]
-    Program {
-        /// Which step.
-        step: u64,
-        /// What is wrong with it.
-        error: ProgramError,
-    },
-    /// Simulated time would exceed what 64-bit femtoseconds hold.
-    #[error("step {step}: simulated time passes {limit}, the most that can be counted: run fewer tokens")]
-    TooLong {
-        /// Which step.
-        step: u64,
-        /// The limit.
-        limit: Time,
-    },
-    /// Instructions wait for one another and none can proceed.
-    #[error("step {step}: deadlock at {time}: {}", waits.join("; "))]
-    Deadlock {
-        /// Which step.
-        step: u64,
-        /// When.
-        time: Time,
-        /// Who waits for what.
-        waits: Vec<String>,
-    },
-}
+use crate::system::{Books, Executor, RunError, RunOptions, Share};
 
 #[derive(Debug, Clone, Copy)]
 enum Event {
@@ -84,7 +47,7 @@ enum Event {
 /// What a PIM instruction does.
 #[derive(Debug, Clone, Copy)]
 struct PimWork {
-    channels: ChannelSet,
+    channels: u32,
     pattern: u32,
     row: u32,
     iterations: u32,
@@ -104,8 +67,9 @@ pub(super) struct Group {
 }
 
 /// A machine in the middle of a run.
-pub struct PimSystem<'m> {
-    machine: &'m PimMachine,
+pub struct PimSystem {
+    machine: Arc<PimMachine>,
+    program: Arc<Program>,
     options: RunOptions,
     queue: EventQueue<Event>,
     now: Time,
@@ -116,8 +80,12 @@ pub struct PimSystem<'m> {
     /// Every pattern met so far, resolved, with what has been learnt of it.
     known: Vec<(CompiledPattern, Courses)>,
     known_by_pattern: HashMap<Pattern, u32>,
-    account: Account<'m>,
+    account: Account,
     spans: Vec<Span>,
+    /// The memory's cycle at the epoch.
+    epoch_cycle: Cycle,
+    /// Instructions completed and not yet told.
+    done: Vec<(Time, u32)>,
     // Of the step in hand; kept between steps for their memory.
     /// Index in `known` of each of the program's patterns.
     patterns: Vec<u32>,
@@ -133,10 +101,10 @@ pub struct PimSystem<'m> {
     unfinished: usize,
 }
 
-impl<'m> PimSystem<'m> {
+impl PimSystem {
     /// A machine at time zero.
-    pub fn new(machine: &'m PimMachine, options: RunOptions) -> Self {
-        let channel = PimChannel::new(machine.device.clone(), machine.file.memory.refresh, options.exact_stepping);
+    pub fn new(machine: Arc<PimMachine>, options: RunOptions) -> Self {
+        let channel = PimChannel::new(machine.device.clone(), machine.file.memory.refresh, options.stepping);
         let group = |members| Group {
             members,
             channel: channel.clone(),
@@ -145,22 +113,25 @@ impl<'m> PimSystem<'m> {
             next: 0,
             busy: false,
         };
-        let groups = if options.exact_stepping {
+        let groups = if options.stepping {
             (0..machine.channels()).map(|c| group(ChannelSet::one(c))).collect()
         } else {
             vec![group(ChannelSet::first(machine.channels()))]
         };
         Self {
+            account: Account::new(Arc::clone(&machine)),
+            sram_free: machine.vector_unit.sram_bytes,
             machine,
+            program: Arc::default(),
             options,
             queue: EventQueue::new(),
             now: Time::ZERO,
             step: 0,
             groups,
             vector_busy: false,
-            sram_free: machine.vector_unit.sram_bytes,
-            account: Account::new(machine),
             spans: Vec::new(),
+            epoch_cycle: 0,
+            done: Vec::new(),
             patterns: Vec::new(),
             known: Vec::new(),
             known_by_pattern: HashMap::new(),
@@ -177,74 +148,29 @@ impl<'m> PimSystem<'m> {
         }
     }
 
-    /// Runs one program after all before it are complete.
-    ///
-    /// # Errors
-    /// The program does not fit the machine, deadlocks, or runs past the end of countable time.
-    pub fn run(&mut self, program: &Program) -> Result<(), RunError> {
-        self.load(program).map_err(|error| RunError::Program { step: self.step, error })?;
-        let start = self.now;
-        self.account.begin_step(program);
-        for i in 0..program.instructions.len() as u32 {
-            if self.waiting_on[i as usize] == 0 {
-                self.dependencies_met(program, i)?;
+    fn act(&mut self, program: &Program, event: Event) -> Result<(), RunError> {
+        match event {
+            Event::Free(group) => {
+                self.groups[group as usize].busy = false;
+                self.start_groups(program)
+            }
+            Event::Arrived { instruction } => {
+                self.ready[instruction as usize] = true;
+                self.start_groups(program)
+            }
+            Event::PimDone { instruction, channels } => {
+                let left = &mut self.channels_left[instruction as usize];
+                *left -= channels;
+                if *left == 0 { self.complete(program, instruction) } else { Ok(()) }
+            }
+            Event::VectorDone { instruction } => {
+                self.vector_busy = false;
+                self.complete(program, instruction)
             }
         }
-        self.start_all(program)?;
-        while let Some((time, event)) = self.queue.pop() {
-            self.now = time;
-            match event {
-                Event::Free(group) => {
-                    self.groups[group as usize].busy = false;
-                    self.start_groups(program)?;
-                }
-                Event::Arrived { instruction } => {
-                    self.ready[instruction as usize] = true;
-                    self.start_groups(program)?;
-                }
-                Event::PimDone { instruction, channels } => {
-                    let left = &mut self.channels_left[instruction as usize];
-                    *left -= channels;
-                    if *left == 0 {
-                        self.complete(program, instruction)?;
-                    }
-                }
-                Event::VectorDone { instruction } => {
-                    self.vector_busy = false;
-                    self.complete(program, instruction)?;
-                }
-            }
-        }
-        if self.unfinished > 0 {
-            return Err(self.deadlock(program));
-        }
-        let end_cycle = self.memory_cycle(self.now);
-        for group in &mut self.groups {
-            group.channel.idle_until(end_cycle);
-        }
-        self.account.end_step(program, start, self.now, end_cycle, &mut self.groups);
-        self.step += 1;
-        Ok(())
     }
 
-    /// The time that the steps so far took.
-    pub fn now(&self) -> Time {
-        self.now
-    }
-
-    /// What the run measured.
-    pub fn finish(mut self) -> Outcome {
-        let end_cycle = self.memory_cycle(self.now);
-        for group in &mut self.groups {
-            self.account.flush(group, end_cycle);
-        }
-        let mut outcome = self.account.outcome(self.now, end_cycle);
-        outcome.spans = self.spans;
-        outcome
-    }
-
-    fn load(&mut self, program: &Program) -> Result<(), ProgramError> {
-        program.validate()?;
+    fn take_up(&mut self, program: &Program, share: Share<'_>) -> Result<(), ProgramError> {
         let device = &self.machine.device;
         self.patterns.clear();
         for (i, pattern) in program.patterns.iter().enumerate() {
@@ -270,32 +196,30 @@ impl<'m> PimSystem<'m> {
         self.ready.resize(n, false);
         self.dependents_first.clear();
         self.dependents_first.resize(n + 1, 0);
+        self.channels_left.resize(n, 0);
+        self.waiting_on.resize(n, 0);
+        let mut some = Vec::new();
+        let mine: &[u32] = match share {
+            Share::Of(mine) => mine,
+            Share::Alone => {
+                some.extend(0..n as u32);
+                &some
+            }
+        };
         let all = ChannelSet::first(self.machine.channels());
-        for (i, instruction) in program.instructions.iter().enumerate() {
-            self.check_instruction(program, i)?;
-            let channels = match instruction.work {
-                Work::Pim { channels, pattern, row, iterations } => {
-                    let place = || format!("instruction {i}");
-                    let range = |what, value, limit| Err(ProgramError::Range { place: place(), what, value, limit });
-                    if channels.is_empty() {
-                        return Err(ProgramError::NoChannel { instruction: i });
-                    }
-                    if !channels.without(all).is_empty() {
-                        let highest = u64::from(127 - channels.0.leading_zeros().min(127));
-                        return range("channel", highest, u64::from(self.machine.channels()));
-                    }
-                    let rows = u64::from(row)
-                        + self.known[self.patterns[pattern as usize] as usize].0.rows_reached(iterations);
-                    if rows > u64::from(device.rows) {
-                        return range("row", rows - 1, u64::from(device.rows));
-                    }
-                    self.pim_list.push(i as u32);
-                    channels.len()
-                }
-                Work::Vector { .. } => 0,
-            };
-            self.channels_left.push(channels);
-            self.waiting_on.push(instruction.dependencies);
+        for &index in mine {
+            let i = index as usize;
+            self.check_instruction(program, i, &all)?;
+            let instruction = &program.instructions[i];
+            if let Work::Pim { channels, .. } = instruction.work {
+                self.pim_list.push(index);
+                self.channels_left[i] = program.channel_sets[channels as usize].len();
+            }
+            if let Share::Of(_) = share {
+                self.waiting_on[i] = 1;
+                continue;
+            }
+            self.waiting_on[i] = instruction.dependencies;
             for dependency in program.dependencies_of(i) {
                 self.dependents_first[*dependency as usize + 1] += 1;
             }
@@ -304,30 +228,57 @@ impl<'m> PimSystem<'m> {
             self.dependents_first[i + 1] += self.dependents_first[i];
         }
         self.dependents.clear();
-        self.dependents.resize(program.dependencies.len(), 0);
-        let mut fill = self.dependents_first.clone();
-        for i in 0..n {
-            for dependency in program.dependencies_of(i) {
-                let slot = &mut fill[*dependency as usize];
-                self.dependents[*slot as usize] = i as u32;
-                *slot += 1;
+        if let Share::Alone = share {
+            self.dependents.resize(program.dependencies.len(), 0);
+            let mut fill = self.dependents_first.clone();
+            for i in 0..n {
+                for dependency in program.dependencies_of(i) {
+                    let slot = &mut fill[*dependency as usize];
+                    self.dependents[*slot as usize] = i as u32;
+                    *slot += 1;
+                }
             }
         }
         for group in &mut self.groups {
             group.next = 0;
         }
-        self.unfinished = n;
+        self.unfinished = mine.len();
         Ok(())
     }
 
-    fn check_instruction(&self, program: &Program, i: usize) -> Result<(), ProgramError> {
+    fn check_instruction(&self, program: &Program, i: usize, all: &ChannelSet) -> Result<(), ProgramError> {
         let instruction = &program.instructions[i];
         let capacity = self.machine.vector_unit.sram_bytes;
         if instruction.acquire_bytes > capacity {
             let operator = program.operators[instruction.operator as usize].name.clone();
             return Err(ProgramError::Capacity { operator, needs: instruction.acquire_bytes, capacity });
         }
-        Ok(())
+        let Work::Pim { channels, pattern, row, iterations } = instruction.work else {
+            return match instruction.work {
+                Work::Vector { .. } => Ok(()),
+                Work::Kernel { .. } => self.refuse(i, "kernels"),
+                Work::Transfer { .. } => self.refuse(i, "transfers"),
+                Work::Block { .. } => self.refuse(i, "blocks of instructions: it has no instruction set of its own"),
+                Work::Pim { .. } => Ok(()),
+            };
+        };
+        let place = || format!("instruction {i}");
+        let range = |what, value, limit| Err(ProgramError::Range { place: place(), what, value, limit });
+        let channels = &program.channel_sets[channels as usize];
+        if channels.is_empty() {
+            return Err(ProgramError::NoChannel { instruction: i });
+        }
+        if !channels.within(all) {
+            return range("channel", u64::from(channels.highest().unwrap_or(0)), u64::from(self.machine.channels()));
+        }
+        let known = &self.known[self.patterns[pattern as usize] as usize].0;
+        let rows = u64::from(row) + known.rows_reached(iterations);
+        let limit = u64::from(self.machine.device.rows);
+        if rows > limit { range("row", rows - 1, limit) } else { Ok(()) }
+    }
+
+    fn refuse(&self, instruction: usize, work: &'static str) -> Result<(), ProgramError> {
+        Err(ProgramError::Device { instruction, device: self.machine.file.name.clone(), work })
     }
 
     /// Every dependency of an instruction is complete: it needs its SRAM next.
@@ -360,7 +311,8 @@ impl<'m> PimSystem<'m> {
                 self.ready[instruction as usize] = true;
                 self.vector_queue.push_back(instruction);
             }
-            Work::Pim { .. } => {
+            // Others were refused when the program was taken up.
+            _ => {
                 let at = self.over_link(self.now)?;
                 self.queue.push(at, Event::Arrived { instruction });
             }
@@ -370,13 +322,13 @@ impl<'m> PimSystem<'m> {
 
     /// When what leaves one end of the link at `time` is at the other.
     fn over_link(&self, time: Time) -> Result<Time, RunError> {
-        time.checked_add(self.machine.link_latency).ok_or(RunError::TooLong { step: self.step, limit: Time::MAX })
+        time.checked_add(self.machine.link_latency).ok_or_else(|| self.too_long())
     }
 
     fn complete(&mut self, program: &Program, instruction: u32) -> Result<(), RunError> {
         self.unfinished -= 1;
         let entry = &program.instructions[instruction as usize];
-        self.account.completed(entry.operator, self.now);
+        self.done.push((self.now, instruction));
         if entry.release_bytes > 0 {
             self.sram_free =
                 self.sram_free.saturating_add(entry.release_bytes).min(self.machine.vector_unit.sram_bytes);
@@ -408,7 +360,7 @@ impl<'m> PimSystem<'m> {
         let cycles = self.vector_cycles[function as usize];
         let clock = &self.machine.vector_clock;
         let first = clock.cycle_at_or_after(self.now).0;
-        let done = self.edge(clock, first.saturating_add(cycles))?;
+        let done = clock.checked_edge(Cycles(first.saturating_add(cycles))).map_err(|_| self.too_long())?;
         self.account.vector(
             entry.operator,
             &program.functions[function as usize],
@@ -449,7 +401,7 @@ impl<'m> PimSystem<'m> {
         loop {
             let instruction = *self.pim_list.get(group.next)?;
             if let Work::Pim { channels, pattern, row, iterations } = program.instructions[instruction as usize].work
-                && !channels.and(group.members).is_empty()
+                && program.channel_sets[channels as usize].meets(&group.members)
             {
                 let work = PimWork { channels, pattern, row, iterations };
                 return self.ready[instruction as usize].then_some((instruction, work));
@@ -460,23 +412,23 @@ impl<'m> PimSystem<'m> {
 
     fn start_group(&mut self, program: &Program, g: usize) -> Result<(), RunError> {
         let Some((instruction, work)) = self.next_of(program, g) else { return Ok(()) };
-        let clock = &self.machine.memory_clock;
-        let start = clock.cycle_at_or_after(self.now).0;
+        let start = self.memory_cycle(self.now);
         // A refresh that has fallen due belongs to the time before, and to no operator.
         self.groups[g].channel.idle_until(start);
         self.merge_into(g, start);
         let group = &mut self.groups[g];
-        let rest = group.members.without(work.channels);
+        let channels = &program.channel_sets[work.channels as usize];
         let mut split = None;
-        if !rest.is_empty() {
+        if !group.members.within(channels) {
+            let rest = group.members.without(channels);
             let mut other = group.clone();
-            group.members = group.members.and(work.channels);
+            group.members = group.members.and(channels);
             other.members = rest;
             other.next += 1;
             split = Some(self.add_group(other));
         }
         let group = &mut self.groups[g];
-        let members = group.members;
+        let members = group.members.len();
         let (pattern, courses) = &mut self.known[self.patterns[work.pattern as usize] as usize];
         self.account.before(&group.channel);
         let timing = group.channel.run_knowing(courses, pattern, work.row, work.iterations, start);
@@ -484,11 +436,11 @@ impl<'m> PimSystem<'m> {
         group.busy = true;
         group.busy_cycles += timing.free - start;
         let operator = program.instructions[instruction as usize].operator;
-        let free = self.edge(clock, timing.free)?;
-        let done = self.edge(clock, timing.done.max(timing.free))?;
-        self.account.after(operator, &self.groups[g].channel, members.len(), done.saturating_sub(self.now));
+        let free = self.memory_edge(timing.free)?;
+        let done = self.memory_edge(timing.done.max(timing.free))?;
+        self.account.after(operator, &self.groups[g].channel, members, done.saturating_sub(self.now));
         if self.options.timeline_step == Some(self.step) {
-            for channel in members.iter() {
+            for channel in self.groups[g].members.iter() {
                 self.spans.push(Span {
                     group: "PIM channels",
                     lane: format!("channel {channel}"),
@@ -501,7 +453,7 @@ impl<'m> PimSystem<'m> {
         }
         let done = self.over_link(done)?;
         self.queue.push(free, Event::Free(g as u32));
-        self.queue.push(done, Event::PimDone { instruction, channels: members.len() });
+        self.queue.push(done, Event::PimDone { instruction, channels: members });
         match split {
             Some(other) if other < g => self.start_group(program, other),
             _ => Ok(()),
@@ -524,7 +476,7 @@ impl<'m> PimSystem<'m> {
 
     /// Merges into an idle group every other idle one that is at the same instruction and, from `now` on, will do the same.
     fn merge_into(&mut self, g: usize, now: Cycle) {
-        if self.options.exact_stepping {
+        if self.options.stepping {
             return;
         }
         for other in 0..self.groups.len() {
@@ -540,21 +492,122 @@ impl<'m> PimSystem<'m> {
             if a.channel.behaves_like(&mut b.channel, now) {
                 self.account.flush(a, now);
                 self.account.flush(b, now);
-                a.members = a.members.or(b.members);
+                a.members = a.members.or(&b.members);
                 b.members = ChannelSet::EMPTY;
             }
         }
     }
 
     fn memory_cycle(&self, time: Time) -> Cycle {
-        self.machine.memory_clock.cycle_at_or_after(time).0
+        self.epoch_cycle + self.machine.memory_clock.cycle_at_or_after(time).0
     }
 
-    fn edge(&self, clock: &banksia_sim::Clock, cycle: u64) -> Result<Time, RunError> {
-        clock.checked_edge(Cycles(cycle)).map_err(|_| RunError::TooLong { step: self.step, limit: Time::MAX })
+    /// When a cycle of the memory begins. Cycles of a step follow its start.
+    fn memory_edge(&self, cycle: Cycle) -> Result<Time, RunError> {
+        let clock = &self.machine.memory_clock;
+        clock.checked_edge(Cycles(cycle - self.epoch_cycle)).map_err(|_| self.too_long())
     }
 
-    fn deadlock(&self, program: &Program) -> RunError {
+    fn too_long(&self) -> RunError {
+        RunError::TooLong { step: self.step, limit: Time::MAX, what: "check clocks and sizes".into() }
+    }
+}
+
+impl Executor for PimSystem {
+    fn load(&mut self, program: &Arc<Program>, share: Share<'_>, start: Time) -> Result<(), RunError> {
+        let step = self.step;
+        self.take_up(program, share).map_err(|error| RunError::Program { step, error })?;
+        self.now = start;
+        self.program = Arc::clone(program);
+        self.account.begin_step(program);
+        if let Share::Alone = share {
+            for i in 0..program.instructions.len() as u32 {
+                if self.waiting_on[i as usize] == 0 {
+                    self.dependencies_met(program, i)?;
+                }
+            }
+            self.start_all(program)?;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, instruction: u32, at: Time) -> Result<(), RunError> {
+        let program = Arc::clone(&self.program);
+        self.now = self.now.max(at);
+        self.waiting_on[instruction as usize] = 0;
+        self.dependencies_met(&program, instruction)?;
+        self.start_all(&program)
+    }
+
+    fn next(&mut self) -> Option<Time> {
+        self.queue.peek_time()
+    }
+
+    fn advance(&mut self, until: Time, done: &mut Vec<(Time, u32)>) -> Result<(), RunError> {
+        let program = Arc::clone(&self.program);
+        while until == Time::MAX || self.queue.peek_time().is_some_and(|t| t <= until) {
+            let Some((time, event)) = self.queue.pop() else { break };
+            self.now = time;
+            self.act(&program, event)?;
+        }
+        done.append(&mut self.done);
+        Ok(())
+    }
+
+    fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
+    fn waits(&self) -> Vec<String> {
+        self.who_waits(&self.program)
+    }
+
+    fn end_step(&mut self, end: Time) -> f64 {
+        self.now = end;
+        let end_cycle = self.memory_cycle(end);
+        for group in &mut self.groups {
+            group.channel.idle_until(end_cycle);
+        }
+        self.step += 1;
+        self.account.end_step(end, end_cycle, &mut self.groups)
+    }
+
+    fn granule(&self) -> Option<Time> {
+        // So many femtoseconds are whole cycles of both clocks.
+        let (a, _) = self.machine.memory_clock.period_fs();
+        let (b, _) = self.machine.vector_clock.period_fs();
+        let gcd = |mut a: u64, mut b: u64| {
+            while b != 0 {
+                (a, b) = (b, a % b);
+            }
+            a
+        };
+        (a / gcd(a, b)).checked_mul(b).map(Time::from_fs)
+    }
+
+    fn move_epoch(&mut self, by: Time) {
+        self.now = self.now.saturating_sub(by);
+        self.epoch_cycle += self.machine.memory_clock.cycle_at_or_after(by).0;
+        self.account.move_epoch(by);
+    }
+
+    fn books(&mut self, end: Time) -> Books {
+        let end_cycle = self.memory_cycle(end);
+        for group in &mut self.groups {
+            self.account.flush(group, end_cycle);
+        }
+        let mut books = self.account.books(end, end_cycle);
+        books.spans = std::mem::take(&mut self.spans);
+        books
+    }
+
+    fn metrics(&self, outcome: &Outcome) -> BTreeMap<String, f64> {
+        metrics::metrics(&self.machine, outcome)
+    }
+}
+
+impl PimSystem {
+    fn who_waits(&self, program: &Program) -> Vec<String> {
         let name = |i: u32| {
             let operator = program.instructions[i as usize].operator as usize;
             format!("instruction {i} ({})", program.operators[operator].name)
@@ -576,6 +629,6 @@ impl<'m> PimSystem<'m> {
                 }
             }
         }
-        RunError::Deadlock { step: self.step, time: self.now, waits }
+        waits
     }
 }

@@ -1,13 +1,8 @@
-//! Operators of a framework as kernels, and a decoder step as the launches of its operators.
+//! Operators of a framework as kernels.
 
-use banksia_hw::gpu::estimate::Simulation;
-use banksia_hw::gpu::program::{Dtype, Kernel};
-use banksia_hw::gpu::{CacheState, Gpu, GpuError};
+use banksia_hw::gpu::program::Kernel;
 
-use super::gemm::Gemm;
 use super::rows::{ElementWork, Elementwise, RowKernel, elementwise, engine_copy, in_bursts, row_kernel};
-use super::select::{self, Found};
-use banksia_hw::gpu::sampling::{Detail, LaunchTotals, simulate, simulate_steps};
 
 /// Elements of a CTA of PyTorch's vectorised elementwise kernels: 128 threads of 8 (counters.csv: grid and block).
 const PER_CTA: u32 = 1024;
@@ -66,6 +61,11 @@ pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
             let kernel = elementwise_of(elements, 2, e(3.25, 2.0, 0.0, 2.1, 2.5));
             Some(Kernel { registers: 40, ..kernel })
         }
+        // Two products and two sums in pairs, and the angle's sine and cosine from a table.
+        "rotary" => Some(elementwise_of(elements, 2, e(2.0, 3.0, 0.0, 3.0, 2.5))),
+        // Exponential, sum, reciprocal and product, between the conversions that the sum of two has.
+        "silu" => Some(elementwise_of(elements, 1, e(4.0, 2.0, 2.0, 2.1, 2.5))),
+        "relu" => Some(elementwise_of(elements, 1, e(1.0, 2.0, 0.0, 2.1, 2.5))),
         // Welford's running mean and variance, then scale and shift. Instructions of a row are those that counters.csv has at
         // no column, less the reduction's.
         "layernorm" => Some(norm(1103.0, 2, e(9.0, 5.2, 1.0, 4.3, 3.8), e(4.7, 2.7, 0.0, 2.6, 3.8))),
@@ -112,71 +112,4 @@ pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
         })),
         _ => None,
     }
-}
-
-/// One decode step of a GPT in plain operators, each a launch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DecodeStep {
-    /// Sequences.
-    pub batch: u32,
-    /// Width of the model.
-    pub width: u32,
-    /// Heads.
-    pub heads: u32,
-    /// Keys of each sequence.
-    pub keys: u32,
-    /// Layers.
-    pub layers: u32,
-    /// Words that the last product ranks.
-    pub vocabulary: u32,
-}
-
-/// Simulates a step: one layer, repeated, and the last product. Activations are found in L2, weights and the cache of
-/// keys and values are not.
-///
-/// # Errors
-/// The machine cannot run one of the kernels.
-pub fn decode_step(gpu: &mut Gpu, s: &DecodeStep, detail: Detail) -> Result<LaunchTotals, GpuError> {
-    let head = if s.width.is_multiple_of(s.heads.max(1)) { s.width / s.heads.max(1) } else { 64 };
-    let inner = head * s.heads;
-    let mut layer = LaunchTotals::default();
-    let product = |gpu: &mut Gpu, sum: &mut LaunchTotals, n: u32, k: u32, times: u32| -> Result<(), GpuError> {
-        let found = Found { a: true, b: false, c: false };
-        let (_, o) = select::gemm(&mut Simulation { gpu, detail }, &Gemm::new(s.batch, n, k, Dtype::Bf16), found, 2)?;
-        (0..times).for_each(|_| sum.join(&o));
-        Ok(())
-    };
-    let warm = |k: Kernel| {
-        let tensors = (0..k.tensors.len()).map(|t| (t, t + 1 == k.tensors.len())).collect();
-        (k, CacheState::Resident { tensors, dirty: 0.1 })
-    };
-    let mut small = Vec::new();
-    for _ in 0..2 {
-        small.extend(row_operator("layernorm", s.batch, s.width).map(warm));
-        small.push(warm(elementwise_of(
-            u64::from(s.batch * s.width),
-            2,
-            ElementWork { fma: 3.25, alu: 2.0, sfu: 0.0, other: 2.1, stall: 2.5 },
-        )));
-    }
-    small.extend(row_operator("gelu", s.batch, 4 * s.width).map(warm));
-    small.extend(row_operator("softmax", s.batch * s.heads, s.keys).map(warm));
-    layer.join(&simulate_steps(gpu, &small, detail, f64::INFINITY)?);
-    product(gpu, &mut layer, 3 * inner, s.width, 1)?;
-    product(gpu, &mut layer, s.width, inner, 1)?;
-    product(gpu, &mut layer, 4 * s.width, s.width, 1)?;
-    product(gpu, &mut layer, s.width, 4 * s.width, 1)?;
-    for (n, k) in [(s.keys, head), (head, s.keys)] {
-        let g = Gemm { batch: s.batch * s.heads, ..Gemm::new(1, n, k, Dtype::Bf16) };
-        let (_, o) = select::gemm(&mut Simulation { gpu, detail }, &g, Found { a: true, b: false, c: false }, 1)?;
-        layer.join(&o);
-    }
-    let mut step = LaunchTotals::default();
-    (0..s.layers).for_each(|_| step.join(&layer));
-    product(gpu, &mut step, s.vocabulary, s.width, 1)?;
-    if let Some(k) = row_operator("layernorm", s.batch, s.width) {
-        let (k, cache) = warm(k);
-        step.add(&simulate(gpu, &k, &cache, detail)?);
-    }
-    Ok(step)
 }

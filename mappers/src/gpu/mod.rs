@@ -13,6 +13,8 @@ pub mod raster;
 pub mod rows;
 pub mod select;
 
+pub use model::GpuMapper;
+
 use banksia_hw::gpu::program::{Multicast, Op, Path, Role, Tile, VectorWork};
 
 /// Registers of a thread that simple kernels take, as compilers give them (32 to 40 in `counters.csv`).

@@ -1,33 +1,33 @@
 //! Decoder-only generation on one GPU: every operator of a step as launches of tile programs, one after another.
 //!
-//! Weights and the cache of keys and values come from device memory, activations are found in L2 as far as they fit. Layers
-//! are alike, so one is simulated and counted as often as there are layers; what does not depend on the context is
-//! simulated once for all decode steps. Both are exact: a launch's result depends on its program and on what its L2 holds
-//! at the start, which are equal.
+//! Layers are alike, so their kernels are the same; what differs are the buffers that they work on. Weights and caches are a layer's
+//! own, activations are memory that every layer uses anew, as a framework's allocator hands it out. What of them lies in L2 when a
+//! kernel starts is the machine's to know.
 
+mod choices;
 mod lower;
-mod run;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::{GpuError, GpuSpec, occupancy};
+use banksia_hw::program::{LaunchMode, Program, ProgramBuilder};
+use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_workloads::{DataType, Generation, GptConfig, Phase, Step};
 use serde::{Deserialize, Serialize};
 
-pub use run::{Choice, GpuRun, GpuRunOptions};
+pub use choices::Choice;
 
-use lower::{Launches, Lowering};
+use lower::{Launch, Launches, Lowering, Part, Place, Work, operands_of_product};
 
-/// How kernels are launched.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LaunchMode {
-    /// As a CUDA graph: the next kernel starts as soon as the device can.
-    #[default]
-    Graph,
-    /// One by one from the host: none starts sooner after the one before than the host's interval.
-    Eager,
-}
+use super::select;
+use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+use banksia_hw::gpu::estimate::Judge;
+
+/// Products are simulated with so many of the kernels of the best estimates.
+pub(crate) const FINALISTS: usize = 2;
 
 /// Which kernels compute attention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -42,7 +42,6 @@ pub enum AttentionKernels {
 
 /// The options of the mapping, as the table `[mapping]` writes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub struct GpuOptions {
     /// Default `graph`.
     #[serde(default)]
@@ -52,20 +51,57 @@ pub struct GpuOptions {
     pub attention: AttentionKernels,
 }
 
-/// A model on a GPU, ready to run.
+/// The strategy of this module.
+#[derive(Debug, Clone, Copy)]
+pub struct GpuMapper;
+
+impl Mapper for GpuMapper {
+    fn name(&self) -> &'static str {
+        "gpu"
+    }
+
+    fn description(&self) -> &'static str {
+        "decoder-only generation on one GPU: kernels launched one after another, tiles found by search"
+    }
+
+    fn page(&self) -> &'static str {
+        include_str!("../../../docs/mapping-gpu.md")
+    }
+
+    fn keys(&self) -> &'static [&'static str] {
+        &["launch", "attention"]
+    }
+
+    fn accepts(&self, machine: &Machine) -> bool {
+        machine.lone_gpu_spec().is_some()
+    }
+
+    fn plan(&self, problem: &Problem<'_>) -> Result<Box<dyn Plan>, InputError> {
+        let options: GpuOptions = problem.options(self)?;
+        let spec = problem.machine.lone_gpu_spec().ok_or_else(|| {
+            problem.source.error("machine.base", "is not a GPU, to which alone the gpu mapping maps")
+        })?;
+        Ok(Box::new(GpuModel::new(problem.model.clone(), problem.generation, spec, options, problem.source)?))
+    }
+}
+
+/// A model on a GPU, ready to be lowered step by step.
 #[derive(Debug, Clone)]
 pub struct GpuModel {
     model: GptConfig,
     generation: Generation,
-    spec: GpuSpec,
+    spec: Arc<GpuSpec>,
     options: GpuOptions,
     dtype: Dtype,
+    /// What has been chosen for each kind of work.
+    chosen: HashMap<(Phase, Work), Arc<[Launch]>>,
+    activations: u64,
 }
 
 /// Most elements of an operator's result: its work items are held in memory.
-const MOST_ELEMENTS: u64 = 1 << 32;
+const MOST_ELEMENTS: u64 = 1 << 35;
 /// Most queries of all heads and sequences: likewise.
-const MOST_QUERIES: u64 = 1 << 24;
+const MOST_QUERIES: u64 = 1 << 26;
 
 impl GpuModel {
     /// Lowers a model. Errors about the workload and the mapping name keys of the experiment (`source`).
@@ -75,7 +111,7 @@ impl GpuModel {
     pub fn new(
         model: GptConfig,
         generation: &Generation,
-        spec: GpuSpec,
+        spec: &Arc<GpuSpec>,
         options: GpuOptions,
         source: &Source,
     ) -> Result<Self, InputError> {
@@ -92,11 +128,19 @@ impl GpuModel {
         if !spec.tensor.fma_per_cycle.contains_key(&dtype) {
             let known: Vec<&str> = spec.tensor.fma_per_cycle.keys().map(|d| d.name()).collect();
             let problem = format!("`{}` is of type {dtype}, which {} does not multiply", model.name, spec.name);
-            let help = format!("its matrix units know {}: give the model as a file of another dtype", known.join(", "));
+            let help = format!("its matrix units know {}: set workload.dtype, or give the model in another", known.join(", "));
             return Err(source.error("workload.model", problem).help(help));
         }
-        let this = Self { model, generation: generation.clone(), spec, options, dtype };
-        this.check_fit(source)?;
+        let mut this = Self {
+            model,
+            generation: generation.clone(),
+            spec: Arc::clone(spec),
+            options,
+            dtype,
+            chosen: HashMap::new(),
+            activations: 0,
+        };
+        this.activations = this.check_fit(source)?;
         this.check_kernels(source)?;
         Ok(this)
     }
@@ -116,20 +160,21 @@ impl GpuModel {
         self.dtype
     }
 
-    /// The options.
-    pub fn options(&self) -> GpuOptions {
-        self.options
-    }
-
     /// The steps between which every size lies: the prompt, and the first and last decode step.
     fn extreme_steps(&self) -> impl Iterator<Item = Step> {
         let last = self.generation.generated_tokens.saturating_sub(1);
         [0, 1, last].into_iter().filter_map(|i| self.generation.step(i))
     }
 
-    fn check_fit(&self, source: &Source) -> Result<(), InputError> {
+    fn kv_bytes(&self) -> u128 {
         let g = &self.generation;
-        let kv = u128::from(self.model.kv_bytes_per_token()) * u128::from(g.last_context()) * u128::from(g.batch);
+        u128::from(self.model.kv_bytes_per_token()) * u128::from(g.last_context()) * u128::from(g.batch)
+    }
+
+    /// Bytes of activations at their most; refuses what does not fit.
+    fn check_fit(&self, source: &Source) -> Result<u64, InputError> {
+        let g = &self.generation;
+        let kv = self.kv_bytes();
         // Rows of keys are counted in 32 bits.
         let rows =
             u128::from(g.batch) * u128::from(self.model.kv_heads) * u128::from(g.last_context().next_multiple_of(8));
@@ -164,7 +209,7 @@ impl GpuModel {
         let needs = weights + kv + activations;
         let has = u128::from(self.spec.dram.capacity_bytes);
         if needs <= has {
-            return Ok(());
+            return Ok(u64::try_from(activations).unwrap_or(u64::MAX));
         }
         let gb = |bytes: u128| bytes as f64 / 1e9;
         let problem = format!(
@@ -180,57 +225,170 @@ impl GpuModel {
         Err(source.error(key, problem).help("use a smaller batch, a shorter context or a smaller model"))
     }
 
-    /// Every kernel whose shape is not searched for must fit an SM.
+    /// Every kernel whose shape is not searched for must fit an SM; of the others one must.
     fn check_kernels(&self, source: &Source) -> Result<(), InputError> {
         for step in self.extreme_steps() {
-            let lowering = Lowering { model: self, phase: step.phase, dirty: 0.0 };
-            for part in lowering.parts(&step) {
-                let Launches::Kernels(kernels) = lowering.launches(&part.work) else { continue };
-                for (kernel, _) in &kernels {
-                    let problem = match (kernel.check(), occupancy(&self.spec, kernel)) {
-                        (Err(e), _) => e.to_string(),
-                        (_, Err(e)) => e.to_string(),
-                        _ => continue,
-                    };
-                    let attention = part.work.is_attention();
-                    let key = if attention { "mapping.attention" } else { "machine.base" };
-                    let help = if attention {
-                        "attention = \"plain\" has no limit on the size of a head"
-                    } else {
-                        "give the machine's SMs more room"
-                    };
-                    let problem = format!("cannot run `{}`: {problem}", part.label);
-                    return Err(source.error(key, problem).help(help));
-                }
+            let lowering = self.lowering(step.phase);
+            for part in lowering.parts(&step).map_err(|e| source.error("workload.model", e.to_string()))? {
+                let problem = match lowering.launches(&part).map_err(|e| source.error("workload.model", e.to_string()))? {
+                    Launches::Product(g, ..) => match select::any_fits(&self.spec, &g) {
+                        true => continue,
+                        false => "no kernel of the library fits an SM".to_owned(),
+                    },
+                    Launches::Kernels(kernels) => {
+                        let unfit = kernels.iter().find_map(|l| match (l.kernel.check(), occupancy(&self.spec, &l.kernel)) {
+                            (Err(e), _) => Some(e.to_string()),
+                            (_, Err(e)) => Some(e.to_string()),
+                            _ => None,
+                        });
+                        let Some(problem) = unfit else { continue };
+                        problem
+                    }
+                };
+                let attention = part.work.is_attention();
+                let key = if attention { "mapping.attention" } else { "machine.base" };
+                let help = if attention {
+                    "attention = \"plain\" has no limit on the size of a head"
+                } else {
+                    "give the machine's SMs more room"
+                };
+                let problem = format!("cannot run `{}`: {problem}", part.label);
+                return Err(source.error(key, problem).help(help));
             }
         }
         Ok(())
     }
 
-    /// The kernels that each operator of a step is launched as.
-    ///
-    /// # Errors
-    /// The machine cannot run one of them.
-    pub fn choices(&self, step: &Step) -> Result<Vec<Choice>, GpuError> {
-        run::choices(self, step)
+    fn lowering(&self, phase: Phase) -> Lowering<'_> {
+        Lowering { model: self, phase }
     }
 
-    /// Runs the whole generation. `progress` is called with the steps done so far.
-    ///
-    /// # Errors
-    /// The machine cannot run one of the kernels.
-    pub fn run(&self, options: &GpuRunOptions, progress: &mut dyn FnMut(u64)) -> Result<GpuRun, GpuError> {
-        run::run(self, options, progress)
-    }
-
-    /// Share of L2's lines that are dirty while a phase runs: what its first step writes of what it reads and writes.
-    fn dirty(&self, phase: Phase) -> f64 {
-        let Some(step) = self.generation.steps().find(|s| s.phase == phase) else { return 0.0 };
-        let (mut read, mut written) = (0.0, 0.0);
-        for node in self.model.distinct_operators(&step, &self.generation).iter().filter(|n| n.layer.is_some()) {
-            read += node.weight_bytes_read() as f64 + node.kv_bytes_read() as f64;
-            written += node.activation_bytes_out() as f64 + node.kv_bytes_written() as f64;
+    /// The launches of a part of a step; the kernels of a product are chosen by a judge, once for all steps that have the same.
+    fn chosen(&mut self, phase: Phase, part: &Part, judge: &mut dyn Judge) -> Result<Arc<[Launch]>, Unsupported> {
+        let key = (phase, part.work);
+        if let Some(known) = self.chosen.get(&key) {
+            return Ok(Arc::clone(known));
         }
-        super::select::dirty_share(read, written)
+        let launches: Vec<Launch> = match self.lowering(phase).launches(part)? {
+            Launches::Kernels(kernels) => kernels,
+            Launches::Product(g, found, names) => {
+                let (plan, _) = select::gemm(judge, &g, found, FINALISTS).map_err(Unsupported::Kernel)?;
+                let swapped = plan.swapped;
+                let steps = plan.steps.into_iter();
+                let of = |(kernel, _)| {
+                    let operands = operands_of_product(&kernel, swapped, &names);
+                    Launch { kernel: Arc::new(kernel), operands }
+                };
+                steps.map(of).collect()
+            }
+        };
+        if part.work.depends_on_context() {
+            // Contexts grow: what is known of another does not come again.
+            self.chosen.retain(|(p, w), _| *p != phase || !w.depends_on_context() || w.context() == part.work.context());
+        }
+        let launches: Arc<[Launch]> = launches.into();
+        self.chosen.insert(key, Arc::clone(&launches));
+        Ok(launches)
+    }
+
+    /// The program of a step, on a device of the machine.
+    ///
+    /// # Errors
+    /// An operator is not known, or the device runs none of a product's kernels.
+    pub fn program(&mut self, step: &Step, device: u32, judge: &mut dyn Judge) -> Result<Program, Unsupported> {
+        let phase = if step.phase == Phase::Prefill { "prefill" } else { "decode" };
+        let mut builder = ProgramBuilder::new(phase, step.context);
+        builder.launch(self.options.launch);
+        builder.on(device);
+        let parts = self.lowering(step.phase).parts(step)?;
+        let mut all = Vec::with_capacity(parts.len());
+        for part in parts {
+            let launches = self.chosen(step.phase, &part, judge)?;
+            let operator = builder.operator(&part.label);
+            all.push((part, operator, launches));
+        }
+        let mut last = None;
+        let mut buffers = Vec::new();
+        let mut put = |builder: &mut ProgramBuilder, place: Place, layer: Option<u32>| {
+            for (part, operator, launches) in all.iter().filter(|(p, ..)| p.place == place) {
+                builder.occurs(*operator, part.flops as f64, 0.0);
+                for launch in launches.iter() {
+                    buffers.clear();
+                    for (operand, tensor) in launch.operands.iter().zip(&launch.kernel.tensors) {
+                        let id = match layer.filter(|_| operand.own) {
+                            Some(layer) => builder.buffer(&format!("layer{layer}.{}", operand.name), tensor.bytes()),
+                            None => builder.buffer(&operand.name, tensor.bytes()),
+                        };
+                        buffers.push(id);
+                    }
+                    let work = builder.launch_of(&launch.kernel, &buffers);
+                    last = Some(builder.push(*operator, work, last.as_slice()));
+                }
+            }
+        };
+        put(&mut builder, Place::Before, None);
+        for layer in 0..self.model.layers {
+            put(&mut builder, Place::Layer, Some(layer));
+        }
+        put(&mut builder, Place::After, None);
+        Ok(builder.finish())
+    }
+
+    fn step_of(&self, index: u64) -> Result<Step, Unsupported> {
+        self.generation.step(index).ok_or(Unsupported::NoStep(index))
+    }
+}
+
+/// A judge was promised for every GPU.
+fn no_judge() -> Unsupported {
+    Unsupported::Kernel(GpuError::TooLarge { kernel: "any".into(), problem: "has no device to run on".into() })
+}
+
+impl Plan for GpuModel {
+    fn boxed(&self) -> Box<dyn Plan> {
+        Box::new(self.clone())
+    }
+
+    fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    fn programs(&self) -> u64 {
+        self.generation.generated_tokens
+    }
+
+    fn program_of(&self, token: u64) -> u64 {
+        token.saturating_sub(1)
+    }
+
+    fn lower(&mut self, index: u64, judges: &mut dyn Judges) -> Result<Program, Unsupported> {
+        let step = self.step_of(index)?;
+        let mut judge = judges.of(0).ok_or_else(no_judge)?;
+        self.program(&step, 0, &mut *judge)
+    }
+
+    fn layout(&mut self, token: u64, judges: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {
+        let step = self.step_of(token.saturating_sub(1))?;
+        let mut judge = judges.of(0).ok_or_else(no_judge)?;
+        Ok(LayoutReport::Kernels(choices::choices(self, &step, &mut *judge)?))
+    }
+
+    fn footprint(&self) -> Footprint {
+        let kv = u64::try_from(self.kv_bytes()).unwrap_or(u64::MAX);
+        Footprint { weights: self.model.weight_bytes(), kv, activations: self.activations }
+    }
+
+    fn bound(&self, index: u64) -> Bound {
+        let Some(step) = self.generation.step(index) else { return Bound::default() };
+        let graph = self.model.step_graph(&step, &self.generation);
+        let weights: f64 = graph.operators().map(|o| o.weight_bytes_read() as f64).sum();
+        // What lies in L2 from the step before need not come from memory.
+        let bytes = (weights + graph.kv_bytes_read() as f64 - self.spec.l2.bytes as f64).max(0.0);
+        let products = |o: &&banksia_workloads::OperatorNode| matches!(o.op.kind(), "linear" | "attention_scores" | "attention_values");
+        let flops: f64 = graph.operators().filter(products).map(|o| o.flops() as f64).sum();
+        Bound {
+            arithmetic_s: flops / self.spec.tensor_peak_flops_per_s(self.dtype),
+            memory_s: bytes / self.spec.dram_peak_bytes_per_s(),
+        }
     }
 }

@@ -4,7 +4,7 @@ use banksia_hw::gpu::estimate::{Judge, MatrixPath, TiledProduct};
 use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::sampling::LaunchTotals;
 use banksia_hw::gpu::spec::GpuSpec;
-use banksia_hw::gpu::{CacheState, GpuError};
+use banksia_hw::gpu::{CacheState, GpuError, occupancy};
 
 use super::cutlass::collective;
 use super::gemm::{Gemm, STAGING, STEP_LATENCY, specialised, split_reduce};
@@ -18,6 +18,8 @@ use super::rows::{ElementWork, Elementwise, elementwise};
 pub struct Plan {
     /// Kernels and caches, in order.
     pub steps: Vec<(Kernel, CacheState)>,
+    /// The kernel's first operand is the product's second.
+    pub swapped: bool,
 }
 
 /// What a product finds in L2.
@@ -134,7 +136,7 @@ fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
         let reduce = split_reduce(g, split);
         steps.push((reduce, CacheState::Resident { tensors: vec![(0, true), (1, stays)], dirty }));
     }
-    Plan { steps }
+    Plan { steps, swapped: swap }
 }
 
 /// The launch that zeroes the counter from which a persistent kernel's CTAs draw their further tiles (a memset of 0.8 us before
@@ -145,6 +147,13 @@ fn tile_counter() -> Kernel {
         elementwise(&Elementwise { elements: 32, inputs: 0, element_bytes: 4, per_cta: 128, threads: 128, work });
     k.name = "tile counter".into();
     k
+}
+
+/// Whether any of a library's kernels for a product fits an SM.
+pub(super) fn any_fits(spec: &GpuSpec, g: &Gemm) -> bool {
+    candidates(spec, Library::Cublas, g).iter().any(|c| {
+        plan(spec, g, c, Found::COLD).steps.iter().all(|(k, _)| k.check().is_ok() && occupancy(spec, k).is_ok())
+    })
 }
 
 /// The candidates of the best estimates, each with its estimate and what simulation says, in the estimate's order.

@@ -122,7 +122,7 @@ impl Lowering<'_> {
                 ..step(&geometry.write, n, Some(shape.cache.key_row + row))
             })
             .collect();
-        self.pim(operator, ChannelSet::one(channel), (Pattern { steps, rows: 0 }, 0, 1), after)
+        self.pim(operator, &ChannelSet::one(channel), (Pattern { steps, rows: 0 }, 0, 1), after)
     }
 
     /// Writes the token's values: in every bank one element of each item's row.
@@ -139,7 +139,7 @@ impl Lowering<'_> {
                 range: (0, items),
                 accesses: &accesses,
             };
-            if let Some(written) = self.walk(operator, channels, shape.cache.value_row, &items, after) {
+            if let Some(written) = self.walk(operator, &channels, shape.cache.value_row, &items, after) {
                 last = written;
             }
         }
@@ -153,7 +153,7 @@ impl Lowering<'_> {
         for channel in 0..geometry.channels {
             let items = shape.items.of_channel(geometry, channel);
             match out.iter_mut().find(|(_, n)| *n == items) {
-                Some((set, _)) => *set = set.or(ChannelSet::one(channel)),
+                Some((set, _)) => *set = set.or(&ChannelSet::one(channel)),
                 None => out.push((ChannelSet::one(channel), items)),
             }
         }
@@ -178,8 +178,8 @@ impl Lowering<'_> {
         let token_groups = self.context.div_ceil(u64::from(geometry.banks));
         let (least, more) = geometry.share(token_groups);
         let with_more = ChannelSet::first(more);
-        let shares = [(with_more, least + 1), (self.all.without(with_more), least)];
-        let busy = if least > 0 { self.all } else { with_more };
+        let shares = [(with_more.clone(), least + 1), (self.all.without(&with_more), least)];
+        let busy = if least > 0 { self.all.clone() } else { with_more };
         let mut passes = Vec::new();
         let mut first = from;
         while first < to {
@@ -188,7 +188,7 @@ impl Lowering<'_> {
                 .map(|h| Access { offset: h / shape.group * head_columns, columns: head_columns })
                 .collect();
             // A head wider than the buffer would need chunks of its own; its columns then exceed the buffer's.
-            let broadcast = self.write_buffer(operator, busy, (last - first) * head_columns, after);
+            let broadcast = self.write_buffer(operator, &busy, (last - first) * head_columns, after);
             self.builder.acquire(broadcast, u64::from(last - first) * score_bytes);
             let mut products = Vec::new();
             for (channels, slots) in shares.iter().filter(|(c, n)| !c.is_empty() && *n > 0) {
@@ -198,7 +198,7 @@ impl Lowering<'_> {
                     range: (0, *slots),
                     accesses: &accesses,
                 };
-                products.extend(self.walk(operator, *channels, shape.cache.key_row, &items, &[]));
+                products.extend(self.walk(operator, channels, shape.cache.key_row, &items, &[]));
             }
             let rows = u64::from(last - first);
             let done = self.vector(softmax, map.functions.softmax(rows, self.context), &products);
@@ -243,9 +243,9 @@ impl Lowering<'_> {
         for job in jobs {
             let same = merged
                 .iter_mut()
-                .find(|m| (m.0, m.1, m.3, m.4) == (job.0, job.1, job.3, job.4) && m.2.and(job.2).is_empty());
+                .find(|m| (m.0, m.1, m.3, m.4) == (job.0, job.1, job.3, job.4) && !m.2.meets(&job.2));
             match same {
-                Some(m) => m.2 = m.2.or(job.2),
+                Some(m) => m.2 = m.2.or(&job.2),
                 None => merged.push(job),
             }
         }
@@ -257,13 +257,13 @@ impl Lowering<'_> {
             for channel in 0..channels {
                 let head = (round * channels + channel) * shape.group + member;
                 // Left-over heads may lie on any channel: wait for all of them.
-                if round >= shape.items.rounds || !set.and(ChannelSet::one(channel)).is_empty() {
+                if round >= shape.items.rounds || set.contains(channel) {
                     after.extend(softmax_of(head));
                 }
             }
             after.sort_unstable();
             after.dedup();
-            let (broadcast, done) = self.value_items(operator, shape, set, (first, first + count), &after);
+            let (broadcast, done) = self.value_items(operator, shape, &set, (first, first + count), &after);
             first_broadcast = first_broadcast.or(broadcast);
             last = done.last().copied().or(last);
             ready.extend(done);
@@ -280,7 +280,7 @@ impl Lowering<'_> {
         &mut self,
         operator: u32,
         shape: &Shape,
-        channels: ChannelSet,
+        channels: &ChannelSet,
         (from, to): (u32, u32),
         after: &[InstructionId],
     ) -> (Option<InstructionId>, Vec<InstructionId>) {

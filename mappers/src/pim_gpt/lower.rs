@@ -75,6 +75,17 @@ pub(super) fn supports(op: &Op) -> bool {
     )
 }
 
+/// Operations of one token that the memory's units do, multiply and add counted as two.
+pub(super) fn in_memory_flops(op: &Op) -> f64 {
+    match *op {
+        Op::Linear { in_features, out_features, .. } => 2.0 * in_features as f64 * out_features as f64,
+        Op::AttentionScores { heads, head_dim, context, .. } | Op::AttentionValues { heads, head_dim, context, .. } => {
+            2.0 * heads as f64 * head_dim as f64 * context as f64
+        }
+        _ => 0.0,
+    }
+}
+
 /// Lowers one token.
 pub(super) struct Lowering<'a> {
     pub map: &'a PimGpt,
@@ -118,14 +129,7 @@ impl<'a> Lowering<'a> {
 
     fn lower(&mut self, graph: &Graph, index: NodeIndex, node: &OperatorNode) {
         let operator = self.builder.operator(&node.label);
-        let in_memory = match node.op {
-            Op::Linear { in_features, out_features, .. } => 2.0 * in_features as f64 * out_features as f64,
-            Op::AttentionScores { heads, head_dim, context, .. }
-            | Op::AttentionValues { heads, head_dim, context, .. } => {
-                2.0 * heads as f64 * head_dim as f64 * context as f64
-            }
-            _ => 0.0,
-        };
+        let in_memory = in_memory_flops(&node.op);
         self.builder.occurs(operator, node.flops() as f64, in_memory);
         let functions = self.map.functions;
         match node.op {
@@ -221,11 +225,12 @@ impl<'a> Lowering<'a> {
     pub(super) fn pim(
         &mut self,
         operator: u32,
-        channels: ChannelSet,
+        channels: &ChannelSet,
         (pattern, row, iterations): (Pattern, u32, u32),
         after: &[InstructionId],
     ) -> InstructionId {
         let pattern = self.builder.pattern(pattern);
+        let channels = self.builder.channels(channels);
         self.builder.push(operator, Work::Pim { channels, pattern, row, iterations }, after)
     }
 
@@ -234,7 +239,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn walk(
         &mut self,
         operator: u32,
-        channels: ChannelSet,
+        channels: &ChannelSet,
         row: u32,
         items: &Items<'_>,
         after: &[InstructionId],
@@ -254,6 +259,7 @@ impl<'a> Lowering<'a> {
             self.walks.insert(items.key(), Rc::clone(&walk));
             walk
         });
+        let channels = self.builder.channels(channels);
         let mut last = None;
         for (pattern, first, iterations) in walk.iter().copied() {
             let work = Work::Pim { channels, pattern, row: row + first, iterations };
@@ -276,7 +282,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn write_buffer(
         &mut self,
         operator: u32,
-        channels: ChannelSet,
+        channels: &ChannelSet,
         columns: u32,
         after: &[InstructionId],
     ) -> InstructionId {
@@ -306,7 +312,7 @@ impl<'a> Lowering<'a> {
             let steps: Vec<PatternStep> = pieces(first, chunk.columns, geometry.columns)
                 .map(|(r, n)| PatternStep { first_node: bank, ..step(&geometry.read, n, Some(chunk.row + r)) })
                 .collect();
-            let read = self.pim(operator, ChannelSet::one(channel), (Pattern { steps, rows: 0 }, 0, 1), after);
+            let read = self.pim(operator, &ChannelSet::one(channel), (Pattern { steps, rows: 0 }, 0, 1), after);
             out.push(read);
         }
         if let Some(first) = out.first() {
@@ -337,7 +343,7 @@ impl<'a> Lowering<'a> {
             let bytes = self.bytes(elements);
             let mut sums: Vec<InstructionId> = Vec::new();
             for (c, chunk) in matrix.chunks.iter().enumerate() {
-                let broadcast = self.write_buffer(operator, self.all, chunk.columns, &after);
+                let broadcast = self.write_buffer(operator, &self.all.clone(), chunk.columns, &after);
                 last_broadcast = Some(broadcast);
                 // The first chunk's sums stay; those of later ones are added to them and go.
                 self.builder.acquire(broadcast, bytes);
@@ -377,7 +383,7 @@ impl<'a> Lowering<'a> {
         for (channels, count) in tile.shares.iter().filter(|(channels, count)| *count > 0 && !channels.is_empty()) {
             let range = (tile.first, tile.first + count);
             let items = Items { purpose: Purpose::Multiply, stride: chunk.columns, range, accesses: &accesses };
-            out.extend(self.walk(operator, *channels, chunk.row, &items, &[]));
+            out.extend(self.walk(operator, channels, chunk.row, &items, &[]));
         }
         out
     }
@@ -413,9 +419,9 @@ fn tiles(map: &PimGpt, matrix: &Matrix) -> Vec<Tile> {
     while first < most_of_all {
         let share = |n: u32| n.saturating_sub(first).min(most);
         let shares = if share(least) == share(least + 1) || more == 0 {
-            [(all, share(most_of_all)), (ChannelSet::EMPTY, 0)]
+            [(all.clone(), share(most_of_all)), (ChannelSet::EMPTY, 0)]
         } else {
-            [(with_more, share(least + 1)), (all.without(with_more), share(least))]
+            [(with_more.clone(), share(least + 1)), (all.without(&with_more), share(least))]
         };
         tiles.push(Tile { first, shares });
         first = first.saturating_add(most);

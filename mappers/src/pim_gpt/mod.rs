@@ -13,8 +13,9 @@ mod lower;
 mod packing;
 mod summary;
 
-use banksia_hw::pim::PimMachine;
+use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::program::Program;
+use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, GptConfig, Graph, Phase, Step};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub use summary::{MappingSummary, RegionSummary};
 use functions::Functions;
 use geometry::Geometry;
 use layout::Layout;
+
+use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 
 /// Where an operator at the ends of the model runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -38,7 +41,6 @@ pub enum Placement {
 
 /// The options of the mapping, as the table `[mapping]` writes them.
 #[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub struct PimGptOptions {
     /// Where the vocabulary projection and the choice of the token run. Default `pim`.
     #[serde(default)]
@@ -46,6 +48,82 @@ pub struct PimGptOptions {
     /// Where the embedding tables lie. Default `pim`.
     #[serde(default)]
     pub embedding: Placement,
+}
+
+/// The strategy of this module.
+#[derive(Debug, Clone, Copy)]
+pub struct PimGptMapper;
+
+impl Mapper for PimGptMapper {
+    fn name(&self) -> &'static str {
+        "pim-gpt"
+    }
+
+    fn description(&self) -> &'static str {
+        "decoder-only generation at batch 1: every matrix product in the banks, the rest on the vector unit"
+    }
+
+    fn page(&self) -> &'static str {
+        include_str!("../../../docs/mapping-pim-gpt.md")
+    }
+
+    fn keys(&self) -> &'static [&'static str] {
+        &["lm_head", "embedding"]
+    }
+
+    fn accepts(&self, machine: &Machine) -> bool {
+        machine.lone_pim_machine().is_some()
+    }
+
+    fn plan(&self, problem: &Problem<'_>) -> Result<Box<dyn Plan>, InputError> {
+        let options: PimGptOptions = problem.options(self)?;
+        let machine = problem.machine.lone_pim_machine().ok_or_else(|| {
+            problem.source.error("machine.base", "is not a PIM machine, to which alone the pim-gpt mapping maps")
+        })?;
+        Ok(Box::new(PimGpt::new(problem.model.clone(), problem.generation, machine, options, problem.source)?))
+    }
+}
+
+impl Plan for PimGpt {
+    fn boxed(&self) -> Box<dyn Plan> {
+        Box::new(self.clone())
+    }
+
+    fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// One for each token that passes through the model.
+    fn programs(&self) -> u64 {
+        self.generation.last_context() - self.generation.context_tokens
+    }
+
+    fn program_of(&self, token: u64) -> u64 {
+        self.generation.prompt_tokens.saturating_sub(1).saturating_add(token.saturating_sub(1))
+    }
+
+    fn lower(&mut self, index: u64, _: &mut dyn Judges) -> Result<Program, Unsupported> {
+        Ok(self.program(self.generation.context_tokens + index + 1))
+    }
+
+    fn layout(&mut self, _: u64, _: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {
+        Ok(LayoutReport::Banks(self.summary()))
+    }
+
+    fn footprint(&self) -> Footprint {
+        let kv = self.model.kv_bytes_per_token().saturating_mul(self.generation.last_context());
+        Footprint { weights: self.model.weight_bytes(), kv, activations: self.sram_bytes }
+    }
+
+    fn bound(&self, index: u64) -> Bound {
+        let mut graph = if index + 1 >= self.generation.prompt_tokens { self.last_token.clone() } else { self.inner_token.clone() };
+        graph.set_context(self.generation.context_tokens + index + 1);
+        let in_memory = |o: &&banksia_workloads::OperatorNode| lower::in_memory_flops(&o.op) > 0.0;
+        let flops: f64 = graph.operators().map(|o| lower::in_memory_flops(&o.op)).sum();
+        let bytes: f64 =
+            graph.operators().filter(in_memory).map(|o| (o.weight_bytes_read() + o.kv_bytes_read()) as f64).sum();
+        Bound { arithmetic_s: flops / 2.0 / self.peak_macs_per_s, memory_s: bytes / self.peak_bytes_per_s }
+    }
 }
 
 /// A model laid out on a PIM machine, ready to be lowered step by step.
@@ -60,6 +138,8 @@ pub struct PimGpt {
     /// The whole step of one token, with and without what follows the last layer.
     last_token: Graph,
     inner_token: Graph,
+    peak_macs_per_s: f64,
+    peak_bytes_per_s: f64,
 }
 
 impl PimGpt {
@@ -118,30 +198,22 @@ impl PimGpt {
             sram_bytes: machine.vector_unit.sram_bytes,
             last_token,
             inner_token,
+            peak_macs_per_s: peak_macs_per_s(machine),
+            peak_bytes_per_s: peak_bandwidth_bytes_per_s(machine),
         };
         this.check_sram(source)?;
         Ok(this)
     }
 
-    /// The programs of the whole generation, one for each token that passes through the model.
-    pub fn programs(&self) -> impl Iterator<Item = Program> {
-        let prompt = self.generation.prompt_tokens;
-        let mut graphs = [self.inner_token.clone(), self.last_token.clone()];
-        (1..=self.generation.last_context()).map(move |context| {
-            let phase = if context <= prompt { "prefill" } else { "decode" };
-            let graph = &mut graphs[usize::from(context >= prompt)];
-            graph.set_context(context);
-            lower::Lowering::new(self, phase, context).program(graph)
-        })
-    }
-
     /// The program of the pass at one context.
-    pub fn program(&self, context: u64) -> Program {
-        let inner = context < self.generation.prompt_tokens;
-        let mut graph = if inner { self.inner_token.clone() } else { self.last_token.clone() };
+    pub fn program(&mut self, context: u64) -> Program {
+        let prompt = self.generation.context_tokens + self.generation.prompt_tokens;
+        let phase = if context <= prompt { "prefill" } else { "decode" };
+        let graph = if context >= prompt { &mut self.last_token } else { &mut self.inner_token };
         graph.set_context(context);
-        let phase = if context <= self.generation.prompt_tokens { "prefill" } else { "decode" };
-        lower::Lowering::new(self, phase, context).program(&graph)
+        let this = &*self;
+        let graph = if context >= prompt { &this.last_token } else { &this.inner_token };
+        lower::Lowering::new(this, phase, context).program(graph)
     }
 
     /// The generation as this mapping runs it: the vocabulary projection and the embedding switched off where a host has

@@ -115,6 +115,8 @@ pub(super) struct Tags {
     wide: bool,
     /// Sets that come into being are full of foreign blocks, a share of them dirty (of 65535).
     others: Option<u64>,
+    /// By how much dirty bytes have grown by writes so far.
+    pub(super) dirtied: u64,
 }
 
 impl Tags {
@@ -343,6 +345,7 @@ impl Tags {
             gone(Victim { block: if known { held } else { FOREIGN }, dirty: self.grain as u32 });
         }
         self.sets[set].dirty = if dirty { s.dirty | bit } else { s.dirty & !bit };
+        self.dirtied += if dirty { size } else { 0 };
         self.whole[word] |= here;
         size
     }
@@ -353,6 +356,7 @@ impl Tags {
         if !self.is_here(block) {
             let place = self.vacate(set, size, draws, gone);
             let valid = bytes.min(size);
+            self.dirtied += if dirty { valid } else { 0 };
             let whole = size == self.grain && valid == size;
             if !whole {
                 let (size, valid) = (size as u32, valid as u32);
@@ -371,7 +375,9 @@ impl Tags {
         let bytes = if dirty { bytes } else { bytes.min(u64::from(part.size - part.valid)) };
         part.valid = part.valid.saturating_add(bytes as u32).min(part.size);
         if dirty {
+            let before = part.dirty;
             part.dirty = part.dirty.saturating_add(bytes as u32).min(part.size);
+            self.dirtied += u64::from(part.dirty - before);
         }
         self.set_here(block, true, part.valid == part.size);
         self.ways[place / WAYS].used[place % WAYS] = self.now | (place % WAYS) as i32;
@@ -387,6 +393,25 @@ impl Tags {
             self.set_part(place, part);
         }
         bytes
+    }
+
+    /// Every block of this kernel that is there, with its bytes and those of them that are dirty.
+    pub(super) fn each(&self, mut of: impl FnMut(u32, u32, u32)) {
+        for set in 0..self.count {
+            if self.sets[set].kernel != self.kernel {
+                continue;
+            }
+            for n in [Some(set), self.wide.then_some(self.count + set)].into_iter().flatten() {
+                for way in 0..WAYS {
+                    let block = self.ways[n].block[way];
+                    if self.ways[n].used[way] == NEVER || block == self.foreign {
+                        continue;
+                    }
+                    let part = self.part(set, n * WAYS + way);
+                    of(block, part.valid, part.dirty);
+                }
+            }
+        }
     }
 
     /// Whether any of a block is there.

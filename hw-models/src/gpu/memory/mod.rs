@@ -11,6 +11,7 @@ mod l1;
 mod l2;
 mod layout;
 
+use super::launch::{HeldTensor, SIXTEENTHS, TensorInL2};
 use super::program::{Multicast, Tensor, Tile};
 use super::spec::GpuSpec;
 use super::units::{Bits, Divisor, Draws, Server, fs_per_kib, hash, transfer};
@@ -37,6 +38,10 @@ pub struct Traffic {
     pub dram_write_bytes: u64,
     /// Delivered by L1 itself.
     pub l1_hit_bytes: u64,
+    /// By how much the bytes in L2 that must be written back have grown: what SMs stored, less what they stored over such bytes.
+    pub l2_dirtied_bytes: u64,
+    /// Of the bytes written to device memory, those that other kernels had stored.
+    pub others_written_bytes: u64,
     /// Blocks requested.
     pub transactions: u64,
 }
@@ -53,6 +58,8 @@ impl Traffic {
             dram_read_bytes: each(|t| t.dram_read_bytes),
             dram_write_bytes: each(|t| t.dram_write_bytes),
             l1_hit_bytes: each(|t| t.l1_hit_bytes),
+            l2_dirtied_bytes: each(|t| t.l2_dirtied_bytes),
+            others_written_bytes: each(|t| t.others_written_bytes),
             transactions: each(|t| t.transactions),
         }
     }
@@ -227,6 +234,63 @@ impl Memory {
         }
     }
 
+    /// Puts the shares of tensors into L2 that a ledger says are there, each its last blocks; of those, the last are dirty.
+    pub(crate) fn make_held(&mut self, held: &[HeldTensor]) {
+        let known = || held.iter().enumerate().take(self.tensors.len());
+        let bytes = |clean: bool| -> u64 {
+            known()
+                .map(|(t, h)| {
+                    let all = self.tensors[t].rows * self.tensors[t].row_bytes * u64::from(h.share) / SIXTEENTHS;
+                    all * if clean { SIXTEENTHS - u64::from(h.dirty) } else { u64::from(h.dirty) } / SIXTEENTHS
+                })
+                .sum()
+        };
+        let room = self.partitions == 2 && bytes(true) * 3 / 2 + bytes(false) <= self.capacity;
+        let most = known().map(|(t, _)| self.tensors[t].blocks).max().unwrap_or(0);
+        let all: Vec<(usize, HeldTensor)> = known().map(|(t, h)| (t, *h)).filter(|(_, h)| h.share > 0).collect();
+        for &(t, h) in &all {
+            self.tensors[t].copied = room && h.dirty == 0;
+        }
+        for i in 0..most {
+            for &(tensor, h) in &all {
+                let t = self.tensors[tensor];
+                // Rounded so that whole tensors are whole, and single blocks are there or not.
+                let from = t.blocks - (t.blocks * u64::from(h.share)).div_ceil(SIXTEENTHS);
+                let dirty_from = t.blocks - ((t.blocks - from) * u64::from(h.dirty)).div_ceil(SIXTEENTHS);
+                for j in (i * t.blocks / most).max(from)..(i + 1) * t.blocks / most {
+                    let (r, c) = t.locate(t.base + j);
+                    if r * t.height >= t.rows.max(1) {
+                        continue;
+                    }
+                    let (size, block) = (t.block_bytes(r, c), t.base + j);
+                    let home = self.home(block);
+                    self.tags[home].tick();
+                    let set = self.tags[home].set(block);
+                    let wanted = Wanted { block, set, size, bytes: size, dirty: j >= dirty_from };
+                    self.tags[home].take(wanted, &self.draws, |_| {});
+                }
+            }
+        }
+    }
+
+    /// What of each tensor lies in L2 now, copies in another half apart; and all bytes of them, copies too.
+    pub(crate) fn census(&self) -> (Vec<TensorInL2>, u64) {
+        let mut all = vec![TensorInL2::default(); self.tensors.len()];
+        let mut bytes = 0;
+        for (half, tags) in self.tags[..self.partitions as usize].iter().enumerate() {
+            tags.each(|block, valid, dirty| {
+                bytes += u64::from(valid);
+                let block = u64::from(block);
+                let Some(t) = self.tensors.iter().rposition(|t| t.base <= block) else { return };
+                all[t].dirty_bytes += u64::from(dirty);
+                if self.home(block) == half {
+                    all[t].bytes += u64::from(valid);
+                }
+            });
+        }
+        (all, bytes)
+    }
+
     /// The half in which a block is at home.
     fn home(&self, block: u64) -> usize {
         if self.partitions == 2 { (hash(block) & 1) as usize } else { 0 }
@@ -249,6 +313,7 @@ impl Memory {
             let bytes = u64::from(dirty);
             self.traffic.dram_write_bytes += bytes;
             if block == FOREIGN {
+                self.traffic.others_written_bytes += bytes;
                 // A foreign block has no address: it goes where chance sends it.
                 self.dram.write_somewhere(bytes);
                 continue;
@@ -439,7 +504,9 @@ impl Memory {
                 let (size, part) = blocks.get(i);
                 let home = self.home(block);
                 let set = self.tags[home].set(block);
+                let before = self.tags[home].dirtied;
                 self.take(home, Wanted { block, set, size, bytes: part.bytes(), dirty: true });
+                self.traffic.l2_dirtied_bytes += self.tags[home].dirtied - before;
                 if self.partitions == 2 {
                     self.tags[1 - home].forget(block);
                 }

@@ -5,6 +5,7 @@
 //! belongs to an item and how much to a turn.
 
 use super::super::program::{Kernel, Op, Trips};
+use super::super::launch::DIRTY_UNITS;
 use super::super::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, RunOptions, Traffic, Work};
 
 /// Turns of the shorter run, at least.
@@ -45,6 +46,7 @@ pub(super) fn run(
     let dirty = match options.cache {
         CacheState::Empty | CacheState::Left => 0.0,
         CacheState::Foreign { dirty } | CacheState::Resident { dirty, .. } => dirty,
+        CacheState::Held(ref start) => f64::from(start.others_dirty) / DIRTY_UNITS as f64,
     };
     // Later waves find nothing of what earlier ones left when a turn's bytes, so many times, fill L2.
     let turnover = if waves > 1 || dirty > DIRTY {

@@ -1,18 +1,23 @@
 //! From the operators of a step to launches.
 
-use banksia_hw::gpu::CacheState;
+use std::sync::Arc;
+
 use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op as TileOp, Path, Tensor, Tile, Trips};
-use banksia_workloads::{ActivationKind, Op, OperatorNode, Phase, Step};
+use banksia_workloads::{ActivationKind, Graph, Op, OperatorNode, Phase, Step};
+use petgraph::Direction::Incoming;
+use petgraph::graph::NodeIndex;
+use petgraph::visit::EdgeRef;
 
 use super::super::attention::{Attention, Flash3, SplitDecode, decode3, flash2, flash3, split_decode};
 use super::super::gemm::Gemm;
 use super::super::layers::{copy_bytes, row_operator};
-use super::super::rows::{ElementWork, Elementwise, elementwise, gather};
+use super::super::rows::gather;
 use super::super::select::Found;
 use super::super::{copy, lanes, one_role, reduction};
 use super::{AttentionKernels, GpuModel};
+use crate::plan::Unsupported;
 
-/// What a simulation depends on, apart from the phase: equal work gives equal results.
+/// What the kernels of an operator depend on, apart from the phase: equal work has equal kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Work {
     /// One operator of the graph.
@@ -48,38 +53,112 @@ impl Work {
 
     /// Whether another decode step has the same.
     pub(super) fn depends_on_context(&self) -> bool {
+        self.context().is_some()
+    }
+
+    pub(super) fn context(&self) -> Option<u64> {
         match self {
-            Self::Operator { op: Op::KvAppend { .. }, .. } => false,
-            Self::Operator { op, .. } => op.context().is_some(),
-            Self::Attention { .. } => true,
+            Self::Operator { op: Op::KvAppend { .. }, .. } => None,
+            Self::Operator { op, .. } => op.context(),
+            Self::Attention { context, .. } => Some(*context),
         }
     }
 }
 
-/// One operator of a step, and how many layers have it.
+/// Where in a step an operator is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Before,
+    Layer,
+    After,
+}
+
+/// One operator of a step.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     pub(super) label: String,
     pub(super) work: Work,
-    pub(super) layers: u64,
-    /// In one layer.
+    pub(super) place: Place,
+    /// Once.
     pub(super) flops: u64,
+    /// The memory that it reads, its weights, and what it writes.
+    inputs: Vec<Operand>,
+    weights: Vec<Operand>,
+    output: Operand,
+}
+
+impl Part {
+    /// How often a step has it.
+    pub(super) fn count(&self, layers: u32) -> u64 {
+        if self.place == Place::Layer { u64::from(layers) } else { 1 }
+    }
+
+    fn input(&self, i: usize) -> Operand {
+        self.inputs.get(i).cloned().unwrap_or_else(|| Operand::shared("input"))
+    }
+}
+
+/// Memory that a tensor of a kernel lies in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Operand {
+    pub(super) name: String,
+    /// Each layer has its own: weights and caches. Other memory all layers use anew.
+    pub(super) own: bool,
+}
+
+impl Operand {
+    fn shared(name: impl Into<String>) -> Self {
+        Self { name: name.into(), own: false }
+    }
+
+    fn own(name: impl Into<String>) -> Self {
+        Self { name: name.into(), own: true }
+    }
+}
+
+/// A kernel, and the memory of each of its tensors.
+#[derive(Debug, Clone)]
+pub(super) struct Launch {
+    pub(super) kernel: Arc<Kernel>,
+    pub(super) operands: Vec<Operand>,
 }
 
 /// The launches of one operator.
 pub(super) enum Launches {
-    /// A product whose kernel is searched for.
-    Product(Gemm, Found),
-    /// Kernels, each with what L2 holds when it starts.
-    Kernels(Vec<(Kernel, CacheState)>),
+    /// A product whose kernel is searched for, and its two operands and result.
+    Product(Gemm, Found, [Operand; 3]),
+    /// Kernels.
+    Kernels(Vec<Launch>),
+}
+
+/// The kernel's tensors in some memory, in their order; what else it has is its own scratch.
+fn launch(kernel: Kernel, operands: impl IntoIterator<Item = Operand>) -> Launch {
+    let mut operands: Vec<Operand> = operands.into_iter().take(kernel.tensors.len()).collect();
+    operands.resize_with(kernel.tensors.len(), || Operand::shared("scratch"));
+    Launch { kernel: Arc::new(kernel), operands }
+}
+
+/// The memory of a product's kernels: of the kernel itself, of the sum over its parts, of the counter before it.
+pub(super) fn operands_of_product(kernel: &Kernel, swapped: bool, [a, b, c]: &[Operand; 3]) -> Vec<Operand> {
+    let workspace = || Operand::shared("workspace");
+    let mut operands = if kernel.name.starts_with("split reduction") {
+        vec![workspace(), c.clone()]
+    } else if kernel.name == "tile counter" {
+        vec![Operand::shared("counter")]
+    } else {
+        let (first, second) = if swapped { (b, a) } else { (a, b) };
+        // Parts of sums are of four bytes.
+        vec![first.clone(), second.clone(), c.clone()]
+    };
+    operands.truncate(kernel.tensors.len());
+    operands.resize_with(kernel.tensors.len(), || Operand::shared("scratch"));
+    operands
 }
 
 /// The lowering of one phase.
 pub(super) struct Lowering<'a> {
     pub(super) model: &'a GpuModel,
     pub(super) phase: Phase,
-    /// Share of the lines of other data in L2 that must be written back.
-    pub(super) dirty: f64,
 }
 
 /// Sizes have been checked to be far below this.
@@ -87,49 +166,72 @@ fn int(n: u64) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-fn work(fma: f64, alu: f64, sfu: f64, other: f64) -> ElementWork {
-    ElementWork { fma, alu, sfu, other, stall: 2.5 }
+/// The memory that a node's value lies in: activations of all layers share it, the hidden state before the first layer is that
+/// which layers leave.
+fn value_of(graph: &Graph, index: NodeIndex) -> Operand {
+    let Some(node) = graph.operator(index) else { return Operand::shared("input") };
+    match node.op {
+        Op::KvAppend { .. } => Operand::own("kv_cache"),
+        Op::Embedding { .. } | Op::PositionEmbedding { .. } => Operand::shared("ffn_residual"),
+        _ => Operand::shared(unlayered(&node.name)),
+    }
 }
 
-fn elements(n: u64, inputs: u32, work: ElementWork) -> Kernel {
-    // As PyTorch's vectorised elementwise kernels: 128 threads of 8 elements.
-    elementwise(&Elementwise { elements: n.max(1), inputs, element_bytes: 2, per_cta: 1024, threads: 128, work })
+fn unlayered(name: &str) -> &str {
+    name.strip_prefix("layer").and_then(|n| n.split_once('.')).map_or(name, |(_, rest)| rest)
 }
 
 impl Lowering<'_> {
     /// The operators of a step in order, those of a layer once.
-    pub(super) fn parts(&self, step: &Step) -> Vec<Part> {
+    pub(super) fn parts(&self, step: &Step) -> Result<Vec<Part>, Unsupported> {
         let fused = self.model.options.attention == AttentionKernels::Flash;
+        // Of two layers the second has another before it, as all but the first have.
+        let two = banksia_workloads::GptConfig { layers: 2, ..self.model.model.clone() };
+        let graph = two.step_graph(step, &self.model.generation);
         let mut parts: Vec<Part> = Vec::new();
-        for node in self.model.model.distinct_operators(step, &self.model.generation) {
-            let layers = if node.layer.is_some() { u64::from(self.model.model.layers) } else { 1 };
+        for index in graph.petgraph().node_indices() {
+            let Some(node) = graph.operator(index).filter(|n| n.layer != Some(0)) else { continue };
+            let place = match node.layer {
+                Some(_) => Place::Layer,
+                None if parts.iter().any(|p| p.place == Place::Layer) => Place::After,
+                None => Place::Before,
+            };
             let flops = node.flops();
+            let mut inputs: Vec<_> = graph.petgraph().edges_directed(index, Incoming).map(|e| (e.id(), e.source())).collect();
+            inputs.sort_unstable();
+            let mut inputs: Vec<Operand> = inputs.into_iter().map(|(_, from)| value_of(&graph, from)).collect();
+            let from_outside = node.inputs.iter().map(|t| Operand::shared(unlayered(&t.name)));
+            inputs.splice(0..0, from_outside);
+            let weights = node.weights.iter().map(|t| Operand { name: unlayered(&t.name).to_owned(), own: true }).collect();
+            let mut part = Part {
+                label: node.label.clone(),
+                work: self.work(node),
+                place,
+                flops,
+                inputs,
+                weights,
+                output: value_of(&graph, index),
+            };
             match node.op {
-                Op::AttentionScores { heads, kv_heads, head_dim, context, .. } if fused => parts.push(Part {
-                    label: "attention".into(),
-                    work: Work::Attention {
-                        batch: node.batch,
-                        tokens: node.tokens,
-                        context,
-                        heads,
-                        kv_heads,
-                        head_dim,
-                    },
-                    layers,
-                    flops,
-                }),
+                Op::AttentionScores { heads, kv_heads, head_dim, context, .. } if fused => {
+                    part.label = "attention".into();
+                    let (batch, tokens) = (node.batch, node.tokens);
+                    part.work = Work::Attention { batch, tokens, context, heads, kv_heads, head_dim };
+                    part.output = Operand::shared("values");
+                    parts.push(part);
+                }
                 Op::Softmax { .. } | Op::AttentionValues { .. } if fused => {
                     if let Some(part) = parts.iter_mut().rev().find(|p| p.work.is_attention()) {
                         part.flops = part.flops.saturating_add(flops);
                     }
                 }
-                _ => parts.push(Part { work: self.operator(&node), label: node.label, layers, flops }),
+                _ => parts.push(part),
             }
         }
-        parts
+        Ok(parts)
     }
 
-    fn operator(&self, node: &OperatorNode) -> Work {
+    fn work(&self, node: &OperatorNode) -> Work {
         let op = match node.op {
             // Appending costs the same wherever it is.
             Op::KvAppend { heads, head_dim, .. } => Op::KvAppend { heads, head_dim, context: 0 },
@@ -139,19 +241,8 @@ impl Lowering<'_> {
         Work::Operator { op, batch: node.batch, tokens: node.tokens }
     }
 
-    /// Every tensor but the last in L2, as the kernels before left them.
-    fn warm(&self, kernel: Kernel) -> (Kernel, CacheState) {
-        let resident = kernel.tensors.len().saturating_sub(1);
-        self.warm_of(kernel, &(0..resident).collect::<Vec<_>>())
-    }
-
-    fn warm_of(&self, kernel: Kernel, tensors: &[usize]) -> (Kernel, CacheState) {
-        let tensors = tensors.iter().map(|&t| (t, true)).collect();
-        (kernel, CacheState::Resident { tensors, dirty: self.dirty })
-    }
-
-    pub(super) fn launches(&self, work: &Work) -> Launches {
-        match *work {
+    pub(super) fn launches(&self, part: &Part) -> Result<Launches, Unsupported> {
+        match part.work {
             Work::Attention { batch, tokens, context, heads, kv_heads, head_dim } => {
                 let a = Attention {
                     batch: int(batch),
@@ -165,89 +256,118 @@ impl Lowering<'_> {
                     dtype: self.model.dtype,
                     kv_bytes: 2,
                 };
-                Launches::Kernels(self.attention(&a))
+                Ok(Launches::Kernels(self.attention(&a, part)))
             }
-            Work::Operator { op, batch, tokens } => self.of(op, batch, tokens),
+            Work::Operator { op, batch, tokens } => self.of(op, batch, tokens, part),
         }
     }
 
-    fn attention(&self, a: &Attention) -> Vec<(Kernel, CacheState)> {
+    /// The kernels of fused attention: one that reads queries, keys and values, and where keys are split one that puts its parts together.
+    fn attention(&self, a: &Attention, part: &Part) -> Vec<Launch> {
         let spec = &self.model.spec;
-        if a.queries > 1 {
-            let kernel = if spec.tensor.warpgroup { flash3(a, spec, Flash3::default()) } else { flash2(a, spec) };
-            // Queries, keys and values have just been written; keys of earlier steps there are none.
-            return vec![self.warm(kernel)];
-        }
-        let kernels = if spec.tensor.warpgroup {
+        let kernels = if a.queries > 1 {
+            vec![if spec.tensor.warpgroup { flash3(a, spec, Flash3::default()) } else { flash2(a, spec) }]
+        } else if spec.tensor.warpgroup {
             decode3(a, spec, Flash3::default(), true)
         } else {
             split_decode(a, spec, SplitDecode { rows: 64, keys: 128, stages: 1, per_sm: 1, packed: true })
         };
-        let mut kernels = kernels.into_iter();
-        // The cache of keys and values comes from memory; the parts' results from L2.
-        let first = kernels.next().map(|k| self.warm_of(k, &[0]));
-        first.into_iter().chain(kernels.map(|k| self.warm(k))).collect()
+        let last = kernels.len().saturating_sub(1);
+        let parts = || Operand::shared("attention_parts");
+        let kernels = kernels.into_iter().enumerate().map(|(i, kernel)| {
+            let out = if i == last { part.output.clone() } else { parts() };
+            let mut operands = if i == 0 {
+                vec![part.input(0), Operand::own("kv_cache"), Operand::own("kv_cache")]
+            } else {
+                vec![parts(); kernel.tensors.len().saturating_sub(1)]
+            };
+            operands.resize(kernel.tensors.len(), out);
+            launch(kernel, operands)
+        });
+        kernels.collect()
     }
 
-    fn of(&self, op: Op, batch: u64, tokens: u64) -> Launches {
+    fn of(&self, op: Op, batch: u64, tokens: u64, part: &Part) -> Result<Launches, Unsupported> {
         let m = batch.saturating_mul(tokens);
         let product = |m: u64, n: u64, k: u64| Gemm::new(int(m), int(n), int(k), self.model.dtype);
-        let one = |kernel: Kernel| Launches::Kernels(vec![self.warm(kernel)]);
+        let out = || part.output.clone();
+        let weight = |i: usize| part.weights.get(i).cloned().unwrap_or_else(|| Operand::own("weight"));
+        let one = |kernel: Kernel, operands: Vec<Operand>| Ok(Launches::Kernels(vec![launch(kernel, operands)]));
+        let unknown = || Unsupported::Operator { mapper: "gpu", operator: part.label.clone(), kind: op.kind() };
+        // A kernel over rows, with what lies beside them: gain and shift.
         let row = |name: &str, width: u64| {
-            Launches::Kernels(
-                row_operator(name, int(m), int(width)).map(|k| self.warm_of(k, &[0])).into_iter().collect(),
-            )
+            let kernel = row_operator(name, int(m), int(width)).ok_or_else(unknown)?;
+            let inputs = [part.input(0), part.input(1)];
+            let beside = kernel.tensors.len().saturating_sub(1);
+            let mut operands = vec![inputs[0].clone()];
+            operands.extend(part.weights.iter().cloned().chain([inputs[1].clone()]).take(beside.saturating_sub(1)));
+            operands.push(out());
+            one(kernel, operands)
+        };
+        let two_inputs = |name: &str, width: u64, second: Operand| {
+            let kernel = row_operator(name, int(m), int(width)).ok_or_else(unknown)?;
+            one(kernel, vec![part.input(0), second, out()])
         };
         // Keys and values of a prompt have just been written; those of a context come from memory.
         let cached = Found { a: true, b: self.phase == Phase::Prefill, c: false };
         match op {
             // The table lies in memory, the indices do not.
-            Op::Embedding { vocab, width } => {
-                Launches::Kernels(vec![self.warm_of(gather(int(m), int(width), int(vocab), 2), &[2])])
-            }
+            Op::Embedding { vocab, width } => one(
+                gather(int(m), int(width), int(vocab), 2),
+                vec![weight(0), out(), Operand::shared("token_indices")],
+            ),
             // PyTorch looks the positions up, then adds them to every sequence.
-            Op::PositionEmbedding { positions, width } => Launches::Kernels(vec![
-                self.warm_of(gather(int(tokens), int(width), int(positions), 2), &[2]),
-                self.warm(elements(m * width, 2, work(3.25, 2.0, 0.0, 2.1))),
-            ]),
+            Op::PositionEmbedding { positions, width } => {
+                let table = gather(int(tokens), int(width), int(positions), 2);
+                let rows = Operand::shared("position_rows");
+                let sum = row_operator("add", int(m), int(width)).ok_or_else(unknown)?;
+                Ok(Launches::Kernels(vec![
+                    launch(table, [weight(0), rows.clone(), Operand::shared("position_indices")]),
+                    launch(sum, [part.input(0), rows, out()]),
+                ]))
+            }
             Op::LayerNorm { width } => row("layernorm", width),
             Op::RmsNorm { width } => row("rmsnorm", width),
             // The bias is added as the product is stored.
             Op::Linear { in_features, out_features, .. } => {
-                Launches::Product(product(m, out_features, in_features), Found { a: true, b: false, c: false })
+                let found = Found { a: true, b: false, c: false };
+                let operands = [part.input(0), weight(0), out()];
+                Ok(Launches::Product(product(m, out_features, in_features), found, operands))
             }
             // Two products, two sums in pairs, and the angle's sine and cosine from a table.
             Op::Rotary { heads, kv_heads, head_dim, .. } => {
-                one(elements(m * (heads + kv_heads) * head_dim, 2, work(2.0, 3.0, 0.0, 3.0)))
+                two_inputs("rotary", (heads + kv_heads) * head_dim, Operand::shared("rotary_table"))
             }
-            Op::KvAppend { heads, head_dim, .. } => one(copy_bytes(2 * m * heads * head_dim * 2)),
+            Op::KvAppend { heads, head_dim, .. } => {
+                one(copy_bytes(2 * m * heads * head_dim * 2), vec![part.input(0), Operand::own("kv_cache")])
+            }
             // Heads that share keys are rows of one product.
             Op::AttentionScores { heads, kv_heads, head_dim, context, .. } => {
                 let group = heads / kv_heads.max(1);
                 let g = Gemm { batch: int(batch * kv_heads), ..product(tokens * group, context, head_dim) };
-                Launches::Product(g, cached)
+                Ok(Launches::Product(g, cached, [part.input(0), Operand::own("kv_cache"), out()]))
             }
             Op::AttentionValues { heads, kv_heads, head_dim, context, .. } => {
                 let group = heads / kv_heads.max(1);
                 let g = Gemm { batch: int(batch * kv_heads), ..product(tokens * group, head_dim, context) };
-                Launches::Product(g, cached)
+                Ok(Launches::Product(g, cached, [part.input(0), Operand::own("kv_cache"), out()]))
             }
             Op::Softmax { rows, columns, .. } => {
-                let kernel = row_operator("softmax", int(rows), int(columns));
-                Launches::Kernels(kernel.map(|k| self.warm_of(k, &[0])).into_iter().collect())
+                let kernel = row_operator("softmax", int(rows), int(columns)).ok_or_else(unknown)?;
+                one(kernel, vec![part.input(0), out()])
             }
-            Op::Residual { width } | Op::GatedMul { width } => one(elements(m * width, 2, work(3.25, 2.0, 0.0, 2.1))),
-            Op::Activation { kind: ActivationKind::Gelu, width } => row("gelu", width),
-            // Exponential, sum, reciprocal and product, between the conversions that the sum of two has.
-            Op::Activation { kind: ActivationKind::Silu, width } => {
-                one(elements(m * width, 1, work(4.0, 2.0, 2.0, 2.1)))
+            Op::Residual { width } => two_inputs("add", width, part.input(1)),
+            Op::GatedMul { width } => two_inputs("mul", width, part.input(1)),
+            Op::Activation { kind, width } => {
+                let name = match kind {
+                    ActivationKind::Gelu => "gelu",
+                    ActivationKind::Silu => "silu",
+                    ActivationKind::Relu => "relu",
+                };
+                row(name, width)
             }
-            Op::Activation { kind: ActivationKind::Relu, width } => {
-                one(elements(m * width, 1, work(1.0, 2.0, 0.0, 2.1)))
-            }
-            Op::ArgMax { vocab } => one(argmax(int(m), int(vocab))),
-            // What the workloads may yet learn: a pass over the tokens.
-            _ => one(elements(m, 1, work(1.0, 1.0, 0.0, 1.0))),
+            Op::ArgMax { vocab } => one(argmax(int(m), int(vocab)), vec![part.input(0), out()]),
+            _ => Err(unknown()),
         }
     }
 }

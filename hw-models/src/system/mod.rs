@@ -1,0 +1,19 @@
+//! Machines: devices, the links between them, and what drives them through a program.
+//!
+//! ```text
+//!   Program ──┬─> Executor of device 0 ──done──┐
+//!             ├─> Executor of device 1 ──done──┼─> System: who waited for that? ──release──> Executors
+//!             └─> links, which are executors ──┘       (sim's engine says who acts next)
+//! ```
+//!
+//! A lone device is advanced once a step, and keeps its own books of who waits for whom.
+
+mod executor;
+mod link;
+mod machine;
+mod run;
+
+pub use executor::{Books, Executor, OperatorBooks, RunError, RunOptions, Share};
+pub use link::Link;
+pub use machine::{Device, DeviceFacts, Exclusive, LinkSpec, Machine};
+pub use run::System;

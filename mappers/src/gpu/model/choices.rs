@@ -1,0 +1,80 @@
+//! What `banksia map` says of a GPU: the kernels that each operator of a step is launched as.
+
+use banksia_hw::gpu::estimate::Judge;
+use banksia_hw::gpu::{CacheState, occupancy};
+use banksia_workloads::Step;
+use serde::Serialize;
+
+use super::lower::Launches;
+use super::{FINALISTS, GpuModel};
+use crate::gpu::select;
+use crate::plan::Unsupported;
+
+/// A kernel as `banksia map` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Choice {
+    /// The operator.
+    pub operator: String,
+    /// Times that the step runs it.
+    pub count: u64,
+    /// The kernel, with its tile.
+    pub kernel: String,
+    /// CTAs.
+    pub grid: u32,
+    /// Threads of each.
+    pub threads: u32,
+    /// Shared memory of each.
+    pub shared_bytes: u32,
+    /// CTAs of a cluster.
+    pub cluster: u32,
+    /// CTAs that fit one SM.
+    pub ctas_per_sm: u32,
+    /// Rounds of work items over the CTAs that run at once.
+    pub waves: u32,
+    /// What the search's estimate says, for a product.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate_s: Option<f64>,
+    /// What simulation says of it by itself, its inputs found in L2 and its weights not, with the gap to the next kernel.
+    pub latency_s: f64,
+}
+
+pub(super) fn choices(
+    model: &mut GpuModel,
+    step: &Step,
+    judge: &mut dyn Judge,
+) -> Result<Vec<Choice>, Unsupported> {
+    let mut out = Vec::new();
+    let parts = model.lowering(step.phase).parts(step)?;
+    for part in parts {
+        let estimates = match model.lowering(step.phase).launches(&part)? {
+            // A candidate that cannot run has no place among the estimates; the choice goes on without it.
+            Launches::Product(g, found, _) => select::ranking(judge, &g, found, FINALISTS).unwrap_or_default(),
+            Launches::Kernels(_) => Vec::new(),
+        };
+        let launches = model.chosen(step.phase, &part, judge)?;
+        for launch in launches.iter() {
+            let kernel = &*launch.kernel;
+            let found = launch.operands.iter().enumerate().filter(|(_, o)| !o.own).map(|(t, _)| (t, false)).collect();
+            let cache = CacheState::Resident { tensors: found, dirty: 0.0 };
+            let latency_s = judge.judge(&[(kernel.clone(), cache)]).map_err(Unsupported::Kernel)?.latency_s;
+            let ctas_per_sm = occupancy(model.spec(), kernel).map_err(Unsupported::Kernel)?;
+            let estimate =
+                estimates.iter().find(|(_, plan, _)| plan.steps.iter().any(|(k, _)| k == kernel)).map(|(e, ..)| *e);
+            let lanes = (ctas_per_sm * model.spec().sms()).min(kernel.grid).max(1);
+            out.push(Choice {
+                operator: part.label.clone(),
+                count: part.count(model.model.layers),
+                grid: kernel.grid,
+                threads: kernel.threads,
+                shared_bytes: kernel.shared_bytes,
+                cluster: kernel.cluster,
+                ctas_per_sm,
+                waves: (kernel.items.len() as u32).div_ceil(lanes),
+                estimate_s: estimate.filter(|_| kernel.name.starts_with("gemm")),
+                latency_s,
+                kernel: kernel.name.clone(),
+            });
+        }
+    }
+    Ok(out)
+}
