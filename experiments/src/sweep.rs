@@ -58,6 +58,18 @@ struct PointFile {
     set: Vec<String>,
 }
 
+impl PointFile {
+    /// What it sets: each key's whole path, and its value as plain text.
+    fn settings(&self) -> Vec<(String, String)> {
+        let plain = |text: &str| {
+            let value = text.parse::<toml::Value>().ok();
+            value.and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_else(|| text.to_owned())
+        };
+        let split = |setting: &String| setting.split_once('=').map(|(k, v)| (k.trim().to_owned(), plain(v.trim())));
+        self.set.iter().filter_map(split).collect()
+    }
+}
+
 /// A sweep whose every point has been read and checked.
 #[derive(Debug)]
 pub struct Sweep {
@@ -70,6 +82,8 @@ pub struct Sweep {
 struct Point {
     /// A file name for its results.
     slug: String,
+    /// What is set in it, and not in every point: whole keys, and values as plain text.
+    settings: Vec<(String, String)>,
     experiment: Experiment,
 }
 
@@ -137,7 +151,7 @@ impl Sweep {
                 };
                 let stem = Path::new(name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
                 let slug = slug(&format!("{stem} {}", variant.name));
-                points.push(Point { slug, experiment });
+                points.push(Point { slug, settings: variant.settings(), experiment });
             }
         }
         let mut seen = std::collections::BTreeSet::new();
@@ -151,6 +165,11 @@ impl Sweep {
         }
         let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Self { name: file.name.unwrap_or(stem), points })
+    }
+
+    /// What is set in each point, and not in every one: whole keys, and values as plain text.
+    pub fn settings(&self) -> impl Iterator<Item = &[(String, String)]> {
+        self.points.iter().map(|point| point.settings.as_slice())
     }
 
     /// How many points it has.

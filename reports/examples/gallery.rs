@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use banksia_reports::plot::{self, Drawing, ParetoPoint, PlotKind, Quantity, Roofline, RooflinePoint, Scaling, Series};
 use banksia_reports::{
-    ComponentReport, MachineInfo, OperatorReport, ReportError, RunReport, SCHEMA, StepReport, TimelineSpan,
+    ComponentReport, MachineInfo, OperatorReport, PointRow, ReportError, RunReport, SCHEMA, StepReport, TimelineSpan,
     WorkloadInfo,
 };
 
@@ -14,9 +14,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(&directory)?;
     let models = [("GPT-2 small", 1.0), ("GPT-2 medium", 2.7), ("GPT-2 XL", 10.2), ("GPT-3 XL", 9.6)];
     let reports: Vec<RunReport> = models.iter().map(|&(model, size)| report(model, size)).collect();
-    print!("{}", banksia_reports::terminal(&reports[0], false));
+    print!("{}", banksia_reports::terminal(&reports[0], None, false));
     println!();
-    print!("{}", banksia_reports::comparison_table(&banksia_reports::compare(&reports), false));
+    let points: Vec<PointRow<'_>> = reports.iter().map(PointRow::of).collect();
+    let compared = banksia_reports::compare(&points);
+    print!("{}", banksia_reports::comparison_table(&compared, None, false));
     banksia_reports::write_directory(&reports[0], &directory.join("run"))?;
 
     save(&directory, "breakdown-one", &plot::breakdown(&reports[..1]))?;
@@ -100,7 +102,8 @@ fn drawing(kind: PlotKind, reports: &[RunReport]) -> Drawing {
                 }
             };
             let points: Vec<ParetoPoint> = (0..40).map(point).collect();
-            plot::pareto(&points, (&latency, Scaling::Linear), (&energy, Scaling::Linear))
+            let low = plot::Better::Low;
+            plot::pareto(&points, (&latency, Scaling::Linear, low), (&energy, Scaling::Linear, low))
         }
     }
 }

@@ -1,169 +1,101 @@
-//! Several reports side by side: one row each.
+//! Several points side by side: one row each, with what was set in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod columns;
+mod files;
+mod page;
 
-use serde::Serialize;
+use std::collections::BTreeMap;
 
-use crate::csv_files;
-use crate::grid::{Align, Grid, clip};
-use crate::units::{metric, number, quantity};
-use crate::{ReportError, RunReport};
+use crate::RunReport;
 
-/// Shares shown in the table for a person, in this order, where any report has them; files have every metric.
-const SHOWN_METRICS: [(&str, &str); 4] = [
-    ("row_hit_rate", "row hits"),
-    ("mac_utilization", "MAC util."),
-    ("bandwidth_utilization", "bandwidth"),
-    ("arithmetic_utilization", "arithmetic"),
-];
+pub(crate) use columns::last_part;
+pub use files::{comparison_csv, comparison_json};
+pub use page::{comparison_markdown, comparison_table};
 
-/// One report's row. Field names are those of the report, with `_per_token` where divided by the tokens generated.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ComparisonRow {
-    /// The experiment.
+/// One point of a comparison, as a caller has it.
+#[derive(Debug, Clone)]
+pub struct PointRow<'a> {
+    /// The point's name.
     pub name: String,
-    /// The model.
+    /// What was set in this point: the whole path of each key (`machine.memory.channels`) and its value as plain text, in the
+    /// order in which they are to stand. Points may set different keys.
+    pub settings: Vec<(String, String)>,
+    /// What the point came to, or why it came to nothing.
+    pub result: Result<&'a RunReport, String>,
+}
+
+impl<'a> PointRow<'a> {
+    /// A report by itself: nothing was set.
+    pub fn of(report: &'a RunReport) -> Self {
+        Self { name: report.name.clone(), settings: Vec::new(), result: Ok(report) }
+    }
+}
+
+/// One point's row. Names of numbers are those of the report, with `_per_token` where divided by the tokens generated. A point
+/// without a result has none of them, and an error.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ComparisonRow {
+    /// The point.
+    pub name: String,
+    /// Keys by their whole paths and their values as plain text; see [`PointRow::settings`].
+    pub settings: Vec<(String, String)>,
+    /// The model; empty where there is no result.
     pub model: String,
-    /// The machine.
+    /// The machine; empty where there is no result.
     pub machine: String,
     /// Latency of the run.
-    pub latency_s: f64,
+    pub latency_s: Option<f64>,
     /// Latency divided by the tokens generated.
     pub latency_per_token_s: Option<f64>,
     /// Tokens per second.
     pub tokens_per_s: Option<f64>,
+    /// Time to the first token: from the start of the run to the end of the step that gives it. Only of runs that generate.
+    pub ttft_s: Option<f64>,
+    /// Time per output token: the mean latency of the steps after the first. Only of runs that generate two tokens or more.
+    pub tpot_s: Option<f64>,
     /// Energy of the run.
-    pub energy_j: f64,
+    pub energy_j: Option<f64>,
     /// Energy divided by the tokens generated.
     pub energy_per_token_j: Option<f64>,
     /// Average power.
-    pub power_w: f64,
+    pub power_w: Option<f64>,
+    /// Energy by cause, in joules.
+    pub energy_parts_j: BTreeMap<String, f64>,
     /// The report's metrics.
     pub metrics: BTreeMap<String, f64>,
+    /// Why there is no result.
+    pub error: Option<String>,
 }
 
-/// One row per report, in the given order.
-pub fn compare(reports: &[RunReport]) -> Vec<ComparisonRow> {
-    reports
-        .iter()
-        .map(|report| {
-            let per_token = |v: f64| report.tokens.filter(|&n| n > 0).map(|n| v / n as f64);
-            ComparisonRow {
-                name: report.name.clone(),
-                model: report.workload.model.clone(),
-                machine: report.machine.name.clone(),
-                latency_s: report.latency_s,
-                latency_per_token_s: per_token(report.latency_s),
-                tokens_per_s: report.tokens_per_s,
-                energy_j: report.energy_j,
-                energy_per_token_j: per_token(report.energy_j),
-                power_w: report.power_w,
-                metrics: report.metrics.clone(),
-            }
-        })
-        .collect()
+/// One row per point, in the given order.
+pub fn compare(points: &[PointRow<'_>]) -> Vec<ComparisonRow> {
+    points.iter().map(row).collect()
 }
 
-/// The comparison for a terminal.
-pub fn comparison_table(rows: &[ComparisonRow], color: bool) -> String {
-    grid(rows).text(color)
-}
-
-/// The comparison as a Markdown table.
-pub fn comparison_markdown(rows: &[ComparisonRow]) -> String {
-    grid(rows).markdown()
-}
-
-/// The comparison as JSON: a list of rows.
-///
-/// # Errors
-/// The JSON writer fails.
-pub fn comparison_json(rows: &[ComparisonRow]) -> Result<String, ReportError> {
-    let json = |source| ReportError::Json { what: "comparison", source };
-    Ok(serde_json::to_string_pretty(rows).map_err(json)? + "\n")
-}
-
-/// The comparison as CSV, with a column per metric that any report has.
-///
-/// # Errors
-/// The CSV writer fails.
-pub fn comparison_csv(rows: &[ComparisonRow]) -> Result<String, ReportError> {
-    let metrics: BTreeSet<&String> = rows.iter().flat_map(|row| row.metrics.keys()).collect();
-    let fixed = [
-        "name",
-        "model",
-        "machine",
-        "latency_s",
-        "latency_per_token_s",
-        "tokens_per_s",
-        "energy_j",
-        "energy_per_token_j",
-        "power_w",
-    ];
-    let header: Vec<String> =
-        fixed.iter().map(|&name| name.to_owned()).chain(metrics.iter().map(|&m| m.clone())).collect();
-    let number = |v: Option<f64>| v.map_or(String::new(), csv_files::number);
-    let lines = rows.iter().map(|row| {
-        let mut line = vec![row.name.clone(), row.model.clone(), row.machine.clone()];
-        line.extend([
-            number(Some(row.latency_s)),
-            number(row.latency_per_token_s),
-            number(row.tokens_per_s),
-            number(Some(row.energy_j)),
-            number(row.energy_per_token_j),
-            number(Some(row.power_w)),
-        ]);
-        line.extend(metrics.iter().map(|&m| number(row.metrics.get(m).copied())));
-        line
-    });
-    csv_files::render("comparison", &header, lines)
-}
-
-fn grid(rows: &[ComparisonRow]) -> Grid {
-    let differ = |of: fn(&ComparisonRow) -> &str| rows.iter().any(|row| of(row) != of(&rows[0]));
-    // A column that says the same in every row says nothing; the model always stands.
-    let with_machine = differ(|row| &row.machine) || rows.len() == 1;
-    let with_name = !differ(|row| &row.model) && !differ(|row| &row.machine) && differ(|row| &row.name);
-    let with_tokens = rows.iter().any(|row| row.tokens_per_s.is_some());
-    let metrics: Vec<(&str, &str)> =
-        SHOWN_METRICS.into_iter().filter(|(key, _)| rows.iter().any(|row| row.metrics.contains_key(*key))).collect();
-    let mut columns: Vec<(&str, Align)> = Vec::new();
-    if with_name {
-        columns.push(("experiment", Align::Left));
+fn row(point: &PointRow<'_>) -> ComparisonRow {
+    let named = ComparisonRow { name: point.name.clone(), settings: point.settings.clone(), ..Default::default() };
+    let report = match &point.result {
+        Ok(report) => report,
+        Err(error) => return ComparisonRow { error: Some(error.clone()), ..named },
+    };
+    let tokens = report.tokens.filter(|&n| n > 0);
+    let per_token = |v: f64| tokens.map(|n| v / n as f64);
+    // A step is a token of every sequence, or the prompt that gives the first.
+    let steps = if tokens.is_some() { report.steps.as_slice() } else { &[] };
+    let later = steps.get(1..).filter(|later| !later.is_empty());
+    ComparisonRow {
+        model: report.workload.model.clone(),
+        machine: report.machine.name.clone(),
+        latency_s: Some(report.latency_s),
+        latency_per_token_s: per_token(report.latency_s),
+        tokens_per_s: report.tokens_per_s,
+        ttft_s: steps.first().map(|step| step.start_s + step.latency_s),
+        tpot_s: later.map(|later| later.iter().map(|s| s.latency_s).sum::<f64>() / later.len() as f64),
+        energy_j: Some(report.energy_j),
+        energy_per_token_j: per_token(report.energy_j),
+        power_w: Some(report.power_w),
+        energy_parts_j: report.energy_parts_j.clone(),
+        metrics: report.metrics.clone(),
+        ..named
     }
-    columns.push(("model", Align::Left));
-    if with_machine {
-        columns.push(("machine", Align::Left));
-    }
-    columns.push(("latency", Align::Right));
-    if with_tokens {
-        columns.extend([("tokens/s", Align::Right), ("energy/token", Align::Right)]);
-    } else {
-        columns.push(("energy", Align::Right));
-    }
-    columns.push(("power", Align::Right));
-    columns.extend(metrics.iter().map(|&(_, title)| (title, Align::Right)));
-    let mut grid = Grid::new(columns);
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
-    for row in rows {
-        let mut cells = Vec::new();
-        if with_name {
-            cells.push(clip(&row.name, 24));
-        }
-        cells.push(clip(&row.model, 20));
-        if with_machine {
-            cells.push(clip(&row.machine, 16));
-        }
-        cells.push(quantity(row.latency_s, "s"));
-        if with_tokens {
-            cells.push(or_dash(row.tokens_per_s.map(number)));
-            cells.push(or_dash(row.energy_per_token_j.map(|j| quantity(j, "J"))));
-        } else {
-            cells.push(quantity(row.energy_j, "J"));
-        }
-        cells.push(quantity(row.power_w, "W"));
-        cells.extend(metrics.iter().map(|&(key, _)| or_dash(row.metrics.get(key).map(|&v| metric(key, v).1))));
-        grid.row(cells);
-    }
-    grid
 }

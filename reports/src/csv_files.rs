@@ -11,7 +11,8 @@ pub(crate) fn render(
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> Result<String, ReportError> {
     let fail = |reason: String| ReportError::Csv { what, reason };
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Tables are read with `#` for a comment, so a name that has one is quoted.
+    let mut writer = csv::WriterBuilder::new().comment(Some(b'#')).from_writer(Vec::new());
     writer.write_record(header).map_err(|e| fail(e.to_string()))?;
     for row in rows {
         writer.write_record(&row).map_err(|e| fail(e.to_string()))?;

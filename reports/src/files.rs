@@ -1,8 +1,10 @@
 //! The directory that `--out` names.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+
+use banksia_input::InputError;
 
 use crate::csv_files::{components_csv, operators_csv, steps_csv};
 use crate::plot::{self, Drawing};
@@ -20,24 +22,53 @@ pub fn report_json(report: &RunReport) -> Result<String, ReportError> {
     Ok(text)
 }
 
+/// No report or table is larger than this.
+const MAX_BYTES: u64 = 1 << 30;
+/// A text file is read in pieces of so many bytes.
+const PIECE: u64 = 1 << 20;
+
+/// Reads a text file that a run or sweep wrote, of at most 1 GiB. A device or a pipe may never end: what is read decides, and
+/// what is no text is refused at its first zero byte.
+pub(crate) fn read_text(path: &Path) -> Result<String, InputError> {
+    let fail = |problem: String| InputError::new(path.display().to_string(), problem);
+    let unreadable = |e: std::io::Error| fail(format!("cannot be read: {e}"));
+    let meant = "check that this is the file that was meant";
+    let mut file = fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    loop {
+        let before = bytes.len();
+        let read = (&mut file).take(PIECE).read_to_end(&mut bytes).map_err(unreadable)?;
+        if read == 0 {
+            break;
+        }
+        if bytes[before..].contains(&0) {
+            return Err(fail("is not text: it has a zero byte".to_owned()).help(meant));
+        }
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(fail(format!("is too large: at most {MAX_BYTES} bytes are read")).help(meant));
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| fail("is not UTF-8 text".to_owned()).help(meant))
+}
+
 /// Reads a `report.json` back.
 ///
 /// # Errors
 /// The file is missing, is not a report, or comes from a later version of Banksia.
 pub fn read_report(path: &Path) -> Result<RunReport, ReportError> {
     let file = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|e| {
-        banksia_input::InputError::new(&file, format!("cannot be read: {e}"))
-            .help("give the `report.json` that `banksia run --out DIR` wrote, or its folder")
+    let text = read_text(path).map_err(|e| match e.help {
+        None => e.help("give the `report.json` that `banksia run --out DIR` wrote, or its folder"),
+        Some(_) => e,
     })?;
     let report: RunReport = serde_json::from_str(&text).map_err(|e| {
-        banksia_input::InputError::new(&file, format!("is not a run report: {e}"))
+        InputError::new(&file, format!("is not a run report: {e}"))
             .at_line(e.line())
             .help("give the `report.json` that `banksia run --out DIR` wrote")
     })?;
     if report.schema > crate::SCHEMA {
         let problem = format!("is {}, and this version of Banksia knows up to {}", report.schema, crate::SCHEMA);
-        let error = banksia_input::InputError::new(&file, problem).key("schema").help("use a later version of Banksia");
+        let error = InputError::new(&file, problem).key("schema").help("use a later version of Banksia");
         return Err(error.into());
     }
     Ok(report)

@@ -2,7 +2,7 @@
 //!
 //! A run fills a [`RunReport`]. Everything here is a pure function of it: [`terminal`] for a person, [`report_json`] and the
 //! CSV functions for a program, [`chrome_trace`] for Perfetto, [`plot`] for a paper; [`write_directory`] writes them all.
-//! [`compare`] sets several reports side by side, and [`validation`] says how near predictions come to measurements.
+//! [`compare`] sets several points side by side, and [`validation`] says how near predictions come to measurements.
 
 mod compare;
 mod csv_files;
@@ -16,7 +16,9 @@ mod timeline;
 pub mod units;
 pub mod validation;
 
-pub use compare::{ComparisonRow, compare, comparison_csv, comparison_json, comparison_markdown, comparison_table};
+pub use compare::{
+    ComparisonRow, PointRow, compare, comparison_csv, comparison_json, comparison_markdown, comparison_table,
+};
 pub use csv_files::{components_csv, operators_csv, steps_csv};
 pub use error::ReportError;
 pub use files::{read_report, report_json, write_atomically, write_directory};

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::grid::{Align, Grid, bar, clip};
+use unicode_width::UnicodeWidthStr;
+
+use crate::grid::{Align, Grid, Keep, ORNAMENT, bar, clean, clip};
 use crate::units::{count, metric, percent, quantity, short_count, words};
 use crate::{ComponentReport, RunReport, StepReport};
 
-/// Widest name of an operator, part or component; longer ones are cut with an ellipsis.
-const NAME_WIDTH: usize = 26;
+/// Columns of a page whose width is not known, and of one that must not be wider whatever the names.
+const USUAL_WIDTH: usize = 80;
+const WIDEST: usize = 100;
 /// Cells of a share bar; the largest share fills it.
 const BAR_WIDTH: usize = 12;
 /// A kind of component with more differing members than this is shown as one row of ranges.
@@ -16,34 +19,37 @@ const MEMBERS_SHOWN: usize = 6;
 
 use Align::{Left, Right};
 
-/// Renders the report for a terminal, in at most 100 columns. `color` adds bold and dim escapes; pass whether the output is a
-/// terminal.
-pub fn terminal(report: &RunReport, color: bool) -> String {
-    let mut page = Page { out: String::new(), color };
+/// Renders the report for a terminal of `width` columns: where it is too narrow, bars go, then columns of numbers, the least
+/// important first, and then names are cut. Where the width is not known, bars go beyond 80 columns, and names are cut beyond
+/// 100. `color` adds bold and dim escapes; pass whether the output is a terminal.
+pub fn terminal(report: &RunReport, width: Option<usize>, color: bool) -> String {
+    let width = width.map(|w| w.max(20));
+    let (usual, widest) = (width.unwrap_or(USUAL_WIDTH), width.unwrap_or(WIDEST));
+    let mut page = Page { out: String::new(), color, usual, widest };
     headline(&mut page, report);
     if !report.energy_parts_j.is_empty() {
         page.section("Energy", "by cause");
-        page.grid(&energy_parts(report));
+        page.grid(energy_parts(report));
     }
     if !report.traffic_bytes.is_empty() {
         page.section("Traffic", "bytes moved, and their average rate over the run");
-        page.grid(&traffic(report));
+        page.grid(traffic(report));
     }
     if !report.metrics.is_empty() {
         page.section("Metrics", "");
-        page.grid(&metrics(report));
+        page.grid(metrics(report));
     }
     if !report.operators.is_empty() {
         page.section("Operators", "by latency: the time that completion waited for each");
-        page.grid(&operators(report));
+        page.grid(operators(report));
     }
     if !report.components.is_empty() {
         page.section("Components", "");
-        page.grid(&components(report));
+        page.grid(components(report));
     }
     if !report.steps.is_empty() {
         page.section("Steps", "");
-        page.grid(&steps(report));
+        page.grid(steps(report));
     }
     page.out
 }
@@ -51,6 +57,10 @@ pub fn terminal(report: &RunReport, color: bool) -> String {
 struct Page {
     out: String,
     color: bool,
+    /// Columns beyond which bars go.
+    usual: usize,
+    /// Columns beyond which names are cut.
+    widest: usize,
 }
 
 impl Page {
@@ -59,19 +69,40 @@ impl Page {
     }
 
     fn section(&mut self, title: &str, note: &str) {
+        let fits = title.width() + note.width() + 3 <= self.widest;
+        let note = if note.is_empty() || !fits { String::new() } else { format!(" ({note})") };
         let title = self.bold(title);
-        let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
         let _ = writeln!(self.out, "\n{title}{note}");
     }
 
-    fn grid(&mut self, grid: &Grid) {
-        self.out += &grid.text(self.color);
+    fn grid(&mut self, mut grid: Grid) {
+        grid.drop_ornaments(self.usual);
+        self.out += &grid.fit(self.widest).text(self.color);
+    }
+
+    /// Pieces of a text, as many on a line as there is room for beside a label of the headline; a comma between two.
+    fn lines(&self, pieces: Vec<String>) -> Vec<String> {
+        const LABEL: usize = 14;
+        let room = self.usual.saturating_sub(LABEL);
+        let mut lines: Vec<String> = Vec::new();
+        for piece in pieces {
+            match lines.last_mut() {
+                Some(line) if line.width() + 2 + piece.width() <= room => line.extend([", ", &piece]),
+                Some(line) => {
+                    line.push(',');
+                    lines.push(piece);
+                }
+                None => lines.push(piece),
+            }
+        }
+        lines.iter().map(|line| clip(line, self.widest.saturating_sub(LABEL))).collect()
     }
 }
 
 fn headline(page: &mut Page, report: &RunReport) {
     let (machine, workload) = (&report.machine, &report.workload);
-    let title = page.bold(&format!("{} on {}", clip(&workload.model, 40), clip(&machine.name, 40)));
+    let most = page.widest.saturating_sub(4) / 2;
+    let title = page.bold(&format!("{} on {}", clip(&workload.model, most), clip(&machine.name, most)));
     let _ = writeln!(page.out, "{title}");
 
     let peaks: Vec<String> = [
@@ -101,10 +132,13 @@ fn headline(page: &mut Page, report: &RunReport) {
     if workload.batch > 1 {
         model.push(format!("batch {}", count(workload.batch)));
     }
-    let mut grid = Grid::new([("", Left), ("", Left)]);
-    grid.row(["experiment".into(), clip(&report.name, 60)]);
-    grid.row(["machine".into(), [vec![clip(&machine.kind, 20)], peaks].concat().join(", ")]);
-    grid.row(["workload".into(), clip(&model.join(", "), 84)]);
+    let mut grid = Grid::of([("", Left, Keep::Always), ("", Left, Keep::Always)]);
+    let machine_line = [vec![clip(&machine.kind, 20)], peaks].concat();
+    for (label, pieces) in [("experiment", vec![clean(&report.name)]), ("machine", machine_line), ("workload", model)] {
+        for (i, line) in page.lines(pieces).into_iter().enumerate() {
+            grid.row([if i == 0 { label.to_owned() } else { String::new() }, line]);
+        }
+    }
     page.out += &grid.text(false);
 
     page.section("Result", "");
@@ -125,7 +159,7 @@ fn headline(page: &mut Page, report: &RunReport) {
         let of_peak = if peak > 0.0 { format!("{} of peak", percent(rate / peak)) } else { String::new() };
         grid.row(["arithmetic".into(), quantity(rate, "FLOP/s"), of_peak]);
     }
-    page.grid(&grid);
+    page.grid(grid);
 }
 
 /// Tokens per second: whole and with separators where large, else four digits.
@@ -134,7 +168,12 @@ fn rate_text(rate: f64) -> String {
 }
 
 fn energy_parts(report: &RunReport) -> Grid {
-    let mut grid = Grid::new([("", Left), ("energy", Right), ("share", Right), ("", Left)]);
+    let mut grid = Grid::of([
+        ("", Left, Keep::Cut),
+        ("energy", Right, Keep::Always),
+        ("share", Right, Keep::Drop(2)),
+        ("", Left, Keep::Drop(ORNAMENT)),
+    ]);
     let mut parts: Vec<(&String, f64)> = report.energy_parts_j.iter().map(|(name, &j)| (name, j)).collect();
     parts.sort_by(|a, b| b.1.total_cmp(&a.1));
     let largest = parts.first().map_or(0.0, |part| part.1);
@@ -146,7 +185,7 @@ fn energy_parts(report: &RunReport) -> Grid {
 }
 
 fn traffic(report: &RunReport) -> Grid {
-    let mut grid = Grid::new([("", Left), ("bytes", Right), ("rate", Right)]);
+    let mut grid = Grid::of([("", Left, Keep::Cut), ("bytes", Right, Keep::Always), ("rate", Right, Keep::Drop(1))]);
     let mut channels: Vec<(&String, u64)> = report.traffic_bytes.iter().map(|(name, &bytes)| (name, bytes)).collect();
     channels.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
     for (name, bytes) in channels {
@@ -160,27 +199,27 @@ fn metrics(report: &RunReport) -> Grid {
     let mut grid = Grid::new([("", Left), ("", Right)]);
     for (name, &value) in &report.metrics {
         let (name, value) = metric(name, value);
-        grid.row([clip(&name, 60), value]);
+        grid.row([clean(&name), value]);
     }
     grid
 }
 
 fn operators(report: &RunReport) -> Grid {
-    let mut grid = Grid::new([
-        ("", Left),
-        ("times", Right),
-        ("latency", Right),
-        ("share", Right),
-        ("", Left),
-        ("energy", Right),
-        ("share", Right),
+    let mut grid = Grid::of([
+        ("", Left, Keep::Cut),
+        ("times", Right, Keep::Drop(3)),
+        ("latency", Right, Keep::Always),
+        ("share", Right, Keep::Drop(4)),
+        ("", Left, Keep::Drop(ORNAMENT)),
+        ("energy", Right, Keep::Drop(5)),
+        ("share", Right, Keep::Drop(2)),
     ]);
     let mut operators: Vec<_> = report.operators.iter().collect();
     operators.sort_by(|a, b| b.latency_s.total_cmp(&a.latency_s));
     let largest = operators.first().map_or(0.0, |o| o.latency_s);
     for operator in operators {
         grid.row([
-            clip(&operator.name, NAME_WIDTH),
+            clean(&operator.name),
             count(operator.count),
             quantity(operator.latency_s, "s"),
             percent(operator.latency_s / report.latency_s),
@@ -194,13 +233,13 @@ fn operators(report: &RunReport) -> Grid {
 
 /// Components, equal ones as one row (`channel 0 … channel 31`), and kinds with many unequal members as a row of ranges.
 fn components(report: &RunReport) -> Grid {
-    let mut grid = Grid::new([
-        ("", Left),
-        ("number", Right),
-        ("busy", Right),
-        ("utilisation", Right),
-        ("energy", Right),
-        ("share", Right),
+    let mut grid = Grid::of([
+        ("", Left, Keep::Cut),
+        ("number", Right, Keep::Drop(3)),
+        ("busy", Right, Keep::Drop(1)),
+        ("utilization", Right, Keep::Always),
+        ("energy", Right, Keep::Drop(4)),
+        ("share", Right, Keep::Drop(2)),
     ]);
     let mut kinds: Vec<(&str, Vec<Vec<&ComponentReport>>)> = Vec::new();
     for component in &report.components {
@@ -248,8 +287,8 @@ fn equal(a: &ComponentReport, b: &ComponentReport) -> bool {
 fn group_name(group: &[&ComponentReport]) -> String {
     match group {
         [] => String::new(),
-        [only] => clip(&only.name, NAME_WIDTH),
-        [first, .., last] => clip(&format!("{} … {}", first.name, last.name), NAME_WIDTH + 4),
+        [only] => clean(&only.name),
+        [first, .., last] => clean(&format!("{} … {}", first.name, last.name)),
     }
 }
 
@@ -262,7 +301,13 @@ fn range(values: impl Iterator<Item = f64> + Clone, print: impl Fn(f64) -> Strin
 
 /// The first, median-latency and last step of each phase.
 fn steps(report: &RunReport) -> Grid {
-    let mut grid = Grid::new([("", Left), ("", Left), ("context", Right), ("latency", Right), ("energy", Right)]);
+    let mut grid = Grid::of([
+        ("", Left, Keep::Cut),
+        ("", Left, Keep::Always),
+        ("context", Right, Keep::Drop(1)),
+        ("latency", Right, Keep::Always),
+        ("energy", Right, Keep::Drop(2)),
+    ]);
     let mut phases: BTreeMap<usize, (&str, Vec<&StepReport>)> = BTreeMap::new();
     for (i, step) in report.steps.iter().enumerate() {
         let known = phases.values_mut().find(|(phase, _)| *phase == step.phase);
@@ -300,5 +345,5 @@ fn steps(report: &RunReport) -> Grid {
 
 /// A key of the report as words: `bank_internal` is `bank internal`.
 fn label(key: &str) -> String {
-    clip(&words(key), NAME_WIDTH)
+    clean(&words(key))
 }

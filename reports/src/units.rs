@@ -100,12 +100,14 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// A count that may be very large, short: `124.4 M`.
+/// A count that may be very large, short: `124.4 M`. A whole number below a thousand is printed as it is, another to four
+/// digits.
 pub fn short_count(value: f64) -> String {
-    if value.is_finite() && value.abs() < 1e3 {
-        return format!("{value}");
+    if !value.is_finite() || value.abs() >= 999.95 {
+        return quantity(value, "");
     }
-    quantity(value, "")
+    // Minus zero is zero.
+    if value.fract() == 0.0 { format!("{}", value + 0.0) } else { number(value) }
 }
 
 /// Words of the report's keys that are acronyms.
@@ -177,6 +179,21 @@ mod tests {
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!(number(-12345.6), "-12,346");
         assert_eq!(number(0.98765), "0.9877");
+    }
+
+    #[test]
+    fn short_counts_are_rounded_at_every_size() {
+        let of = |v: f64| short_count(v);
+        assert_eq!(of(33.216_078_806_872_034), "33.22");
+        assert_eq!(of(454.988_936_975_049_17), "455.0");
+        assert_eq!(of(0.147_9), "0.1479");
+        assert_eq!((of(0.0), of(-0.0), of(7.0), of(999.0)), ("0".into(), "0".into(), "7".into(), "999".into()));
+        assert_eq!((of(999.96), of(1000.0), of(124.4e6)), ("1.000 k".into(), "1.000 k".into(), "124.4 M".into()));
+        assert_eq!((of(1e-7), of(f64::NAN)), ("1.000e-7".into(), "n/a".into()));
+        for i in -40..40 {
+            let text = of(1.234_567_8 * 10f64.powi(i));
+            assert!(text.len() <= 10, "{text}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ReportError;
-use crate::grid::{Align, Grid, clip};
+use crate::grid::{Align, Grid, Keep, clean};
 use crate::units::{count, number};
 
 /// One row of a reference: what was measured and what is predicted, in the same unit.
@@ -240,9 +240,11 @@ pub fn validation_json(results: &[ValidationResult]) -> Result<String, ReportErr
     Ok(serde_json::to_string_pretty(results).map_err(json)? + "\n")
 }
 
-/// The results for a terminal, with the reasons of skipped rows below.
-pub fn validation_table(results: &[ValidationResult], color: bool) -> String {
-    let mut out = grid(results).text(color);
+/// The results for a terminal of `width` columns, with the reasons of skipped rows below: where it is too narrow, columns of
+/// statistics go, the least important first, and then names are cut. Nothing is dropped or cut where `width` is none.
+pub fn validation_table(results: &[ValidationResult], width: Option<usize>, color: bool) -> String {
+    let fit = |grid: Grid| width.map_or(grid.clone(), |width| grid.fit(width)).text(color);
+    let mut out = fit(grid(results));
     let mut reasons: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for result in results {
         for (reason, n) in &result.skipped_reasons {
@@ -251,33 +253,34 @@ pub fn validation_table(results: &[ValidationResult], color: bool) -> String {
     }
     if !reasons.is_empty() {
         out += "\nskipped\n";
-        let mut skipped = Grid::new([("", Align::Left), ("", Align::Right), ("", Align::Left)]);
+        let mut skipped =
+            Grid::of([("", Align::Left, Keep::Cut), ("", Align::Right, Keep::Always), ("", Align::Left, Keep::Cut)]);
         for ((suite, reason), n) in reasons {
-            skipped.row([clip(suite, 20), count(n), clip(reason, 66)]);
+            skipped.row([clean(suite), count(n), clean(reason)]);
         }
-        out += &skipped.text(color);
+        out += &fit(skipped);
     }
     out
 }
 
-/// The results as a Markdown table.
+/// The results as a Markdown table; nothing is cut.
 pub fn validation_markdown(results: &[ValidationResult]) -> String {
     grid(results).markdown()
 }
 
 fn grid(results: &[ValidationResult]) -> Grid {
-    let mut grid = Grid::new([
-        ("suite", Align::Left),
-        ("device", Align::Left),
-        ("operator", Align::Left),
-        ("metric", Align::Left),
-        ("rows", Align::Right),
-        ("skipped", Align::Right),
-        ("MAPE %", Align::Right),
-        ("median %", Align::Right),
-        ("p90 %", Align::Right),
-        ("bias %", Align::Right),
-        ("tau", Align::Right),
+    let mut grid = Grid::of([
+        ("suite", Align::Left, Keep::Cut),
+        ("device", Align::Left, Keep::Cut),
+        ("operator", Align::Left, Keep::Cut),
+        ("metric", Align::Left, Keep::Cut),
+        ("rows", Align::Right, Keep::Always),
+        ("skipped", Align::Right, Keep::Drop(4)),
+        ("MAPE %", Align::Right, Keep::Always),
+        ("median %", Align::Right, Keep::Drop(1)),
+        ("p90 %", Align::Right, Keep::Drop(3)),
+        ("bias %", Align::Right, Keep::Drop(5)),
+        ("tau", Align::Right, Keep::Drop(2)),
     ]);
     let percent = |v: Option<f64>| match v {
         Some(v) if v.abs() < 1e4 => format!("{v:.1}"),
@@ -286,10 +289,10 @@ fn grid(results: &[ValidationResult]) -> Grid {
     };
     for result in results {
         grid.row([
-            clip(&result.suite, 20),
-            clip(&result.device, 12),
-            clip(&result.op, 16),
-            clip(&result.metric, 15),
+            clean(&result.suite),
+            clean(&result.device),
+            clean(&result.op),
+            clean(&result.metric),
             count(result.rows),
             count(result.skipped),
             percent(result.mape_pct),

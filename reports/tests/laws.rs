@@ -5,10 +5,11 @@
 
 mod sample;
 
-use banksia_reports::plot::{self, Drawing, ParetoPoint, Quantity, Roofline, Scaling, Series};
+use banksia_reports::plot::{self, Better, Drawing, ParetoPoint, Quantity, Roofline, Scaling, Series};
 use banksia_reports::validation::error_statistics;
 use banksia_reports::{
-    Pair, RunReport, chrome_trace, compare, comparison_csv, comparison_table, operators_csv, terminal,
+    Pair, PointRow, RunReport, chrome_trace, compare, comparison_csv, comparison_json, comparison_table, operators_csv,
+    terminal,
 };
 use proptest::prelude::*;
 
@@ -113,14 +114,15 @@ proptest! {
 
     #[test]
     fn odd_reports_render(report in odd_report(), other in odd_report(), png in proptest::bool::weighted(0.015)) {
-        let table = terminal(&report, false);
+        let table = terminal(&report, None, false);
         prop_assert!(!table.contains("NaN") && !table.contains("inf"), "{}", table);
         operators_csv(&report).unwrap();
         chrome_trace(&report).unwrap();
         let _ = report.check();
         let both = [report, other];
-        let rows = compare(&both);
-        comparison_table(&rows, true);
+        let rows = compare(&both.each_ref().map(PointRow::of));
+        comparison_table(&rows, Some(40), true);
+        comparison_json(&rows).unwrap();
         comparison_csv(&rows).unwrap();
         for reports in [&both[..], &both[..1], &[]] {
             render(&plot::breakdown(reports), png)?;
@@ -138,8 +140,12 @@ proptest! {
         render(&plot::sweep(&series, axis, axis), png)?;
         render(&plot::bandwidth(&series, Some(peak)), png)?;
         render(&plot::validation(&series, &quantity), png)?;
+        let names: Vec<String> = points.iter().map(|p| format!("{:e}", p.0)).collect();
+        let places = points.iter().enumerate().map(|(i, p)| (i as f64, p.1)).collect();
+        render(&plot::sweep_of_names(&[Series { name: "s".into(), points: places }], ("Machine", &names), axis), png)?;
         let named = |&(x, y): &(f64, f64)| ParetoPoint { name: "p".into(), x, y };
-        render(&plot::pareto(&points.iter().map(named).collect::<Vec<_>>(), axis, axis), png)?;
+        let named: Vec<ParetoPoint> = points.iter().map(named).collect();
+        render(&plot::pareto(&named, (axis.0, axis.1, Better::High), (axis.0, axis.1, Better::Low)), png)?;
         let pairs: Vec<Pair> =
             points.iter().map(|&(measured, predicted)| Pair { label: String::new(), measured, predicted }).collect();
         if let Some(s) = error_statistics(&pairs) {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use banksia_reports::plot::{PlotKind, PlotOptions, plot_files};
 use banksia_reports::{
-    ReportError, RunReport, compare, comparison_csv, comparison_json, comparison_markdown, comparison_table,
+    PointRow, ReportError, RunReport, compare, comparison_csv, comparison_json, comparison_markdown, comparison_table,
     components_csv, operators_csv, read_report, report_json, steps_csv, terminal, write_directory,
 };
 use unicode_width::UnicodeWidthStr;
@@ -40,7 +40,7 @@ impl Drop for Scratch {
 
 #[test]
 fn the_terminal_table() {
-    insta::assert_snapshot!(terminal(&sample::report(), false));
+    insta::assert_snapshot!(terminal(&sample::report(), None, false));
 }
 
 #[test]
@@ -66,17 +66,37 @@ fn the_table_fits_a_hundred_columns_whatever_the_names() {
             component
         })
         .collect();
-    for line in terminal(&report, false).lines() {
-        assert!(line.width() <= 100, "{} columns: {line}", line.width());
+    for (width, most) in [(None, 100), (Some(100), 100), (Some(80), 80), (Some(60), 60), (Some(200), 200)] {
+        for line in terminal(&report, width, false).lines() {
+            assert!(line.width() <= most, "{} columns: {line}", line.width());
+        }
+    }
+}
+
+#[test]
+fn the_table_of_operators_loses_its_bars_before_letters_and_numbers() {
+    let mut report = sample::report();
+    report.operators[1].name = "attention output projection".into();
+    (report.operators[1].count, report.workload.batch) = (1_234_567, 64);
+    (report.workload.prompt_tokens, report.workload.generated_tokens) = (123_456, 123_456);
+    let line = |width| -> String {
+        let text = terminal(&report, width, false);
+        assert!(text.contains("batch 64"), "the batch is not hidden: {text}");
+        text.lines().find(|l| l.contains("1,234,567")).unwrap().to_owned()
+    };
+    assert!(line(Some(200)).contains("attention output projection") && line(Some(200)).contains('█'));
+    for width in [None, Some(80)] {
+        assert!(!line(width).contains('█') && line(width).width() <= 80);
+        assert!(line(width).contains("attention output projection") && line(width).ends_with("80.0 %"));
     }
 }
 
 #[test]
 fn colour_adds_escapes_and_nothing_else() {
-    let colored = terminal(&sample::report(), true);
+    let colored = terminal(&sample::report(), None, true);
     let plain = ["\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m"].iter().fold(colored.clone(), |text, e| text.replace(e, ""));
     assert_ne!(plain, colored);
-    assert_eq!(plain, terminal(&sample::report(), false));
+    assert_eq!(plain, terminal(&sample::report(), None, false));
 }
 
 #[test]
@@ -104,15 +124,16 @@ fn comparisons_have_a_row_per_report() {
     other.tokens = None;
     other.tokens_per_s = None;
     other.metrics.remove("row_hit_rate");
-    let rows = compare(&[sample::report(), other]);
+    let report = sample::report();
+    let rows = compare(&[PointRow::of(&report), PointRow::of(&other)]);
     let text = [
-        comparison_table(&rows, false),
+        comparison_table(&rows, None, false),
         comparison_markdown(&rows),
         comparison_csv(&rows).unwrap(),
         comparison_json(&rows[1..]).unwrap(),
     ];
     insta::assert_snapshot!(text.join("\n"));
-    assert_eq!(comparison_table(&[], false).lines().count(), 1);
+    assert_eq!(comparison_table(&[], None, false).lines().count(), 1);
 }
 
 #[test]
@@ -194,7 +215,7 @@ fn plots_come_from_files_and_say_what_is_missing() {
         let from_reports =
             matches!(kind, PlotKind::Breakdown | PlotKind::Context | PlotKind::Roofline | PlotKind::Energy);
         let input = if from_reports { scratch.0.clone() } else { table.clone() };
-        let drawing = plot_files(kind, &[input], &options).unwrap();
+        let drawing = plot_files(kind, &[input], &options).unwrap().drawing;
         let (svg, png) = (scratch.0.join("p.svg"), scratch.0.join("p.png"));
         drawing.write(&svg).unwrap();
         drawing.write(&png).unwrap();
@@ -227,4 +248,17 @@ fn kinds_of_plot_are_found_by_name() {
             error.help.is_some_and(|help| help.contains("roofline"))
         }
     );
+}
+
+/// A file that never ends, and one that is no text, are refused at once.
+#[test]
+#[cfg(unix)]
+fn what_is_read_is_bounded() {
+    let zero = PathBuf::from("/dev/zero");
+    let error = read_report(&zero).unwrap_err().to_string();
+    assert!(error.contains("/dev/zero: is not text"), "{error}");
+    for kind in PlotKind::ALL {
+        let error = plot_files(kind, std::slice::from_ref(&zero), &PlotOptions::default()).unwrap_err();
+        assert!(matches!(&error, ReportError::Input(_)) && error.to_string().contains("/dev/zero"), "{error}");
+    }
 }

@@ -6,7 +6,7 @@ use banksia_hw::pim::RunOptions;
 use banksia_input::InputError;
 use banksia_reports::{chrome_trace, report_json, terminal, write_atomically, write_directory};
 
-use super::{color, print};
+use super::{color, print, width};
 use crate::CliError;
 use crate::args::{Format, RunArgs};
 use crate::progress::Progress;
@@ -37,7 +37,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<(), CliError> {
     let seconds = begun.elapsed().as_secs_f64();
     let beside = if args.program.is_some() { Vec::new() } else { versus(&experiment, &report, &args.versus)? };
     match args.format {
-        Format::Table => print(&(terminal(&report, color()) + &versus_table(&beside)))?,
+        Format::Table => print(&(terminal(&report, width(), color()) + &versus_table(&beside)))?,
         Format::Json => print(&with_versus(&report_json(&report)?, &beside)?)?,
     }
     if let Some(folder) = &args.out {

@@ -1,10 +1,10 @@
 //! `banksia sweep`.
 
 use banksia_reports::{
-    compare, comparison_csv, comparison_json, comparison_markdown, comparison_table, write_atomically,
+    PointRow, compare, comparison_csv, comparison_json, comparison_markdown, comparison_table, write_atomically,
 };
 
-use super::{color, print};
+use super::{color, print, width};
 use crate::CliError;
 use crate::args::{Format, SweepArgs};
 use crate::progress::Progress;
@@ -19,9 +19,11 @@ pub(super) fn execute(args: &SweepArgs) -> Result<(), CliError> {
     let progress = Progress::new(sweep.len() as u64, "points");
     let reports = sweep.run(&options, &|| progress.one())?;
     drop(progress);
-    let rows = compare(&reports);
+    let point = |(settings, report)| PointRow { settings, ..PointRow::of(report) };
+    let points: Vec<PointRow<'_>> = sweep.settings().map(<[_]>::to_vec).zip(&reports).map(point).collect();
+    let rows = compare(&points);
     print(&match args.format {
-        Format::Table => format!("{}\n{}", sweep.name, comparison_table(&rows, color())),
+        Format::Table => format!("{}\n{}", sweep.name, comparison_table(&rows, width(), color())),
         Format::Json => comparison_json(&rows)?,
     })?;
     if !args.versus.is_empty() && args.format == Format::Table {

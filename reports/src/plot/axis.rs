@@ -34,6 +34,8 @@ const SMALLEST: f64 = 1e-100;
 #[derive(Debug, Clone)]
 pub(crate) struct Axis {
     pub(crate) scaling: Scaling,
+    /// The ticks are names of things, not values.
+    pub(crate) categories: bool,
     low: f64,
     high: f64,
     pub(crate) title: String,
@@ -52,7 +54,9 @@ impl Axis {
     ) -> Self {
         let usable = |v: &f64| v.is_finite() && (scaling == Scaling::Linear || *v > 0.0);
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut powers = Powers::default();
         for value in values.into_iter().filter(usable) {
+            powers.take(value);
             let value = match scaling {
                 Scaling::Linear => value.clamp(-LARGEST, LARGEST),
                 Scaling::Log => value.clamp(SMALLEST, LARGEST),
@@ -65,8 +69,23 @@ impl Axis {
         }
         match scaling {
             Scaling::Linear => Self::linear(quantity, low, high, ticks.max(2)),
-            Scaling::Log => Self::log(quantity, low, high, ticks.max(2)),
+            Scaling::Log => {
+                let mut axis = Self::log(quantity, low, high, ticks.max(2));
+                if quantity.unit.is_empty()
+                    && let Some(of_two) = powers.ticks(ticks.max(2))
+                {
+                    axis.ticks = of_two;
+                }
+                axis
+            }
         }
+    }
+
+    /// An axis of names, a step apart; the n-th lies at n.
+    pub(crate) fn of_names(title: &str, names: &[String]) -> Self {
+        let ticks = names.iter().enumerate().map(|(i, name)| (i as f64, name.clone())).collect();
+        let high = names.len().max(1) as f64 - 0.5;
+        Self { scaling: Scaling::Linear, categories: true, low: -0.5, high, title: title.to_owned(), ticks }
     }
 
     fn linear(quantity: &Quantity, mut low: f64, mut high: f64, ticks: usize) -> Self {
@@ -95,7 +114,7 @@ impl Axis {
                 (value, linear_label(value / scale, step / scale))
             })
             .collect();
-        Self { scaling: Scaling::Linear, low, high, title: title(&quantity.name, &unit), ticks }
+        Self { scaling: Scaling::Linear, categories: false, low, high, title: title(&quantity.name, &unit), ticks }
     }
 
     fn log(quantity: &Quantity, low: f64, high: f64, ticks: usize) -> Self {
@@ -146,13 +165,20 @@ impl Axis {
             }
         }
         let (low, high) = (10f64.powf(low_end), 10f64.powf(high_end));
-        Self { scaling: Scaling::Log, low, high, title: title(&quantity.name, &unit), ticks: labelled }
+        Self {
+            scaling: Scaling::Log,
+            categories: false,
+            low,
+            high,
+            title: title(&quantity.name, &unit),
+            ticks: labelled,
+        }
     }
 
     /// An axis with given ends and ticks.
     pub(crate) fn fixed(title: &str, low: f64, high: f64, ticks: &[f64]) -> Self {
         let ticks = ticks.iter().map(|&v| (v, grouped(v, 0))).collect();
-        Self { scaling: Scaling::Linear, low, high, title: title.to_owned(), ticks }
+        Self { scaling: Scaling::Linear, categories: false, low, high, title: title.to_owned(), ticks }
     }
 
     /// The share of the axis's length at which a value lies, clamped to the ends.
@@ -178,6 +204,41 @@ impl Axis {
     }
 }
 
+/// Values that are all whole powers of two, as batches and channels are: a logarithmic axis has its ticks at them.
+#[derive(Debug, Default)]
+struct Powers {
+    /// Exponents seen; none once a value was no such power.
+    exponents: Option<std::collections::BTreeSet<i64>>,
+    broken: bool,
+}
+
+impl Powers {
+    fn take(&mut self, value: f64) {
+        let exponent = value.log2().round();
+        // To 2^40, beyond which nobody knows them by heart.
+        if self.broken || !(0.0..=40.0).contains(&exponent) || (exponent.exp2() - value).abs() > 0.0 {
+            (self.broken, self.exponents) = (true, None);
+            return;
+        }
+        self.exponents.get_or_insert_default().insert(exponent as i64);
+    }
+
+    /// Ticks at the values, or at every second, third, ... power of two from the first on where they are many.
+    fn ticks(&self, about: usize) -> Option<Vec<(f64, String)>> {
+        let exponents = self.exponents.as_ref().filter(|e| e.len() > 1)?;
+        let (first, last) = (*exponents.first()?, *exponents.last()?);
+        let apart = exponents.iter().fold(0, |gcd, e| greatest_common_divisor(gcd, e - first)).max(1);
+        let most = about as i64 + 2;
+        let every = apart * ((last - first) / apart + 1 + most - 1).div_euclid(most).max(1);
+        let tick = |e: i64| ((e as f64).exp2(), grouped((e as f64).exp2(), 0));
+        Some((0..=(last - first) / every).map(|i| tick(first + i * every)).collect())
+    }
+}
+
+fn greatest_common_divisor(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
 /// The next of 1, 2, 2.5, 5 times a power of ten.
 fn round_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
@@ -186,9 +247,9 @@ fn round_step(step: f64) -> f64 {
     rounded * power
 }
 
-/// The scale and the prefixed unit that suit a magnitude. Plain numbers and percentages have no prefix.
+/// The scale and the prefixed unit that suit a magnitude. Plain numbers, percentages and counts have no prefix.
 fn unit_of(unit: &str, magnitude: f64) -> (f64, String) {
-    let no_prefix = ["", "%"].contains(&unit);
+    let no_prefix = ["", "%", "cycles", "tokens/s"].contains(&unit);
     if no_prefix || magnitude == 0.0 || !(1e-13..1e21).contains(&magnitude) {
         return (1.0, unit.to_owned());
     }
@@ -273,6 +334,19 @@ mod tests {
         assert_eq!(labels(Scaling::Log, "s", &[1e-6, 1e-3]).1, ["1", "10", "100", "1,000"]);
         assert_eq!(labels(Scaling::Log, "", &[1.0, 1e8]).1, ["10⁰", "10²", "10⁴", "10⁶", "10⁸"]);
         assert_eq!(labels(Scaling::Log, "", &[10.0, 60.0]).1, ["10", "20", "50"]);
+    }
+
+    #[test]
+    fn powers_of_two_are_their_own_ticks() {
+        assert_eq!(labels(Scaling::Log, "", &[4.0, 16.0, 64.0]).1, ["4", "16", "64"]);
+        assert_eq!(labels(Scaling::Log, "", &[1.0, 2.0, 4.0, 8.0]).1, ["1", "2", "4", "8"]);
+        assert_eq!(
+            labels(Scaling::Log, "", &[1.0, 4.0, 1048576.0]).1,
+            ["1", "16", "256", "4,096", "65,536", "1,048,576"]
+        );
+        // One power, a value that is none, or a unit: as ever.
+        assert_eq!(labels(Scaling::Log, "", &[4.0, 16.0, 60.0]).1, ["5", "10", "20", "50"]);
+        assert_eq!(labels(Scaling::Log, "s", &[4.0, 16.0, 64.0]).1, ["5", "10", "20", "50"]);
     }
 
     #[test]

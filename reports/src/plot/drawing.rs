@@ -124,8 +124,8 @@ impl Drawing {
     }
 
     /// Text that reads upwards.
-    pub(crate) fn text_upward(&mut self, text: impl Into<String>, at: Point, size: f64, color: Color) {
-        let (anchor, upward) = (Anchor::Middle, true);
+    pub(crate) fn text_upward(&mut self, text: impl Into<String>, at: Point, size: f64, anchor: Anchor, color: Color) {
+        let upward = true;
         self.shapes.push(Shape::Text { text: text.into(), at, size, anchor, upward, color });
     }
 }

@@ -1,21 +1,31 @@
-//! The files that `banksia plot` reads: run reports (`.json`) and tables (`.csv`).
+//! The files that `banksia plot` reads: run reports (`.json`), tables (`.csv`), and the folders of runs and sweeps.
+
+mod quantity;
+mod series;
+mod sweeps;
+mod table;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use banksia_input::{InputError, Source};
+use banksia_input::InputError;
 
+use self::series::{By, Columns, check_axis, first_quantity, points};
 use super::axis::{Quantity, Scaling};
+use super::pareto::Better;
 use super::{
-    Drawing, ParetoPoint, PlotKind, Roofline, Series, bandwidth, breakdown, context, energy, names, pareto, roofline,
-    sweep, validation,
+    Drawing, ParetoPoint, PlotKind, Roofline, bandwidth, breakdown, context, energy, names, pareto, roofline,
+    validation,
 };
 use crate::{ReportError, RunReport, read_report};
+
+pub(crate) use quantity::column_quantity;
+pub use table::Table;
 
 /// How to read tables and draw axes; what is left out is guessed from the columns, or an error names what there is.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PlotOptions {
-    /// The column of the abscissa.
+    /// The column of the abscissa: its name, a key's whole path, or the last part of one.
     pub x: Option<String>,
     /// The column of the ordinate.
     pub y: Option<String>,
@@ -29,227 +39,134 @@ pub struct PlotOptions {
     pub peak_bandwidth_bytes_per_s: Option<f64>,
 }
 
-/// A CSV file: named columns of text.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Table {
-    /// The file, for errors.
-    pub file: String,
-    /// Column names.
-    pub columns: Vec<String>,
-    /// Rows, each as long as `columns`.
-    pub rows: Vec<Vec<String>>,
+/// A drawing, and what of its inputs is not in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plotted {
+    /// The drawing.
+    pub drawing: Drawing,
+    /// What was left out, and how much of it, a sentence each.
+    pub warnings: Vec<String>,
 }
 
-impl Table {
-    /// Reads a CSV file with a header.
-    ///
-    /// # Errors
-    /// The file is missing or too large, or a row has another number of fields than the header.
-    pub fn read(path: &Path) -> Result<Self, InputError> {
-        let source = Source::read(path)?;
-        Self::parse(source.name(), source.text())
-    }
-
-    /// Parses CSV text with a header; `file` is its name in errors.
-    ///
-    /// # Errors
-    /// A row has another number of fields than the header.
-    pub fn parse(file: &str, text: &str) -> Result<Self, InputError> {
-        let mut reader =
-            csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(text.as_bytes());
-        let fail = |e: &csv::Error| {
-            let error = InputError::new(file, format!("is not a table: {e}"));
-            match e.position() {
-                Some(position) => error.at_line(position.line() as usize),
-                None => error,
-            }
-        };
-        let columns: Vec<String> = reader.headers().map_err(|e| fail(&e))?.iter().map(str::to_owned).collect();
-        let mut rows = Vec::new();
-        for record in reader.records() {
-            rows.push(record.map_err(|e| fail(&e))?.iter().map(str::to_owned).collect());
-        }
-        Ok(Self { file: file.to_owned(), columns, rows })
-    }
-
-    fn column(&self, name: &str) -> Result<usize, InputError> {
-        self.columns.iter().position(|column| column == name).ok_or_else(|| {
-            InputError::unknown_name(&self.file, "column", name, self.columns.iter().map(String::as_str))
-        })
-    }
-
-    /// The wanted column, else the first of the usual names that exists.
-    fn choose(&self, wanted: Option<&str>, usual: &[&str], option: &str) -> Result<usize, InputError> {
-        if let Some(name) = wanted {
-            return self.column(name);
-        }
-        let found = usual.iter().find_map(|name| self.columns.iter().position(|column| column == name));
-        found.ok_or_else(|| {
-            let (usual, columns) = (usual.join("`, `"), self.columns.join("`, `"));
-            InputError::new(&self.file, format!("has no column `{usual}`"))
-                .help(format!("choose one with {option}: `{columns}`"))
-        })
-    }
-
-    /// A cell in base units; an empty one is none.
-    fn number(&self, row: usize, column: usize, factor: f64) -> Result<Option<f64>, InputError> {
-        let text = &self.rows[row][column];
-        if text.is_empty() {
-            return Ok(None);
-        }
-        match text.parse::<f64>() {
-            Ok(value) => Ok(Some(value * factor)),
-            Err(_) => Err(InputError::new(&self.file, format!("row {} has `{text}`", row + 1))
-                .key(&self.columns[column])
-                .help("give a number, or leave the cell empty")),
-        }
-    }
-
-    fn is_numeric(&self, column: usize) -> bool {
-        let mut cells = self.rows.iter().map(|row| &row[column]).filter(|cell| !cell.is_empty()).peekable();
-        cells.peek().is_some() && cells.all(|cell| cell.parse::<f64>().is_ok())
-    }
-
-    fn varies(&self, column: usize) -> bool {
-        self.rows.iter().any(|row| row[column] != self.rows[0][column])
+impl From<Drawing> for Plotted {
+    fn from(drawing: Drawing) -> Self {
+        Self { drawing, warnings: Vec::new() }
     }
 }
 
 /// Draws a kind of plot from files.
 ///
 /// `breakdown`, `context`, `roofline` and `energy` take run reports. `sweep`, `validation` and `bandwidth` take tables, and
-/// `pareto` takes either. Several inputs are drawn in one plot.
+/// `pareto` takes either. A run's folder stands for its report; a sweep's, for its `comparison.csv` or, where reports are
+/// wanted, for those of its points in their order. Several inputs are drawn in one plot.
 ///
 /// # Errors
-/// A file cannot be read, is of the wrong sort for the kind, or lacks a column that the plot needs.
-pub fn plot_files(kind: PlotKind, inputs: &[PathBuf], options: &PlotOptions) -> Result<Drawing, ReportError> {
+/// A file cannot be read, is of the wrong sort for the kind, lacks a column that the plot needs, or has nothing that could be
+/// drawn.
+pub fn plot_files(kind: PlotKind, inputs: &[PathBuf], options: &PlotOptions) -> Result<Plotted, ReportError> {
     if inputs.is_empty() {
         return Err(InputError::new(format!("plot {}", kind.name()), "has no input").help("name a file").into());
     }
-    let is_table = |path: &PathBuf| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
     match kind {
         PlotKind::Breakdown | PlotKind::Context | PlotKind::Roofline | PlotKind::Energy => {
             let reports = read_reports(inputs)?;
-            Ok(match kind {
+            let drawing = match kind {
                 PlotKind::Breakdown => breakdown(&reports),
                 PlotKind::Context => context(&reports),
                 PlotKind::Energy => energy(&reports),
                 _ => roofline(&reports.iter().map(Roofline::of).collect::<Vec<_>>()),
-            })
+            };
+            Ok(drawing.into())
         }
-        PlotKind::Pareto if !inputs.iter().any(is_table) => Ok(pareto_of_reports(&read_reports(inputs)?, options)),
+        PlotKind::Pareto if !inputs.iter().any(|path| is_table(path)) => {
+            Ok(pareto_of_reports(&read_reports(inputs)?, options).into())
+        }
         _ => {
-            let tables: Vec<Table> = inputs.iter().map(|path| Table::read(path)).collect::<Result<_, _>>()?;
-            Ok(match kind {
+            let mut tables: Vec<Table> = inputs.iter().map(|path| read_table(path)).collect::<Result<_, _>>()?;
+            let rows: usize = tables.iter().map(|t| t.rows.len()).sum();
+            let failed: usize = tables.iter_mut().map(Table::drop_failed).sum();
+            if failed > 0 && failed == rows {
+                let file = tables.first().map(|t| t.file.clone()).unwrap_or_default();
+                let error = InputError::new(file, "has no point with a result: all have an `error`");
+                return Err(error.help("see the column `error`").into());
+            }
+            let mut plotted = match kind {
                 PlotKind::Validation => plot_validation(&tables, options)?,
                 PlotKind::Bandwidth => plot_bandwidth(&tables, options)?,
                 PlotKind::Pareto => plot_pareto(&tables, options)?,
-                _ => plot_sweep(&tables, options)?,
-            })
+                _ => sweeps::plot_sweep(&tables, options)?,
+            };
+            if failed > 0 {
+                plotted.warnings.insert(0, format!("{failed} of {rows} points have an error and are left out"));
+            }
+            Ok(plotted)
         }
     }
 }
 
+/// The table of a sweep's folder.
+const COMPARISON: &str = "comparison.csv";
+
+fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) || path.join(COMPARISON).is_file()
+}
+
+fn read_table(path: &Path) -> Result<Table, InputError> {
+    if !path.is_dir() {
+        return Table::read(path);
+    }
+    let inside = path.join(COMPARISON);
+    if inside.is_file() {
+        return Table::read(&inside);
+    }
+    let error = InputError::new(path.display().to_string(), format!("is a folder without a `{COMPARISON}`"));
+    Err(error.help("give a CSV file, or the folder that `banksia sweep --out DIR` wrote"))
+}
+
 fn read_reports(inputs: &[PathBuf]) -> Result<Vec<RunReport>, ReportError> {
-    // A run's output directory stands for the report in it.
-    let file = |path: &PathBuf| if path.is_dir() { path.join("report.json") } else { path.clone() };
-    inputs.iter().map(|path| read_report(&file(path))).collect()
+    let mut reports = Vec::new();
+    for path in inputs {
+        let inside = path.join("report.json");
+        if path.is_dir() && !inside.is_file() && path.join(COMPARISON).is_file() {
+            reports.extend(read_points(path)?);
+        } else {
+            // A run's output directory stands for the report in it.
+            reports.push(read_report(if path.is_dir() { &inside } else { path })?);
+        }
+    }
+    Ok(reports)
+}
+
+/// The reports of a sweep's points, in the order of its table.
+fn read_points(folder: &Path) -> Result<Vec<RunReport>, ReportError> {
+    let table = Table::read(&folder.join(COMPARISON))?;
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let name = table.column("name")?;
+    for (place, row) in table.rows.iter().enumerate() {
+        places.entry(&row[name]).or_insert(place);
+    }
+    let unreadable = |e: std::io::Error| InputError::new(folder.display().to_string(), format!("cannot be read: {e}"));
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path().join("report.json");
+        if file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    let mut reports: Vec<RunReport> = files.iter().map(|file| read_report(file)).collect::<Result<_, _>>()?;
+    // A folder may hold points of an earlier sweep: only those of the table are its own.
+    reports.retain(|report| places.contains_key(report.name.trim()));
+    reports.sort_by_key(|report| places.get(report.name.trim()).copied());
+    if reports.is_empty() {
+        let error = InputError::new(folder.display().to_string(), "has no report of a point of its sweep");
+        return Err(error.help("give the folder that `banksia sweep --out DIR` wrote").into());
+    }
+    Ok(reports)
 }
 
 fn scaling(log: bool) -> Scaling {
     if log { Scaling::Log } else { Scaling::Linear }
-}
-
-/// What a column holds, by the unit that its name ends in, and the factor to the base unit.
-fn column_quantity(column: &str) -> (Quantity, f64) {
-    const UNITS: [(&str, &str, f64); 18] = [
-        ("_gb_per_s", "B/s", 1e9),
-        ("_bytes_per_s", "B/s", 1.0),
-        ("_flops_per_s", "FLOP/s", 1.0),
-        ("_tokens_per_s", "tokens/s", 1.0),
-        ("_per_s", "/s", 1.0),
-        ("_bytes", "B", 1.0),
-        ("_pct", "%", 1.0),
-        ("_ms", "s", 1e-3),
-        ("_us", "s", 1e-6),
-        ("_ns", "s", 1e-9),
-        ("_ps", "s", 1e-12),
-        ("_s", "s", 1.0),
-        ("_mj", "J", 1e-3),
-        ("_pj", "J", 1e-12),
-        ("_j", "J", 1.0),
-        ("_w", "W", 1.0),
-        ("_mhz", "Hz", 1e6),
-        ("_hz", "Hz", 1.0),
-    ];
-    for (suffix, unit, factor) in UNITS {
-        if let Some(stem) = column.strip_suffix(suffix) {
-            return (Quantity::new(super::label(stem), unit), factor);
-        }
-    }
-    let quantity = match column {
-        "tokens_per_s" => Quantity::new("Throughput", "tokens/s"),
-        _ => Quantity::new(super::label(column), ""),
-    };
-    (quantity, 1.0)
-}
-
-/// Which columns a table is read by.
-struct Columns {
-    x: usize,
-    y: usize,
-    by: Option<usize>,
-}
-
-/// The points of tables, as series by a column's values and, where there are several tables, by file.
-fn series(tables: &[Table], columns: &[Columns]) -> Result<Vec<Series>, InputError> {
-    let labels = labels(tables);
-    let mut order: Vec<Series> = Vec::new();
-    let mut index: BTreeMap<String, usize> = BTreeMap::new();
-    for ((table, columns), label) in tables.iter().zip(columns).zip(labels) {
-        let factor = |column: usize| column_quantity(&table.columns[column]).1;
-        let (x_factor, y_factor) = (factor(columns.x), factor(columns.y));
-        let stem = Path::new(&table.file).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        for (i, row) in table.rows.iter().enumerate() {
-            let point = (table.number(i, columns.x, x_factor)?, table.number(i, columns.y, y_factor)?);
-            let (Some(x), Some(y)) = point else { continue };
-            let name = match columns.by {
-                Some(by) if tables.len() > 1 => format!("{stem}: {}", row[by]),
-                Some(by) => row[by].clone(),
-                None => label.map_or_else(|| stem.clone(), |c| row[c].clone()),
-            };
-            let at = *index.entry(name.clone()).or_insert_with(|| {
-                order.push(Series { name, points: Vec::new() });
-                order.len() - 1
-            });
-            order[at].points.push((x, y));
-        }
-    }
-    Ok(order)
-}
-
-/// The column that names each table where files are not told apart by their own rows: the first of the usual ones that is the same all through a table
-/// and differs between every two.
-fn labels(tables: &[Table]) -> Vec<Option<usize>> {
-    let column = |name: &str| -> Option<Vec<usize>> {
-        let found: Vec<usize> =
-            tables.iter().map(|t| t.columns.iter().position(|c| c == name)).collect::<Option<_>>()?;
-        let values: Option<std::collections::BTreeSet<&str>> = tables
-            .iter()
-            .zip(&found)
-            .map(|(t, &c)| t.rows.first().filter(|_| !t.varies(c)).map(|r| r[c].as_str()))
-            .collect();
-        values.filter(|v| v.len() == tables.len()).map(|_| found)
-    };
-    let found = ["name", "device", "traffic"].into_iter().find_map(column);
-    found.map_or_else(|| vec![None; tables.len()], |f| f.into_iter().map(Some).collect())
-}
-
-fn first_quantity(tables: &[Table], columns: &[Columns], of: fn(&Columns) -> usize) -> Quantity {
-    match (tables.first(), columns.first()) {
-        (Some(table), Some(columns)) => column_quantity(&table.columns[of(columns)]).0,
-        _ => Quantity::new("", ""),
-    }
 }
 
 fn by_column(table: &Table, wanted: Option<&str>, usual: &[&str]) -> Result<Option<usize>, InputError> {
@@ -259,55 +176,37 @@ fn by_column(table: &Table, wanted: Option<&str>, usual: &[&str]) -> Result<Opti
     }
 }
 
-fn plot_sweep(tables: &[Table], options: &PlotOptions) -> Result<Drawing, InputError> {
-    const USUAL_Y: [&str; 5] = ["latency_per_token_s", "latency_s", "latency_us", "latency_ns", "energy_j"];
-    let mut columns = Vec::new();
-    for table in tables {
-        let y = table.choose(options.y.as_deref(), &USUAL_Y, "--y")?;
-        let numeric = || (0..table.columns.len()).find(|&c| c != y && table.is_numeric(c) && table.varies(c));
-        let x = match &options.x {
-            Some(name) => table.column(name)?,
-            None => numeric().ok_or_else(|| {
-                InputError::new(&table.file, "has no column of numbers that vary").help("choose the abscissa with --x")
-            })?,
-        };
-        // What varies and is not a number tells the lines apart.
-        let text = (0..table.columns.len()).find(|&c| c != x && c != y && !table.is_numeric(c) && table.varies(c));
-        let by = by_column(table, options.by.as_deref(), &[])?.or(text);
-        columns.push(Columns { x, y, by });
-    }
-    let series = series(tables, &columns)?;
-    let x = first_quantity(tables, &columns, |c| c.x);
-    let y = first_quantity(tables, &columns, |c| c.y);
-    Ok(sweep(&series, (&x, scaling(options.log_x)), (&y, scaling(options.log_y))))
-}
-
-fn plot_bandwidth(tables: &[Table], options: &PlotOptions) -> Result<Drawing, InputError> {
+fn plot_bandwidth(tables: &[Table], options: &PlotOptions) -> Result<Plotted, InputError> {
     const USUAL_X: [&str; 2] = ["bandwidth_bytes_per_s", "bandwidth_gb_per_s"];
     const USUAL_Y: [&str; 5] = ["latency_s", "latency_ns", "latency_avg_ns", "read_latency_avg_ns", "read_latency_ns"];
     let mut columns = Vec::new();
     for table in tables {
-        columns.push(Columns {
-            x: table.choose(options.x.as_deref(), &USUAL_X, "--x")?,
-            y: table.choose(options.y.as_deref(), &USUAL_Y, "--y")?,
-            by: by_column(table, options.by.as_deref(), &["name", "device", "pattern", "traffic", "mix"])?,
-        });
+        let x = table.choose(options.x.as_deref(), &USUAL_X, "--x")?;
+        let y = table.choose(options.y.as_deref(), &USUAL_Y, "--y")?;
+        let by = by_column(table, options.by.as_deref(), &["name", "device", "pattern", "traffic", "mix"])?;
+        columns.push(Columns { x, y, by: By::column(by) });
     }
-    Ok(bandwidth(&series(tables, &columns)?, options.peak_bandwidth_bytes_per_s))
+    let points = points(tables, &columns, false)?;
+    let drawing = bandwidth(&points.series, options.peak_bandwidth_bytes_per_s);
+    Ok(Plotted { drawing, warnings: points.warnings })
 }
 
-fn plot_validation(tables: &[Table], options: &PlotOptions) -> Result<Drawing, InputError> {
+fn plot_validation(tables: &[Table], options: &PlotOptions) -> Result<Plotted, InputError> {
     const MEASURED: [&str; 5] = ["measured", "measured_s", "measured_us", "measured_j", "measured_bytes"];
     const PREDICTED: [&str; 5] = ["predicted", "predicted_s", "predicted_us", "predicted_j", "predicted_bytes"];
     let mut columns = Vec::new();
     for table in tables {
-        columns.push(Columns {
-            x: table.choose(options.x.as_deref(), &MEASURED, "--x")?,
-            y: table.choose(options.y.as_deref(), &PREDICTED, "--y")?,
-            by: by_column(table, options.by.as_deref(), &["op", "suite", "device"])?,
-        });
+        let x = table.choose(options.x.as_deref(), &MEASURED, "--x")?;
+        let y = table.choose(options.y.as_deref(), &PREDICTED, "--y")?;
+        let by = by_column(table, options.by.as_deref(), &["op", "suite", "device"])?;
+        columns.push(Columns { x, y, by: By::column(by) });
     }
-    let series = series(tables, &columns)?;
+    let mut points = points(tables, &columns, false)?;
+    if let ([table, ..], [first, ..]) = (tables, columns.as_slice()) {
+        let remedy = "an error in percent needs values above zero";
+        check_axis(&mut points, (table, first.x), Scaling::Log, |p| p.0, remedy)?;
+        check_axis(&mut points, (table, first.y), Scaling::Log, |p| p.1, remedy)?;
+    }
     let unit = first_quantity(tables, &columns, |c| c.x).unit;
     let name = match unit.as_str() {
         "s" => "latency",
@@ -315,10 +214,10 @@ fn plot_validation(tables: &[Table], options: &PlotOptions) -> Result<Drawing, I
         "B" => "traffic",
         _ => "value",
     };
-    Ok(validation(&series, &Quantity::new(name, unit)))
+    Ok(Plotted { drawing: validation(&points.series, &Quantity::new(name, unit)), warnings: points.warnings })
 }
 
-fn plot_pareto(tables: &[Table], options: &PlotOptions) -> Result<Drawing, InputError> {
+fn plot_pareto(tables: &[Table], options: &PlotOptions) -> Result<Plotted, InputError> {
     const USUAL_X: [&str; 2] = ["latency_per_token_s", "latency_s"];
     const USUAL_Y: [&str; 2] = ["energy_per_token_j", "energy_j"];
     let mut columns = Vec::new();
@@ -326,15 +225,23 @@ fn plot_pareto(tables: &[Table], options: &PlotOptions) -> Result<Drawing, Input
         let x = table.choose(options.x.as_deref(), &USUAL_X, "--x")?;
         let y = table.choose(options.y.as_deref(), &USUAL_Y, "--y")?;
         let text = (0..table.columns.len()).find(|&c| c != x && c != y && table.varies(c) && !table.is_numeric(c));
-        columns.push(Columns { x, y, by: by_column(table, options.by.as_deref(), &["name"])?.or(text) });
+        let by = by_column(table, options.by.as_deref(), &["name"])?.or(text);
+        columns.push(Columns { x, y, by: By::column(by) });
     }
-    let points: Vec<ParetoPoint> = series(tables, &columns)?
+    let [first, ..] = columns.as_slice() else { return Err(InputError::new("plot pareto", "has no table")) };
+    let (x_scaling, y_scaling) = (scaling(options.log_x), scaling(options.log_y));
+    let mut points = points(tables, &columns, false)?;
+    check_axis(&mut points, (&tables[0], first.x), x_scaling, |p| p.0, "leave --log-x out, or choose another --x")?;
+    check_axis(&mut points, (&tables[0], first.y), y_scaling, |p| p.1, "leave --log-y out, or choose another --y")?;
+    let named: Vec<ParetoPoint> = points
+        .series
         .into_iter()
         .flat_map(|s| s.points.into_iter().map(move |(x, y)| ParetoPoint { name: s.name.clone(), x, y }))
         .collect();
-    let x = first_quantity(tables, &columns, |c| c.x);
-    let y = first_quantity(tables, &columns, |c| c.y);
-    Ok(pareto(&points, (&x, scaling(options.log_x)), (&y, scaling(options.log_y))))
+    let better = |column: usize| Better::of(&tables[0].columns[column]);
+    let (x, y) = (first_quantity(tables, &columns, |c| c.x), first_quantity(tables, &columns, |c| c.y));
+    let drawing = pareto(&named, (&x, x_scaling, better(first.x)), (&y, y_scaling, better(first.y)));
+    Ok(Plotted { drawing, warnings: points.warnings })
 }
 
 fn pareto_of_reports(reports: &[RunReport], options: &PlotOptions) -> Drawing {
@@ -348,5 +255,5 @@ fn pareto_of_reports(reports: &[RunReport], options: &PlotOptions) -> Drawing {
         .collect();
     let suffix = if per_token { " per token" } else { "" };
     let (x, y) = (Quantity::new(format!("Latency{suffix}"), "s"), Quantity::new(format!("Energy{suffix}"), "J"));
-    pareto(&points, (&x, scaling(options.log_x)), (&y, scaling(options.log_y)))
+    pareto(&points, (&x, scaling(options.log_x), Better::Low), (&y, scaling(options.log_y), Better::Low))
 }

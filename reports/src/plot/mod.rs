@@ -30,11 +30,11 @@ pub use breakdown::breakdown;
 pub use context::context;
 pub use drawing::Drawing;
 pub use energy::energy;
-pub use inputs::{PlotOptions, Table, plot_files};
-pub use pareto::{ParetoPoint, pareto};
+pub use inputs::{PlotOptions, Plotted, Table, plot_files};
+pub use pareto::{Better, ParetoPoint, pareto};
 pub use roofline::{Roofline, RooflinePoint, roofline};
-pub use sweep::sweep;
-pub use validation::validation;
+pub use sweep::{sweep, sweep_of_names};
+pub use validation::{validation, validation_by_metric};
 
 use crate::{ReportError, RunReport, write_atomically};
 

@@ -1,4 +1,4 @@
-//! Two costs against each other, and the points that no other beats in both.
+//! Two costs or gains against each other, and the points that no other beats in both.
 
 use super::axis::{Axis, Quantity, Scaling};
 use super::drawing::{Anchor, Drawing, Mark, Point};
@@ -8,25 +8,80 @@ use super::frame::{COLUMN, Entry, Frame, GREY, HEIGHT, INK, SMALL, Swatch, color
 /// At most so many points of the front are named.
 const NAMED: usize = 8;
 
-/// One design with two costs, of which less is better.
+/// One design with two costs or gains.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ParetoPoint {
     /// The design's name.
     pub name: String,
-    /// The cost on the horizontal axis.
+    /// What is on the horizontal axis.
     pub x: f64,
-    /// The cost on the vertical axis.
+    /// What is on the vertical axis.
     pub y: f64,
 }
 
-/// All points, those on the front in colour and joined by its steps; a front of at most eight is named.
-pub fn pareto(points: &[ParetoPoint], x: (&Quantity, Scaling), y: (&Quantity, Scaling)) -> Drawing {
+/// Which values of a quantity are better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Better {
+    /// Low ones: a cost.
+    #[default]
+    Low,
+    /// High ones: a rate, or a share of what could be used.
+    High,
+}
+
+impl Better {
+    /// By a column's name: high is better of what is done per second, joule or watt, of how well something is used or how often
+    /// it hits, and of ratios that say how much better something is.
+    pub fn of(column: &str) -> Self {
+        const HIGH_ENDS: [&str; 14] = [
+            "_per_s",
+            "_per_j",
+            "_per_w",
+            "_utilization",
+            "_hit_rate",
+            "_occupancy",
+            "_efficiency",
+            "_throughput",
+            "_speedup",
+            "_bandwidth",
+            "_goodput",
+            "_active_pct",
+            "_hit_pct",
+            "_accuracy",
+        ];
+        const HIGH_WORDS: [&str; 2] = ["bandwidth", "throughput"];
+        // `_per_s` of a stall is a cost, but no report has one; a time per unit of work ends in `_s` alone.
+        let name = format!("_{}", column.to_ascii_lowercase());
+        let unused = ["miss", "stall", "error", "idle", "latency", "energy"].iter().any(|word| name.contains(word));
+        let gain = HIGH_ENDS.iter().any(|end| name.ends_with(end)) || HIGH_WORDS.iter().any(|word| name.contains(word));
+        // Energy efficiency is a gain although energy is a cost.
+        if (gain && !unused) || name.ends_with("_efficiency") || name.ends_with("_energy_ratio") {
+            Self::High
+        } else {
+            Self::Low
+        }
+    }
+
+    /// The same order as of a cost.
+    fn cost(self, value: f64) -> f64 {
+        if self == Self::High { -value } else { value }
+    }
+}
+
+/// All points, those on the front in colour and joined by its steps; a front of at most eight is named. Each axis says what it
+/// shows, how, and which values are better.
+pub fn pareto(points: &[ParetoPoint], x: (&Quantity, Scaling, Better), y: (&Quantity, Scaling, Better)) -> Drawing {
     let (x_axis, y_axis) =
         (Axis::fit(x.0, x.1, points.iter().map(|p| p.x), 5), Axis::fit(y.0, y.1, points.iter().map(|p| p.y), 5));
     let shown: Vec<&ParetoPoint> = points.iter().filter(|p| x_axis.shows(p.x) && y_axis.shows(p.y)).collect();
-    let on_front = front(&shown);
+    let on_front = front(&shown, (x.2, y.2));
+    let direction = |better: Better| if better == Better::High { "high" } else { "low" };
+    let best = match (x.2, y.2) {
+        (Better::Low, Better::Low) => "Pareto front".to_owned(),
+        (x, y) => format!("Pareto front (best: {} x, {} y)", direction(x), direction(y)),
+    };
     let entries = [
-        Entry { name: "Pareto front".into(), color: color(0), swatch: Swatch::Line(Mark::Disc) },
+        Entry { name: best, color: color(0), swatch: Swatch::Line(Mark::Disc) },
         Entry { name: "Dominated".into(), color: GREY.lighter(0.2), swatch: Swatch::Mark(Mark::Disc) },
     ];
     let entries = if on_front.len() == shown.len() { &entries[..1] } else { &entries[..] };
@@ -68,14 +123,16 @@ fn name_front(drawing: &mut Drawing, font: &Font, frame: &Frame, places: &[Point
     }
 }
 
-/// Indices of the points that no other beats in both costs, by ascending x. Of equal points the first stays.
-fn front(points: &[&ParetoPoint]) -> Vec<usize> {
+/// Indices of the points that no other beats in both, from the best in x on. Of equal points the first stays.
+fn front(points: &[&ParetoPoint], (x, y): (Better, Better)) -> Vec<usize> {
+    // Zero and minus zero are one value.
+    let cost = |i: usize| (x.cost(points[i].x) + 0.0, y.cost(points[i].y) + 0.0);
     let mut order: Vec<usize> = (0..points.len()).collect();
-    order.sort_by(|&a, &b| points[a].x.total_cmp(&points[b].x).then(points[a].y.total_cmp(&points[b].y)));
+    order.sort_by(|&a, &b| cost(a).0.total_cmp(&cost(b).0).then(cost(a).1.total_cmp(&cost(b).1)));
     let mut best = f64::INFINITY;
     order.retain(|&i| {
-        let better = points[i].y < best;
-        best = best.min(points[i].y);
+        let better = cost(i).1 < best;
+        best = best.min(cost(i).1);
         better
     });
     order
@@ -89,6 +146,67 @@ mod tests {
     fn the_front_is_what_no_other_point_beats_in_both() {
         let at = |x: f64, y: f64| ParetoPoint { name: String::new(), x, y };
         let points = [at(3.0, 1.0), at(1.0, 3.0), at(2.0, 2.0), at(2.0, 2.5), at(4.0, 1.0), at(2.0, 2.0)];
-        assert_eq!(front(&points.iter().collect::<Vec<_>>()), [1, 2, 0]);
+        let refs: Vec<&ParetoPoint> = points.iter().collect();
+        assert_eq!(front(&refs, (Better::Low, Better::Low)), [1, 2, 0]);
+        // The fastest with the least power, in that order; the largest in both.
+        assert_eq!(front(&refs, (Better::High, Better::Low)), [4]);
+        assert_eq!(front(&refs, (Better::Low, Better::High)), [1]);
+        assert_eq!(front(&refs, (Better::High, Better::High)), [4, 3, 1]);
+    }
+
+    #[test]
+    fn what_is_better_is_in_the_name() {
+        for high in [
+            "tokens_per_s",
+            "mac_utilization",
+            "utilization",
+            "bandwidth_utilization",
+            "row_hit_rate",
+            "hit_rate",
+            "bank_bandwidth_bytes_per_s",
+            "throughput",
+            "speedup",
+            "tokens_per_j",
+            "bandwidth_gb_per_s",
+            "energy_efficiency",
+            "arithmetic_utilization",
+        ] {
+            assert_eq!(Better::of(high), Better::High, "{high}");
+        }
+        for low in [
+            "latency_s",
+            "latency_per_token_s",
+            "energy_per_token_j",
+            "energy_j",
+            "power_w",
+            "ttft_s",
+            "tpot_s",
+            "miss_rate",
+            "stall_cycles",
+            "channels",
+            "area_mm2",
+        ] {
+            assert_eq!(Better::of(low), Better::Low, "{low}");
+        }
+    }
+
+    /// Steps of the front keep to the side of what is worse, whichever way is better.
+    #[test]
+    fn the_front_is_drawn_on_its_own_side() {
+        use super::super::drawing::Shape;
+        let at = |x: f64, y: f64| ParetoPoint { name: String::new(), x, y };
+        let (rate, energy) = (Quantity::new("Throughput", "tokens/s"), Quantity::new("Energy per token", "J"));
+        let points = [at(100.0, 1.0), at(200.0, 2.0), at(300.0, 4.0), at(150.0, 3.0)];
+        let drawing = pareto(&points, (&rate, Scaling::Linear, Better::High), (&energy, Scaling::Linear, Better::Low));
+        let line = drawing.shapes.iter().find_map(|s| match s {
+            Shape::Line { points, color: c, .. } if *c == color(0) && points.len() == 5 => Some(points.clone()),
+            _ => None,
+        });
+        // From the fastest: left to the next one's rate at the same energy, then down to it.
+        let line = line.unwrap();
+        for corner in line.chunks(2).filter(|c| c.len() == 2) {
+            let (point, corner) = (corner[0], corner[1]);
+            assert!(corner.0 < point.0 && (corner.1 - point.1).abs() < 1e-9, "{line:?}");
+        }
     }
 }

@@ -16,3 +16,10 @@ pub fn sweep(series: &[Series], x: (&Quantity, Scaling), y: (&Quantity, Scaling)
     let y = Axis::fit(y.0, y.1, points().map(|p| p.1), 5);
     draw_lines(&series, x, y, &[]).0
 }
+
+/// A mark per point over names of things: a point's abscissa is the index of its name, of which `title` says what they are.
+pub fn sweep_of_names(series: &[Series], (title, names): (&str, &[String]), y: (&Quantity, Scaling)) -> Drawing {
+    let x = Axis::of_names(title, names);
+    let y = Axis::fit(y.0, y.1, series.iter().flat_map(|s| s.points.iter()).map(|p| p.1), 5);
+    draw_lines(series, x, y, &[]).0
+}
