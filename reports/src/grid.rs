@@ -297,7 +297,7 @@ mod tests {
             assert!(text.contains("batch") && text.contains("128"), "{width}: {text}");
             // A text in place of cells keeps eight letters, where there is no room left for it too.
             assert!(text.lines().all(|l| l.width() <= width.max(20) + 12), "{width}: {text}");
-            assert!(width < 33 || text.lines().all(|l| l.width() <= width), "{width}: {text}");
+            assert!(width < 43 || text.lines().all(|l| l.width() <= width), "{width}: {text}");
         }
     }
 

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use banksia_input::InputError;
 use banksia_reports::plot::validation_by_metric;
-use banksia_reports::{Pair, Subject, ValidationResult, validation_json, validation_markdown, validation_table, write_atomically};
+use banksia_reports::{
+    Pair, Subject, ValidationResult, validation_json, validation_markdown, validation_table, write_atomically,
+};
 
 use super::{color, print, width};
 use crate::CliError;

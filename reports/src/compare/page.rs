@@ -86,7 +86,8 @@ fn grid(rows: &[ComparisonRow], which: Settings) -> Grid {
         }
         cells.extend(settings.iter().map(|(key, _)| or_dash(row.setting(key).map(clean))));
         if let Some(error) = &row.error {
-            grid.row_with_rest(cells, clean(error));
+            // One line, whatever the error's own shape.
+            grid.row_with_rest(cells, clean(&error.split_whitespace().collect::<Vec<_>>().join(" ")));
             continue;
         }
         cells.push(or_dash(row.latency_s.map(|s| quantity(s, "s"))));

@@ -1,5 +1,6 @@
 //! The files that `banksia plot` reads: run reports (`.json`), tables (`.csv`), and the folders of runs and sweeps.
 
+mod options;
 mod quantity;
 mod series;
 mod sweeps;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use banksia_input::InputError;
 
+use self::options::scaling;
 use self::series::{By, Columns, check_axis, first_quantity, points};
 use super::axis::{Quantity, Scaling};
 use super::pareto::Better;
@@ -19,40 +21,9 @@ use super::{
 };
 use crate::{ReportError, RunReport, read_report};
 
+pub use options::{PlotOptions, Plotted};
 pub(crate) use quantity::column_quantity;
 pub use table::Table;
-
-/// How to read tables and draw axes; what is left out is guessed from the columns, or an error names what there is.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct PlotOptions {
-    /// The column of the abscissa: its name, a key's whole path, or the last part of one.
-    pub x: Option<String>,
-    /// The column of the ordinate.
-    pub y: Option<String>,
-    /// The column whose values tell series, or points, apart.
-    pub by: Option<String>,
-    /// A logarithmic abscissa.
-    pub log_x: bool,
-    /// A logarithmic ordinate.
-    pub log_y: bool,
-    /// The memory's peak, for a bandwidth-latency curve.
-    pub peak_bandwidth_bytes_per_s: Option<f64>,
-}
-
-/// A drawing, and what of its inputs is not in it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plotted {
-    /// The drawing.
-    pub drawing: Drawing,
-    /// What was left out, and how much of it, a sentence each.
-    pub warnings: Vec<String>,
-}
-
-impl From<Drawing> for Plotted {
-    fn from(drawing: Drawing) -> Self {
-        Self { drawing, warnings: Vec::new() }
-    }
-}
 
 /// Draws a kind of plot from files.
 ///
@@ -163,10 +134,6 @@ fn read_points(folder: &Path) -> Result<Vec<RunReport>, ReportError> {
         return Err(error.help("give the folder that `banksia sweep --out DIR` wrote").into());
     }
     Ok(reports)
-}
-
-fn scaling(log: bool) -> Scaling {
-    if log { Scaling::Log } else { Scaling::Linear }
 }
 
 fn by_column(table: &Table, wanted: Option<&str>, usual: &[&str]) -> Result<Option<usize>, InputError> {

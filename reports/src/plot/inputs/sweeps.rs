@@ -2,9 +2,9 @@
 
 use banksia_input::InputError;
 
+use super::options::{PlotOptions, Plotted, scaling};
 use super::series::{By, Columns, check_axis, first_quantity, points};
 use super::table::Table;
-use super::{PlotOptions, Plotted, scaling};
 use crate::plot::{sweep, sweep_of_names};
 
 pub(super) fn plot_sweep(tables: &[Table], options: &PlotOptions) -> Result<Plotted, InputError> {
