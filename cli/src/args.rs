@@ -131,19 +131,20 @@ pub struct SweepArgs {
 pub struct PlotArgs {
     /// What to draw: breakdown, context, energy, roofline, sweep, pareto, validation or bandwidth.
     pub kind: String,
-    /// Reports (report.json, or the folder of a run), or CSV files.
+    /// Reports (report.json, or the folder of a run), CSV files, or the folder of a sweep.
     #[arg(required = true)]
     pub inputs: Vec<PathBuf>,
     /// The plot, .svg or .png.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// The column on the horizontal axis.
+    /// The column on the horizontal axis; of a sweep, also by the whole path of a key. Words make an axis of names [default: of
+    /// a sweep, the first key that it varies].
     #[arg(long)]
     pub x: Option<String>,
     /// The column on the vertical axis.
     #[arg(long)]
     pub y: Option<String>,
-    /// The column that tells series apart.
+    /// The column that tells series apart [default: of a sweep, the other keys that it varies].
     #[arg(long)]
     pub by: Option<String>,
     /// Logarithmic horizontal axis.

@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     } else if markdown {
         println!("{}", banksia_reports::validation_markdown(&results));
     } else {
-        println!("{}", banksia_reports::validation_table(&results, false));
+        println!("{}", banksia_reports::validation_table(&results, None, false));
     }
     Ok(())
 }

@@ -37,6 +37,11 @@ fn color() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
+/// Columns of the terminal that standard output is; none where it is none.
+fn width() -> Option<usize> {
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0)).filter(|&w| w > 0)
+}
+
 /// Prints to standard output. A reader that has gone away (`| head`) is not an error.
 fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();

@@ -23,7 +23,11 @@ pub(super) fn execute(args: &PlotArgs) -> Result<(), CliError> {
         log_y: args.log_y,
         ..PlotOptions::default()
     };
-    plot_files(kind, &args.inputs, &options)?.write(&args.output)?;
+    let plotted = plot_files(kind, &args.inputs, &options)?;
+    plotted.drawing.write(&args.output)?;
+    for warning in &plotted.warnings {
+        eprintln!("warning: {warning}");
+    }
     eprintln!("{}", args.output.display());
     Ok(())
 }

@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use banksia_input::InputError;
-use banksia_reports::plot::{Quantity, Series, validation};
-use banksia_reports::{ValidationResult, validation_json, validation_markdown, validation_table, write_atomically};
+use banksia_reports::plot::validation_by_metric;
+use banksia_reports::{
+    Pair, Subject, ValidationResult, validation_json, validation_markdown, validation_table, write_atomically,
+};
 
-use super::{color, print};
+use super::{color, print, width};
 use crate::CliError;
 use crate::args::{Format, ValidateArgs};
 use banksia_validation::{Compared, ValidateOptions, run_suite, suites};
@@ -46,26 +48,21 @@ pub(super) fn execute(args: &ValidateArgs) -> Result<(), CliError> {
         print(&rows(&all))?;
     }
     print(&match args.format {
-        Format::Table => validation_table(&results, color()),
+        Format::Table => validation_table(&results, width(), color()),
         Format::Json => validation_json(&results)?,
     })?;
     if let Some(folder) = &args.out {
         write_atomically(&folder.join("validation.json"), validation_json(&results)?.as_bytes())?;
         write_atomically(&folder.join("accuracy.md"), validation_markdown(&results).as_bytes())?;
         for suite in &chosen {
-            let series: Vec<Series> = all
-                .iter()
-                .filter(|c| c.subject.suite == **suite && !c.pairs.is_empty())
-                .map(|c| Series {
-                    name: format!("{} {} {}", c.subject.device, c.subject.op, c.subject.metric),
-                    points: c.pairs.iter().map(|p| (p.measured, p.predicted)).collect(),
-                })
-                .collect();
-            if !series.is_empty() {
-                let quantity = Quantity::new("value", "");
-                let drawing = validation(&series, &quantity);
-                drawing.write(&folder.join(format!("{suite}.svg")))?;
-                drawing.write(&folder.join(format!("{suite}.png")))?;
+            let groups: Vec<(&Subject, &[Pair])> =
+                all.iter().filter(|c| c.subject.suite == **suite).map(|c| (&c.subject, c.pairs.as_slice())).collect();
+            // One quantity a plot; a suite with a single metric has its own name.
+            let drawings = validation_by_metric(&groups);
+            for (metric, drawing) in &drawings {
+                let name = if drawings.len() == 1 { (*suite).to_owned() } else { format!("{suite}-{metric}") };
+                drawing.write(&folder.join(format!("{name}.svg")))?;
+                drawing.write(&folder.join(format!("{name}.png")))?;
             }
         }
         eprintln!("tables and plots in {}", folder.display());

@@ -75,6 +75,7 @@ fn commands_that_cannot_be_done() {
     let csv = folder.write("t.csv", "channels,latency_s,name\n8,1.0,a\n16,0.5,b\n");
     let ragged = folder.write("ragged.csv", "a,b\n1,2\n1,2,3\n");
     let words = folder.write("words.csv", "a,b\nx,y\nz,w\n");
+    let zeros = folder.write("zeros.csv", "channels,latency_s\n8,0\n16,-1\n");
     let header = folder.write("header.csv", "channels,latency_s\n");
     let nothing = folder.write("nothing.csv", "");
     let json = folder.write("r.json", "{\"schema\": 1");
@@ -95,7 +96,14 @@ fn commands_that_cannot_be_done() {
         (&["plot", "sweep", &none, "-o", &svg], &["none.json: cannot be read"]),
         (&["plot", "sweep", &ragged, "-o", &svg], &["ragged.csv:3: is not a table"]),
         (&["plot", "sweep", &words, "-o", &svg], &["words.csv", "help:"]),
-        (&["plot", "sweep", &words, "--x", "a", "--y", "b", "-o", &svg], &["`a` row 1 has `x`", "give a number"]),
+        (&["plot", "sweep", &words, "--x", "a", "--y", "b", "-o", &svg], &["`b` row 1 has `y`", "give a number"]),
+        (
+            &["plot", "sweep", &zeros, "--log-y", "-o", &svg],
+            &["zeros.csv: `latency_s` has no positive value", "--log-y"],
+        ),
+        (&["plot", "sweep", &here, "-o", &svg], &["is a folder without a `comparison.csv`", "help:"]),
+        (&["plot", "sweep", "/dev/zero", "-o", &svg], &["/dev/zero: is not text"]),
+        (&["plot", "breakdown", "/dev/zero", "-o", &svg], &["/dev/zero: is not text"]),
         (&["plot", "sweep", &nothing, "-o", &svg], &["nothing.csv"]),
         (&["plot", "sweep", &header, "-o", &svg], &["header.csv", "help:"]),
         (
