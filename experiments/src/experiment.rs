@@ -234,7 +234,7 @@ impl Experiment {
     /// The pass, from 0, that gives the generated token of a number from 1.
     pub fn pass_of(&self, token: u64) -> u64 {
         match &self.system {
-            System::Pim { .. } => (self.generation.prompt_tokens - 1).saturating_add(token - 1),
+            System::Pim { .. } => self.generation.prompt_tokens.saturating_sub(1).saturating_add(token - 1),
             System::Gpu(_) => token - 1,
         }
     }

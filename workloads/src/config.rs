@@ -4,6 +4,7 @@ use banksia_input::{InputError, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::generation::path;
+use crate::known_keys::explain_key;
 use crate::op::ActivationKind;
 use crate::tensor::{DataType, Tensor, TensorKind};
 
@@ -224,7 +225,7 @@ impl GptConfig {
     /// # Errors
     /// The text is not TOML, a key is unknown, missing or of the wrong type, or a value is refused by [`Self::check`].
     pub fn from_source(source: &Source) -> Result<Self, InputError> {
-        source.parse::<GptFile>()?.resolve(source, "")
+        source.parse::<GptFile>().map_err(explain_key)?.resolve(source, "")
     }
 
     /// [`Self::from_source`] of text in memory; `file` is the name that errors print.

@@ -1,4 +1,4 @@
-//! How a model is used: a prompt, then tokens one by one.
+//! How a model is used: what is cached already, a prompt, then tokens one by one.
 
 use banksia_input::{InputError, Source};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ const MAX_BATCH: i64 = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// The whole prompt at once; gives the first generated token.
+    /// The whole prompt at once, over what is cached already; gives the first generated token.
     Prefill,
     /// One token in, the next token out.
     Decode,
@@ -37,9 +37,15 @@ pub struct Step {
 /// token is a decode step whose context is one longer. So there are `generated_tokens` steps: 1024 tokens from a prompt
 /// of 1 are 1024 steps, of contexts 1 to 1024. The last token generated is never fed back, so the cache ends at
 /// `prompt_tokens + generated_tokens - 1`.
+///
+/// Sequences may start with `context_tokens` in the cache, whose computation is not part of the generation (an earlier
+/// turn, a cached prefix, another machine's prefill): every context is then longer by as many. With such a cache the prompt
+/// may be empty: there is no prefill, and step 1 is a decode step too, which feeds back the last token of before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Generation {
-    /// Tokens of the prompt; at least 1.
+    /// Tokens of each sequence that are in the cache before the first step. Default 0.
+    pub context_tokens: u64,
+    /// Tokens of the prompt; at least 1, or with `context_tokens` also 0.
     pub prompt_tokens: u64,
     /// Tokens generated; at least 1.
     pub generated_tokens: u64,
@@ -59,6 +65,7 @@ pub struct Generation {
 impl Default for Generation {
     fn default() -> Self {
         Self {
+            context_tokens: 0,
             prompt_tokens: 1,
             generated_tokens: 1,
             batch: 1,
@@ -74,6 +81,8 @@ impl Default for Generation {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GenerationFile {
+    #[serde(default)]
+    context_tokens: i64,
     prompt_tokens: i64,
     generated_tokens: i64,
     #[serde(default = "one")]
@@ -99,15 +108,18 @@ impl GenerationFile {
     /// that it uses.
     ///
     /// # Errors
-    /// A count is zero, negative or absurd, or the generation is longer than the model's positions.
+    /// A count is negative, zero where something must be, or absurd; or the generation is longer than the model's positions.
     pub fn resolve(&self, source: &Source, table: &str, model: &GptConfig) -> Result<Generation, InputError> {
-        let count = |key: &str, value: i64, limit: i64| {
-            source.check(&path(table, key), value, 1..=limit).map(i64::unsigned_abs)
+        let count = |key: &str, value: i64, least: i64, most: i64| {
+            source.check(&path(table, key), value, least..=most).map(i64::unsigned_abs)
         };
+        let context_tokens = count("context_tokens", self.context_tokens, 0, MAX_TOKENS)?;
         let generation = Generation {
-            prompt_tokens: count("prompt_tokens", self.prompt_tokens, MAX_TOKENS)?,
-            generated_tokens: count("generated_tokens", self.generated_tokens, MAX_TOKENS)?,
-            batch: count("batch", self.batch, MAX_BATCH)?,
+            context_tokens,
+            prompt_tokens: count("prompt_tokens", self.prompt_tokens, least_prompt(context_tokens) as i64, MAX_TOKENS)
+                .map_err(|error| explain_empty_prompt(error, self.prompt_tokens == 0))?,
+            generated_tokens: count("generated_tokens", self.generated_tokens, 1, MAX_TOKENS)?,
+            batch: count("batch", self.batch, 1, MAX_BATCH)?,
             lm_head: self.lm_head,
             embedding: self.embedding,
             ignore_position_limit: self.ignore_position_limit,
@@ -115,6 +127,18 @@ impl GenerationFile {
         generation.check(model, source, table)?;
         Ok(generation)
     }
+}
+
+/// The shortest prompt: something must enter, and it can be fed back only where something is cached.
+fn least_prompt(context_tokens: u64) -> u64 {
+    u64::from(context_tokens == 0)
+}
+
+fn explain_empty_prompt(error: InputError, empty: bool) -> InputError {
+    if !empty {
+        return error;
+    }
+    error.help("to start with tokens in the cache and no prompt, give context_tokens")
 }
 
 pub(crate) fn path(table: &str, key: &str) -> String {
@@ -127,25 +151,14 @@ impl Generation {
     /// # Errors
     /// A count is zero or absurd, the cache would grow beyond `max_positions`, or an operator's counts would exceed 64 bits.
     pub fn check(&self, model: &GptConfig, source: &Source, table: &str) -> Result<(), InputError> {
-        source.check(&path(table, "prompt_tokens"), self.prompt_tokens, 1..=MAX_TOKENS.unsigned_abs())?;
-        source.check(&path(table, "generated_tokens"), self.generated_tokens, 1..=MAX_TOKENS.unsigned_abs())?;
+        let most = MAX_TOKENS.unsigned_abs();
+        source.check(&path(table, "context_tokens"), self.context_tokens, 0..=most)?;
+        source
+            .check(&path(table, "prompt_tokens"), self.prompt_tokens, least_prompt(self.context_tokens)..=most)
+            .map_err(|error| explain_empty_prompt(error, self.prompt_tokens == 0))?;
+        source.check(&path(table, "generated_tokens"), self.generated_tokens, 1..=most)?;
         source.check(&path(table, "batch"), self.batch, 1..=MAX_BATCH.unsigned_abs())?;
-        let limit = model.max_positions;
-        let (prompt, last) = (self.prompt_tokens, self.last_context());
-        if last > limit && !self.ignore_position_limit {
-            let key = if prompt > limit { "prompt_tokens" } else { "generated_tokens" };
-            let problem = format!(
-                "gives a context of {last} tokens ({prompt} of the prompt and {} fed back), but `{}` has {limit} positions",
-                last - prompt,
-                model.name
-            );
-            let help = if prompt > limit {
-                format!("use at most {limit}, or set ignore_position_limit = true")
-            } else {
-                format!("use at most {}, or set ignore_position_limit = true", limit - prompt + 1)
-            };
-            return Err(source.error(&path(table, key), problem).help(help));
-        }
+        self.check_positions(model, source, table)?;
         for step in [self.step(0), self.step(self.generated_tokens - 1)].into_iter().flatten() {
             if let Some(node) = model.distinct_operators(&step, self).iter().find(|n| !n.is_countable()) {
                 let problem = format!(
@@ -159,16 +172,46 @@ impl Generation {
         Ok(())
     }
 
+    /// The longest context must have a position, unless that is to be ignored.
+    fn check_positions(&self, model: &GptConfig, source: &Source, table: &str) -> Result<(), InputError> {
+        let limit = model.max_positions;
+        let (context, prompt, last) = (self.context_tokens, self.prompt_tokens, self.last_context());
+        if last <= limit || self.ignore_position_limit {
+            return Ok(());
+        }
+        let before = context.saturating_add(prompt);
+        let (key, most) = if context >= limit {
+            ("context_tokens", limit.saturating_sub(prompt.max(1)))
+        } else if before > limit {
+            ("prompt_tokens", limit - context)
+        } else {
+            ("generated_tokens", (limit + 1).saturating_sub(self.first_context()))
+        };
+        let cached = if context > 0 { format!("{context} in the cache before, ") } else { String::new() };
+        let problem = format!(
+            "gives a context of {last} tokens ({cached}{prompt} of the prompt and {} fed back), but `{}` has {limit} positions",
+            last.saturating_sub(before),
+            model.name
+        );
+        let help = format!("use at most {most}, or set ignore_position_limit = true");
+        Err(source.error(&path(table, key), problem).help(help))
+    }
+
+    /// Tokens in the cache after the first step: those of before, and the prompt or the token that is fed back.
+    pub fn first_context(&self) -> u64 {
+        self.context_tokens.saturating_add(self.prompt_tokens.max(1))
+    }
+
     /// Tokens in the cache after the last step.
     pub fn last_context(&self) -> u64 {
-        self.prompt_tokens.saturating_add(self.generated_tokens.saturating_sub(1))
+        self.first_context().saturating_add(self.generated_tokens.saturating_sub(1))
     }
 
     /// The step of an index from 0; `None` from `generated_tokens` on.
     pub fn step(&self, index: u64) -> Option<Step> {
         (index < self.generated_tokens).then(|| {
-            let context = self.prompt_tokens.saturating_add(index);
-            if index == 0 {
+            let context = self.first_context().saturating_add(index);
+            if index == 0 && self.prompt_tokens > 0 {
                 Step { phase: Phase::Prefill, tokens: self.prompt_tokens, context }
             } else {
                 Step { phase: Phase::Decode, tokens: 1, context }

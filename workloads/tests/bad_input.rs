@@ -105,6 +105,38 @@ fn bad_generations_are_refused_with_the_limit() {
             "g.toml:1: `prompt_tokens` gives a context of 2000 tokens (2000 of the prompt and 0 fed back), but `gpt2-small` has 1024 positions\n  help: use at most 1024,",
         ),
         (
+            "prompt_tokens = 0\ngenerated_tokens = 1",
+            "g.toml:1: `prompt_tokens` is 0: must be from 1 to 1073741824\n  help: to start with tokens in the cache",
+        ),
+        (
+            "context_tokens = -1\nprompt_tokens = 1\ngenerated_tokens = 1",
+            "g.toml:1: `context_tokens` is -1: must be from 0",
+        ),
+        (
+            "context_tokens = 5\nprompt_tokens = -1\ngenerated_tokens = 1",
+            "g.toml:2: `prompt_tokens` is -1: must be from 0",
+        ),
+        (
+            "context_tokens = 2000000000\nprompt_tokens = 0\ngenerated_tokens = 1",
+            "g.toml:1: `context_tokens` is 2000000000: must be from 0 to 1073741824",
+        ),
+        (
+            "context_tokens = 1024\nprompt_tokens = 0\ngenerated_tokens = 1",
+            "g.toml:1: `context_tokens` gives a context of 1025 tokens (1024 in the cache before, 0 of the prompt and 1 fed back), but `gpt2-small` has 1024 positions\n  help: use at most 1023,",
+        ),
+        (
+            "context_tokens = 1000\nprompt_tokens = 30\ngenerated_tokens = 1",
+            "g.toml:2: `prompt_tokens` gives a context of 1030 tokens (1000 in the cache before, 30 of the prompt and 0 fed back), but `gpt2-small` has 1024 positions\n  help: use at most 24,",
+        ),
+        (
+            "context_tokens = 1000\nprompt_tokens = 0\ngenerated_tokens = 25",
+            "g.toml:3: `generated_tokens` gives a context of 1025 tokens (1000 in the cache before, 0 of the prompt and 25 fed back), but `gpt2-small` has 1024 positions\n  help: use at most 24,",
+        ),
+        (
+            "context_tokens = 1000\nprompt_tokens = 10\ngenerated_tokens = 16",
+            "g.toml:3: `generated_tokens` gives a context of 1025 tokens (1000 in the cache before, 10 of the prompt and 15 fed back), but `gpt2-small` has 1024 positions\n  help: use at most 15,",
+        ),
+        (
             "prompt_tokens = 1000000000\ngenerated_tokens = 1\nbatch = 1000000\nignore_position_limit = true",
             "g.toml:3: `batch` makes the operator `",
         ),
@@ -119,6 +151,14 @@ fn generations_at_the_limit_and_defaults_are_accepted() {
     let at_limit = generation("prompt_tokens = 1000\ngenerated_tokens = 25").unwrap();
     assert_eq!(at_limit.last_context(), 1024);
     assert!(at_limit.lm_head && at_limit.embedding && at_limit.batch == 1 && !at_limit.ignore_position_limit);
+    for most in [
+        "context_tokens = 1023\nprompt_tokens = 0\ngenerated_tokens = 1",
+        "context_tokens = 1000\nprompt_tokens = 0\ngenerated_tokens = 24",
+        "context_tokens = 1000\nprompt_tokens = 24\ngenerated_tokens = 1",
+        "context_tokens = 1000\nprompt_tokens = 10\ngenerated_tokens = 15",
+    ] {
+        assert_eq!(generation(most).unwrap().last_context(), 1024, "{most}");
+    }
     let beyond = generation("prompt_tokens = 1\ngenerated_tokens = 5000\nignore_position_limit = true").unwrap();
     assert_eq!(beyond.steps().last().unwrap().context, 5000);
 }

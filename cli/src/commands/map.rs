@@ -25,7 +25,7 @@ pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
     }
     let (_, mapping) = experiment.pim_for("map", "no other machine has a layout")?;
     if let Some(path) = &args.program {
-        let context = generation.prompt_tokens + token - 1;
+        let context = generation.first_context() + token - 1;
         let program = mapping.program(context);
         let text = serde_json::to_string(&program)
             .map_err(|e| CliError::Failed(format!("the program cannot be written as JSON: {e}")))?;

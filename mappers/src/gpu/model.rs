@@ -225,7 +225,8 @@ impl GpuModel {
 
     /// Share of L2's lines that are dirty while a phase runs: what its first step writes of what it reads and writes.
     fn dirty(&self, phase: Phase) -> f64 {
-        let Some(step) = self.generation.steps().find(|s| s.phase == phase) else { return 0.0 };
+        // The first two steps have every phase that there is.
+        let Some(step) = self.generation.steps().take(2).find(|s| s.phase == phase) else { return 0.0 };
         let (mut read, mut written) = (0.0, 0.0);
         for node in self.model.distinct_operators(&step, &self.generation).iter().filter(|n| n.layer.is_some()) {
             read += node.weight_bytes_read() as f64 + node.kv_bytes_read() as f64;

@@ -125,9 +125,9 @@ impl PimGpt {
 
     /// The programs of the whole generation, one for each token that passes through the model.
     pub fn programs(&self) -> impl Iterator<Item = Program> {
-        let prompt = self.generation.prompt_tokens;
+        let prompt = self.prompt_end();
         let mut graphs = [self.inner_token.clone(), self.last_token.clone()];
-        (1..=self.generation.last_context()).map(move |context| {
+        (self.generation.context_tokens + 1..=self.generation.last_context()).map(move |context| {
             let phase = if context <= prompt { "prefill" } else { "decode" };
             let graph = &mut graphs[usize::from(context >= prompt)];
             graph.set_context(context);
@@ -137,10 +137,10 @@ impl PimGpt {
 
     /// The program of the pass at one context.
     pub fn program(&self, context: u64) -> Program {
-        let inner = context < self.generation.prompt_tokens;
+        let inner = context < self.prompt_end();
         let mut graph = if inner { self.inner_token.clone() } else { self.last_token.clone() };
         graph.set_context(context);
-        let phase = if context <= self.generation.prompt_tokens { "prefill" } else { "decode" };
+        let phase = if context <= self.prompt_end() { "prefill" } else { "decode" };
         lower::Lowering::new(self, phase, context).program(&graph)
     }
 
@@ -148,6 +148,11 @@ impl PimGpt {
     /// them.
     pub fn generation(&self) -> &Generation {
         &self.generation
+    }
+
+    /// The context at which the prompt ends.
+    fn prompt_end(&self) -> u64 {
+        self.generation.context_tokens.saturating_add(self.generation.prompt_tokens)
     }
 
     /// The longest step must fit the vector unit's memory.

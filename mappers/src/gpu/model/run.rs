@@ -277,7 +277,8 @@ impl<'a> Runner<'a> {
             Phase::Prefill => generation.step(0),
             Phase::Decode => generation.step(generation.generated_tokens.saturating_sub(1)),
         };
-        let Some(step) = step else { return Ok(()) };
+        // A generation may have no prefill, or nothing but one.
+        let Some(step) = step.filter(|step| step.phase == phase) else { return Ok(()) };
         let p = &self.model.spec.power;
         for _ in 0..SETTLING {
             let mut sum = Sum::default();
@@ -344,9 +345,7 @@ pub(super) fn run(
 ) -> Result<GpuRun, GpuError> {
     let mut runner = Runner::new(model, options);
     runner.settle(Phase::Prefill)?;
-    if model.generation.generated_tokens > 1 {
-        runner.settle(Phase::Decode)?;
-    }
+    runner.settle(Phase::Decode)?;
     let mut operators = Operators::default();
     let mut steps = Vec::new();
     let mut spans = Vec::new();
