@@ -38,7 +38,9 @@ fn steps(experiment: &str, [context, prompt, generated]: [u64; 3]) -> (Vec<(Stri
 #[test]
 fn a_cache_that_is_there_already_is_not_computed_again() {
     let folder = Folder::new("started");
-    let pim = folder.write("pim.toml", EXPERIMENT.replace("\"gpt2-small\"", ODD_MODEL));
+    // Without refreshes, which fall elsewhere in a run that begins later.
+    let still = EXPERIMENT.replace("\"pim-gpt\"\n\n[w", "\"pim-gpt\"\nmemory.refresh = false\n\n[w");
+    let pim = folder.write("pim.toml", still.replace("\"gpt2-small\"", ODD_MODEL));
     let gpu = folder.write("gpu.toml", GPU);
     for experiment in [&pim, &gpu] {
         let (whole, all) = steps(experiment, [0, 40, 4]);
@@ -48,8 +50,7 @@ fn a_cache_that_is_there_already_is_not_computed_again() {
         };
         assert_eq!(places(&started), places(&whole[1..]), "{experiment}");
         for ((.., a), (.., b)) in started.iter().zip(&whole[1..]) {
-            // Refreshes fall elsewhere.
-            assert!((a / b - 1.0).abs() < 0.02, "{experiment}: {a} {b}");
+            assert!((a / b - 1.0).abs() < 0.002, "{experiment}: {a} {b}");
         }
         assert_eq!((decode["tokens"].as_u64(), whole.len()), (all["tokens"].as_u64().map(|n| n * 3 / 4), 4));
         let latency = decode["latency_s"].as_f64().unwrap();
@@ -67,19 +68,20 @@ fn a_cache_that_is_there_already_is_not_computed_again() {
         succeeds(&[&map[..], &["--set", "workload.generation.prompt_tokens=0"]].concat());
     }
     // The program of a token is that of its context.
-    let program = |context: u64, prompt: u64, token: &str| {
+    let program = |[context, prompt, generated]: [u64; 3], token: &str| {
         let path = folder.path("p.json");
         let set = [
             format!("workload.generation.context_tokens={context}"),
             format!("workload.generation.prompt_tokens={prompt}"),
-            "workload.generation.generated_tokens=9".to_owned(),
+            format!("workload.generation.generated_tokens={generated}"),
         ];
         let mut args = vec!["map", &pim, "--token", token, "--program", &path];
         args.extend(set.iter().flat_map(|s| ["--set", s.as_str()]));
         succeeds(&args);
         folder.read("p.json")
     };
-    assert_eq!(program(40, 0, "3"), program(0, 40, "4"));
+    // The longest context lays out the caches, and is 48 in both.
+    assert!(program([40, 0, 8], "3") == program([0, 40, 9], "4"), "another program");
 }
 
 #[test]
@@ -89,7 +91,10 @@ fn a_generation_of_nothing_and_from_nothing_is_refused() {
     for (settings, says) in [
         (&["prompt_tokens=0"][..], "`workload.generation.prompt_tokens` is 0: must be from 1"),
         (&["context_tokens=-1"], "`workload.generation.context_tokens` is -1: must be from 0"),
-        (&["context_tokens=256", "prompt_tokens=0"], "`workload.generation.context_tokens` gives a context of 258 tokens"),
+        (
+            &["context_tokens=256", "prompt_tokens=0"],
+            "`workload.generation.context_tokens` gives a context of 258 tokens",
+        ),
     ] {
         let set: Vec<String> = settings.iter().map(|s| format!("workload.generation.{s}")).collect();
         let mut args = vec!["run", &gpu];
