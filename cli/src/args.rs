@@ -253,10 +253,16 @@ pub struct ImportArgs {
 pub enum ImportFrom {
     /// A Hugging Face config.json.
     Hf {
-        /// The config.json.
+        /// The config.json. Files beside it that say that the weights are quantised are read too.
         config: PathBuf,
         /// The model file to write.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
+        /// The model's name [default: the file's `_name_or_path`, or else its own name, or its folder's].
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// Write over a file that is there already.
+        #[arg(long)]
+        force: bool,
     },
 }

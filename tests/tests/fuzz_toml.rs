@@ -339,6 +339,7 @@ fn path() -> impl Strategy<Value = String> {
         "workload.model.gated",
         "workload.model.norm",
         "workload.generation",
+        "workload.generation.context_tokens",
         "workload.generation.prompt_tokens",
         "workload.generation.generated_tokens",
         "workload.generation.batch",

@@ -1,6 +1,10 @@
 //! The import of Hugging Face's files: what is read, and what is refused.
 
 use banksia_workloads::{DataType, GptConfig, import_hf, zoo};
+<<<<<<< HEAD
+=======
+use proptest::prelude::*;
+>>>>>>> h2
 
 const GPT2: &str = r#"{"model_type": "gpt2", "n_layer": 12, "n_embd": 768, "n_head": 12, "n_positions": 1024,
   "n_ctx": 1024, "vocab_size": 50257, "activation_function": "gelu_new", "resid_pdrop": 0.1}"#;
@@ -227,3 +231,29 @@ fn a_model_is_named_as_its_file_names_it() {
     assert_eq!(name("\"_name_or_path\": \"\","), "llama-32x4096");
     assert_eq!(name(""), "llama-32x4096");
 }
+<<<<<<< HEAD
+=======
+
+proptest! {
+    /// No text, and no value of any key, makes anything but a model or an error with its file.
+    #[test]
+    fn no_text_panics(
+        text in "[{}\\[\\]\":,a-zNI\\-\\\\ 0-9é\n]{0,80}",
+        (which, key, value) in (0usize..5, 0usize..40, "(0|-?[1-9][0-9]{0,19}(\\.5)?|null|true|NaN|-Infinity|\"x/\"|\\[\\]|\\{\"a\": 1\\})"),
+    ) {
+        if let Err(error) = import_hf(&text) {
+            prop_assert!(error.to_string().starts_with("config.json"));
+        }
+        let json: serde_json::Value = serde_json::from_str([GPT2, OPT, NEOX, LLAMA, MISTRAL][which]).unwrap();
+        let mut keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.extend(["architectures", "head_dim", "_name_or_path", "rope_parameters", "layer_types", "sliding_window", "n_inner"]);
+        let key = keys[key % keys.len()];
+        // The last of two keys of a name holds.
+        let text = format!("{}, \"{key}\": {value}}}", json.to_string().trim_end_matches('}'));
+        match import_hf(&text) {
+            Ok(model) => prop_assert_eq!(GptConfig::from_toml("again.toml", &model.to_toml().unwrap()).unwrap(), model),
+            Err(error) => prop_assert!(error.file == "config.json" && error.key.is_some(), "{}", error),
+        }
+    }
+}
+>>>>>>> h2
