@@ -4,9 +4,9 @@
 //!
 //! - `console`: lines `$ banksia ...`, each with what it prints below it; a line `...` stands for any lines, `[..]` within a line for anything;
 //! - `sh`: a command a line, without what it prints;
-//! - any with `file=NAME`: a file to write into the folder before the commands that follow.
+//! - any after a line `<!-- file=NAME -->`: a file to write into the folder before the commands that follow.
 //!
-//! A command ends with `# exit 2` if that is its exit code, else it must be 0. After `long` (`console,long`) commands are parsed
+//! A command ends with `# exit 2` if that is its exit code, else it must be 0. Commands of a block marked `long` (`console,long`, or a line `<!-- long -->` before it) are parsed
 //! only, unless `BANKSIA_DOCS_LONG=1`. `cargo` is not run: the package, the test and the example that it names must exist. A command anywhere else is a
 //! fault, since nothing would check it. Commands within a line of text must have arguments that exist.
 
@@ -71,8 +71,9 @@ fn parts(page: &str) -> (Vec<Block>, Vec<(usize, String)>) {
                 let marks = bare.chars().take_while(|c| *c == '`').count();
                 let mut words = bare[marks..].split([' ', ',']).filter(|w| !w.is_empty());
                 let language = words.next().unwrap_or_default().to_owned();
-                let mut block = Block { language, line: i + 2, long: before.trim() == "<!-- long -->", ..Block::default() };
-                for word in words {
+                let mut block = Block { language, line: i + 2, ..Block::default() };
+                let comment = before.trim().strip_prefix("<!--").and_then(|c| c.strip_suffix("-->")).unwrap_or_default();
+                for word in words.chain(comment.split_whitespace()) {
                     block.long |= word == "long";
                     block.file = word.strip_prefix("file=").map(str::to_owned).or(block.file);
                 }
@@ -398,7 +399,7 @@ fn what_a_page_gets_wrong_is_found() {
     assert_eq!(found("```sh\nrm -r everything\n```\n"), 1, "another program");
     assert_eq!(found("It is `banksia simulate`, or `banksia list --all models`.\n"), 2, "within a line");
     assert_eq!(found("`banksia map EXPERIMENT.toml --token N`, `cargo bench -p banksia-sim --bench hold`\n"), 0);
-    assert_eq!(found("```toml file=x.toml\nname = 1\n```\n```sh\nbanksia run x.toml # exit 2\n```\n"), 0, "a file");
+    assert_eq!(found("<!-- file=x.toml -->\n```toml\nname = 1\n```\n```sh\nbanksia run x.toml # exit 2\n```\n"), 0, "a file");
 }
 
 #[test]
