@@ -72,7 +72,8 @@ fn parts(page: &str) -> (Vec<Block>, Vec<(usize, String)>) {
                 let mut words = bare[marks..].split([' ', ',']).filter(|w| !w.is_empty());
                 let language = words.next().unwrap_or_default().to_owned();
                 let mut block = Block { language, line: i + 2, ..Block::default() };
-                let comment = before.trim().strip_prefix("<!--").and_then(|c| c.strip_suffix("-->")).unwrap_or_default();
+                let comment =
+                    before.trim().strip_prefix("<!--").and_then(|c| c.strip_suffix("-->")).unwrap_or_default();
                 for word in words.chain(comment.split_whitespace()) {
                     block.long |= word == "long";
                     block.file = word.strip_prefix("file=").map(str::to_owned).or(block.file);
@@ -211,7 +212,8 @@ impl Place {
     /// The exit code, and what was printed on both streams.
     fn run(&self, command: &str) -> (Option<i32>, String) {
         let whole = format!("{{ {command}\n}} 2>&1");
-        let output = Command::new("sh").args(["-c", &whole]).current_dir(&self.folder.0).env("PATH", &self.path).output();
+        let output =
+            Command::new("sh").args(["-c", &whole]).current_dir(&self.folder.0).env("PATH", &self.path).output();
         let output = output.unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -384,7 +386,8 @@ fn links_lead_to_files() {
 #[test]
 fn what_a_page_gets_wrong_is_found() {
     let found = |text: &str| faults(Path::new("docs/made-up.md"), text).len();
-    let right = "```console\n$ banksia list mappings\npim-gpt [..] decoder[..]\n...\n$ banksia lists  # exit 2\n...\n```\n";
+    let right =
+        "```console\n$ banksia list mappings\npim-gpt [..] decoder[..]\n...\n$ banksia lists  # exit 2\n...\n```\n";
     assert_eq!(found(right), 0, "{:?}", faults(Path::new("docs/made-up.md"), right));
     assert_eq!(found("```console\n$ banksia list mappings\npim-gpt\n...\n```\n"), 1, "another line");
     assert_eq!(found("```console\n$ banksia list mappings\n```\n"), 1, "output that is not shown");
@@ -399,7 +402,11 @@ fn what_a_page_gets_wrong_is_found() {
     assert_eq!(found("```sh\nrm -r everything\n```\n"), 1, "another program");
     assert_eq!(found("It is `banksia simulate`, or `banksia list --all models`.\n"), 2, "within a line");
     assert_eq!(found("`banksia map EXPERIMENT.toml --token N`, `cargo bench -p banksia-sim --bench hold`\n"), 0);
-    assert_eq!(found("<!-- file=x.toml -->\n```toml\nname = 1\n```\n```sh\nbanksia run x.toml # exit 2\n```\n"), 0, "a file");
+    assert_eq!(
+        found("<!-- file=x.toml -->\n```toml\nname = 1\n```\n```sh\nbanksia run x.toml # exit 2\n```\n"),
+        0,
+        "a file"
+    );
 }
 
 #[test]

@@ -90,7 +90,8 @@ fn faults(rows: &[Row], catalog: &[BTreeMap<String, String>]) -> String {
             // A GPU's cell is empty where its value is the first one's.
             let right = if i > 0 && value(i) == value(0) { "" } else { value(i) };
             if row.values[i] != right {
-                writeln!(wrong, "{}: `{}` of {gpu} is `{}`, should be `{right}`", row.page, row.key, row.values[i]).unwrap();
+                writeln!(wrong, "{}: `{}` of {gpu} is `{}`, should be `{right}`", row.page, row.key, row.values[i])
+                    .unwrap();
             }
         }
         if row.test != NONE && !exists(&row.test) {
