@@ -279,6 +279,18 @@ fn unknown_to_cargo(words: &[String]) -> Option<String> {
     runs_us.then(|| unparsable(&[&["banksia".to_owned()], after].concat()))?
 }
 
+/// A file that a command would write, and that is the repository's or somewhere else.
+fn written_outside(command: &str) -> Option<&str> {
+    const OUTPUTS: [&str; 8] =
+        ["--out", "-o", "--output", "--commands", "--completions", "--timeline", "--program", ">"];
+    let words: Vec<&str> = command.split([' ', '=']).filter(|w| !w.is_empty()).collect();
+    let outside = |file: &str| {
+        let shared = ["docs/", "hw-models/", "workloads/", "tests/", "/", "~"];
+        shared.iter().any(|s| file.starts_with(s)) || file.contains("..") || file == "README.md"
+    };
+    words.windows(2).find(|w| OUTPUTS.contains(&w[0]) && outside(w[1])).map(|w| w[1])
+}
+
 /// What is wrong with a step, which is run or looked at.
 fn fault(step: &Step, block: &Block, place: &Place) -> Option<String> {
     let words = words(&step.command);
@@ -291,6 +303,9 @@ fn fault(step: &Step, block: &Block, place: &Place) -> Option<String> {
     }
     if first != "banksia" {
         return Some("nothing checks such a command".to_owned());
+    }
+    if let Some(file) = written_outside(&step.command) {
+        return Some(format!("writes {file}, which is not in the page's own folder"));
     }
     if block.long && std::env::var("BANKSIA_DOCS_LONG").is_err() {
         return unparsable(&words);
@@ -400,6 +415,7 @@ fn what_a_page_gets_wrong_is_found() {
     assert_eq!(found("```sh\ncargo test -p banksia-hw --test no_such_test\n```\n"), 1, "no such test");
     assert_eq!(found("```sh\ncargo run --release -- run configs/none.toml\n```\n"), 1, "no such experiment");
     assert_eq!(found("```sh\nrm -r everything\n```\n"), 1, "another program");
+    assert_eq!(found("```sh\nbanksia list models > docs/models.md\n```\n"), 1, "a file of the repository");
     assert_eq!(found("It is `banksia simulate`, or `banksia list --all models`.\n"), 2, "within a line");
     assert_eq!(found("`banksia map EXPERIMENT.toml --token N`, `cargo bench -p banksia-sim --bench hold`\n"), 0);
     assert_eq!(
