@@ -239,10 +239,10 @@ fn copy(from: &Path, to: &Path) {
 
 /// What is wrong with the arguments of a command that is not run; files of the repository that it names must exist.
 fn unparsable(words: &[String]) -> Option<String> {
-    if let Err(e) = Cli::try_parse_from(words).map_err(|e| (e.kind(), e.to_string())) {
-        if !matches!(e.0, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-            return Some(e.1);
-        }
+    if let Err(e) = Cli::try_parse_from(words)
+        && !matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+    {
+        return Some(e.to_string());
     }
     let ours = |w: &&String| w.starts_with("configs/") || w.starts_with("tests/") || w.starts_with("docs/");
     words.iter().find(|w| ours(w) && !root().join(w).exists()).map(|w| format!("{w} does not exist"))
