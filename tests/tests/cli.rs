@@ -133,18 +133,24 @@ fn a_sweep_gives_the_same_bytes_on_any_number_of_jobs_and_resumes() {
     let (a, b) = (files("one"), files("two"));
     assert!(a.len() > 4 * 8, "{:?}", a.iter().map(|f| &f.0).collect::<Vec<_>>());
     assert!(a == b, "files differ between one job and two");
-    // A point that is there is taken from there: a mark put into its report comes back, and one from another version does not.
+    // A point that is there and whole is taken from there; one that was changed, cut or is not all there is run again.
+    let modified = |at: &str| std::fs::metadata(folder.0.join(at)).unwrap().modified().unwrap();
     let at = "one/a-channels-3/report.json";
-    let report = folder.read(at);
-    let marked = report.replacen("\"name\": \"small, channels=3\"", "\"name\": \"marked\"", 1);
-    assert_ne!(marked, report, "{}", &report[..300]);
-    folder.write(at, &marked);
-    let resumed = succeeds(&["sweep", &sweep, "--format", "json", "--out", &one, "--resume"]);
-    assert!(resumed.contains("marked"), "{resumed}");
-    folder.write(at, marked.replacen("\"configuration_sha256\": \"", "\"configuration_sha256\": \"0", 1));
-    assert_eq!(succeeds(&["sweep", &sweep, "--format", "json", "--out", &one, "--resume"]), first);
-    folder.write(at, "{ cut");
-    assert_eq!(succeeds(&["sweep", &sweep, "--format", "json", "--out", &one, "--resume"]), first);
+    let (report, before) = (folder.read(at), modified(at));
+    let resume = || succeeds(&["sweep", &sweep, "--format", "json", "--out", &one, "--resume"]);
+    assert_eq!(resume(), first);
+    assert_eq!(modified(at), before, "taken as it is");
+    for changed in [report.replacen("\"latency_s\": ", "\"latency_s\": 1", 1), "{ cut".into()] {
+        assert_ne!(changed, report);
+        folder.write(at, changed);
+        assert_eq!(resume(), first);
+        assert_eq!(folder.read(at), report);
+    }
+    std::fs::remove_file(folder.0.join("one/a-channels-3/operators.csv")).unwrap();
+    std::fs::write(folder.0.join("one/a-channels-3/.report.json.1.tmp"), "litter").unwrap();
+    assert_eq!(resume(), first);
+    assert!(folder.0.join("one/a-channels-3/operators.csv").exists());
+    assert!(!folder.0.join("one/a-channels-3/.report.json.1.tmp").exists());
     // Everything with a table prints one.
     assert!(succeeds(&["sweep", &sweep, "--versus", "t4"]).starts_with("both\n"));
 }

@@ -7,7 +7,7 @@ mod common;
 
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::sweep::Sweep;
-use banksia_hw::pim::RunOptions;
+use banksia_hw::system::RunOptions;
 use banksia_input::{InputError, Source};
 use common::{EXPERIMENT, Folder, ODD_MODEL};
 use proptest::prelude::*;
@@ -184,7 +184,7 @@ fn judged(what: &str, result: std::thread::Result<Result<Experiment, InputError>
     let run = || {
         banksia_experiments::run::run(
             &experiment,
-            RunOptions { exact_stepping: false, timeline_step: Some(0) },
+            RunOptions { timeline_step: Some(0), ..RunOptions::default() },
             &mut |_| {},
         )
     };

@@ -6,11 +6,11 @@
 
 mod common;
 
-use banksia_experiments::experiment::{Experiment, System};
+use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
-use banksia_hw::pim::RunOptions;
+use banksia_hw::outcome::Outcome;
+use banksia_hw::system::RunOptions;
 use banksia_input::Source;
-use banksia_mappers::gpu::model::{GpuRun, GpuRunOptions};
 use banksia_reports::RunReport;
 use banksia_workloads::Phase;
 use common::{Folder, ODD_MODEL, in_process, succeeds};
@@ -41,11 +41,8 @@ fn report(settings: &[&str]) -> RunReport {
         .0
 }
 
-fn mapped(settings: &[&str], options: GpuRunOptions) -> GpuRun {
-    match experiment(settings).system {
-        System::Gpu(model) => model.run(&options, &mut |_| {}).unwrap(),
-        System::Pim { .. } => panic!("not a GPU"),
-    }
+fn outcome(settings: &[&str], options: RunOptions) -> Outcome {
+    run::run(&experiment(settings), options, &mut |_| {}).unwrap_or_else(|e| panic!("{settings:?}: {e}")).1
 }
 
 #[test]
@@ -114,11 +111,11 @@ fn what_is_repeated_is_what_would_be_simulated_again() {
         let model = format!("workload.model={ODD_MODEL}");
         let attention = format!("mapping.attention={attention}");
         let settings = [model.as_str(), &attention, "workload.generation.generated_tokens=12"];
-        let once = mapped(&settings, GpuRunOptions::default());
-        let mut each = mapped(&settings, GpuRunOptions { each_time: true, ..GpuRunOptions::default() });
-        assert!(each.simulated > 3 * once.simulated, "{} and {}", each.simulated, once.simulated);
-        each.simulated = once.simulated;
-        each.outcome.commands_stepped = once.outcome.commands_stepped;
+        let once = outcome(&settings, RunOptions::default());
+        let mut each = outcome(&settings, RunOptions { stepping: true, ..RunOptions::default() });
+        let simulated = |o: &Outcome| o.worked_out[0].simulated;
+        assert!(2 * simulated(&each) > 3 * simulated(&once), "{} and {}", simulated(&each), simulated(&once));
+        each.worked_out.clone_from(&once.worked_out);
         assert_eq!(each, once);
     }
 }
@@ -270,55 +267,51 @@ fn what_a_gpu_cannot_be_told_is_refused() {
         &["run", &pim, "--set", "mapping.strategy=gpu"],
         &["`mapping.strategy` is `gpu`", "use `pim-gpt`"],
     );
-    refuses("stepping", &["run", &path, "--exact-stepping"], &["--exact-stepping", "does not apply", "leave it out"]);
-    refuses("program", &["run", &path, "--program", "x.json"], &["--program", "does not apply"]);
-    refuses("map program", &["map", &path, "--program", "x.json"], &["--program", "does not apply"]);
+    refuses("program", &["run", &path, "--program", "x.json"], &["x.json", "cannot be read"]);
     refuses("token", &["map", &path, "--token", "9"], &["--token", "must be from 1 to 4"]);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// `gpt_decode.csv`: decode steps of one H200 as a CUDA graph of plain operators. It appends nothing to the cache, looks no
-/// token up and chooses none.
+/// What SMs store is written to memory once at most: less what is stored over while it lies in L2, and less what still lies there. A larger
+/// L2 writes no more.
 #[test]
-fn decode_steps_take_what_an_h200_took() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/h200/gpt_decode.csv");
-    let mut errors = Vec::new();
-    for row in csv::Reader::from_path(path).unwrap().records() {
-        let row = row.unwrap();
-        let args: serde_json::Value = serde_json::from_str(&row[1]).unwrap();
-        let model = args["model"].as_str().unwrap().replace('_', "-");
-        let settings = [
-            format!("workload.model={model}"),
-            format!("workload.generation.prompt_tokens={}", args["kv"].as_u64().unwrap() - 1),
-            "workload.generation.generated_tokens=2".into(),
-            "mapping.attention=plain".into(),
-        ];
-        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-        let all = mapped(&settings, GpuRunOptions::default()).outcome;
-        let System::Gpu(gpu) = experiment(&settings).system else { panic!("not a GPU") };
-        let beside = ["kv append", "token embedding", "position embedding", "argmax"];
-        let choices = gpu.choices(&gpu.generation().step(1).unwrap()).unwrap();
-        let extra: f64 = choices
+fn bytes_are_conserved_over_a_run() {
+    let of = |l2: &str, more: &[&str]| {
+        let l2 = format!("machine.l2.bytes={l2}");
+        let mut settings = vec![l2.as_str(), "workload.generation.generated_tokens=1"];
+        settings.extend(more);
+        report(&settings)
+    };
+    let large = ["workload.model=gpt2-xl", "workload.generation.prompt_tokens=512", "workload.generation.batch=16"];
+    let small = ["workload.model=gpt2-small", "workload.generation.prompt_tokens=64"];
+    let other = ["workload.model=llama2-7b", "workload.generation.prompt_tokens=300", "machine.base=a100"];
+    for more in [&large[..], &small[..], &other[..]] {
+        let written: Vec<f64> = ["10000000", "30000000", "60000000", "120000000"]
             .iter()
-            .filter(|c| beside.contains(&c.operator.as_str()))
-            .map(|c| c.latency_s * c.count as f64)
-            .sum();
-        let step = &all.steps[1];
-        let (latency, energy) = (step.latency.as_secs_f64() - extra, step.energy_j);
-        let measured = (row[2].parse::<f64>().unwrap() * 1e-6, row[7].parse::<f64>().unwrap());
-        eprintln!(
-            "{model} at {}: {:.0} us ({extra:.2e} s beside), measured {:.0}: {:+.1} %; {:.3} J, measured {:.3}: {:+.1} %",
-            args["kv"],
-            latency * 1e6,
-            measured.0 * 1e6,
-            (latency / measured.0 - 1.0) * 100.0,
-            energy,
-            measured.1,
-            (energy / measured.1 - 1.0) * 100.0
-        );
-        errors.push((latency / measured.0 - 1.0).abs());
+            .map(|l2| {
+                let r = of(l2, more);
+                let (stored, written) = (r.traffic_bytes["crossbar_write"], r.traffic_bytes["dram_write"]);
+                // L2 held nothing of the run's when it began.
+                assert!(written <= stored, "{more:?} at {l2}: {written} bytes written of {stored} stored");
+                written as f64
+            })
+            .collect();
+        for pair in written.windows(2) {
+            assert!(pair[1] <= 1.001 * pair[0], "{more:?}: {written:?}");
+        }
     }
-    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
-    eprintln!("mean absolute error of latency {:.1} %", mean * 100.0);
-    assert!(errors.len() > 8 && mean < 0.15, "{errors:?}");
+}
+
+/// Running all waves of every kernel takes what the sampled ones say, within what sampling may miss.
+#[test]
+fn what_is_sampled_is_near_what_is_run_in_full() {
+    let settings = ["workload.model=gpt2-small", "workload.generation.prompt_tokens=700", "workload.generation.generated_tokens=2", "workload.generation.batch=4"];
+    let fast = outcome(&settings, RunOptions::default());
+    let detail = banksia_hw::gpu::sampling::Detail { waves: u32::MAX, ..banksia_hw::gpu::sampling::Detail::DEFAULT };
+    let full = outcome(&settings, RunOptions { detail, ..RunOptions::default() });
+    let (some, all) = (&fast.worked_out[0], &full.worked_out[0]);
+    assert!(some.sampled > 0 && some.sampled_latency_share > 0.0, "{some:?}");
+    assert_eq!((all.sampled, all.sampled_latency_share), (0, 0.0));
+    let ratio = fast.latency.as_secs_f64() / full.latency.as_secs_f64();
+    assert!((0.97..1.03).contains(&ratio), "{ratio}");
 }

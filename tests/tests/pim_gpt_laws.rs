@@ -11,11 +11,12 @@ use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
 use banksia_hw::dram::{LoggedCommand, catalog};
 use banksia_hw::outcome::Outcome;
-use banksia_hw::pim::{CompiledPattern, PimChannel, RunOptions};
+use banksia_hw::pim::{CompiledPattern, PimChannel};
 use banksia_hw::program::{ChannelSet, Pattern, PatternStep, ProgramBuilder, VectorFunction, VectorPhase, Work};
+use banksia_hw::system::RunOptions;
 use banksia_reports::RunReport;
 use banksia_workloads::GptConfig;
-use pim::{MODELS, bank_bytes_per_s, experiment, step, weight_and_kv_bytes, whole};
+use pim::{MODELS, bank_bytes_per_s, experiment, program, step, weight_and_kv_bytes, whole};
 use rayon::prelude::*;
 
 /// GPT-3 XL, 1024 tokens: run once for all tests.
@@ -195,9 +196,9 @@ fn commands_and_traffic_are_what_the_mapping_says() {
                     assert_eq!(counted(&report), expected, "{what}");
                     assert_traffic(&report, &expected, &what);
                     // 16 banks of 16 lanes multiply for each MAC16; what is useful is the model's own products.
-                    assert_eq!(outcome.mac_slots, 256 * expected.mac, "{what}");
+                    assert_eq!(outcome.count("mac_slots"), 256 * expected.mac, "{what}");
                     let useful = weight_and_kv_bytes(&experiment.model, *context, lm_head == "pim") / 2;
-                    let utilization = useful as f64 / outcome.mac_slots as f64;
+                    let utilization = useful as f64 / outcome.count("mac_slots") as f64;
                     assert!((report.metrics["mac_utilization"] - utilization).abs() < 1e-12, "{what}");
                 }
             }
@@ -219,9 +220,9 @@ fn a_whole_run_moves_the_sum_of_its_steps() {
     }
     assert_eq!(counted(report), sum);
     assert_traffic(report, &sum, "gpt3-xl");
-    assert_eq!(outcome.mac_slots, 256 * sum.mac);
+    assert_eq!(outcome.count("mac_slots"), 256 * sum.mac);
     // Accesses of one bank to a column: a MAC16 is one in each of 16 banks.
-    assert_eq!(outcome.accesses, 16 * sum.mac + sum.wr + sum.rd);
+    assert_eq!(outcome.count("accesses"), 16 * sum.mac + sum.wr + sum.rd);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -307,11 +308,11 @@ fn open_cycles_are_those_of_the_command_log() {
     let device = catalog::load("gddr6-pim-gpt").unwrap();
     let mut channel = PimChannel::with_log(Arc::clone(&device), true, true, Vec::<LoggedCommand>::new());
     let gpt2 = experiment("gpt2-small", &[]);
-    let program = gpt2.pim().expect("a PIM machine").1.program(40);
+    let program = program(&gpt2, 40);
     let mut free = 0;
     for instruction in &program.instructions {
         if let Work::Pim { channels, pattern, row, iterations } = instruction.work
-            && !channels.and(ChannelSet::one(0)).is_empty()
+            && program.channel_sets[channels as usize].contains(0)
             && free < 60_000
         {
             let pattern = CompiledPattern::new(0, &program.patterns[pattern as usize], &device).unwrap();
@@ -394,7 +395,7 @@ fn a_program_done_by_hand() {
         step("RDMAC16", 0, 1, None),
     ];
     let pattern = builder.pattern(Pattern { steps, rows: 0 });
-    let channels = ChannelSet::one(0);
+    let channels = builder.channels(&ChannelSet::one(0));
     let a = builder.push(product, Work::Pim { channels, pattern, row: 8, iterations: 1 }, &[]);
     let phase = VectorPhase { adds: 256, read_bytes: 1024, write_bytes: 512, add_depth: 1, ..VectorPhase::default() };
     let function = builder.function(VectorFunction { phases: vec![phase] });
@@ -403,8 +404,8 @@ fn a_program_done_by_hand() {
     builder.push(write, Work::Pim { channels, pattern, row: 0, iterations: 1 }, &[b]);
     let program = builder.finish();
     for exact_stepping in [false, true] {
-        let options = RunOptions { exact_stepping, timeline_step: None };
-        let (report, outcome) = run::run_program(&one, std::path::Path::new("mapped"), &program, options).unwrap();
+        let options = RunOptions { stepping: exact_stepping, ..RunOptions::default() };
+        let (report, outcome) = run::run_program(&one, std::path::Path::new("mapped"), program.clone(), options).unwrap();
         assert_eq!(outcome.latency.as_fs(), 91_000_000);
         let counts: Vec<(&str, u64)> = report.commands.iter().map(|(name, n)| (name.as_str(), *n)).collect();
         let by_hand = [("ACT", 1), ("ACT16", 1), ("MAC16", 3), ("PREab", 1), ("RDMAC16", 1), ("WR", 2), ("WRGB", 2)];
@@ -429,9 +430,9 @@ fn a_program_done_by_hand() {
         }
         assert!((report.energy_j * 1e12 - 51_297.563).abs() < 1e-6, "{}", report.energy_j * 1e12);
         // The frontier moved from 0 to 59 by the product, to 63 by the sum and to 91 by the write.
-        let latencies: Vec<u64> = outcome.operators.iter().map(|o| o.latency.as_fs()).collect();
+        let latencies: Vec<u128> = outcome.operators.iter().map(|o| o.latency.as_fs()).collect();
         assert_eq!(latencies, [59_000_000, 4_000_000, 28_000_000]);
-        assert_eq!((outcome.accesses, outcome.misses), (3 * 16 + 2, 16 + 1));
+        assert_eq!((outcome.count("accesses"), outcome.count("row_misses")), (3 * 16 + 2, 16 + 1));
     }
 }
 
@@ -535,7 +536,7 @@ fn what_an_instruction_takes_of_the_sram_another_gives_back() {
     for model in MODELS {
         let experiment = experiment(model, &[]);
         for context in CONTEXTS {
-            let program = experiment.pim().unwrap().1.program(context);
+            let program = program(&experiment, context);
             let taken: u64 = program.instructions.iter().map(|i| i.acquire_bytes).sum();
             let given: u64 = program.instructions.iter().map(|i| i.release_bytes).sum();
             assert_eq!(taken, given, "{model} at {context}");

@@ -1,10 +1,7 @@
 //! The import of Hugging Face's files: what is read, and what is refused.
 
 use banksia_workloads::{DataType, GptConfig, import_hf, zoo};
-<<<<<<< HEAD
-=======
 use proptest::prelude::*;
->>>>>>> h2
 
 const GPT2: &str = r#"{"model_type": "gpt2", "n_layer": 12, "n_embd": 768, "n_head": 12, "n_positions": 1024,
   "n_ctx": 1024, "vocab_size": 50257, "activation_function": "gelu_new", "resid_pdrop": 0.1}"#;
@@ -231,8 +228,6 @@ fn a_model_is_named_as_its_file_names_it() {
     assert_eq!(name("\"_name_or_path\": \"\","), "llama-32x4096");
     assert_eq!(name(""), "llama-32x4096");
 }
-<<<<<<< HEAD
-=======
 
 proptest! {
     /// No text, and no value of any key, makes anything but a model or an error with its file.
@@ -256,4 +251,3 @@ proptest! {
         }
     }
 }
->>>>>>> h2

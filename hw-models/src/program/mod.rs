@@ -342,6 +342,35 @@ impl Program {
         Ok(())
     }
 
+    /// The program without the instructions of some operators; what waited for one of those waits for what that waited for.
+    #[must_use]
+    pub fn without(&self, operators: &[&str]) -> Self {
+        let goes: Vec<bool> = self.operators.iter().map(|o| operators.contains(&o.name.as_str())).collect();
+        let mut out = Self { instructions: Vec::new(), dependencies: Vec::new(), ..self.clone() };
+        // What stands for each instruction among the dependencies of others.
+        let mut stands: Vec<Vec<u32>> = Vec::with_capacity(self.instructions.len());
+        for (i, instruction) in self.instructions.iter().enumerate() {
+            let mut after: Vec<u32> =
+                self.dependencies_of(i).iter().flat_map(|d| stands[*d as usize].iter().copied()).collect();
+            after.sort_unstable();
+            after.dedup();
+            if goes[instruction.operator as usize] {
+                stands.push(after);
+                continue;
+            }
+            stands.push(vec![out.instructions.len() as u32]);
+            let first_dependency = out.dependencies.len() as u32;
+            out.instructions.push(Instruction { first_dependency, dependencies: after.len() as u32, ..*instruction });
+            out.dependencies.append(&mut after);
+        }
+        for (operator, goes) in out.operators.iter_mut().zip(goes) {
+            if goes {
+                *operator = ProgramOperator { name: operator.name.clone(), ..ProgramOperator::default() };
+            }
+        }
+        out
+    }
+
     /// The instructions that an instruction waits for.
     pub fn dependencies_of(&self, instruction: usize) -> &[u32] {
         let i = &self.instructions[instruction];

@@ -179,6 +179,19 @@ impl Machine {
         Self::read(name, &none, None).map_err(|e| if e.key.as_deref() == Some("machine.base") { unnamed(name, e) } else { e })
     }
 
+    /// A machine that is one GPU.
+    pub fn of_gpu(spec: &GpuSpec) -> Self {
+        Self {
+            name: spec.name.clone(),
+            kind: spec.kind.clone(),
+            description: spec.description.clone(),
+            devices: vec![(spec.name.clone(), Device::Gpu(Arc::new(spec.clone())))],
+            links: Vec::new(),
+            exclusive: None,
+            configuration: String::new(),
+        }
+    }
+
     fn lone_gpu(source: &Source, experiment: &Source) -> Result<Self, InputError> {
         let spec = GpuSpec::from_source(source)?;
         if experiment.parse::<toml::Table>()?.get("device").is_some_and(|d| d.as_table().is_none_or(|t| !t.is_empty())) {
@@ -188,15 +201,7 @@ impl Machine {
         }
         let mut configuration = format!("# machine\n{}", source.text());
         append_files(&mut configuration, &spec.dram.device, Path::new(source.written_in("dram.device")));
-        Ok(Self {
-            name: spec.name.clone(),
-            kind: spec.kind.clone(),
-            description: spec.description.clone(),
-            devices: vec![(spec.name.clone(), Device::Gpu(Arc::new(spec)))],
-            links: Vec::new(),
-            exclusive: None,
-            configuration,
-        })
+        Ok(Self { configuration, ..Self::of_gpu(&spec) })
     }
 
     fn lone_pim(source: &Source, experiment: &Source, beside: Option<&Path>) -> Result<Self, InputError> {

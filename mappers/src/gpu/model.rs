@@ -10,7 +10,7 @@ mod lower;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use banksia_hw::gpu::program::Dtype;
+use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::{GpuError, GpuSpec, occupancy};
 use banksia_hw::program::{LaunchMode, Program, ProgramBuilder};
 use banksia_hw::system::Machine;
@@ -93,10 +93,15 @@ pub struct GpuModel {
     spec: Arc<GpuSpec>,
     options: GpuOptions,
     dtype: Dtype,
-    /// What has been chosen for each kind of work.
-    chosen: HashMap<(Phase, Work), Arc<[Launch]>>,
+    /// What each part of a step is launched as, by its label.
+    chosen: HashMap<(Phase, Work, String), Arc<[Launch]>>,
+    /// Kernels of each kind of work, and whether a product's first operand is its second.
+    kernels: HashMap<(Phase, Work), Chosen>,
     activations: u64,
 }
+
+/// Kernels, and whether a product's operands are swapped.
+type Chosen = (Arc<[Arc<Kernel>]>, bool);
 
 /// Most elements of an operator's result: its work items are held in memory.
 const MOST_ELEMENTS: u64 = 1 << 35;
@@ -138,6 +143,7 @@ impl GpuModel {
             options,
             dtype,
             chosen: HashMap::new(),
+            kernels: HashMap::new(),
             activations: 0,
         };
         this.activations = this.check_fit(source)?;
@@ -263,29 +269,44 @@ impl GpuModel {
         Lowering { model: self, phase }
     }
 
-    /// The launches of a part of a step; the kernels of a product are chosen by a judge, once for all steps that have the same.
+    /// The launches of a part of a step. Kernels are chosen once for all parts and steps that have the same work: those of a product
+    /// by a judge.
     fn chosen(&mut self, phase: Phase, part: &Part, judge: &mut dyn Judge) -> Result<Arc<[Launch]>, Unsupported> {
-        let key = (phase, part.work);
+        let key = (phase, part.work, part.label.clone());
         if let Some(known) = self.chosen.get(&key) {
             return Ok(Arc::clone(known));
         }
-        let launches: Vec<Launch> = match self.lowering(phase).launches(part)? {
-            Launches::Kernels(kernels) => kernels,
-            Launches::Product(g, found, names) => {
-                let (plan, _) = select::gemm(judge, &g, found, FINALISTS).map_err(Unsupported::Kernel)?;
-                let swapped = plan.swapped;
-                let steps = plan.steps.into_iter();
-                let of = |(kernel, _)| {
-                    let operands = operands_of_product(&kernel, swapped, &names);
-                    Launch { kernel: Arc::new(kernel), operands }
-                };
-                steps.map(of).collect()
-            }
-        };
         if part.work.depends_on_context() {
             // Contexts grow: what is known of another does not come again.
-            self.chosen.retain(|(p, w), _| *p != phase || !w.depends_on_context() || w.context() == part.work.context());
+            let same = |work: &Work| !work.depends_on_context() || work.context() == part.work.context();
+            self.chosen.retain(|(p, work, _), _| *p != phase || same(work));
+            self.kernels.retain(|(p, work), _| *p != phase || same(work));
         }
+        let known = self.kernels.get(&(phase, part.work)).cloned();
+        let launches: Vec<Launch> = match (self.lowering(phase).launches(part)?, known) {
+            (Launches::Kernels(launches), None) => launches,
+            (Launches::Kernels(launches), Some((kernels, _))) => {
+                launches.into_iter().zip(kernels.iter()).map(|(l, k)| Launch { kernel: Arc::clone(k), ..l }).collect()
+            }
+            (Launches::Product(g, found, names), known) => {
+                let (kernels, swapped) = match known {
+                    Some(known) => known,
+                    None => {
+                        let (plan, _) = select::gemm(judge, &g, found, FINALISTS).map_err(Unsupported::Kernel)?;
+                        (plan.steps.into_iter().map(|(k, _)| Arc::new(k)).collect(), plan.swapped)
+                    }
+                };
+                let launches = kernels
+                    .iter()
+                    .map(|k| Launch { kernel: Arc::clone(k), operands: operands_of_product(k, swapped, &names) })
+                    .collect();
+                self.kernels.insert((phase, part.work), (kernels, swapped));
+                launches
+            }
+        };
+        self.kernels
+            .entry((phase, part.work))
+            .or_insert_with(|| (launches.iter().map(|l| Arc::clone(&l.kernel)).collect(), false));
         let launches: Arc<[Launch]> = launches.into();
         self.chosen.insert(key, Arc::clone(&launches));
         Ok(launches)

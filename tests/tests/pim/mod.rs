@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
 use banksia_hw::outcome::Outcome;
-use banksia_hw::pim::RunOptions;
+use banksia_hw::program::Program;
+use banksia_hw::system::RunOptions;
 use banksia_input::Source;
 use banksia_reports::RunReport;
 use banksia_workloads::GptConfig;
@@ -38,12 +39,17 @@ pub(crate) fn gpt3_xl_24x64() -> Experiment {
     experiment
 }
 
+/// The program of the pass at one context.
+pub(crate) fn program(experiment: &Experiment, context: u64) -> Program {
+    run::program(experiment, context - 1).unwrap_or_else(|e| panic!("{}: {e}", experiment.name))
+}
+
 /// The pass through the model at one context, on a machine that has done nothing before.
 pub(crate) fn step(experiment: &Experiment, context: u64) -> (RunReport, Outcome) {
     run::run_program(
         experiment,
         std::path::Path::new("mapped"),
-        &experiment.pim().unwrap().1.program(context),
+        program(experiment, context),
         RunOptions::default(),
     )
     .unwrap_or_else(|e| panic!("{}: {e}", experiment.name))
