@@ -52,6 +52,8 @@ pub(crate) enum Swatch {
     Mark(Mark),
     /// A line with a mark.
     Line(Mark),
+    /// A line without a mark.
+    Plain,
     /// A dashed line.
     Dashes,
     /// Nothing: the entry speaks for itself.
@@ -109,6 +111,7 @@ pub(crate) fn legend(drawing: &mut Drawing, font: &Font, entries: &[Entry], left
                 drawing.line(vec![(x, y), (x + swatch, y)], 1.2, entry.color);
                 drawing.mark(mark, middle, 2.2, entry.color);
             }
+            Swatch::Plain => drawing.line(vec![(x, y), (x + swatch, y)], 1.2, entry.color),
             Swatch::Dashes => drawing.dashes(&[(x, y), (x + swatch, y)], (3.0, 1.5), 0.9, entry.color),
             Swatch::Nothing => {}
         }

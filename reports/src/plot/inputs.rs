@@ -1,5 +1,6 @@
 //! The files that `banksia plot` reads: run reports (`.json`), tables (`.csv`), and the folders of runs and sweeps.
 
+mod grids;
 mod options;
 mod quantity;
 mod series;
@@ -27,8 +28,8 @@ pub use table::Table;
 
 /// Draws a kind of plot from files.
 ///
-/// `breakdown`, `context`, `roofline` and `energy` take run reports. `sweep`, `validation` and `bandwidth` take tables, and
-/// `pareto` takes either. A run's folder stands for its report; a sweep's, for its `comparison.csv` or, where reports are
+/// `breakdown`, `context`, `roofline` and `energy` take run reports. `sweep`, `heatmap`, `cdf`, `validation` and `bandwidth` take
+/// tables, and `pareto` takes either. A run's folder stands for its report; a sweep's, for its `comparison.csv` or, where reports are
 /// wanted, for those of its points in their order. Several inputs are drawn in one plot.
 ///
 /// # Errors
@@ -65,6 +66,8 @@ pub fn plot_files(kind: PlotKind, inputs: &[PathBuf], options: &PlotOptions) -> 
                 PlotKind::Validation => plot_validation(&tables, options)?,
                 PlotKind::Bandwidth => plot_bandwidth(&tables, options)?,
                 PlotKind::Pareto => plot_pareto(&tables, options)?,
+                PlotKind::Heatmap => grids::plot_heatmap(&tables, options)?,
+                PlotKind::Cdf => grids::plot_cdf(&tables, options)?,
                 _ => sweeps::plot_sweep(&tables, options)?,
             };
             if failed > 0 {
