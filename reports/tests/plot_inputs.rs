@@ -122,6 +122,9 @@ fn columns_are_found_by_path_and_last_part_where_one_is_meant() {
         .csv("t.csv", "name,model,machine,a.clock_mhz,b.clock_mhz,c.d,latency_s\nx,m,p,1,10,5,2\ny,m,p,2,20,6,1\n");
     says(&plot(PlotKind::Sweep, &table, &options("b.clock_mhz", "")).unwrap(), &["Clock (MHz)", "10"], &[]);
     says(&plot(PlotKind::Sweep, &table, &options("d", "")).unwrap(), &["D", "5.0"], &[]);
+    // The other keys tell series apart, with their units.
+    let by_c = plot(PlotKind::Pareto, &table, &options("latency_s", "a.clock_mhz")).unwrap();
+    says(&by_c, &["clock 10 MHz", "clock 20 MHz"], &[]);
     let error = plot(PlotKind::Sweep, &table, &options("clock_mhz", "")).unwrap_err().to_string();
     assert!(error.contains("2 columns that end in `clock_mhz`") && error.contains("`a.clock_mhz`"), "{error}");
     let error = plot(PlotKind::Sweep, &table, &options("chanels", "")).unwrap_err().to_string();
@@ -158,8 +161,8 @@ fn a_pareto_plot_knows_that_throughput_is_a_gain() {
     // The point with the highest rate has the least energy: it alone is the front.
     says(
         &best,
-        &["Throughput (tokens/s)", "Pareto front (best: high x, low y)", "Dominated", "base=h200, batch=64"],
-        &["base=a100, batch=4", "base=a100, batch=16", "base=h200, batch=4"],
+        &["Throughput (tokens/s)", "Pareto front (best: high x, low y)", "Dominated", "h200, batch 64"],
+        &["a100, batch 4", "a100, batch 16", "h200, batch 4"],
     );
     says(&plot(PlotKind::Pareto, &scratch.0, &PlotOptions::default()).unwrap(), &["Latency per token (ms)"], &[]);
 }

@@ -97,7 +97,12 @@ pub(crate) fn legend(drawing: &mut Drawing, font: &Font, entries: &[Entry], left
     }
     let (mut x, mut y) = (left, top + ROW / 2.0);
     for entry in entries {
-        let swatch = if matches!(entry.swatch, Swatch::Mark(_)) { 6.0 } else { 12.0 };
+        let swatch = match entry.swatch {
+            Swatch::Mark(_) => 6.0,
+            // The text begins where a swatch would.
+            Swatch::Nothing => -3.0,
+            _ => 12.0,
+        };
         let name = fit_text(font, &entry.name, SMALL, width - swatch - 3.0);
         let needed = swatch + 3.0 + font.width(&name, SMALL);
         if x > left && x + needed > left + width {

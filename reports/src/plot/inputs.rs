@@ -195,8 +195,12 @@ fn plot_pareto(tables: &[Table], options: &PlotOptions) -> Result<Plotted, Input
         let x = table.choose(options.x.as_deref(), &USUAL_X, "--x")?;
         let y = table.choose(options.y.as_deref(), &USUAL_Y, "--y")?;
         let text = (0..table.columns.len()).find(|&c| c != x && c != y && table.varies(c) && !table.is_numeric(c));
-        let by = by_column(table, options.by.as_deref(), &["name"])?.or(text);
-        columns.push(Columns { x, y, by: By::column(by) });
+        // A point of a sweep is named by what was set in it, shorter than by its name.
+        let by = match (&options.by, table.settings()) {
+            (None, Some(settings)) if !settings.is_empty() => sweeps::usual_by(table, x, y, false),
+            _ => By::column(by_column(table, options.by.as_deref(), &["name"])?.or(text)),
+        };
+        columns.push(Columns { x, y, by });
     }
     let [first, ..] = columns.as_slice() else { return Err(InputError::new("plot pareto", "has no table")) };
     let (x_scaling, y_scaling) = (scaling(options.log_x), scaling(options.log_y));

@@ -81,7 +81,7 @@ pub(super) fn usual_x(table: &Table, y: usize) -> Option<usize> {
 /// What tells series apart where it is not named. Of a sweep: the other keys that were varied in every point, the model, the
 /// machine and the name, each where it tells more than those before it. Of another table: the first column of words that vary
 /// and are not all different.
-fn usual_by(table: &Table, x: usize, y: usize, by_name: bool) -> By {
+pub(super) fn usual_by(table: &Table, x: usize, y: usize, by_name: bool) -> By {
     let varied = |c: &usize| *c != x && *c != y && table.varies(*c);
     let Some(settings) = table.settings() else {
         let words = (0..table.columns.len()).filter(varied).filter(|&c| table.words(c).1 > 0);
