@@ -129,12 +129,12 @@ pub struct SweepArgs {
 /// A plot.
 #[derive(Debug, Args)]
 pub struct PlotArgs {
-    /// What to draw: breakdown, context, energy, roofline, sweep, pareto, validation or bandwidth.
+    /// What to draw: breakdown, context, energy, roofline, sweep, heatmap, cdf, pareto, validation or bandwidth.
     pub kind: String,
     /// Reports (report.json, or the folder of a run), CSV files, or the folder of a sweep.
     #[arg(required = true)]
     pub inputs: Vec<PathBuf>,
-    /// The plot, .svg or .png.
+    /// The plot, .svg, .png or .pdf.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// The column on the horizontal axis; of a sweep, also by the whole path of a key. Words make an axis of names [default: of
@@ -147,10 +147,13 @@ pub struct PlotArgs {
     /// The column that tells series apart [default: of a sweep, the other keys that it varies].
     #[arg(long)]
     pub by: Option<String>,
+    /// The column of a heat map's values.
+    #[arg(long)]
+    pub value: Option<String>,
     /// Logarithmic horizontal axis.
     #[arg(long)]
     pub log_x: bool,
-    /// Logarithmic vertical axis.
+    /// Logarithmic vertical axis; of a heat map, shades by the logarithm.
     #[arg(long)]
     pub log_y: bool,
 }

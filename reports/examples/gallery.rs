@@ -48,6 +48,20 @@ fn drawing(kind: PlotKind, reports: &[RunReport]) -> Drawing {
             let x = Quantity::new("Channels", "");
             plot::sweep(&series.collect::<Vec<_>>(), (&x, Scaling::Log), (&latency, Scaling::Log))
         }
+        PlotKind::Heatmap => {
+            let names = |all: &[&str]| all.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
+            let values = (0..12).map(|i| Some(4e-3 / f64::from(1 << (i % 4)) / f64::from(1 + i / 4) + 2e-4)).collect();
+            let x = ("Channels".to_owned(), names(&["4", "8", "16", "32"]));
+            let y = ("Memory".to_owned(), names(&["HBM2", "HBM3", "GDDR6-AiM"]));
+            plot::heatmap(&plot::Heatmap { x, y, values }, &latency, false)
+        }
+        PlotKind::Cdf => {
+            let series = ["gemm", "attention"].iter().enumerate().map(|(s, name)| {
+                let point = |i: u32| (((f64::from(i) * 1.7).sin() * 12.0 * (s + 1) as f64).abs(), 0.0);
+                Series { name: (*name).into(), points: (0..180).map(point).collect() }
+            });
+            plot::cdf(&series.collect::<Vec<_>>(), &Quantity::new("Error", "%"), Scaling::Linear)
+        }
         PlotKind::Roofline => {
             let point = |name: &str, flops_per_byte, flops_per_s| RooflinePoint {
                 name: name.into(),

@@ -5,7 +5,7 @@
 
 mod sample;
 
-use banksia_reports::plot::{self, Better, Drawing, ParetoPoint, Quantity, Roofline, Scaling, Series};
+use banksia_reports::plot::{self, Better, Drawing, Heatmap, ParetoPoint, Quantity, Roofline, Scaling, Series};
 use banksia_reports::validation::error_statistics;
 use banksia_reports::{
     Pair, PointRow, RunReport, chrome_trace, compare, comparison_csv, comparison_json, comparison_table, operators_csv,
@@ -105,6 +105,7 @@ fn render(drawing: &Drawing, png: bool) -> Result<(), TestCaseError> {
     for tag in svg.lines().filter(|line| line.starts_with('<')) {
         prop_assert!(!tag.contains("NaN") && !tag.contains("inf\""), "{tag}");
     }
+    prop_assert!(!png || drawing.pdf().unwrap().starts_with(b"%PDF"));
     prop_assert!(!png || drawing.png().unwrap().starts_with(b"\x89PNG"));
     Ok(())
 }
@@ -143,6 +144,10 @@ proptest! {
         let names: Vec<String> = points.iter().map(|p| format!("{:e}", p.0)).collect();
         let places = points.iter().enumerate().map(|(i, p)| (i as f64, p.1)).collect();
         render(&plot::sweep_of_names(&[Series { name: "s".into(), points: places }], ("Machine", &names), axis), png)?;
+        render(&plot::cdf(&series, &quantity, axis.1), png)?;
+        let rows: Vec<String> = ["a", "b"].map(str::to_owned).to_vec();
+        let map = Heatmap { x: ("X".into(), names.clone()), y: ("Y".into(), rows), values: points.iter().map(|p| Some(p.1)).collect() };
+        render(&plot::heatmap(&map, &quantity, log), png)?;
         let named = |&(x, y): &(f64, f64)| ParetoPoint { name: "p".into(), x, y };
         let named: Vec<ParetoPoint> = points.iter().map(named).collect();
         render(&plot::pareto(&named, (axis.0, axis.1, Better::High), (axis.0, axis.1, Better::Low)), png)?;

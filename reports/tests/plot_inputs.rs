@@ -122,6 +122,9 @@ fn columns_are_found_by_path_and_last_part_where_one_is_meant() {
         .csv("t.csv", "name,model,machine,a.clock_mhz,b.clock_mhz,c.d,latency_s\nx,m,p,1,10,5,2\ny,m,p,2,20,6,1\n");
     says(&plot(PlotKind::Sweep, &table, &options("b.clock_mhz", "")).unwrap(), &["Clock (MHz)", "10"], &[]);
     says(&plot(PlotKind::Sweep, &table, &options("d", "")).unwrap(), &["D", "5.0"], &[]);
+    // The other keys tell series apart, with their units.
+    let by_c = plot(PlotKind::Pareto, &table, &options("latency_s", "a.clock_mhz")).unwrap();
+    says(&by_c, &["clock 10 MHz", "clock 20 MHz"], &[]);
     let error = plot(PlotKind::Sweep, &table, &options("clock_mhz", "")).unwrap_err().to_string();
     assert!(error.contains("2 columns that end in `clock_mhz`") && error.contains("`a.clock_mhz`"), "{error}");
     let error = plot(PlotKind::Sweep, &table, &options("chanels", "")).unwrap_err().to_string();
@@ -158,8 +161,8 @@ fn a_pareto_plot_knows_that_throughput_is_a_gain() {
     // The point with the highest rate has the least energy: it alone is the front.
     says(
         &best,
-        &["Throughput (tokens/s)", "Pareto front (best: high x, low y)", "Dominated", "base=h200, batch=64"],
-        &["base=a100, batch=4", "base=a100, batch=16", "base=h200, batch=4"],
+        &["Throughput (tokens/s)", "Pareto front (best: high x, low y)", "Dominated", "h200, batch 64"],
+        &["a100, batch 4", "a100, batch 16", "h200, batch 4"],
     );
     says(&plot(PlotKind::Pareto, &scratch.0, &PlotOptions::default()).unwrap(), &["Latency per token (ms)"], &[]);
 }
@@ -189,4 +192,34 @@ fn a_sweeps_folder_stands_for_its_points_in_their_order() {
     let empty = Scratch::new("empty");
     let error = plot(PlotKind::Sweep, &empty.0, &PlotOptions::default()).unwrap_err().to_string();
     assert!(error.contains("folder without a `comparison.csv`"), "{error}");
+}
+
+#[test]
+fn two_keys_make_a_heat_map_and_one_a_distribution() {
+    let scratch = Scratch::new("heat");
+    let table = scratch.csv("comparison.csv", SWEEP);
+    let map = plot(PlotKind::Heatmap, &table, &PlotOptions::default()).unwrap();
+    // Numbers ascend; a pair without a point is a dash.
+    says(&map, &["Batch", "Base", "4", "16", "64", "a100", "h200", "1.000 ms", "100.0 µs", "–"], &["999"]);
+    assert_eq!(map.warnings, ["1 of 5 points have an error and are left out"]);
+    let energy = PlotOptions { value: Some("energy_per_token_j".into()), ..options("base", "batch") };
+    says(&plot(PlotKind::Heatmap, &scratch.0, &energy).unwrap(), &["Energy per token", "3.000 J"], &[]);
+    let more = scratch.csv("more.csv", "a,b,c,latency_s\n1,1,1,1\n1,1,2,2\n2,1,1,\n2,2,1,4\n");
+    let twice = plot(PlotKind::Heatmap, &more, &PlotOptions { log_y: true, ..options("a", "b") }).unwrap();
+    assert_eq!(twice.warnings.len(), 2, "{:?}", twice.warnings);
+    let error = plot(PlotKind::Heatmap, &table, &options("x", "")).unwrap_err().to_string();
+    assert!(error.contains("no column named `x`"), "{error}");
+    let line = scratch.csv("line.csv", "a,latency_s\n1,1\n2,3\n");
+    let error = plot(PlotKind::Heatmap, &line, &PlotOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("no two columns that vary") && error.contains("--y"), "{error}");
+    let many: String = (0..100).map(|i| format!("{i},{},1\n", i % 7)).collect();
+    let many = scratch.csv("many.csv", &format!("a,b,latency_s\n{many}"));
+    let error = plot(PlotKind::Heatmap, &many, &options("a", "b")).unwrap_err().to_string();
+    assert!(error.contains("`a` has 100 values") && error.contains("--x"), "{error}");
+
+    let by = PlotOptions { by: Some("machine".into()), ..options("latency_s", "") };
+    says(&plot(PlotKind::Cdf, &table, &by).unwrap(), &["Latency (s)", "Share of rows (%)", "a100", "h200"], &[]);
+    let log = PlotOptions { log_x: true, ..options("a", "") };
+    let zeros = scratch.csv("zeros.csv", "a\n0\n-1\n");
+    assert!(plot(PlotKind::Cdf, &zeros, &log).unwrap_err().to_string().contains("no positive value"));
 }

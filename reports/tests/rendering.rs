@@ -221,8 +221,11 @@ fn plots_come_from_files_and_say_what_is_missing() {
         drawing.write(&png).unwrap();
         assert!(std::fs::read_to_string(svg).unwrap().starts_with("<svg width=\"3.5000in\""));
         assert!(std::fs::read(png).unwrap().starts_with(b"\x89PNG"));
-        let wrong = drawing.write(&scratch.0.join("p.pdf")).unwrap_err().to_string();
-        assert!(wrong.contains("`.svg` or `.png`"), "{wrong}");
+        let pdf = scratch.0.join("p.pdf");
+        drawing.write(&pdf).unwrap();
+        assert!(std::fs::read(pdf).unwrap().starts_with(b"%PDF-"));
+        let wrong = drawing.write(&scratch.0.join("p.eps")).unwrap_err().to_string();
+        assert!(wrong.contains("`.svg`, `.png` or `.pdf`"), "{wrong}");
     }
     let plot = |kind, path: &PathBuf, y: &str| {
         let options = PlotOptions { y: Some(y.into()), ..PlotOptions::default() };

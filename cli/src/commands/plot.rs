@@ -11,14 +11,15 @@ pub(super) fn execute(args: &PlotArgs) -> Result<(), CliError> {
         InputError::unknown_name("plot", "kind of plot", &args.kind, PlotKind::ALL.map(PlotKind::name))
     })?;
     let extension = args.output.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    if !matches!(extension, "svg" | "png") {
-        let problem = format!("`{}` does not end in .svg or .png", args.output.display());
+    if !["svg", "png", "pdf"].iter().any(|known| extension.eq_ignore_ascii_case(known)) {
+        let problem = format!("`{}` does not end in .svg, .png or .pdf", args.output.display());
         return Err(InputError::new("--output", problem).help("name a file like plot.svg").into());
     }
     let options = PlotOptions {
         x: args.x.clone(),
         y: args.y.clone(),
         by: args.by.clone(),
+        value: args.value.clone(),
         log_x: args.log_x,
         log_y: args.log_y,
         ..PlotOptions::default()

@@ -52,6 +52,8 @@ pub(crate) enum Swatch {
     Mark(Mark),
     /// A line with a mark.
     Line(Mark),
+    /// A line without a mark.
+    Plain,
     /// A dashed line.
     Dashes,
     /// Nothing: the entry speaks for itself.
@@ -95,7 +97,12 @@ pub(crate) fn legend(drawing: &mut Drawing, font: &Font, entries: &[Entry], left
     }
     let (mut x, mut y) = (left, top + ROW / 2.0);
     for entry in entries {
-        let swatch = if matches!(entry.swatch, Swatch::Mark(_)) { 6.0 } else { 12.0 };
+        let swatch = match entry.swatch {
+            Swatch::Mark(_) => 6.0,
+            // The text begins where a swatch would.
+            Swatch::Nothing => -3.0,
+            _ => 12.0,
+        };
         let name = fit_text(font, &entry.name, SMALL, width - swatch - 3.0);
         let needed = swatch + 3.0 + font.width(&name, SMALL);
         if x > left && x + needed > left + width {
@@ -109,6 +116,7 @@ pub(crate) fn legend(drawing: &mut Drawing, font: &Font, entries: &[Entry], left
                 drawing.line(vec![(x, y), (x + swatch, y)], 1.2, entry.color);
                 drawing.mark(mark, middle, 2.2, entry.color);
             }
+            Swatch::Plain => drawing.line(vec![(x, y), (x + swatch, y)], 1.2, entry.color),
             Swatch::Dashes => drawing.dashes(&[(x, y), (x + swatch, y)], (3.0, 1.5), 0.9, entry.color),
             Swatch::Nothing => {}
         }

@@ -1,5 +1,6 @@
 //! The files that `banksia plot` reads: run reports (`.json`), tables (`.csv`), and the folders of runs and sweeps.
 
+mod grids;
 mod options;
 mod quantity;
 mod series;
@@ -27,8 +28,8 @@ pub use table::Table;
 
 /// Draws a kind of plot from files.
 ///
-/// `breakdown`, `context`, `roofline` and `energy` take run reports. `sweep`, `validation` and `bandwidth` take tables, and
-/// `pareto` takes either. A run's folder stands for its report; a sweep's, for its `comparison.csv` or, where reports are
+/// `breakdown`, `context`, `roofline` and `energy` take run reports. `sweep`, `heatmap`, `cdf`, `validation` and `bandwidth` take
+/// tables, and `pareto` takes either. A run's folder stands for its report; a sweep's, for its `comparison.csv` or, where reports are
 /// wanted, for those of its points in their order. Several inputs are drawn in one plot.
 ///
 /// # Errors
@@ -65,6 +66,8 @@ pub fn plot_files(kind: PlotKind, inputs: &[PathBuf], options: &PlotOptions) -> 
                 PlotKind::Validation => plot_validation(&tables, options)?,
                 PlotKind::Bandwidth => plot_bandwidth(&tables, options)?,
                 PlotKind::Pareto => plot_pareto(&tables, options)?,
+                PlotKind::Heatmap => grids::plot_heatmap(&tables, options)?,
+                PlotKind::Cdf => grids::plot_cdf(&tables, options)?,
                 _ => sweeps::plot_sweep(&tables, options)?,
             };
             if failed > 0 {
@@ -192,8 +195,12 @@ fn plot_pareto(tables: &[Table], options: &PlotOptions) -> Result<Plotted, Input
         let x = table.choose(options.x.as_deref(), &USUAL_X, "--x")?;
         let y = table.choose(options.y.as_deref(), &USUAL_Y, "--y")?;
         let text = (0..table.columns.len()).find(|&c| c != x && c != y && table.varies(c) && !table.is_numeric(c));
-        let by = by_column(table, options.by.as_deref(), &["name"])?.or(text);
-        columns.push(Columns { x, y, by: By::column(by) });
+        // A point of a sweep is named by what was set in it, shorter than by its name.
+        let by = match (&options.by, table.settings()) {
+            (None, Some(settings)) if !settings.is_empty() => sweeps::usual_by(table, x, y, false),
+            _ => By::column(by_column(table, options.by.as_deref(), &["name"])?.or(text)),
+        };
+        columns.push(Columns { x, y, by });
     }
     let [first, ..] = columns.as_slice() else { return Err(InputError::new("plot pareto", "has no table")) };
     let (x_scaling, y_scaling) = (scaling(options.log_x), scaling(options.log_y));

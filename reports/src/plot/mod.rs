@@ -1,4 +1,4 @@
-//! Plots for a paper: one function per kind, from data to a [`Drawing`], which renders to SVG and PNG alike.
+//! Plots for a paper: one function per kind, from data to a [`Drawing`], which renders to SVG, PNG and PDF alike.
 //!
 //! Sized for one column of a two-column paper (3.5 inches, text of 7 and 8 points), in a palette that is told apart with any
 //! colour vision. No input makes a plot panic: what is not finite, or not positive on a logarithmic axis, is left out.
@@ -7,14 +7,17 @@ mod axis;
 mod bandwidth;
 mod bars;
 mod breakdown;
+mod cdf;
 mod context;
 mod drawing;
 mod energy;
 mod font;
 mod frame;
+mod heatmap;
 mod inputs;
 mod lines;
 mod pareto;
+mod pdf;
 mod render;
 mod roofline;
 mod sweep;
@@ -27,9 +30,11 @@ use banksia_input::InputError;
 pub use axis::{Quantity, Scaling};
 pub use bandwidth::bandwidth;
 pub use breakdown::breakdown;
+pub use cdf::cdf;
 pub use context::context;
 pub use drawing::Drawing;
 pub use energy::energy;
+pub use heatmap::{Heatmap, heatmap};
 pub use inputs::{PlotOptions, Plotted, Table, plot_files};
 pub use pareto::{Better, ParetoPoint, pareto};
 pub use roofline::{Roofline, RooflinePoint, roofline};
@@ -66,11 +71,15 @@ pub enum PlotKind {
     Pareto,
     /// Energy by cause.
     Energy,
+    /// A value over two columns of a table.
+    Heatmap,
+    /// The share of rows at or below a value.
+    Cdf,
 }
 
 impl PlotKind {
     /// Every kind, as the command line lists them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Breakdown,
         Self::Context,
         Self::Sweep,
@@ -79,6 +88,8 @@ impl PlotKind {
         Self::Bandwidth,
         Self::Pareto,
         Self::Energy,
+        Self::Heatmap,
+        Self::Cdf,
     ];
 
     /// The name on the command line.
@@ -92,6 +103,8 @@ impl PlotKind {
             Self::Bandwidth => "bandwidth",
             Self::Pareto => "pareto",
             Self::Energy => "energy",
+            Self::Heatmap => "heatmap",
+            Self::Cdf => "cdf",
         }
     }
 }
@@ -122,7 +135,15 @@ impl Drawing {
         render::png(self)
     }
 
-    /// Writes the drawing to a file, as its name's ending says: `.svg` or `.png`.
+    /// The drawing as a PDF file of one page of its size. Texts are outlines, so that it needs no fonts.
+    ///
+    /// # Errors
+    /// The page's content cannot be packed.
+    pub fn pdf(&self) -> Result<Vec<u8>, ReportError> {
+        pdf::pdf(self)
+    }
+
+    /// Writes the drawing to a file, as its name's ending says: `.svg`, `.png` or `.pdf`.
     ///
     /// # Errors
     /// The name ends otherwise, or the file cannot be written.
@@ -131,9 +152,10 @@ impl Drawing {
         let content = match extension.as_str() {
             "svg" => self.svg()?.into_bytes(),
             "png" => self.png()?,
+            "pdf" => self.pdf()?,
             _ => {
-                let error = InputError::new(path.display().to_string(), "is neither an SVG nor a PNG file's name");
-                return Err(error.help("end it in `.svg` or `.png`").into());
+                let error = InputError::new(path.display().to_string(), "is no name of an SVG, PNG or PDF file");
+                return Err(error.help("end it in `.svg`, `.png` or `.pdf`").into());
             }
         };
         write_atomically(path, &content)

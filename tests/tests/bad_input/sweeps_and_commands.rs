@@ -85,8 +85,8 @@ fn commands_that_cannot_be_done() {
     let here = folder.0.display().to_string();
     let cases: &[(&[&str], &[&str])] = &[
         (&["plot", "breakdwn", &csv, "-o", &svg], &["no kind of plot named `breakdwn`", "did you mean `breakdown`"]),
-        (&["plot", "sweep", &csv, "-o", "p.pdf"], &["--output", "does not end in .svg or .png", "help:"]),
-        (&["plot", "sweep", &csv, "-o", "p"], &["does not end in .svg or .png"]),
+        (&["plot", "sweep", &csv, "-o", "p.eps"], &["--output", "does not end in .svg, .png or .pdf", "help:"]),
+        (&["plot", "sweep", &csv, "-o", "p"], &["does not end in .svg, .png or .pdf"]),
         (&["plot", "sweep", "-o", &svg], &["INPUT"]),
         (&["plot", "breakdown", &json, "-o", &svg], &["r.json:1: is not a run report", "EOF", "report.json"]),
         (&["plot", "breakdown", &other, "-o", &svg], &["o.json", "is not a run report", "missing field"]),

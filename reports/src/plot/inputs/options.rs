@@ -11,9 +11,11 @@ pub struct PlotOptions {
     pub y: Option<String>,
     /// The column whose values tell series, or points, apart.
     pub by: Option<String>,
+    /// The column of the values of a heat map.
+    pub value: Option<String>,
     /// A logarithmic abscissa.
     pub log_x: bool,
-    /// A logarithmic ordinate.
+    /// A logarithmic ordinate; of a heat map, shades by the logarithm.
     pub log_y: bool,
     /// The memory's peak, for a bandwidth-latency curve.
     pub peak_bandwidth_bytes_per_s: Option<f64>,

@@ -7,8 +7,10 @@ use super::series::{By, Columns, check_axis, first_quantity, points};
 use super::table::Table;
 use crate::plot::{sweep, sweep_of_names};
 
+/// What is drawn of a table where nothing is named.
+pub(super) const USUAL_Y: [&str; 5] = ["latency_per_token_s", "latency_s", "latency_us", "latency_ns", "energy_j"];
+
 pub(super) fn plot_sweep(tables: &[Table], options: &PlotOptions) -> Result<Plotted, InputError> {
-    const USUAL_Y: [&str; 5] = ["latency_per_token_s", "latency_s", "latency_us", "latency_ns", "energy_j"];
     let mut chosen = Vec::new();
     for table in tables {
         let y = table.choose(options.y.as_deref(), &USUAL_Y, "--y")?;
@@ -58,7 +60,7 @@ pub(super) fn plot_sweep(tables: &[Table], options: &PlotOptions) -> Result<Plot
 
 /// The abscissa where none is named. Of a sweep: the first key that was varied in every point, numbers before names; else what
 /// tells its points apart. Of another table: the first column of numbers that vary, else of names.
-fn usual_x(table: &Table, y: usize) -> Option<usize> {
+pub(super) fn usual_x(table: &Table, y: usize) -> Option<usize> {
     let varied = |c: &usize| *c != y && table.varies(*c);
     match table.settings() {
         Some(settings) => {
@@ -79,7 +81,7 @@ fn usual_x(table: &Table, y: usize) -> Option<usize> {
 /// What tells series apart where it is not named. Of a sweep: the other keys that were varied in every point, the model, the
 /// machine and the name, each where it tells more than those before it. Of another table: the first column of words that vary
 /// and are not all different.
-fn usual_by(table: &Table, x: usize, y: usize, by_name: bool) -> By {
+pub(super) fn usual_by(table: &Table, x: usize, y: usize, by_name: bool) -> By {
     let varied = |c: &usize| *c != x && *c != y && table.varies(*c);
     let Some(settings) = table.settings() else {
         let words = (0..table.columns.len()).filter(varied).filter(|&c| table.words(c).1 > 0);

@@ -7,6 +7,19 @@ use banksia_input::InputError;
 use crate::compare::last_part;
 use crate::files::read_text;
 
+/// Units that keys end in, as they are written behind a value.
+const UNITS: [(&str, &str); 9] = [
+    ("_mhz", "MHz"),
+    ("_ghz", "GHz"),
+    ("_gbps", "Gb/s"),
+    ("_us", "µs"),
+    ("_ns", "ns"),
+    ("_s", "s"),
+    ("_w", "W"),
+    ("_v", "V"),
+    ("_bytes", "B"),
+];
+
 /// A CSV file: named columns of text.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Table {
@@ -156,9 +169,14 @@ impl Table {
     pub(super) fn name(&self, row: usize, columns: &[usize]) -> String {
         let part = |&column: &usize| {
             let value = &self.rows[row][column];
-            match self.is_numeric(column) {
-                true => format!("{} {value}", crate::units::words(last_part(&self.columns[column]))),
-                false => value.clone(),
+            if !self.is_numeric(column) {
+                return value.clone();
+            }
+            let key = last_part(&self.columns[column]);
+            let in_unit = UNITS.iter().find_map(|(end, unit)| Some((key.strip_suffix(end)?, unit)));
+            match in_unit.filter(|(stem, _)| !stem.is_empty()) {
+                Some((stem, unit)) => format!("{} {value} {unit}", crate::units::words(stem)),
+                None => format!("{} {value}", crate::units::words(key)),
             }
         };
         columns.iter().map(part).collect::<Vec<_>>().join(", ")
