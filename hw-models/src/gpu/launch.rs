@@ -31,7 +31,7 @@ pub enum CacheState {
 /// The unit of shares in [`HeldTensor`].
 pub const SIXTEENTHS: u64 = 16;
 /// The unit of [`L2Start::others_dirty`].
-pub(super) const DIRTY_UNITS: u64 = 1024;
+pub(super) const DIRTY_UNITS: u64 = 128;
 
 /// How much of a tensor lies in L2, in sixteenths: steps so coarse that equal launches begin alike.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -47,7 +47,7 @@ pub struct HeldTensor {
 pub struct L2Start {
     /// Of each of the kernel's tensors.
     pub tensors: Vec<HeldTensor>,
-    /// Share of the lines of other data that must be written back, in 1024ths.
+    /// Share of the lines of other data that must be written back, in 128ths.
     pub others_dirty: u16,
 }
 
