@@ -70,8 +70,9 @@ pub fn output(args: &PimArgs) -> Result<String, CliError> {
     };
     let ticks = u64::from(device.ticks_per_clock);
     let clock_fs = device.clock_fs * ticks;
-    let standing = outcome.standby_nodes * outcome.cycles;
-    let energy_j = device.energy.joules(&outcome.counts, outcome.active_cycles, standing - outcome.active_cycles);
+    let standing = outcome.standby_nodes.saturating_mul(outcome.cycles);
+    let energy_j =
+        device.energy.joules(&outcome.counts, outcome.active_cycles, standing.saturating_sub(outcome.active_cycles));
     let issued = || device.commands.iter().zip(&outcome.counts);
     let report = PimReport {
         device: device.name.clone(),

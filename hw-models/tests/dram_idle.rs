@@ -196,15 +196,16 @@ fn refreshes_that_leave_no_time_are_refused() {
         assert!(error.contains(key) && error.contains("nothing else could ever run"), "{base} {changes}: {error}");
         assert_eq!(refusal(&device, off.clone()), None, "{base} {changes}: without refresh it runs");
     }
-    for (base, changes) in
-        [("ddr4-3200aa", "[timing_cycles]\nnREFI = 577"), ("hbm3-6400", "[timing_cycles]\nnREFI = 560")]
-    {
-        let device = made(base, changes);
-        let requests: Vec<Request> =
-            (0..200).map(|i| Request { write: false, index: i * 7919, arrival: 0, sequence: i }).collect();
-        let (stats, _) = run(controller(&device, &ControllerConfig::default(), false, Keep::default()), &requests);
-        assert_eq!(stats.requests, 200, "{base}");
-    }
+    let device = made("ddr4-3200aa", "[timing_cycles]\nnREFI = 577");
+    let requests: Vec<Request> =
+        (0..200).map(|i| Request { write: false, index: i * 7919, arrival: 0, sequence: i }).collect();
+    let (stats, _) = run(controller(&device, &ControllerConfig::default(), false, Keep::default()), &requests);
+    assert_eq!(stats.requests, 200);
+    // HBM3's activations hold their bus for longer than one tick, and never find it free: that is found at work.
+    let device = made("hbm3-6400", "[timing_cycles]\nnREFI = 560");
+    let mut c = controller(&device, &ControllerConfig::default(), false, Completions::default());
+    c.advance(&requests, true);
+    assert!(matches!(c.stalled(), Some(Stall::Starved { .. })), "{:?}", c.stalled());
 }
 
 /// What the rows do not show, the controllers find: both give up, and say why.

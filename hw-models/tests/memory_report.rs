@@ -74,7 +74,7 @@ fn background_energy_is_that_of_the_state() {
         (ControllerConfig { sleep: sleep(true), ..quiet() }, 30.0),
     ] {
         let r = trace("R 0\n100000 R 1\n", &device, &options(1, config.clone()));
-        close(r.energy_j["background"], ma * 1.2 * 0.833 * 8.0 * 100_000.0 * 1e-12, 0.005);
+        close(r.energy_j["background"], ma * 1.2 * 0.833 * 8.0 * 100_000.0 * 1e-12, 0.01);
         assert!((r.energy_total_j - r.energy_j.values().sum::<f64>()).abs() < 1e-15);
     }
 }
