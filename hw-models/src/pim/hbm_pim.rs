@@ -39,7 +39,7 @@ pub(super) const ENTER_BANKS: [u32; 4] = [0, 1, 8, 9];
 pub(super) const ALL_BANK: [u32; 2] = [0, 1];
 
 /// Accesses of the longest kernel.
-const LONGEST: u64 = 1 << 25;
+const LONGEST: u64 = 1 << 24;
 
 impl HostKernel {
     /// A kernel of no access, for a device that has such units.
