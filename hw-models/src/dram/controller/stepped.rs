@@ -237,8 +237,8 @@ impl<R: Recorder> Stepped<R> {
         let Some((interval, command)) = self.shape.refresh else { return };
         let due = clock.is_multiple_of(interval);
         if due {
-            let waits = !(self.reads.is_empty() && self.writes.is_empty() && self.active.is_empty())
-                || !self.activating.is_empty();
+            let empty = self.reads.is_empty() && self.writes.is_empty();
+            let waits = !(empty && self.active.is_empty() && self.activating.is_empty());
             // Reads count when their command has issued, as those on their way will be done whatever comes.
             let served = self.stats.requests + self.pending.len() as u64;
             self.watch.refresh_due(clock, served, waits, self.refreshes.len());
