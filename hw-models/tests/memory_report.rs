@@ -166,7 +166,7 @@ fn late_arrivals_end_at_once_or_are_refused() {
         let device = catalog::load(name).unwrap();
         let opts = options(channels, ControllerConfig::default());
         let latest = opts.latest_arrival(&device, false);
-        let mut at = |arrival| {
+        let at = |arrival| {
             let interval = arrival as f64;
             run(&device, &mut Generator::new(Traffic::Stream, 2, 1 << 20, 1).interval(interval), &opts)
         };
