@@ -11,7 +11,7 @@ use std::sync::Arc;
 use banksia_hw::dram::controller::{ControllerConfig, RefreshPolicy};
 use banksia_hw::dram::lint::{check_pins, lint};
 use banksia_hw::dram::memory::{
-    CsvSink, Generator, MemoryOptions, MemoryReport, RequestSource, TraceReader, Traffic, run, run_logged,
+    CsvSink, Generator, MemoryError, MemoryOptions, MemoryReport, RequestSource, TraceReader, Traffic, run, run_logged,
 };
 use banksia_hw::dram::{Device, catalog};
 use banksia_input::InputError;
