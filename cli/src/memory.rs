@@ -1,16 +1,17 @@
 //! `banksia memory`: requests through a memory controller.
 
+mod output_file;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use banksia_hw::dram::controller::{ControllerConfig, RefreshPolicy};
-use banksia_hw::dram::lint::lint;
+use banksia_hw::dram::lint::{check_pins, lint};
 use banksia_hw::dram::memory::{
-    CsvSink, Generator, MemoryOptions, MemoryReport, RequestSource, TraceReader, Traffic, run, run_logged,
+    CsvSink, Generator, MemoryError, MemoryOptions, MemoryReport, RequestSource, TraceReader, Traffic, run, run_logged,
 };
 use banksia_hw::dram::{Device, catalog};
 use banksia_input::InputError;
@@ -18,6 +19,7 @@ use clap::{Args, ValueEnum};
 
 use crate::CliError;
 use crate::args::Format;
+use output_file::{OutputFile, check_apart};
 
 /// A memory and what is asked of it.
 #[derive(Debug, Args)]
@@ -89,43 +91,89 @@ pub enum Switch {
 /// # Errors
 /// Bad input, or a file that cannot be written.
 pub fn output(args: &MemoryArgs) -> Result<String, CliError> {
-    let device = catalog::load(&args.device)?;
-    let options = options(args)?;
-    if args.device.ends_with(".toml") {
-        for finding in lint(&catalog::resolved(&args.device)?, &device) {
-            eprintln!("warning: {}: {finding}", args.device);
-        }
-    }
+    let device = load(&args.device)?;
+    let options = options(args, &device)?;
+    let outputs = [
+        ("--commands", args.commands.as_deref()),
+        ("--completions", args.completions.as_deref()),
+        ("--curve", args.curve.as_deref()),
+    ];
+    let outputs: Vec<(&str, &Path)> = outputs.into_iter().filter_map(|(key, path)| Some((key, path?))).collect();
+    check_apart(&inputs(args), &outputs)?;
     if let Some(path) = &args.curve {
         return curve(args, &device, &options, path);
     }
-    let report = if args.commands.is_some() || args.completions.is_some() {
-        let mut source = source(args, &device, args.interval)?;
-        let mut commands = args.commands.as_deref().map(create).transpose()?;
-        let mut completions = args.completions.as_deref().map(create).transpose()?;
+    let mut source = source(args, &device, &options, args.interval)?;
+    let create = |key, path: &Option<PathBuf>| path.as_deref().map(|p| OutputFile::create(key, p)).transpose();
+    let mut commands = create("--commands", &args.commands)?;
+    let mut completions = create("--completions", &args.completions)?;
+    let report = if commands.is_some() || completions.is_some() {
         let sink = CsvSink {
-            commands: commands.as_mut().map(|f| f as &mut dyn Write),
-            completions: completions.as_mut().map(|f| f as &mut dyn Write),
+            commands: commands.as_mut().map(OutputFile::writer),
+            completions: completions.as_mut().map(OutputFile::writer),
         };
-        let report = run_logged(&device, &mut *source, &options, sink)?;
-        for file in [&mut commands, &mut completions].into_iter().flatten() {
-            file.flush().map_err(|e| CliError::Failed(format!("a CSV file cannot be written: {e}")))?;
-        }
-        report
+        run_logged(&device, &mut *source, &options, sink)
     } else {
-        run(&device, &mut *source(args, &device, args.interval)?, &options)?
+        run(&device, &mut *source, &options)
     };
+    let report = report.map_err(|e| named(e, args))?;
     if report.requests == 0 {
         let name = args.trace.as_deref().map_or_else(|| "--requests".into(), |p| p.display().to_string());
         return Err(InputError::new(name, "has no request").into());
     }
+    [commands, completions].into_iter().flatten().try_for_each(OutputFile::finish)?;
     match args.format {
         Format::Json => json(&report, &device.energy.known(&report.energy_j)),
         Format::Table => Ok(table(&report, &device)),
     }
 }
 
-fn options(args: &MemoryArgs) -> Result<MemoryOptions, CliError> {
+/// The device of a name or a file. What a file has of contradictions is warned of; what would move more than the pins carry is
+/// refused.
+///
+/// # Errors
+/// There is no such device, or it cannot be used.
+pub(crate) fn load(name: &str) -> Result<Arc<Device>, CliError> {
+    let device = catalog::load(name)?;
+    if is_file(name) {
+        check_pins(&catalog::open(name, None)?, &device)?;
+        for finding in lint(&catalog::resolved(name)?, &device) {
+            // A warning that nobody can read is no reason to stop.
+            let _ = writeln!(std::io::stderr(), "warning: {name}: {finding}");
+        }
+    }
+    Ok(device)
+}
+
+/// Whether a name is that of a file, and not of the catalog.
+fn is_file(name: &str) -> bool {
+    name.ends_with(".toml")
+}
+
+/// The files that a run reads, each with its option.
+fn inputs(args: &MemoryArgs) -> Vec<(&'static str, &Path)> {
+    let file = |name: &'_ str| is_file(name);
+    let mut inputs = Vec::new();
+    inputs.extend(args.trace.as_deref().map(|p| ("--trace", p)));
+    inputs.extend(Some(("--device", Path::new(&args.device))).filter(|_| file(&args.device)));
+    inputs.extend(Some(("--controller", Path::new(&args.controller))).filter(|_| file(&args.controller)));
+    inputs
+}
+
+/// The same error, with the user's own file and its line for what a device of that file cannot do.
+fn named(error: MemoryError, args: &MemoryArgs) -> CliError {
+    match error {
+        MemoryError::Input(e) if e.file.starts_with("device ") && is_file(&args.device) => {
+            match (catalog::open(&args.device, None), &e.key) {
+                (Ok(source), Some(key)) => InputError { help: e.help, ..source.error(key, e.problem) }.into(),
+                _ => InputError { file: args.device.clone(), ..e }.into(),
+            }
+        }
+        other => other.into(),
+    }
+}
+
+fn options(args: &MemoryArgs, device: &Device) -> Result<MemoryOptions, CliError> {
     let fail = |key: &str, problem: String| CliError::from(InputError::new("command line", problem).key(key));
     if args.channels == 0 || args.channels > 1024 || !args.channels.is_power_of_two() {
         return Err(fail("--channels", format!("is {}: must be a power of two up to 1024", args.channels)));
@@ -146,21 +194,32 @@ fn options(args: &MemoryArgs) -> Result<MemoryOptions, CliError> {
     }
     let chase = args.generate.as_deref() == Some("chase");
     let outstanding = args.outstanding.or(chase.then_some(1));
-    Ok(MemoryOptions { channels: args.channels, controller, outstanding, exact_stepping: args.exact_stepping })
+    let options =
+        MemoryOptions { channels: args.channels, controller, outstanding, exact_stepping: args.exact_stepping };
+    if let Some(interval) = args.interval.filter(|_| args.generate.is_some()) {
+        let (last, latest) = (args.requests.saturating_sub(1), options.latest_arrival(device, args.commands.is_some()));
+        if last as f64 * interval > latest as f64 {
+            let problem = format!(
+                "is {interval}: request {last} would arrive after cycle {latest}, to which the clock is followed"
+            );
+            return Err(fail("--interval", problem));
+        }
+    }
+    Ok(options)
 }
 
-fn create(path: &Path) -> Result<BufWriter<File>, CliError> {
-    let file =
-        File::create(path).map_err(|e| CliError::Failed(format!("{} cannot be written: {e}", path.display())))?;
-    Ok(BufWriter::with_capacity(1 << 16, file))
-}
-
-fn source(args: &MemoryArgs, device: &Arc<Device>, interval: Option<f64>) -> Result<Box<dyn RequestSource>, CliError> {
+fn source(
+    args: &MemoryArgs,
+    device: &Arc<Device>,
+    options: &MemoryOptions,
+    interval: Option<f64>,
+) -> Result<Box<dyn RequestSource>, CliError> {
+    let span = (device.capacity_bytes() / u64::from(device.access_bytes)).saturating_mul(u64::from(args.channels));
     if let Some(path) = &args.trace {
-        return Ok(Box::new(TraceReader::open(path, device.access_bytes)?));
+        let latest = options.latest_arrival(device, args.commands.is_some());
+        return Ok(Box::new(TraceReader::open(path, device.access_bytes)?.within(span, latest)));
     }
     let traffic: Traffic = args.generate.as_deref().unwrap_or_default().parse()?;
-    let span = device.capacity_bytes() / u64::from(device.access_bytes) * u64::from(args.channels);
     let mut generator = Generator::new(traffic, args.requests, span, args.seed).stride(args.stride);
     if let Some(share) = args.write_share {
         generator = generator.write_share(share);
@@ -176,19 +235,22 @@ fn curve(args: &MemoryArgs, device: &Arc<Device>, options: &MemoryOptions, path:
     let peak = device.pin_bandwidth() * f64::from(args.channels);
     let clock_s = device.clock_fs as f64 * f64::from(device.ticks_per_clock) * 1e-15;
     let traffic = args.generate.as_deref().unwrap_or_default();
+    let mut file = OutputFile::create("--curve", path)?;
     for load in LOADS {
         let interval = f64::from(device.access_bytes) / (load * peak) / clock_s;
-        let report = run(device, &mut *source(args, device, Some(interval))?, options)?;
-        let _ = writeln!(
-            csv,
-            "{},{traffic},{},{},{}",
-            device.name,
-            load * peak,
-            report.bandwidth_bytes_per_s,
-            report.read_latency_avg_ns
-        );
+        let report = run(device, &mut *source(args, device, options, Some(interval))?, options);
+        let report = report.map_err(|e| named(e, args))?;
+        if report.requests == 0 {
+            return Err(InputError::new("--requests", "has no request").into());
+        }
+        let (name, offered, got) = (&device.name, load * peak, report.bandwidth_bytes_per_s);
+        // Writes alone have no latency of reads: their field is empty.
+        let latency = report.read_latency_avg_ns.map_or_else(String::new, |ns| ns.to_string());
+        let _ = writeln!(csv, "{name},{traffic},{offered},{got},{latency}");
     }
-    std::fs::write(path, &csv).map_err(|e| CliError::Failed(format!("{} cannot be written: {e}", path.display())))?;
+    let written = file.writer().write_all(csv.as_bytes());
+    written.map_err(|e| CliError::Failed(format!("{} cannot be written: {e}", path.display())))?;
+    file.finish()?;
     Ok(csv)
 }
 
@@ -225,17 +287,15 @@ fn table(r: &MemoryReport, device: &Device) -> String {
     row("time", format!("{} cycles of {} ps = {:.3} us", r.cycles, r.clock_ps, r.latency_s * 1e6));
     let (got, peak) = (r.bandwidth_bytes_per_s / 1e9, r.peak_bandwidth_bytes_per_s / 1e9);
     row("bandwidth", format!("{got:.3} GB/s of {peak:.3} GB/s ({:.1} %)", 100.0 * got / peak));
-    row(
-        "read latency",
-        format!(
-            "{:.2} cycles = {:.1} ns ({:.2} queued, {:.2} in the device; at most {})",
-            r.read_latency_avg_cycles,
-            r.read_latency_avg_ns,
-            r.read_queueing_avg_cycles,
-            r.read_device_avg_cycles,
-            r.read_latency_max_cycles
-        ),
-    );
+    let latency = match (r.read_latency_avg_cycles, r.read_latency_avg_ns, r.read_latency_max_cycles) {
+        (Some(cycles), Some(ns), Some(most)) => {
+            let (queued, device) = (r.read_queueing_avg_cycles, r.read_device_avg_cycles);
+            let (queued, device) = (queued.unwrap_or_default(), device.unwrap_or_default());
+            format!("{cycles:.2} cycles = {ns:.1} ns ({queued:.2} queued, {device:.2} in the device; at most {most})")
+        }
+        _ => "none: no reads".into(),
+    };
+    row("read latency", latency);
     row("row hits", share(r.row_hits));
     row("row misses", share(r.row_misses));
     row("row conflicts", share(r.row_conflicts));

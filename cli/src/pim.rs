@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::CliError;
 use crate::args::Format;
-use crate::memory::{Switch, energy_row};
+use crate::memory::{Switch, energy_row, load};
 
 /// A PIM device and what it runs.
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ struct PimReport {
 /// # Errors
 /// Bad input.
 pub fn output(args: &PimArgs) -> Result<String, CliError> {
-    let device = catalog::load(&args.device)?;
+    let device = load(&args.device)?;
     let refresh = args.refresh == Switch::On;
     let (outcome, channels) = if catalog::resolved(&args.device)?.kernel.is_some() {
         host_kernel(args, &device, refresh)?
@@ -70,8 +70,9 @@ pub fn output(args: &PimArgs) -> Result<String, CliError> {
     };
     let ticks = u64::from(device.ticks_per_clock);
     let clock_fs = device.clock_fs * ticks;
-    let standing = outcome.standby_nodes * outcome.cycles;
-    let energy_j = device.energy.joules(&outcome.counts, outcome.active_cycles, standing - outcome.active_cycles);
+    let standing = outcome.standby_nodes.saturating_mul(outcome.cycles);
+    let energy_j =
+        device.energy.joules(&outcome.counts, outcome.active_cycles, standing.saturating_sub(outcome.active_cycles));
     let issued = || device.commands.iter().zip(&outcome.counts);
     let report = PimReport {
         device: device.name.clone(),

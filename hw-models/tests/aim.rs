@@ -186,3 +186,57 @@ fn attacc_gains_the_published_bandwidth() {
     let sustained = f64::from(d.banks) * 32.0 * d.timing("nCCDS").unwrap() / row_cycles;
     assert!((7.0..10.7).contains(&sustained), "{sustained}");
 }
+
+/// `gddr6-aim` with a change, as a device file.
+fn changed(number: usize, from: &str, to: &str) -> Result<IsaSet, String> {
+    let text = include_str!("../catalog/dram/gddr6-aim.toml");
+    assert!(text.contains(from), "{from}");
+    let path = std::env::temp_dir().join(format!("banksia-aim-{}-{number}.toml", std::process::id()));
+    std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    let name = path.to_str().unwrap();
+    let result = catalog::load(name).and_then(|device| IsaSet::load(name, &device)).map_err(|e| e.to_string());
+    std::fs::remove_file(&path).unwrap();
+    result
+}
+
+/// Sets that no program could be run with: each of these once panicked or went round for ever.
+#[test]
+fn a_set_that_cannot_run_is_refused() {
+    for (i, (from, to, expected)) in [
+        ("row_elements = 1024", "row_elements = 0", "`isa.row_elements` is 0: must be whole columns of 16"),
+        ("row_elements = 1024", "row_elements = 1000", "`isa.row_elements` is 1000"),
+        ("row_elements = 1024", "row_elements = 2048", "from 16 to 1024"),
+        ("column_elements = 16", "column_elements = 0", "`isa.column_elements` is 0"),
+        ("fixed_row = 16383", "fixed_row = 4294967295", "fixed_row` is 4294967295: must be from 0 to 16383"),
+        ("mode_change = \"TMOD\"", "mode_change = \"MAC\"", "`isa.mode_change` names `MAC`"),
+        ("command = \"RDCP\"", "command = \"ACT\"", "which itself opens rows"),
+        ("command = \"RDCP\"", "command = \"REFab\"", "names `REFab`"),
+        ("channels = 32", "channels = 129", "`isa.channels` is 129"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let error = changed(i, from, to).unwrap_err();
+        assert!(error.contains(expected), "{to}: {error}");
+        if expected.starts_with("`isa.") {
+            assert!(error.contains(".toml:"), "{to}: the line is named: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_trace_of_nothing_or_without_an_end_is_refused() {
+    let device = catalog::load("gddr6-aim").unwrap();
+    let set = IsaSet::load("gddr6-aim", &device).unwrap();
+    for text in ["", "\n\n", "# a comment\n"] {
+        let error = set.read_source(&Source::from_text("t", text), |_| {}).unwrap_err().to_string();
+        assert!(error.contains("has no instruction"), "{text:?}: {error}");
+    }
+    // What never ends, as a device does not, ends at the longest line.
+    let mut endless = std::io::BufReader::new(std::io::repeat(0));
+    let error = set.read("zeros", &mut endless, |_| {}).unwrap_err().to_string();
+    assert!(error.contains("zeros:1") && error.contains("longer than any instruction"), "{error}");
+    let mut bytes = &b"AiM SYNC\n\xff\xfe\n"[..];
+    let error = set.read("t", &mut bytes, |_| {}).unwrap_err().to_string();
+    assert!(error.contains("t:2") && error.contains("UTF-8"), "{error}");
+}

@@ -67,3 +67,57 @@ fn refresh_can_be_switched_off() {
     let with = gemv(1024, 4096);
     assert!(without < with && (with as f64) < without as f64 * 1.15, "{without} and {with}");
 }
+
+/// `hbm2-pim` with changes, as a device file.
+fn changed(name: &str, changes: &[(&str, &str)]) -> Result<u64, String> {
+    let mut text = include_str!("../catalog/dram/hbm2-pim.toml").to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    let path = std::env::temp_dir().join(format!("banksia-hbm-pim-{}-{name}.toml", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let name = path.to_str().unwrap();
+    let run = || {
+        let device = catalog::load(name)?;
+        let mut kernel = HostKernel::new(name, &device)?;
+        kernel.gemv(1, 1)?;
+        kernel.execute(true)
+    };
+    let result = run().map(|o| o.cycles).map_err(|e| e.to_string());
+    std::fs::remove_file(&path).unwrap();
+    result
+}
+
+/// Each of these once went round for ever, or panicked.
+#[test]
+fn units_that_cannot_be_driven_are_refused() {
+    assert!(changed("same", &[]).is_ok());
+    for (name, from, to, expected) in [
+        ("enter", "enter_row = 6143", "enter_row = 4096", "`kernel.park_row` is 4096, as `kernel.enter_row`"),
+        ("leave", "leave_row = 8191", "leave_row = 6143", "`kernel.leave_row` is 6143"),
+        (
+            "beyond",
+            "register_row = 16383",
+            "register_row = 16384",
+            "`kernel.register_row` is 16384: must be from 0 to 16383",
+        ),
+        ("lanes", "lanes = 16", "lanes = 4294967295", "`kernel.lanes` is 4294967295"),
+        ("registers", "registers = 8", "registers = 0", "`kernel.registers` is 0"),
+        ("banks", "bankgroup = 4, bank = 4", "bankgroup = 3, bank = 1", "fours"),
+    ] {
+        let error = changed(name, &[(from, to)]).unwrap_err();
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+}
+
+/// A group of accesses that takes longer than the time between two refreshes is never done: each closes its rows, and some can be
+/// opened in one mode only. It is said which access cannot get on, and without refresh the kernel ends.
+#[test]
+fn a_kernel_that_cannot_make_progress_says_so() {
+    let slow = ("nCCDS = 2", "nCCDS = 1000");
+    let error = changed("slow", &[slow, ("nCCDL = 4", "nCCDL = 1000")]).unwrap_err();
+    assert!(error.contains("cannot make progress") && error.contains("row"), "{error}");
+    let error = changed("slower", &[("nRCDRD = 14", "nRCDRD = 100000")]).unwrap_err();
+    assert!(error.contains("cannot make progress") && error.contains("refreshes"), "{error}");
+}

@@ -337,6 +337,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn seconds_are_femtoseconds_over_ten_to_the_fifteen() {
+        for (fs, seconds) in [(0, 0.0), (1, 1e-15), (833_000, 8.33e-10), (1_500_000_000_000_000, 1.5)] {
+            let got = Time::from_fs(fs).as_secs_f64();
+            assert!((got - seconds).abs() <= 1e-15 * seconds, "{fs}: {got}");
+        }
+    }
+
+    #[test]
     fn prints_exactly_in_a_readable_unit() {
         let cases = [
             (0, "0 fs"),

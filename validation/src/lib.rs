@@ -11,7 +11,7 @@ mod measured;
 mod memory;
 mod pim;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use banksia_hw::gpu::Gpu;
@@ -159,6 +159,42 @@ fn group(suite: &str, values: Vec<Value>) -> Vec<Compared> {
             skipped,
         })
         .collect()
+}
+
+/// The rows of one device: those of a suite whose devices stand in the column `device`, under names that `catalog_name` turns into
+/// the catalog's. A device of other suites has none.
+///
+/// # Errors
+/// No suite has such a device, in words that name this one's.
+fn of_device(rows: &mut Vec<Row>, options: &ValidateOptions, catalog_name: fn(&str) -> String) -> Result<(), Error> {
+    let Some(device) = &options.device else { return Ok(()) };
+    let known: BTreeSet<String> = rows.iter().filter_map(|r| r.get("device")).map(|d| catalog_name(d)).collect();
+    if !known.is_empty() && !known.contains(device) && banksia_hw::gpu::device(device).is_err() {
+        let error =
+            InputError::unknown_name("--device", "device of this suite", device, known.iter().map(String::as_str));
+        return Err(error.into());
+    }
+    rows.retain(|r| r.get("device").is_none_or(|d| catalog_name(d) == *device));
+    Ok(())
+}
+
+/// Refuses a file of the user's of which no row could be used: there is nothing that a comparison could have found.
+///
+/// # Errors
+/// No row was compared, in words that say why and which columns the suite reads.
+fn check_usable(compared: &[Compared], options: &ValidateOptions, columns: &str) -> Result<(), Error> {
+    let Some(path) = options.measured.as_ref().filter(|_| compared.iter().all(|c| c.pairs.is_empty())) else {
+        return Ok(());
+    };
+    let mut reasons: Vec<(&String, &u64)> = compared.iter().flat_map(|c| &c.skipped).collect();
+    reasons.sort_by_key(|(reason, n)| (std::cmp::Reverse(**n), *reason));
+    let problem = match (reasons.first(), &options.device) {
+        (Some((reason, _)), _) => format!("has no row that this suite can use: {reason}"),
+        (None, Some(device)) => format!("has no row of {device}"),
+        (None, None) => "has no row".to_owned(),
+    };
+    let help = format!("this suite reads the columns {columns}");
+    Err(InputError::new(path.display().to_string(), problem).help(help).into())
 }
 
 /// The rows of a CSV file; lines that begin with `#` are comments.

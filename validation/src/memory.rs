@@ -9,7 +9,7 @@ use banksia_input::InputError;
 use banksia_reports::{Pair, Subject};
 use rayon::prelude::*;
 
-use super::{Compared, Row, ValidateOptions, number, parse};
+use super::{Compared, Row, ValidateOptions, check_usable, number, of_device, parse};
 use banksia_experiments::Error;
 
 const ORACLE: &str = include_str!("../../tests/reference/dram/oracle.csv");
@@ -38,9 +38,7 @@ pub(super) fn run(options: &ValidateOptions) -> Result<Vec<Compared>, Error> {
         None => ("memory".to_owned(), ORACLE.to_owned()),
     };
     let mut rows = parse(&name, &text)?;
-    if let Some(device) = &options.device {
-        rows.retain(|r| r.get("device").is_none_or(|d| device_name(d) == *device));
-    }
+    of_device(&mut rows, options, device_name)?;
     let values: Vec<_> =
         rows.par_iter().map(|row| (device_name(row.get("device").map_or("", |d| d)), simulate(row))).collect();
     let mut all: BTreeMap<(String, &'static str), Compared> = BTreeMap::new();
@@ -70,7 +68,9 @@ pub(super) fn run(options: &ValidateOptions) -> Result<Vec<Compared>, Error> {
             }
         }
     }
-    Ok(all.into_values().collect())
+    let all: Vec<Compared> = all.into_values().collect();
+    check_usable(&all, options, "device, trace, outstanding, refresh, cycles and read_latency_sum")?;
+    Ok(all)
 }
 
 fn label(row: &Row) -> String {
@@ -94,10 +94,13 @@ fn simulate(row: &Row) -> Result<(u64, u64), String> {
     let device = catalog::load(&device_name(get("device")?)).map_err(plain)?;
     let name = get("trace")?;
     let (_, text) = TRACES.iter().find(|(n, _)| *n == name).ok_or_else(|| format!("no trace `{name}`"))?;
-    let outstanding = number(row, "outstanding")? as usize;
+    // 0 stands for as many as the queues hold.
+    let outstanding = super::whole(row, "outstanding")? as usize;
     let mut config = ControllerConfig::reference();
-    if get("refresh")? == "off" {
-        config.refresh = RefreshPolicy::Off;
+    match get("refresh")? {
+        "on" => {}
+        "off" => config.refresh = RefreshPolicy::Off,
+        other => return Err(format!("refresh is `{other}`, not on or off")),
     }
     let options = ControllerOptions {
         config,
@@ -108,6 +111,9 @@ fn simulate(row: &Row) -> Result<(u64, u64), String> {
     let requests = requests(name, text, &device)?;
     let mut controller = Controller::new(&device, &options, Keep::default()).map_err(|e| e.to_string())?;
     controller.advance(&requests, true);
+    if let Some(stall) = controller.stalled() {
+        return Err(stall.to_string());
+    }
     let stats = controller.statistics();
     Ok((stats.ticks, stats.read_latency))
 }

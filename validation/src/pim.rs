@@ -7,7 +7,7 @@ use banksia_hw::pim::{HostKernel, IsaMachine, IsaSet};
 use banksia_input::{InputError, Source};
 use rayon::prelude::*;
 
-use super::{Compared, Row, ValidateOptions, Value, group, number, parse};
+use super::{Compared, Row, ValidateOptions, Value, check_usable, group, number, of_device, parse};
 use banksia_experiments::Error;
 use banksia_hw::pim::parse_shape;
 
@@ -30,10 +30,10 @@ pub(super) fn run(options: &ValidateOptions) -> Result<Vec<Compared>, Error> {
         None => ("pim".to_owned(), CYCLES.to_owned()),
     };
     let mut rows = parse(&name, &text)?;
-    if let Some(device) = &options.device {
-        rows.retain(|r| r.get("device").is_none_or(|d| d == device));
-    }
-    Ok(group("pim", rows.par_iter().map(value).collect()))
+    of_device(&mut rows, options, str::to_owned)?;
+    let all = group("pim", rows.par_iter().map(value).collect());
+    check_usable(&all, options, "device, kind, work, refresh, cycles and basis")?;
+    Ok(all)
 }
 
 fn value(row: &Row) -> Value {

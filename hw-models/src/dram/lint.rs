@@ -1,6 +1,8 @@
 //! What cannot be right in a device, though every number of it is a number.
 
-use super::device::{Device, Effect};
+use banksia_input::{InputError, Source};
+
+use super::device::{CommandId, Device, Effect};
 use super::table::RawDevice;
 
 /// Something that a device of this kind cannot have, in words that name the timings at fault.
@@ -57,14 +59,78 @@ fn relations(device: &Device, out: &mut Vec<Finding>) {
     }
 }
 
-/// The pins carry an access in the cycles of a burst.
-fn data_rate(device: &Device, out: &mut Vec<Finding>) {
-    let Some(burst) = device.timing("nBL").or_else(|| device.timing("nBL_min")) else { return };
-    // Pseudo-channels have their pins each.
+/// Refuses a device whose accesses move more than its pins carry: a burst that is over sooner than the pins need for its bytes, or
+/// reads or writes that follow one another sooner. What it would be given for bandwidth lies above its peak. `source` is its file.
+///
+/// # Errors
+/// The device is such a one.
+pub fn check_pins(source: &Source, device: &Device) -> Result<(), InputError> {
+    let carry_ps = carry_ps(device);
+    let tick_ps = device.clock_fs as f64 / 1000.0;
+    let help = "check the burst, access_bytes, data_pins and pin_gbps against one another";
+    if let Some((name, burst_ps)) = burst_ps(device).filter(|(_, ps)| *ps < carry_ps * 0.995) {
+        let problem = format!(
+            "lasts {burst_ps} ps, and the pins need {carry_ps:.0} ps for the {} bytes of a burst",
+            device.access_bytes
+        );
+        return Err(source.error(&format!("timing_cycles.{name}"), problem).help(help));
+    }
+    let Some(roles) = device.roles else { return Ok(()) };
+    for command in [roles.read, roles.write] {
+        let apart = closest(device, command);
+        if apart as f64 * tick_ps < carry_ps * 0.995 {
+            let problem = format!(
+                "let `{0}` follow `{0}` after {1} ps, and the pins need {carry_ps:.0} ps for the {2} bytes of an access",
+                device.spec(command).name,
+                (apart as f64 * tick_ps).round(),
+                device.access_bytes
+            );
+            return Err(source.error("constraints", problem).help(help));
+        }
+    }
+    Ok(())
+}
+
+/// The least ticks from a command at one bank to the same at any other on the same pins, or at the same bank.
+fn closest(device: &Device, command: CommandId) -> u64 {
+    let rows: Vec<_> = device
+        .timing
+        .iter()
+        .filter(|r| r.from == command && r.to == command && r.window == 1)
+        .map(|r| (&device.levels[r.level.0 as usize], r.cycles, r.sibling))
+        .collect();
+    let pins = device.levels.iter().find(|l| l.name == "pseudochannel").map_or(device.banks, |l| l.banks);
+    // Two banks stand to one another as the first does to the first of another node of some level.
+    let others = device.levels.iter().map(|l| l.banks).filter(|b| *b < pins).chain([0]);
+    others
+        .map(|other| {
+            let waits = rows.iter().filter(|(level, _, sibling)| {
+                let node = other / level.banks;
+                if *sibling { node > 0 && node < level.per_parent } else { node == 0 }
+            });
+            waits.map(|(_, cycles, _)| *cycles).max().unwrap_or(0).max(device.spec(command).bus_cycles)
+        })
+        .min()
+        .unwrap_or(0)
+}
+
+/// Picoseconds that the pins need for an access. Pseudo-channels have their pins each.
+fn carry_ps(device: &Device) -> f64 {
     let parts = device.levels.iter().find(|l| l.name == "pseudochannel").map_or(1, |l| l.per_parent);
     let pins = f64::from(device.data_pins) / f64::from(parts);
-    let carry_ps = f64::from(device.access_bytes) * 8.0 / (pins * device.pin_gbps) * 1000.0;
-    let burst_ps = burst * device.clock_fs as f64 / 1000.0 * f64::from(device.ticks_per_clock);
+    f64::from(device.access_bytes) * 8.0 / (pins * device.pin_gbps) * 1000.0
+}
+
+/// The name of the burst's timing and its picoseconds, where the device names one.
+fn burst_ps(device: &Device) -> Option<(&'static str, f64)> {
+    let (name, cycles) = ["nBL", "nBL_min"].into_iter().find_map(|n| Some((n, device.timing(n)?)))?;
+    Some((name, cycles * device.clock_fs as f64 / 1000.0 * f64::from(device.ticks_per_clock)))
+}
+
+/// The pins carry an access in the cycles of a burst.
+fn data_rate(device: &Device, out: &mut Vec<Finding>) {
+    let Some((name, burst_ps)) = burst_ps(device) else { return };
+    let (burst, carry_ps) = (device.timing(name).unwrap_or(0.0), carry_ps(device));
     if burst_ps < carry_ps * 0.995 {
         out.push(format!(
             "a burst lasts {burst_ps} ps, and the pins need {carry_ps:.0} ps for its {} bytes",

@@ -38,23 +38,45 @@ pub(super) const ENTER_BANKS: [u32; 4] = [0, 1, 8, 9];
 /// The banks whose closing of the reserved row leaves them; also the only ones that are addressed in between.
 pub(super) const ALL_BANK: [u32; 2] = [0, 1];
 
+/// Accesses of the longest kernel.
+const LONGEST: u64 = 1 << 24;
+
 impl HostKernel {
     /// A kernel of no access, for a device that has such units.
     ///
     /// # Errors
     /// It has none, or not the commands to drive them.
     pub fn new(name: &str, device: &Arc<Device>) -> Result<Self, InputError> {
+        let source = catalog::open(name, None)?;
         let fail = |problem: &str| InputError::new(format!("device {name}"), problem);
         let units = catalog::resolved(name)?
             .kernel
             .ok_or_else(|| fail("has no PIM units that ordinary accesses drive").key("kernel"))?;
         let roles = device.roles.ok_or_else(|| fail("has no activate, precharge, read and write"))?;
-        let rows = [units.register_row, units.enter_row, units.leave_row, units.park_row];
-        if rows.iter().any(|r| *r >= device.rows) {
-            return Err(fail("has a reserved row beyond its last").key("kernel"));
+        if roles.activate_second.is_some() {
+            return Err(fail("opens rows by two commands, and its PIM units are driven by one").key("kernel"));
         }
-        if [units.channels, units.blocks, units.registers, units.lanes].contains(&0) || device.banks < 10 {
-            return Err(fail("has none of some unit, or fewer than ten banks").key("kernel"));
+        source.check("kernel.channels", units.channels, 1..=1024)?;
+        source.check("kernel.blocks", units.blocks, 1..=4096)?;
+        source.check("kernel.registers", units.registers, 1..=1024)?;
+        source.check("kernel.lanes", units.lanes, 1..=65_536)?;
+        if device.banks < 10 || !device.banks.is_multiple_of(4) {
+            let problem = format!("is for ten banks or more, in fours: {name} has {}", device.banks);
+            return Err(source.error("kernel", problem));
+        }
+        let rows = [
+            ("register_row", units.register_row),
+            ("enter_row", units.enter_row),
+            ("leave_row", units.leave_row),
+            ("park_row", units.park_row),
+        ];
+        for (i, (key, row)) in rows.iter().enumerate() {
+            source.check(&format!("kernel.{key}"), *row, 0..=device.rows - 1)?;
+            // Opening one must not be taken for another: the banks would change their mode for nothing.
+            if let Some((other, _)) = rows[..i].iter().find(|(_, r)| r == row) {
+                let problem = format!("is {row}, as `kernel.{other}` is: each reserved row needs to be another");
+                return Err(source.error(&format!("kernel.{key}"), problem));
+            }
         }
         Ok(Self { device: device.clone(), units, roles, accesses: Vec::new() })
     }
@@ -80,10 +102,13 @@ impl HostKernel {
         let input_tiles = inputs.div_ceil(u64::from(u.lanes) * registers);
         let tile = registers * registers;
         let columns = output_tiles.checked_mul(input_tiles.div_ceil(2)).and_then(|n| n.checked_mul(tile));
-        let capacity = u64::from(u.enter_row.min(u.leave_row).min(u.park_row)) * u64::from(self.device.columns);
-        let Some(result) = columns.filter(|c| c + output_tiles * registers <= capacity) else {
+        let results = output_tiles.checked_mul(registers);
+        let whole = columns.zip(results).and_then(|(c, r)| c.checked_add(r));
+        let Some(result) = columns.filter(|_| whole.is_some_and(|w| w <= self.capacity())) else {
             return Err(fail("does not fit in the rows below the reserved ones"));
         };
+        // Beside every column of weights, a column of inputs is written.
+        Self::check_length("--gemv", whole.and_then(|w| w.checked_mul(2)))?;
         self.enter(1);
         for output in 0..output_tiles {
             self.set_mode();
@@ -113,11 +138,12 @@ impl HostKernel {
         let at_once = u64::from(u.channels) * u64::from(self.device.banks) * registers * u64::from(u.lanes);
         let tiles = elements.div_ceil(at_once);
         let columns = u64::from(self.device.columns);
-        let operand = (tiles * registers).div_ceil(columns) * columns;
-        let capacity = u64::from(u.enter_row.min(u.leave_row).min(u.park_row)) * columns;
-        if elements == 0 || operand.checked_mul(3).is_none_or(|n| n > capacity) {
+        let operand = tiles.checked_mul(registers).and_then(|n| n.div_ceil(columns).checked_mul(columns));
+        let operand = operand.filter(|o| o.checked_mul(3).is_some_and(|n| n <= self.capacity()));
+        let Some(operand) = operand.filter(|_| elements > 0) else {
             return Err(InputError::new("--add", "is nothing, or does not fit in the rows below the reserved ones"));
-        }
+        };
+        Self::check_length("--add", operand.checked_mul(6))?;
         self.enter(1);
         self.set_mode();
         for tile in 0..tiles {
@@ -130,6 +156,22 @@ impl HostKernel {
         self.set_mode();
         self.leave();
         Ok(())
+    }
+
+    /// Columns of a bank in the rows below the reserved ones.
+    fn capacity(&self) -> u64 {
+        let u = self.units;
+        let rows = u.register_row.min(u.enter_row).min(u.leave_row).min(u.park_row);
+        u64::from(rows) * u64::from(self.device.columns)
+    }
+
+    /// A kernel's accesses are kept, each of them.
+    fn check_length(key: &str, accesses: Option<u64>) -> Result<(), InputError> {
+        match accesses {
+            Some(n) if n <= LONGEST => Ok(()),
+            _ => Err(InputError::new(key, format!("takes more than the {LONGEST} accesses that a kernel may have"))
+                .help("run it in parts")),
+        }
     }
 
     /// Accesses of one bank from a column counted over its rows, and a barrier.
@@ -195,7 +237,7 @@ impl HostKernel {
     /// Runs the kernel.
     ///
     /// # Errors
-    /// Refresh is asked for, and the device has none.
+    /// Refresh is asked for, and the device has none; or an access can never be served.
     pub fn execute(&self, refresh: bool) -> Result<IsaOutcome, InputError> {
         let device = &*self.device;
         let refresh = match (refresh, device.refresh) {
@@ -206,7 +248,10 @@ impl HostKernel {
             (true, some) => some,
             (false, _) => None,
         };
-        let (channel, cycles) = HostController::new(self, refresh).run();
+        let (channel, cycles) = HostController::new(self, refresh).run().map_err(|problem| {
+            let help = "compare the reserved rows, and the time of a group of accesses with that between two refreshes";
+            InputError::new(format!("device {}", device.name), problem).key("kernel").help(help)
+        })?;
         let channels = u64::from(self.units.channels);
         Ok(IsaOutcome {
             cycles,

@@ -47,6 +47,9 @@ pub(super) struct HostController<'a> {
     done: Cycle,
     refresh: Option<DeviceRefresh>,
     refresh_due: Cycle,
+    /// Refreshes since the last access, and how many of them leave no hope of another.
+    refreshes: Cycle,
+    patience: Cycle,
     all_bank: bool,
     /// Which of the banks that change the mode have done so, as bits.
     entering: u8,
@@ -57,8 +60,12 @@ pub(super) struct HostController<'a> {
 impl<'a> HostController<'a> {
     /// A controller at rest. The first refresh falls due half an interval after the start: there are two ranks, and theirs are staggered.
     pub(super) fn new(kernel: &'a HostKernel, refresh: Option<DeviceRefresh>) -> Self {
+        // An access waits no longer than a few of the longest waits, and as many refreshes fall into these.
+        let longest = kernel.device.timing.iter().map(|r| r.cycles).max().unwrap_or(0);
         Self {
             kernel,
+            refreshes: 0,
+            patience: refresh.map_or(Cycle::MAX, |r| 64 + 8 * longest / r.interval),
             channel: Channel::new(kernel.device.clone()),
             queue: VecDeque::with_capacity(QUEUE),
             entered: 0,
@@ -74,17 +81,28 @@ impl<'a> HostController<'a> {
     }
 
     /// Serves every access. Returns the channel as it is then, and the cycles that it took.
-    pub(super) fn run(mut self) -> (Channel, Cycle) {
+    ///
+    /// # Errors
+    /// An access can never be served, in words that say which.
+    pub(super) fn run(mut self) -> Result<(Channel, Cycle), String> {
         loop {
             while self.queue.len() < QUEUE && self.entered < self.kernel.accesses.len() {
                 self.entered += 1;
                 self.queue.push_back((self.entered as Cycle, self.kernel.accesses[self.entered - 1]));
             }
             if self.queue.is_empty() {
-                return (self.channel, self.done);
+                return Ok((self.channel, self.done));
             }
-            let Some((at, step)) = self.next() else {
-                self.now += 1;
+            let next = self.next();
+            if self.refreshes > self.patience {
+                return Err(self.stuck());
+            }
+            let Some((at, step)) = next else {
+                // Only a refresh, which closes every row, can change that.
+                if self.refresh.is_none() {
+                    return Err(self.stuck());
+                }
+                self.now = self.refresh_due;
                 continue;
             };
             // A refresh that falls due before then comes first.
@@ -95,6 +113,27 @@ impl<'a> HostController<'a> {
             self.issue(at, step);
             self.now = at + 1;
         }
+    }
+
+    /// What can never be served, in words.
+    fn stuck(&self) -> String {
+        let Some((_, a)) = self.queue.front() else { return "cannot make progress".into() };
+        let place = self.entered - self.queue.len() + 1;
+        let (what, mode) =
+            (if a.write { "write" } else { "read" }, if self.all_bank { "all-bank" } else { "single-bank" });
+        let why = if self.refreshes > self.patience {
+            format!("{} refreshes came, and none left it its turn", self.refreshes)
+        } else {
+            "no command on the way to it may issue".to_owned()
+        };
+        format!(
+            "cannot make progress: access {place} of {}, a {what} of bank {} row {} column {}, waits in {mode} mode at cycle {}, and {why}",
+            self.kernel.accesses.len(),
+            a.bank,
+            a.row,
+            a.column,
+            self.now
+        )
     }
 
     /// The next command and its cycle.
@@ -157,10 +196,12 @@ impl<'a> HostController<'a> {
                 if let Some(refresh) = self.refresh {
                     self.channel.issue(refresh.command, 0, NO_ROW, at);
                     self.refresh_due += refresh.interval;
+                    self.refreshes += 1;
                 }
             }
             Step::Access(i) => {
                 let Some((_, a)) = self.queue.remove(i) else { return };
+                self.refreshes = 0;
                 let command = self.command(&a);
                 self.channel.issue(command, a.bank, a.row, at);
                 // A cycle on the command bus; then the latency; and the cycle in which the host sees that it is done.

@@ -70,12 +70,19 @@ impl IsaMachine {
     /// A machine at rest.
     ///
     /// # Errors
-    /// The device refreshes by a command that needs no closing, which is none.
+    /// The device has no refresh to issue, or refreshes by a command that needs open rows.
     pub fn new(device: Arc<Device>, set: IsaSet, refresh: bool) -> Result<Self, InputError> {
         let interval = device.refresh.map(|r| r.interval);
         if refresh && interval.is_none() {
             let problem = "has no refresh to issue: give [refresh], or switch refresh off";
             return Err(InputError::new(format!("device {}", device.name), problem));
+        }
+        if let Some(spec) = device.refresh.map(|r| device.spec(r.command)).filter(|_| refresh)
+            && matches!(spec.needs, Needs::Open | Needs::Opening)
+        {
+            let problem =
+                format!("is `{}`, which needs open rows: a refresh goes out when every row is closed", spec.name);
+            return Err(InputError::new(format!("device {}", device.name), problem).key("refresh.command"));
         }
         let lanes = (0..set.channels)
             .map(|_| Lane {

@@ -1,11 +1,11 @@
 //! Instruction traces and the instruction set that they are written in.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 use banksia_input::{InputError, Source};
 
 use crate::dram::table::{RawGemv, RawInstruction, RawIsa};
-use crate::dram::{CommandId, Device, catalog};
+use crate::dram::{CommandId, Device, Effect, Needs, catalog};
 
 /// A kind of instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,36 @@ pub enum Operand {
 
 /// The lines of a trace that are not the device's instructions.
 const HOST_LINES: &str = "`R|W MEM CHANNEL BANK ROW`, `R|W GPR REGISTER` and `W CFR REGISTER VALUE`";
+
+/// The longest line, in bytes: longer than any instruction can be.
+const LONGEST: usize = 1 << 16;
+
+/// Why an instruction cannot be unrolled into a command, if it cannot: a row must be opened for it by one command, at all of its banks.
+fn unusable(device: &Device, command: CommandId) -> Option<String> {
+    let spec = device.spec(command);
+    let name = &spec.name;
+    match spec.needs {
+        Needs::Any => None,
+        Needs::Closed | Needs::Opening => {
+            Some(format!("names `{name}`, which itself opens rows: an instruction's rows are opened as it needs them"))
+        }
+        Needs::Open if spec.across.is_some() => {
+            Some(format!("names `{name}`, which acts across bank groups, and its rows are opened in one"))
+        }
+        Needs::Open => {
+            let opener = spec.open_with.map(|c| device.spec(c));
+            let opens =
+                opener.is_some_and(|o| o.effect == Effect::Open && o.needs == Needs::Closed && o.across.is_none());
+            let closes = spec.close_with.is_some_and(|c| device.spec(c).across.is_none());
+            (!opens || !closes).then(|| {
+                let opener = opener.map_or("nothing", |o| o.name.as_str());
+                format!(
+                    "names `{name}`, whose row `{opener}` does not open from closed in one command, or nothing closes"
+                )
+            })
+        }
+    }
+}
 
 /// A number, decimal or with `0x`.
 fn number(word: &str) -> Option<u128> {
@@ -106,7 +136,12 @@ impl IsaSet {
         let Some(isa) = &raw.isa else {
             return Err(fail("has no instruction set of its own".into()).key("isa"));
         };
-        Self::compile(isa, &raw.instructions, device).map_err(|(key, problem)| fail(problem).key(key))
+        let source = catalog::open(name, None)?;
+        Self::compile(isa, &raw.instructions, device).map_err(|(key, problem)| match key.starts_with("isa.") {
+            true => source.error(&key, problem),
+            // Instructions are counted over the bases' too, which this file does not show.
+            false => fail(problem).key(key),
+        })
     }
 
     fn compile(isa: &RawIsa, raw: &[RawInstruction], device: &Device) -> Result<Self, (String, String)> {
@@ -119,8 +154,15 @@ impl IsaSet {
         if isa.queue == 0 || isa.queue > 65_536 {
             return Err(("isa.queue".into(), format!("is {}: must be from 1 to 65536", isa.queue)));
         }
-        if isa.column_elements == 0 || !isa.row_elements.is_multiple_of(isa.column_elements) {
-            return Err(("isa.row_elements".into(), "must be whole columns".into()));
+        if isa.column_elements == 0 {
+            return Err(("isa.column_elements".into(), "is 0: must be at least 1".into()));
+        }
+        let columns = isa.row_elements / isa.column_elements;
+        if columns == 0 || columns > device.columns || !isa.row_elements.is_multiple_of(isa.column_elements) {
+            let most = u64::from(device.columns) * u64::from(isa.column_elements);
+            let (given, least) = (isa.row_elements, isa.column_elements);
+            let problem = format!("is {given}: must be whole columns of {least} elements, from {least} to {most}");
+            return Err(("isa.row_elements".into(), problem));
         }
         let mut instructions = Vec::with_capacity(raw.len());
         for (i, r) in raw.iter().enumerate() {
@@ -136,10 +178,18 @@ impl IsaSet {
                     format!("has `{other}`: the operands are columns, channels, bank, row and register"),
                 )),
             };
+            let unrolled = r.command.as_ref().map(|c| command(&key("command"), c)).transpose()?;
+            if let Some(problem) = unrolled.and_then(|c| unusable(device, c)) {
+                return Err((key("command"), problem));
+            }
+            if r.fixed_row.is_some_and(|row| row >= device.rows) {
+                let problem = format!("is {}: must be from 0 to {}", r.fixed_row.unwrap_or(0), device.rows - 1);
+                return Err((key("fixed_row"), problem));
+            }
             instructions.push(InstructionKind {
                 name: r.name.clone(),
                 operands: r.operands.iter().map(operand).collect::<Result<_, _>>()?,
-                command: r.command.as_ref().map(|c| command(&key("command"), c)).transpose()?,
+                command: unrolled,
                 registers: r.registers,
                 blocks: r.blocks,
                 waits: r.waits,
@@ -157,7 +207,8 @@ impl IsaSet {
         }
         // What the host does besides: a cycle for its own registers, and ordinary accesses.
         let mut host = [None; 3];
-        let reads_and_writes = device.roles.map_or([None; 2], |r| [Some(r.read), Some(r.write)]);
+        let usable = |c: CommandId| Some(c).filter(|c| unusable(device, *c).is_none());
+        let reads_and_writes = device.roles.map_or([None; 2], |r| [usable(r.read), usable(r.write)]);
         let kinds = [("host register", None), ("R MEM", reads_and_writes[0]), ("W MEM", reads_and_writes[1])];
         for (slot, (name, command)) in host.iter_mut().zip(kinds) {
             if command.is_some() || name == "host register" {
@@ -174,11 +225,16 @@ impl IsaSet {
                 });
             }
         }
+        let mode_change = isa.mode_change.as_ref().map(|c| command("isa.mode_change", c)).transpose()?;
+        if let Some(c) = mode_change.map(|c| device.spec(c)).filter(|c| c.needs != Needs::Any) {
+            let problem = format!("names `{}`, which needs its banks in a state: it must issue in any", c.name);
+            return Err(("isa.mode_change".into(), problem));
+        }
         Ok(Self {
             host,
             prefix: isa.prefix.clone(),
             channels: isa.channels,
-            mode_change: isa.mode_change.as_ref().map(|c| command("isa.mode_change", c)).transpose()?,
+            mode_change,
             queue: isa.queue as usize,
             row_elements: isa.row_elements,
             column_elements: isa.column_elements,
@@ -198,33 +254,45 @@ impl IsaSet {
     /// Reads a trace; `take` gets each instruction in order, up to and with the one that ends it.
     ///
     /// # Errors
-    /// A line cannot be read, or names or asks for what the device does not have.
+    /// A line cannot be read, or names or asks for what the device does not have; or there is no instruction.
     pub fn read(
         &self,
         name: &str,
         input: &mut dyn BufRead,
         mut take: impl FnMut(&Instruction),
     ) -> Result<(), InputError> {
-        let mut line = String::new();
+        let mut line = Vec::new();
         let mut number = 0;
+        let mut instructions = 0u64;
         loop {
             line.clear();
             number += 1;
             let fail = |problem: String| InputError::new(name, problem).at_line(number);
-            if input.read_line(&mut line).map_err(|e| fail(format!("cannot be read: {e}")))? == 0 {
-                return Ok(());
+            let read = Read::take(&mut *input, LONGEST as u64 + 1).read_until(b'\n', &mut line);
+            if read.map_err(|e| fail(format!("cannot be read: {e}")))? == 0 {
+                break;
             }
-            let text = line.split('#').next().unwrap_or_default();
+            if line.len() > LONGEST {
+                return Err(fail("is longer than any instruction can be".into()));
+            }
+            let text = std::str::from_utf8(&line).map_err(|_| fail("is not UTF-8 text".into()))?;
+            let text = text.split('#').next().unwrap_or_default();
             let words: Vec<&str> = text.split_whitespace().collect();
             if words.is_empty() {
                 continue;
             }
             let instruction = self.parse(name, number, &words)?;
             take(&instruction);
+            instructions += 1;
             if self.instructions[instruction.kind].ends {
-                return Ok(());
+                break;
             }
         }
+        if instructions == 0 {
+            let help = format!("an instruction is a line `{} NAME OPERAND...`", self.prefix);
+            return Err(InputError::new(name, "has no instruction").help(help));
+        }
+        Ok(())
     }
 
     fn parse(&self, file: &str, line: usize, words: &[&str]) -> Result<Instruction, InputError> {

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 
 use super::super::{Cycle, NO_ROW, OPENING};
 use super::decide::{Best, NOTHING};
+use super::progress::{Stall, Watch};
 use super::queue::{BankView, Entry, Queue};
 use super::record::{Completion, Issued, Recorder, Request, Statistics};
+use super::rest::Rest;
 use super::role::{self, ROLES, Role};
 use super::shape::Shape;
 use super::timing::{NEVER, Timing};
@@ -60,8 +62,8 @@ pub(super) struct Rank {
 /// Open rows of a standby node, for the background energy.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Standby {
-    open: u32,
-    since: Cycle,
+    pub open: u32,
+    pub since: Cycle,
 }
 
 /// One channel's controller. `K` is how its device takes commands; `P` says that its policies are those of the reference, whatever
@@ -104,16 +106,20 @@ pub(super) struct Fast<const K: u8, const P: bool, R> {
     pub data_clock_until: Cycle,
     // completions
     pub last_done: Cycle,
-    finished: VecDeque<Completion>,
+    pub finished: VecDeque<Completion>,
     pub outstanding: usize,
     limit: usize,
-    freed: bool,
+    pub freed: bool,
     // driver
     pub cycle: Cycle,
-    blocked: bool,
+    pub blocked: bool,
     end: Option<Cycle>,
     /// Issues of each role's command.
-    issued: [u64; ROLES],
+    pub issued: [u64; ROLES],
+    /// The search for a course that an idle channel repeats, while it is idle.
+    pub rest: Option<Box<Rest>>,
+    /// Who watches that requests get on.
+    pub watch: Watch,
     pub stats: Statistics,
     pub recorder: R,
 }
@@ -174,6 +180,8 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             blocked: false,
             end: None,
             issued: [0; ROLES],
+            rest: None,
+            watch: Watch::new(&shape),
             stats: Statistics { commands: vec![0; commands], ..Statistics::default() },
             recorder,
             timing,
@@ -193,6 +201,9 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     }
 
     fn run(&mut self, requests: &[Request], last: bool) {
+        if self.watch.stalled.is_some() {
+            return;
+        }
         let express = self.limit == 1 && P && K != SPLIT;
         let mut next = 0;
         loop {
@@ -206,6 +217,12 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             self.drain_finished(self.cycle);
             if express && self.is_idle() {
                 next = self.express(requests, next);
+            }
+            if self.cycle + 1 == self.next_refresh
+                && let Some(request) = requests.get(next)
+                && request.arrival > self.cycle
+            {
+                self.rest(request);
             }
             let cycle = self.cycle;
             let mut offer_at = NEVER;
@@ -248,6 +265,10 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
                 self.finish();
                 return;
             }
+            if self.watch.stalled.is_some() || to >= NEVER - 1 {
+                self.watch.stalled.get_or_insert(Stall::Nothing);
+                return;
+            }
             self.cycle = to;
         }
     }
@@ -258,7 +279,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         self.outstanding == 0 && self.tasks.is_empty() && self.is_empty() && self.cycle + 1 < self.next_refresh
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.reads.len == 0 && self.writes.len == 0 && self.active.is_empty() && self.activating.is_empty()
     }
 
@@ -273,7 +294,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     }
 
     /// Adds a standby node's time since the last change to its account.
-    fn settle(&mut self, node: usize, now: Cycle, asleep: bool) {
+    pub(super) fn settle(&mut self, node: usize, now: Cycle, asleep: bool) {
         let standby = &mut self.standby[node];
         let time = now.saturating_sub(standby.since);
         standby.since = standby.since.max(now);

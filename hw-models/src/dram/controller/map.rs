@@ -135,8 +135,9 @@ impl AddressMap {
                 )
             })?;
             let bits = bits.unwrap_or(field.bits - field.used);
-            if field.used + bits > field.bits {
-                return Err(fail(format!("gives `{name}` {} bits: it has {}", field.used + bits, field.bits)));
+            let given = field.used.saturating_add(bits);
+            if given > field.bits {
+                return Err(fail(format!("gives `{name}` {given} bits: it has {}", field.bits)));
             }
             if bits > 0 {
                 let to = field.offset + field.used;
@@ -144,6 +145,9 @@ impl AddressMap {
             }
             field.used += bits;
             at += bits;
+            if at > 64 {
+                return Err(fail("takes more than 64 bits of an index: fewer channels, or a smaller device".into()));
+            }
         }
         if let Some(field) = fields.iter().find(|f| f.used < f.bits) {
             return Err(fail(format!("leaves {} bits of `{}` out", field.bits - field.used, field.name)));

@@ -9,8 +9,11 @@ mod express;
 mod fast;
 mod history;
 mod map;
+mod progress;
 mod queue;
 mod record;
+mod refresh;
+mod rest;
 mod role;
 mod shape;
 mod stepped;
@@ -23,6 +26,7 @@ use banksia_input::InputError;
 
 pub use config::{ControllerConfig, PagePolicy, RefreshPolicy, Scheduler, Sleep};
 pub use map::{AddressMap, MapSpec, Place, XorSpec};
+pub use progress::Stall;
 pub use record::{Completion, Issued, Keep, Recorder, Request, Silent, Statistics};
 
 use super::device::Device;
@@ -94,6 +98,22 @@ impl<R: Recorder> Controller<R> {
             Inner::PlainSplit(c) => c.advance(requests, last),
             Inner::Split(c) => c.advance(requests, last),
             Inner::Stepped(c) => c.advance(requests, last),
+        }
+    }
+
+    /// Why it has given up, if it has: requests wait and none gets on, and nothing that is to come can change that. It takes no
+    /// more requests then, and what it did so far is no result.
+    pub fn stalled(&self) -> Option<Stall> {
+        match &self.0 {
+            Inner::PlainSingle(c) => c.watch.stalled,
+            Inner::Single(c) => c.watch.stalled,
+            Inner::PlainDual(c) => c.watch.stalled,
+            Inner::Dual(c) => c.watch.stalled,
+            Inner::PlainHalf(c) => c.watch.stalled,
+            Inner::Half(c) => c.watch.stalled,
+            Inner::PlainSplit(c) => c.watch.stalled,
+            Inner::Split(c) => c.watch.stalled,
+            Inner::Stepped(c) => c.watch.stalled,
         }
     }
 

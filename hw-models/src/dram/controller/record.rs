@@ -51,6 +51,10 @@ pub trait Recorder {
     const COMMANDS: bool;
     /// Whether completions are heard.
     const COMPLETIONS: bool;
+    /// Whether this one keeps what it hears of commands: nothing may be skipped then.
+    fn keeps_commands(&self) -> bool {
+        Self::COMMANDS
+    }
     /// A command issued. Called in the order of issue.
     fn command(&mut self, issued: Issued);
     /// A request is done. Called in the order of completion.

@@ -7,6 +7,7 @@ use super::super::Cycle;
 use super::super::device::CommandId;
 use super::config::{PagePolicy, RefreshPolicy, Scheduler};
 use super::history::History;
+use super::progress::Watch;
 use super::record::{Completion, Issued, Recorder, Request, Statistics};
 use super::role::{self, Role};
 use super::shape::{Kind, Shape};
@@ -80,6 +81,7 @@ pub(super) struct Stepped<R> {
     limit: usize,
     cycle: Cycle,
     ended: Option<Cycle>,
+    pub watch: Watch,
     pub stats: Statistics,
     pub recorder: R,
 }
@@ -108,6 +110,7 @@ impl<R: Recorder> Stepped<R> {
             limit: limit.unwrap_or(usize::MAX),
             cycle: 0,
             ended: None,
+            watch: Watch::new(&shape),
             stats: Statistics { commands: vec![0; shape.device.commands.len()], ..Statistics::default() },
             recorder,
             shape,
@@ -118,7 +121,7 @@ impl<R: Recorder> Stepped<R> {
     pub(super) fn advance(&mut self, requests: &[Request], last: bool) {
         let mut next = 0;
         loop {
-            if next == requests.len() && !last {
+            if self.watch.stalled.is_some() || (next == requests.len() && !last) {
                 return;
             }
             let cycle = self.cycle;
@@ -233,6 +236,13 @@ impl<R: Recorder> Stepped<R> {
     fn refreshes_due(&mut self, clock: Cycle) {
         let Some((interval, command)) = self.shape.refresh else { return };
         let due = clock.is_multiple_of(interval);
+        if due {
+            let empty = self.reads.is_empty() && self.writes.is_empty();
+            let waits = !(empty && self.active.is_empty() && self.activating.is_empty());
+            // Reads count when their command has issued, as those on their way will be done whatever comes.
+            let served = self.stats.requests + self.pending.len() as u64;
+            self.watch.refresh_due(clock, served, waits, self.refreshes.len());
+        }
         let mut rounds = 0;
         if self.shape.config.postpone == 0 {
             rounds = u32::from(due);

@@ -272,6 +272,8 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
 
     fn refresh_due(&mut self) {
         let Some((interval, command)) = self.shape.refresh else { return };
+        let waits = !self.is_empty();
+        self.watch.refresh_due(self.next_refresh, self.stats.requests, waits, self.tasks.len());
         self.next_refresh += interval;
         self.refresh_turn += 1;
         if self.shape.config.postpone > 0 {

@@ -348,6 +348,40 @@ impl Timing {
         }
     }
 
+    /// Appends what is left at `clock` of every wait: two timings with the same appended forbid the same from there on.
+    pub(super) fn remaining(&self, clock: Cycle, out: &mut Vec<Cycle>) {
+        out.extend(self.ready.iter().map(|r| r.saturating_sub(clock)));
+        for w in &self.windows {
+            let h = self.histories[w.history as usize];
+            let rings = self.issues[h.first..].chunks_exact(h.window).zip(&self.heads[h.heads..]);
+            let nodes = self.nodes_of(w.history as usize);
+            for (issues, head) in rings.take(nodes) {
+                // Oldest first; one too long ago to delay anything counts as none.
+                let (newer, older) = issues.split_at(usize::from(*head));
+                out.extend(older.iter().chain(newer).map(|at| match *at {
+                    Cycle::MAX => 0,
+                    at => (at + w.wait).saturating_sub(clock),
+                }));
+            }
+        }
+    }
+
+    /// How many nodes a history keeps a ring for.
+    fn nodes_of(&self, history: usize) -> usize {
+        let next = self.histories.get(history + 1).map_or(self.heads.len(), |h| h.heads);
+        next - self.histories[history].heads
+    }
+
+    /// Moves everything that matters at `clock` or later on by a time.
+    pub(super) fn move_on(&mut self, clock: Cycle, by: Cycle) {
+        for ready in self.ready.iter_mut().filter(|r| **r > clock) {
+            *ready += by;
+        }
+        for issue in self.issues.iter_mut().filter(|i| **i != Cycle::MAX) {
+            *issue += by;
+        }
+    }
+
     /// How far an issue of `from` reaches into when `to` may issue: 0 not at all, 1 at its own bank only, 2 at other banks.
     pub(super) fn reach(&self, from: Role, to: Role) -> u8 {
         self.reach[from][to]

@@ -57,6 +57,10 @@ impl Recorder for Lines {
     const COMMANDS: bool = true;
     const COMPLETIONS: bool = true;
 
+    fn keeps_commands(&self) -> bool {
+        self.wants.0
+    }
+
     fn command(&mut self, issued: Issued) {
         if !self.wants.0 {
             return;

@@ -30,16 +30,16 @@ pub struct MemoryReport {
     pub clock_ps: f64,
     /// The same time, seconds.
     pub latency_s: f64,
-    /// Mean cycles of a read from acceptance to its last data.
-    pub read_latency_avg_cycles: f64,
+    /// Mean cycles of a read from acceptance to its last data; `None`, as the others of reads, where there was none.
+    pub read_latency_avg_cycles: Option<f64>,
     /// Of these, until its column command.
-    pub read_queueing_avg_cycles: f64,
+    pub read_queueing_avg_cycles: Option<f64>,
     /// Of these, from its column command on.
-    pub read_device_avg_cycles: f64,
+    pub read_device_avg_cycles: Option<f64>,
     /// The longest read.
-    pub read_latency_max_cycles: f64,
+    pub read_latency_max_cycles: Option<f64>,
     /// The mean read, nanoseconds.
-    pub read_latency_avg_ns: f64,
+    pub read_latency_avg_ns: Option<f64>,
     /// Bytes of all requests over the time.
     pub bandwidth_bytes_per_s: f64,
     /// What the pins could carry.
@@ -60,13 +60,14 @@ pub struct MemoryReport {
 
 impl MemoryReport {
     pub(super) fn new(device: &Device, channels: &[Statistics]) -> Self {
-        let sum = |f: fn(&Statistics) -> u64| channels.iter().map(f).sum::<u64>();
+        let sum = |f: fn(&Statistics) -> u64| channels.iter().map(f).fold(0, u64::saturating_add);
         let ticks = channels.iter().map(|c| c.ticks).max().unwrap_or(0);
         let per_clock = f64::from(device.ticks_per_clock);
         let seconds = ticks as f64 * device.clock_fs as f64 * 1e-15;
         let (requests, reads) = (sum(|c| c.requests), sum(|c| c.reads));
-        let mean = |total: u64| if reads == 0 { 0.0 } else { total as f64 / reads as f64 / per_clock };
+        let mean = |total: u64| (reads > 0).then(|| total as f64 / reads as f64 / per_clock);
         let latency = mean(sum(|c| c.read_latency));
+        let longest = channels.iter().map(|c| c.read_latency_max).max();
         let queueing = mean(sum(|c| c.read_queueing));
         let counts: Vec<u64> =
             (0..device.commands.len()).map(|i| channels.iter().map(|c| c.commands[i]).sum()).collect();
@@ -74,7 +75,9 @@ impl MemoryReport {
         let nodes = u64::from(device.levels[device.standby.0 as usize].nodes) * channels.len() as u64;
         let (active, active_sleep) = (sum(|c| c.active_ticks), sum(|c| c.active_sleep_ticks));
         let (precharged_sleep, self_refresh) = (sum(|c| c.precharged_sleep_ticks), sum(|c| c.self_refresh_ticks));
-        let precharged = (nodes * ticks).saturating_sub(active + active_sleep + precharged_sleep + self_refresh);
+        let precharged = [active, active_sleep, precharged_sleep, self_refresh]
+            .into_iter()
+            .fold(nodes.saturating_mul(ticks), u64::saturating_sub);
         let model = &device.energy;
         let mut energy_j = model.joules(&counts, active, precharged);
         let asleep = active_sleep as f64 * model.active_power_down_pj_per_cycle
@@ -96,9 +99,9 @@ impl MemoryReport {
             latency_s: seconds,
             read_latency_avg_cycles: latency,
             read_queueing_avg_cycles: queueing,
-            read_device_avg_cycles: latency - queueing,
-            read_latency_max_cycles: channels.iter().map(|c| c.read_latency_max).max().unwrap_or(0) as f64 / per_clock,
-            read_latency_avg_ns: latency * clock_ps / 1000.0,
+            read_device_avg_cycles: latency.zip(queueing).map(|(latency, queueing)| latency - queueing),
+            read_latency_max_cycles: longest.filter(|_| reads > 0).map(|ticks| ticks as f64 / per_clock),
+            read_latency_avg_ns: latency.map(|cycles| cycles * clock_ps / 1000.0),
             bandwidth_bytes_per_s: if seconds > 0.0 { bytes / seconds } else { 0.0 },
             peak_bandwidth_bytes_per_s: device.pin_bandwidth() * channels.len() as f64,
             row_hits: sum(|c| c.row_hits),

@@ -25,6 +25,26 @@ pub struct MemoryOptions {
     pub exact_stepping: bool,
 }
 
+/// The latest arrival, in cycles, where every tick is stepped.
+const LATEST_STEPPED: u64 = 1_000_000_000;
+
+/// The latest arrival, in cycles, where every command is written: those of the refreshes before it are, too.
+const LATEST_LOGGED: u64 = 10_000_000_000;
+
+impl MemoryOptions {
+    /// The latest arrival, in cycles of the command clock, that can be counted on a device: its ticks, summed over the standby
+    /// nodes of all channels, stay below 2^62. Idle time is skipped, however long; where every tick is stepped or every command
+    /// written (`logs_commands`), it is gone through, and the limit is 10^9 or 10^10 cycles.
+    pub fn latest_arrival(&self, device: &Device, logs_commands: bool) -> u64 {
+        let nodes = u64::from(device.levels[device.standby.0 as usize].nodes) * u64::from(self.channels.max(1));
+        let ticks = ((1 << 62) / nodes).min(1 << 61);
+        let countable = (ticks / u64::from(device.ticks_per_clock)).min(1 << 60);
+        let stepped = if self.exact_stepping { LATEST_STEPPED } else { u64::MAX };
+        let logged = if logs_commands { LATEST_LOGGED } else { u64::MAX };
+        countable.min(stepped).min(logged)
+    }
+}
+
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
@@ -42,14 +62,14 @@ const BLOCK: usize = 1 << 13;
 /// Runs a source's requests to the end.
 ///
 /// # Errors
-/// The options do not fit the device, or the source fails.
+/// The options do not fit the device, the source fails or gives what the memory cannot count, or requests can never get on.
 pub fn run(
     device: &Arc<Device>,
     source: &mut dyn RequestSource,
     options: &MemoryOptions,
 ) -> Result<MemoryReport, MemoryError> {
-    let silent = |_| Silent;
-    simulate(device, source, options, silent, |_| Ok(()))
+    let latest = options.latest_arrival(device, false);
+    simulate(device, source, (options, latest), |_| Silent, |_| Ok(()))
 }
 
 /// As [`run`], and writes commands and completions as they come: in order within each channel.
@@ -66,13 +86,14 @@ pub fn run_logged(
     let wants = (sink.commands.is_some(), sink.completions.is_some());
     sink.header(device)?;
     let lines = |channel| Lines::new(device.clone(), map.clone(), channel, wants);
-    simulate(device, source, options, lines, |lines| sink.take(lines))
+    let latest = options.latest_arrival(device, wants.0);
+    simulate(device, source, (options, latest), lines, |lines| sink.take(lines))
 }
 
 fn simulate<R: Recorder + Send>(
     device: &Arc<Device>,
     source: &mut dyn RequestSource,
-    options: &MemoryOptions,
+    (options, latest): (&MemoryOptions, u64),
     recorder: impl Fn(u32) -> R,
     mut heard: impl FnMut(&mut R) -> std::io::Result<()>,
 ) -> Result<MemoryReport, MemoryError> {
@@ -90,6 +111,13 @@ fn simulate<R: Recorder + Send>(
     let mut block = Vec::with_capacity(BLOCK);
     let mut more = source.fill(&mut block, BLOCK)?;
     loop {
+        if let Some(late) = block.iter().find(|r| r.arrival > latest) {
+            let problem = format!(
+                "arrives at cycle {}: on {} channel(s) of {}, the clock is followed to {latest}",
+                late.arrival, options.channels, device.name
+            );
+            return Err(InputError::new(format!("request {}", late.sequence), problem).into());
+        }
         if let [(_, requests)] = &mut channels[..] {
             std::mem::swap(requests, &mut block);
             if ticks > 1 {
@@ -113,8 +141,12 @@ fn simulate<R: Recorder + Send>(
                 });
             },
         );
-        for (controller, _) in &mut channels {
+        for (i, (controller, _)) in channels.iter_mut().enumerate() {
             heard(controller.recorder())?;
+            if let Some(stall) = controller.stalled() {
+                let error = InputError::new(format!("device {}", device.name), format!("channel {i}: {stall}"));
+                return Err(error.help("compare the device's waits with the time between two of its refreshes").into());
+            }
         }
         if last {
             break;

@@ -19,6 +19,9 @@ pub struct TraceReader {
     name: String,
     input: Box<dyn BufRead + Send>,
     access_bytes: u64,
+    /// Transactions of the memory, and the latest arrival that it can count.
+    transactions: u64,
+    latest: u64,
     line: usize,
     sequence: u64,
     /// What was read: of it, the bytes `rest` are not yet parsed.
@@ -38,6 +41,9 @@ const BLOCK: usize = 1 << 18;
 
 /// The longest line, in bytes: longer than any request can be.
 const LONGEST: usize = 1 << 16;
+
+/// The latest cycle that any memory can count.
+const LATEST: u64 = 1 << 60;
 
 /// Bytes in which a line in the plainest form ends.
 const PLAIN: usize = 48;
@@ -74,12 +80,22 @@ impl TraceReader {
             name: name.into(),
             input,
             access_bytes: u64::from(access_bytes),
+            transactions: u64::MAX,
+            latest: LATEST,
             line: 0,
             sequence: 0,
             buffer: vec![0; BLOCK],
             rest: 0..0,
             ended: false,
         }
+    }
+
+    /// Refuses requests beyond a memory of so many transactions, and arrivals after the cycle `latest`.
+    #[must_use]
+    pub fn within(mut self, transactions: u64, latest: u64) -> Self {
+        self.transactions = transactions;
+        self.latest = latest.min(LATEST);
+        self
     }
 
     fn error(&self, problem: impl Into<String>) -> InputError {
@@ -114,8 +130,17 @@ impl TraceReader {
         if let Some(more) = words.next() {
             return Err(self.error(format!("goes on with `{}` after the request", shown(more))));
         }
-        if arrival > 1 << 60 {
-            return Err(self.error(format!("has the cycle {arrival}: it is too late")));
+        if arrival > self.latest {
+            return Err(
+                self.error(format!("has the cycle {arrival}: this memory's clock is followed to {}", self.latest))
+            );
+        }
+        // Without a bound every index is one.
+        if self.transactions < u64::MAX && index >= self.transactions {
+            let (most, bytes) = (self.transactions - 1, u128::from(self.transactions) * u128::from(self.access_bytes));
+            let problem = format!("has the address `{}`, which lies beyond the memory's {bytes} bytes", shown(place));
+            let help = format!("the last index is {most}, the last address {:#x}; or give --channels", bytes - 1);
+            return Err(self.error(problem).help(help));
         }
         Ok(Some((write, index, arrival)))
     }
@@ -197,7 +222,10 @@ impl TraceReader {
     fn take_lines(&mut self, text: &[u8], into: &mut Vec<Request>, until: usize) -> Result<(), InputError> {
         let mut rest = &text[self.rest.clone()];
         while into.len() < until {
-            if let Some((write, index, arrival, length)) = rest.first_chunk().and_then(plain_line) {
+            let plain = rest.first_chunk().and_then(plain_line);
+            if let Some((write, index, arrival, length)) =
+                plain.filter(|(_, index, arrival, _)| *index < self.transactions && *arrival <= self.latest)
+            {
                 self.line += 1;
                 into.push(Request { write, index, arrival, sequence: self.sequence });
                 self.sequence += 1;
