@@ -6,6 +6,9 @@ use banksia_input::{InputError, Source};
 
 const EMBEDDED: &[(&str, &str)] = &[
     ("pim-gpt", include_str!("../catalog/machines/pim-gpt.toml")),
+    ("aim", include_str!("../catalog/machines/aim.toml")),
+    ("hbm-pim", include_str!("../catalog/machines/hbm-pim.toml")),
+    ("attacc", include_str!("../catalog/machines/attacc.toml")),
 ];
 
 /// Bases of bases, at most.

@@ -211,7 +211,7 @@ fn a_set_that_cannot_run_is_refused() {
         ("mode_change = \"TMOD\"", "mode_change = \"MAC\"", "`isa.mode_change` names `MAC`"),
         ("command = \"RDCP\"", "command = \"ACT\"", "which itself opens rows"),
         ("command = \"RDCP\"", "command = \"REFab\"", "names `REFab`"),
-        ("channels = 32", "channels = 129", "`isa.channels` is 129"),
+        ("channels = 32", "channels = 65537", "`isa.channels` is 65537"),
     ]
     .into_iter()
     .enumerate()

@@ -55,6 +55,14 @@ pub fn resolved(name: &str) -> Result<RawDevice, InputError> {
     resolve(&open(name, None)?)
 }
 
+/// As [`resolved`], of a file that has been opened.
+///
+/// # Errors
+/// As there.
+pub fn resolved_source(source: &Source) -> Result<RawDevice, InputError> {
+    resolve(source)
+}
+
 /// The file of a device, before its bases are merged in: a name in the catalog, or a path that ends in `.toml`.
 ///
 /// # Errors

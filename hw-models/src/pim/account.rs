@@ -16,11 +16,11 @@ use crate::system::{Books, OperatorBooks};
 /// What a channel has done so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ChannelTotals {
-    counts: Vec<u64>,
-    active: Cycle,
-    busy: Cycle,
-    accesses: u64,
-    misses: u64,
+    pub(super) counts: Vec<u64>,
+    pub(super) active: Cycle,
+    pub(super) busy: Cycle,
+    pub(super) accesses: u64,
+    pub(super) misses: u64,
 }
 
 impl ChannelTotals {
@@ -124,6 +124,26 @@ impl Account {
         }
         totals.busy.add_times(busy, u64::from(members));
         self.commands_stepped = self.commands_stepped.wrapping_add(channel.stepped());
+    }
+
+    /// The channels have run a block, with so many issues of each command, and been busy so long, all of them together.
+    pub(super) fn block(&mut self, operator: u32, counts: &[u64], busy: Elapsed) {
+        let totals = &mut self.operators[self.map[operator as usize]];
+        for (total, n) in totals.counts.iter_mut().zip(counts) {
+            *total += n;
+        }
+        totals.busy = totals.busy.and(busy);
+        self.commands_stepped += counts.iter().sum::<u64>();
+    }
+
+    /// Cycles of the memory.
+    pub(super) fn memory_time(&self, cycles: Cycle) -> Elapsed {
+        elapsed(&self.machine.memory_clock, cycles)
+    }
+
+    /// Books what a channel that runs blocks has done from the beginning.
+    pub(super) fn set(&mut self, channel: u32, totals: ChannelTotals) {
+        self.channels[channel as usize] = totals;
     }
 
     /// The vector unit runs a function.

@@ -6,6 +6,7 @@ use banksia_input::{InputError, Source};
 use banksia_sim::{Clock, Time};
 use serde::{Deserialize, Serialize};
 
+use super::drive::Drive;
 use super::vector::VectorUnit;
 use crate::dram::Device;
 
@@ -116,14 +117,21 @@ pub struct PimMachine {
     pub link_latency: Time,
     /// The vector unit.
     pub vector_unit: VectorUnit,
+    /// How the channels are driven.
+    pub drive: Drive,
 }
 
 impl PimMachine {
-    /// Checks a machine file against a device that has been loaded. Errors name the keys of `source`.
+    /// Checks a machine file against a device that has been loaded from a file. Errors name the keys of `source`.
     ///
     /// # Errors
-    /// A value is out of range.
-    pub fn new(file: PimFile, device: Arc<Device>, source: &Source) -> Result<Self, InputError> {
+    /// A value is out of range, or the device cannot be driven.
+    pub fn new(
+        file: PimFile,
+        device: Arc<Device>,
+        source: &Source,
+        device_source: &Source,
+    ) -> Result<Self, InputError> {
         if file.kind != "pim" {
             return Err(source
                 .error("kind", format!("is `{}`", file.kind))
@@ -166,7 +174,26 @@ impl PimMachine {
             sram_write_bytes_per_cycle: v.sram_write_bytes_per_cycle,
             sram_bytes: v.sram_bytes,
         };
-        Ok(Self { file, device, memory_clock, vector_clock, link_latency, vector_unit })
+        let drive = Drive::new(device_source, &device, file.memory.channels, file.memory.refresh)?;
+        Ok(Self { file, device, memory_clock, vector_clock, link_latency, vector_unit, drive })
+    }
+
+    /// Gives it another number of channels; `None`, and nothing is done, where there cannot be so many.
+    pub fn set_channels(&mut self, channels: u32) -> Option<()> {
+        if !(1..=MOST_CHANNELS).contains(&channels) {
+            return None;
+        }
+        self.file.memory.channels = channels;
+        self.drive = match &self.drive {
+            Drive::Patterns => Drive::Patterns,
+            Drive::Instructions(isa) => {
+                let set = isa.set().clone().with_channels(channels);
+                let machine = super::IsaMachine::new(Arc::clone(&self.device), set, self.file.memory.refresh);
+                Drive::Instructions(machine.ok()?)
+            }
+            Drive::Accesses(kernel) => Drive::Accesses(kernel.clone().with_channels(channels)),
+        };
+        Some(())
     }
 
     /// How many channels.

@@ -5,24 +5,14 @@
 
 use std::sync::Arc;
 
-use banksia_input::InputError;
+use banksia_input::{InputError, Source};
 
 use super::host_controller::HostController;
 use super::isa::IsaOutcome;
 use crate::dram::device::Roles;
 use crate::dram::table::RawKernel;
 use crate::dram::{Device, catalog};
-
-/// One access of a kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Access {
-    pub(super) write: bool,
-    pub(super) bank: u32,
-    pub(super) row: u32,
-    pub(super) column: u32,
-    /// It waits for everything before it, and everything after it waits for it.
-    pub(super) barrier: bool,
-}
+use crate::program::HostAccess;
 
 /// A kernel being put together.
 #[derive(Debug, Clone)]
@@ -30,7 +20,7 @@ pub struct HostKernel {
     pub(super) device: Arc<Device>,
     pub(super) units: RawKernel,
     pub(super) roles: Roles,
-    pub(super) accesses: Vec<Access>,
+    pub(super) accesses: Vec<HostAccess>,
 }
 
 /// The banks whose activation of the reserved row enters the all-bank modes.
@@ -47,9 +37,17 @@ impl HostKernel {
     /// # Errors
     /// It has none, or not the commands to drive them.
     pub fn new(name: &str, device: &Arc<Device>) -> Result<Self, InputError> {
-        let source = catalog::open(name, None)?;
+        Self::of(&catalog::open(name, None)?, device)
+    }
+
+    /// As [`HostKernel::new`], of a device file that has been opened.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of(source: &Source, device: &Arc<Device>) -> Result<Self, InputError> {
+        let name = &device.name;
         let fail = |problem: &str| InputError::new(format!("device {name}"), problem);
-        let units = catalog::resolved(name)?
+        let units = catalog::resolved_source(source)?
             .kernel
             .ok_or_else(|| fail("has no PIM units that ordinary accesses drive").key("kernel"))?;
         let roles = device.roles.ok_or_else(|| fail("has no activate, precharge, read and write"))?;
@@ -86,36 +84,67 @@ impl HostKernel {
         self.units.channels
     }
 
+    /// The kernel of a machine of so many channels, or of a part of one.
+    #[must_use]
+    pub fn with_channels(mut self, channels: u32) -> Self {
+        self.units.channels = channels;
+        self
+    }
+
+    /// The accesses so far.
+    pub fn accesses(&self) -> &[HostAccess] {
+        &self.accesses
+    }
+
+    /// Columns of every bank that a matrix takes, with room for the results; `None` where they cannot be counted.
+    pub fn columns_of(&self, outputs: u64, inputs: u64) -> Option<u64> {
+        let (output_tiles, input_tiles) = self.tiles(outputs, inputs);
+        let registers = u64::from(self.units.registers);
+        let weights =
+            output_tiles.checked_mul(input_tiles.div_ceil(2)).and_then(|n| n.checked_mul(registers * registers))?;
+        weights.checked_add(output_tiles.checked_mul(registers)?)
+    }
+
+    /// Tiles of outputs and of inputs.
+    fn tiles(&self, outputs: u64, inputs: u64) -> (u64, u64) {
+        let u = self.units;
+        let (blocks, registers) = (u64::from(u.channels) * u64::from(u.blocks), u64::from(u.registers));
+        (outputs.div_ceil(blocks * registers), inputs.div_ceil(u64::from(u.lanes) * registers))
+    }
+
     /// A matrix-vector product: tiles of `registers` outputs a block; for every `registers` x `lanes` inputs these are written to the
     /// registers and multiplied by as many columns, the even inputs' weights from the even bank, then the odd ones'.
     ///
     /// # Errors
     /// A side is nothing, or the weights do not fit.
     pub fn gemv(&mut self, outputs: u64, inputs: u64) -> Result<(), InputError> {
-        let u = self.units;
         let fail = |problem: &str| InputError::new("--gemv", problem);
         if outputs == 0 || inputs == 0 {
             return Err(fail("has a side of 0"));
         }
-        let (blocks, registers) = (u64::from(u.channels) * u64::from(u.blocks), u64::from(u.registers));
-        let output_tiles = outputs.div_ceil(blocks * registers);
-        let input_tiles = inputs.div_ceil(u64::from(u.lanes) * registers);
-        let tile = registers * registers;
-        let columns = output_tiles.checked_mul(input_tiles.div_ceil(2)).and_then(|n| n.checked_mul(tile));
-        let results = output_tiles.checked_mul(registers);
-        let whole = columns.zip(results).and_then(|(c, r)| c.checked_add(r));
-        let Some(result) = columns.filter(|_| whole.is_some_and(|w| w <= self.capacity())) else {
+        let whole = self.columns_of(outputs, inputs);
+        if whole.is_none_or(|w| w > self.capacity()) {
             return Err(fail("does not fit in the rows below the reserved ones"));
-        };
+        }
         // Beside every column of weights, a column of inputs is written.
         Self::check_length("--gemv", whole.and_then(|w| w.checked_mul(2)))?;
+        self.product(outputs, inputs, 0);
+        Ok(())
+    }
+
+    /// A product that fits, of a matrix that begins at a column counted over the rows of its banks.
+    pub fn product(&mut self, outputs: u64, inputs: u64, first_column: u64) {
+        let (u, registers) = (self.units, u64::from(self.units.registers));
+        let (output_tiles, input_tiles) = self.tiles(outputs, inputs);
+        let tile = registers * registers;
+        let result = first_column + output_tiles * input_tiles.div_ceil(2) * tile;
         self.enter(1);
         for output in 0..output_tiles {
             self.set_mode();
             for odd in 0..2u32 {
                 for input in (u64::from(odd)..input_tiles).step_by(2) {
                     self.run(true, 1, u64::from(u.register_row) * u64::from(self.device.columns) + 8, registers);
-                    let start = tile * (output * input_tiles.div_ceil(2) + input / 2);
+                    let start = first_column + tile * (output * input_tiles.div_ceil(2) + input / 2);
                     for group in 0..registers {
                         self.run(false, odd, start + group * registers, registers);
                     }
@@ -125,7 +154,23 @@ impl HostKernel {
             self.set_mode();
         }
         self.leave();
-        Ok(())
+    }
+
+    /// Ordinary accesses of columns of a bank in every channel, counted over its rows.
+    pub fn access(&mut self, write: bool, bank: u32, first_column: u64, columns: u64) {
+        self.run(write, bank, first_column, columns);
+    }
+
+    /// The host reads what a product left in the odd bank of every block: a column of lanes' sums for each of its outputs.
+    pub fn results(&mut self, outputs: u64, inputs: u64, first_column: u64) {
+        let registers = u64::from(self.units.registers);
+        let (output_tiles, input_tiles) = self.tiles(outputs, inputs);
+        let result = first_column + output_tiles * input_tiles.div_ceil(2) * registers * registers;
+        let share = self.device.banks / self.units.blocks.clamp(1, self.device.banks);
+        for block in 0..self.units.blocks.min(self.device.banks) {
+            let odd = (block * share + 1).min(self.device.banks - 1);
+            self.run(false, odd, result, output_tiles * registers);
+        }
     }
 
     /// The sum of two vectors: a register file's worth of one is read in every bank, added to the other's, and written.
@@ -159,7 +204,7 @@ impl HostKernel {
     }
 
     /// Columns of a bank in the rows below the reserved ones.
-    fn capacity(&self) -> u64 {
+    pub fn capacity(&self) -> u64 {
         let u = self.units;
         let rows = u.register_row.min(u.enter_row).min(u.leave_row).min(u.park_row);
         u64::from(rows) * u64::from(self.device.columns)
@@ -184,7 +229,7 @@ impl HostKernel {
     }
 
     fn push(&mut self, write: bool, bank: u32, row: u32, column: u32) {
-        self.accesses.push(Access { write, bank, row, column, barrier: false });
+        self.accesses.push(HostAccess { write, bank, row, column, barrier: false });
     }
 
     fn barrier(&mut self) {
@@ -248,11 +293,12 @@ impl HostKernel {
             (true, some) => some,
             (false, _) => None,
         };
-        let (channel, cycles) = HostController::new(self, refresh).run().map_err(|problem| {
+        let mut controller = HostController::new(&self.device, self.units, self.roles, refresh);
+        let cycles = controller.serve(&self.accesses, 0).map_err(|problem| {
             let help = "compare the reserved rows, and the time of a group of accesses with that between two refreshes";
             InputError::new(format!("device {}", device.name), problem).key("kernel").help(help)
         })?;
-        let channels = u64::from(self.units.channels);
+        let (channel, channels) = (controller.channel(), u64::from(self.units.channels));
         Ok(IsaOutcome {
             cycles,
             counts: channel.counts().iter().map(|n| n * channels).collect(),

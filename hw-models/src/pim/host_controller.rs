@@ -14,9 +14,13 @@
 
 use std::collections::VecDeque;
 
-use super::hbm_pim::{ALL_BANK, Access, ENTER_BANKS, HostKernel};
-use crate::dram::device::Refresh as DeviceRefresh;
-use crate::dram::{Channel, CommandId, Cycle, NO_ROW};
+use std::sync::Arc;
+
+use super::hbm_pim::{ALL_BANK, ENTER_BANKS};
+use crate::dram::device::{Refresh as DeviceRefresh, Roles};
+use crate::dram::table::RawKernel;
+use crate::dram::{Channel, CommandId, Cycle, Device, NO_ROW};
+use crate::program::HostAccess;
 
 /// Accesses in the queue.
 const QUEUE: usize = 64;
@@ -36,12 +40,17 @@ enum Step {
 }
 
 /// A pseudo-channel's controller at work.
-pub(super) struct HostController<'a> {
-    kernel: &'a HostKernel,
+#[derive(Clone)]
+pub(super) struct HostController {
+    device: Arc<Device>,
+    units: RawKernel,
+    roles: Roles,
     channel: Channel,
     /// What is in the queue, with the first cycle in which it is there.
-    queue: VecDeque<(Cycle, Access)>,
+    queue: VecDeque<(Cycle, HostAccess)>,
+    /// Accesses of the list in hand that have entered the queue, and of all of it.
     entered: usize,
+    all: usize,
     now: Cycle,
     /// When all data has been moved.
     done: Cycle,
@@ -57,16 +66,19 @@ pub(super) struct HostController<'a> {
     closed_last: u32,
 }
 
-impl<'a> HostController<'a> {
+impl HostController {
     /// A controller at rest. The first refresh falls due half an interval after the start: there are two ranks, and theirs are staggered.
-    pub(super) fn new(kernel: &'a HostKernel, refresh: Option<DeviceRefresh>) -> Self {
+    pub(super) fn new(device: &Arc<Device>, units: RawKernel, roles: Roles, refresh: Option<DeviceRefresh>) -> Self {
         // An access waits no longer than a few of the longest waits, and as many refreshes fall into these.
-        let longest = kernel.device.timing.iter().map(|r| r.cycles).max().unwrap_or(0);
+        let longest = device.timing.iter().map(|r| r.cycles).max().unwrap_or(0);
         Self {
-            kernel,
+            units,
+            roles,
+            all: 0,
             refreshes: 0,
             patience: refresh.map_or(Cycle::MAX, |r| 64 + 8 * longest / r.interval),
-            channel: Channel::new(kernel.device.clone()),
+            channel: Channel::new(Arc::clone(device)),
+            device: Arc::clone(device),
             queue: VecDeque::with_capacity(QUEUE),
             entered: 0,
             now: 1,
@@ -80,18 +92,40 @@ impl<'a> HostController<'a> {
         }
     }
 
-    /// Serves every access. Returns the channel as it is then, and the cycles that it took.
+    /// The channel as it is.
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Nothing comes before a cycle: refreshes go out as they fall due.
+    ///
+    /// # Errors
+    /// A refresh can never go out, in words.
+    pub(super) fn idle_until(&mut self, cycle: Cycle) -> Result<(), String> {
+        while self.refresh_due <= cycle {
+            self.now = self.now.max(self.refresh_due);
+            let Some((at, step)) = self.next() else { return Err(self.stuck()) };
+            self.issue(at, step);
+            self.now = at + 1;
+            self.refreshes = 0;
+        }
+        Ok(())
+    }
+
+    /// Serves every access, the first of which enters the queue in the cycle after `start`. Returns the cycle in which all are done.
     ///
     /// # Errors
     /// An access can never be served, in words that say which.
-    pub(super) fn run(mut self) -> Result<(Channel, Cycle), String> {
+    pub(super) fn serve(&mut self, accesses: &[HostAccess], start: Cycle) -> Result<Cycle, String> {
+        self.now = self.now.max(start + 1);
+        (self.entered, self.all) = (0, accesses.len());
         loop {
-            while self.queue.len() < QUEUE && self.entered < self.kernel.accesses.len() {
+            while self.queue.len() < QUEUE && self.entered < accesses.len() {
                 self.entered += 1;
-                self.queue.push_back((self.entered as Cycle, self.kernel.accesses[self.entered - 1]));
+                self.queue.push_back((start + self.entered as Cycle, accesses[self.entered - 1]));
             }
             if self.queue.is_empty() {
-                return Ok((self.channel, self.done));
+                return Ok(self.done);
             }
             let next = self.next();
             if self.refreshes > self.patience {
@@ -128,7 +162,7 @@ impl<'a> HostController<'a> {
         };
         format!(
             "cannot make progress: access {place} of {}, a {what} of bank {} row {} column {}, waits in {mode} mode at cycle {}, and {why}",
-            self.kernel.accesses.len(),
+            self.all,
             a.bank,
             a.row,
             a.column,
@@ -138,7 +172,7 @@ impl<'a> HostController<'a> {
 
     /// The next command and its cycle.
     fn next(&self) -> Option<(Cycle, Step)> {
-        let (channel, roles) = (&self.channel, &self.kernel.roles);
+        let (channel, roles) = (&self.channel, &self.roles);
         let mut best: Option<(Cycle, Step)> = None;
         let mut offer = |at: Cycle, step: Step| {
             let found = (at.max(self.now), step);
@@ -148,7 +182,7 @@ impl<'a> HostController<'a> {
         };
         if let Some(refresh) = self.refresh.filter(|_| self.refresh_due <= self.now) {
             let mut open = false;
-            for bank in (0..self.kernel.device.banks).filter(|b| channel.open_row(*b) != NO_ROW) {
+            for bank in (0..self.device.banks).filter(|b| channel.open_row(*b) != NO_ROW) {
                 open = true;
                 offer(channel.earliest(roles.precharge, bank), Step::Drain(bank));
             }
@@ -169,7 +203,7 @@ impl<'a> HostController<'a> {
                 offer(channel.earliest(roles.activate, a.bank).max(*there), Step::Activate(i));
             }
         }
-        let banks = self.kernel.device.banks;
+        let banks = self.device.banks;
         for bank in 0..banks {
             let row = channel.open_row(bank);
             if row != NO_ROW && !self.queue.iter().take(group).any(|(_, a)| a.bank == bank && a.row == row) {
@@ -180,16 +214,16 @@ impl<'a> HostController<'a> {
         best
     }
 
-    fn command(&self, access: &Access) -> CommandId {
-        if access.write { self.kernel.roles.write } else { self.kernel.roles.read }
+    fn command(&self, access: &HostAccess) -> CommandId {
+        if access.write { self.roles.write } else { self.roles.read }
     }
 
     fn issue(&mut self, at: Cycle, step: Step) {
-        let (units, roles) = (&self.kernel.units, self.kernel.roles);
+        let (units, roles) = (&self.units, self.roles);
         match step {
             Step::Drain(bank) => self.close(bank, at),
             Step::Close(turn) => {
-                self.closed_last = (self.closed_last + turn) % self.kernel.device.banks;
+                self.closed_last = (self.closed_last + turn) % self.device.banks;
                 self.close(self.closed_last, at);
             }
             Step::Refresh => {
@@ -205,7 +239,7 @@ impl<'a> HostController<'a> {
                 let command = self.command(&a);
                 self.channel.issue(command, a.bank, a.row, at);
                 // A cycle on the command bus; then the latency; and the cycle in which the host sees that it is done.
-                self.done = self.done.max(at + 1 + self.kernel.device.spec(command).latency + 1);
+                self.done = self.done.max(at + 1 + self.device.spec(command).latency + 1);
             }
             Step::Activate(i) => {
                 let a = self.queue[i].1;
@@ -219,8 +253,8 @@ impl<'a> HostController<'a> {
 
     fn close(&mut self, bank: u32, at: Cycle) {
         let row = self.channel.open_row(bank);
-        self.channel.issue(self.kernel.roles.precharge, bank, NO_ROW, at);
-        if self.all_bank && row == self.kernel.units.leave_row {
+        self.channel.issue(self.roles.precharge, bank, NO_ROW, at);
+        if self.all_bank && row == self.units.leave_row {
             self.all_bank = !all_of(&ALL_BANK, bank, &mut self.leaving);
         }
     }

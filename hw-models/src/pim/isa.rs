@@ -12,6 +12,7 @@ use banksia_input::InputError;
 use super::isa_access::{Access, QUEUE};
 use super::isa_trace::{Instruction, IsaSet};
 use crate::dram::{Channel, CommandId, Cycle, Device, NO_ROW, Needs};
+use crate::program::ChannelSet;
 
 /// What a program of instructions did.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +27,10 @@ pub struct IsaOutcome {
     pub standby_nodes: u64,
 }
 
-/// One channel at work.
+/// Channels that have been told the same so far, which are simulated as one.
+#[derive(Clone)]
 pub(super) struct Lane {
+    pub(super) members: ChannelSet,
     pub(super) channel: Channel,
     /// The first cycle at which the next command may be chosen.
     pub(super) next: Cycle,
@@ -44,9 +47,13 @@ pub(super) struct Lane {
     /// Issue cycles of the last commands: as many as the channel takes in ahead.
     taken: VecDeque<Cycle>,
     refresh_due: Cycle,
+    /// Cycles at work in blocks, and until when the last one was.
+    pub(super) busy: Cycle,
+    busy_until: Cycle,
 }
 
 /// A machine of channels that run a device's instructions.
+#[derive(Clone)]
 pub struct IsaMachine {
     device: Arc<Device>,
     set: IsaSet,
@@ -84,8 +91,8 @@ impl IsaMachine {
                 format!("is `{}`, which needs open rows: a refresh goes out when every row is closed", spec.name);
             return Err(InputError::new(format!("device {}", device.name), problem).key("refresh.command"));
         }
-        let lanes = (0..set.channels)
-            .map(|_| Lane {
+        let lanes = vec![Lane {
+                members: ChannelSet::first(set.channels),
                 channel: Channel::new(device.clone()),
                 next: 1,
                 registers: false,
@@ -95,9 +102,34 @@ impl IsaMachine {
                 instructed: 0,
                 taken: VecDeque::with_capacity(set.queue + 1),
                 refresh_due: interval.unwrap_or(0),
-            })
-            .collect();
+                busy: 0,
+                busy_until: 0,
+            }];
         Ok(Self { device, set, lanes, refresh, host: 1, end: 0 })
+    }
+
+    /// Simulates every channel by itself, whatever it is told. The results are the same.
+    #[must_use]
+    pub fn stepping(mut self) -> Self {
+        self.lanes = self
+            .lanes
+            .iter()
+            .flat_map(|lane| lane.members.iter().map(|c| Lane { members: ChannelSet::one(c), ..lane.clone() }))
+            .collect();
+        self
+    }
+
+    /// Parts the channels that an instruction is for from those that it is not for.
+    fn part(&mut self, channels: &ChannelSet) {
+        for i in 0..self.lanes.len() {
+            let lane = &mut self.lanes[i];
+            if lane.members.meets(channels) && !lane.members.within(channels) {
+                let mut rest = lane.clone();
+                rest.members = lane.members.without(channels);
+                lane.members = lane.members.and(channels);
+                self.lanes.push(rest);
+            }
+        }
     }
 
     /// Runs an instruction on the channels of its mask.
@@ -123,12 +155,14 @@ impl IsaMachine {
         let mut answered = 0;
         // The host hands an instruction over in one cycle, and goes on once every channel has taken in all of it.
         let mut handed = self.host;
+        self.part(&instruction.channels);
         for channel in 0..self.lanes.len() {
-            if instruction.channels >> channel & 1 == 0 {
+            if !self.lanes[channel].members.within(&instruction.channels) {
                 continue;
             }
             if self.refresh {
-                self.refresh(channel);
+                let now = self.lanes[channel].next.max(self.host);
+                self.refresh(channel, now, now);
             }
             let queue = self.set.queue;
             let lane = &mut self.lanes[channel];
@@ -157,12 +191,14 @@ impl IsaMachine {
     fn access(&mut self, command: CommandId, instruction: &Instruction) {
         let write = self.device.roles.is_some_and(|r| command == r.write);
         let mut handed = self.host;
+        self.part(&instruction.channels);
         for channel in 0..self.lanes.len() {
-            if instruction.channels >> channel & 1 == 0 {
+            if !self.lanes[channel].members.within(&instruction.channels) {
                 continue;
             }
             if self.refresh && self.lanes[channel].accesses.is_empty() {
-                self.refresh(channel);
+                let now = self.lanes[channel].next.max(self.host);
+                self.refresh(channel, now, now);
             }
             let lane = &mut self.lanes[channel];
             let mut from = self.host.max(lane.instructed);
@@ -188,12 +224,12 @@ impl IsaMachine {
         }
     }
 
-    /// Refreshes a channel if that is due.
-    fn refresh(&mut self, channel: usize) {
+    /// Refreshes channels as often as it falls due until a cycle, each time from `from` on at the earliest.
+    fn refresh(&mut self, channel: usize, until: Cycle, from: Cycle) {
         let Some(refresh) = self.device.refresh else { return };
         let lane = &mut self.lanes[channel];
-        while lane.refresh_due <= lane.next.max(self.host) {
-            let mut at = lane.next.max(self.host);
+        while lane.refresh_due <= lane.next.max(until) {
+            let mut at = lane.next.max(from).max(lane.refresh_due);
             if lane.registers {
                 if let Some(change) = self.set.mode_change {
                     at = ready(&lane.channel, &self.device, change, 0, at);
@@ -219,18 +255,65 @@ impl IsaMachine {
         self.serve_all();
         let busy = self.lanes.iter().map(|l| l.pending).max().unwrap_or(0);
         let cycles = self.end.max(busy);
+        let all = |of: &dyn Fn(&Lane) -> u64| self.lanes.iter().map(|l| of(l) * u64::from(l.members.len())).sum();
+        IsaOutcome {
+            cycles,
+            counts: self.counts(),
+            active_cycles: all(&|l| l.channel.active_cycles(cycles)),
+            standby_nodes: all(&|l| l.channel.standby_nodes()),
+        }
+    }
+
+    /// Issues of each of the device's commands so far, over all channels.
+    pub(super) fn counts(&self) -> Vec<u64> {
         let mut counts = vec![0; self.device.commands.len()];
         for lane in &self.lanes {
             for (total, n) in counts.iter_mut().zip(lane.channel.counts()) {
-                *total += n;
+                *total += n * u64::from(lane.members.len());
             }
         }
-        IsaOutcome {
-            cycles,
-            counts,
-            active_cycles: self.lanes.iter().map(|l| l.channel.active_cycles(cycles)).sum(),
-            standby_nodes: self.lanes.iter().map(|l| l.channel.standby_nodes()).sum(),
+        counts
+    }
+
+    /// The instruction set, for the machine's channels.
+    pub fn set(&self) -> &IsaSet {
+        &self.set
+    }
+
+    /// Channels that have been told the same so far.
+    pub(super) fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    /// Nothing comes before a cycle: what is still to be served is, and refreshes go out as they fall due.
+    pub(super) fn idle_until(&mut self, cycle: Cycle) {
+        self.serve_all();
+        if self.refresh {
+            for lane in 0..self.lanes.len() {
+                self.refresh(lane, cycle, 0);
+            }
         }
+    }
+
+    /// Runs instructions of which the host hands over the first no sooner than in the cycle after `start`. Returns the last cycle in
+    /// which the host is occupied, and that in which everything is done.
+    pub(super) fn run_block(&mut self, instructions: &[Instruction], start: Cycle) -> (Cycle, Cycle) {
+        self.idle_until(start);
+        self.host = self.host.max(start + 1);
+        for instruction in instructions {
+            self.run(instruction);
+        }
+        self.serve_all();
+        let mut done = self.host - 1;
+        for lane in &mut self.lanes {
+            if instructions.iter().any(|i| lane.members.meets(&i.channels)) {
+                let end = lane.pending.max(start);
+                lane.busy += end - lane.busy_until.clamp(start, end);
+                lane.busy_until = end;
+                done = done.max(end);
+            }
+        }
+        (self.host - 1, done)
     }
 }
 

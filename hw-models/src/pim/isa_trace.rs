@@ -6,6 +6,7 @@ use banksia_input::{InputError, Source};
 
 use crate::dram::table::{RawGemv, RawInstruction, RawIsa};
 use crate::dram::{CommandId, Device, Effect, Needs, catalog};
+use crate::program::ChannelSet;
 
 /// A kind of instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub enum Operand {
 /// The lines of a trace that are not the device's instructions.
 const HOST_LINES: &str = "`R|W MEM CHANNEL BANK ROW`, `R|W GPR REGISTER` and `W CFR REGISTER VALUE`";
 
+/// Channels at most.
+const MOST_CHANNELS: u32 = 65_536;
+
 /// The longest line, in bytes: longer than any instruction can be.
 const LONGEST: usize = 1 << 16;
 
@@ -84,6 +88,26 @@ fn number(word: &str) -> Option<u128> {
     }
 }
 
+/// A mask of channels: a number, in hexadecimal of any length.
+fn mask(word: &str) -> Option<ChannelSet> {
+    let bits = |value: u128, first: u32| {
+        (0..128).filter(|i| value >> i & 1 == 1).fold(ChannelSet::EMPTY, |all, i| all.or(&ChannelSet::one(first + i)))
+    };
+    let Some(digits) = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) else {
+        return number(word).map(|value| bits(value, 0));
+    };
+    // A sign would be taken for a part of a number.
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut all = ChannelSet::EMPTY;
+    for (i, part) in digits.as_bytes().rchunks(32).enumerate() {
+        let value = u128::from_str_radix(std::str::from_utf8(part).ok()?, 16).ok()?;
+        all = all.or(&bits(value, 128 * i as u32));
+    }
+    Some(all)
+}
+
 /// A device's instruction set.
 #[derive(Debug, Clone)]
 pub struct IsaSet {
@@ -106,19 +130,19 @@ pub struct IsaSet {
     /// The host's own kinds, after the device's: access to its registers, and a read and a write of the banks.
     host: [Option<usize>; 3],
     columns: u32,
-    banks: u32,
-    rows: u32,
+    pub(super) banks: u32,
+    pub(super) rows: u32,
 }
 
 /// One instruction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instruction {
     /// Which.
     pub kind: usize,
     /// How many columns; 1 where it is no operand.
     pub columns: u32,
-    /// The channels that it is for, as a mask.
-    pub channels: u128,
+    /// The channels that it is for.
+    pub channels: ChannelSet,
     /// The bank, where it is for one.
     pub bank: u32,
     /// The row, where it uses one.
@@ -131,12 +155,20 @@ impl IsaSet {
     /// # Errors
     /// The device has none, or it names what does not exist.
     pub fn load(name: &str, device: &Device) -> Result<Self, InputError> {
-        let raw = catalog::resolved(name)?;
+        Self::of(&catalog::open(name, None)?, device)
+    }
+
+    /// As [`IsaSet::load`], of a device file that has been opened.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of(source: &Source, device: &Device) -> Result<Self, InputError> {
+        let name = &device.name;
+        let raw = catalog::resolved_source(source)?;
         let fail = |problem: String| InputError::new(format!("device {name}"), problem);
         let Some(isa) = &raw.isa else {
             return Err(fail("has no instruction set of its own".into()).key("isa"));
         };
-        let source = catalog::open(name, None)?;
         Self::compile(isa, &raw.instructions, device).map_err(|(key, problem)| match key.starts_with("isa.") {
             true => source.error(&key, problem),
             // Instructions are counted over the bases' too, which this file does not show.
@@ -148,8 +180,8 @@ impl IsaSet {
         let command = |key: &str, name: &str| {
             device.command(name).ok_or_else(|| (key.to_owned(), format!("names `{name}`, which is no command")))
         };
-        if isa.channels == 0 || isa.channels > 128 {
-            return Err(("isa.channels".into(), format!("is {}: must be from 1 to 128", isa.channels)));
+        if isa.channels == 0 || isa.channels > MOST_CHANNELS {
+            return Err(("isa.channels".into(), format!("is {}: must be from 1 to {MOST_CHANNELS}", isa.channels)));
         }
         if isa.queue == 0 || isa.queue > 65_536 {
             return Err(("isa.queue".into(), format!("is {}: must be from 1 to 65536", isa.queue)));
@@ -246,9 +278,20 @@ impl IsaSet {
         })
     }
 
-    /// The mask of all channels.
-    pub fn all_channels(&self) -> u128 {
-        if self.channels == 128 { u128::MAX } else { (1 << self.channels) - 1 }
+    /// All channels.
+    pub fn all_channels(&self) -> ChannelSet {
+        ChannelSet::first(self.channels)
+    }
+
+    /// The same set for a machine of so many channels.
+    #[must_use]
+    pub fn with_channels(self, channels: u32) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// The instruction of a name, or the host's own.
+    pub fn kind(&self, name: &str) -> Option<usize> {
+        self.instructions.iter().position(|k| k.name == name)
     }
 
     /// Reads a trace; `take` gets each instruction in order, up to and with the one that ends it.
@@ -317,6 +360,14 @@ impl IsaSet {
         let mut out =
             Instruction { kind, columns: 1, channels: self.all_channels(), bank: 0, row: spec.fixed_row.unwrap_or(0) };
         for (operand, word) in spec.operands.iter().zip(&words[2..]) {
+            if *operand == Operand::Channels {
+                let mask = mask(word).ok_or_else(|| fail(format!("has `{word}` where a number should stand")))?;
+                if mask.is_empty() || !mask.within(&self.all_channels()) {
+                    return Err(fail(format!("has channels {word}: a mask of {} channels", self.channels)));
+                }
+                out.channels = mask;
+                continue;
+            }
             let value = number(word);
             let value = value.ok_or_else(|| fail(format!("has `{word}` where a number should stand")))?;
             let within = |what: &str, least: u128, most: u128| {
@@ -331,12 +382,7 @@ impl IsaSet {
                 Operand::Bank => out.bank = within("bank", 0, u128::from(self.banks) - 1)?,
                 Operand::Row => out.row = within("row", 0, u128::from(self.rows) - 1)?,
                 Operand::Register => {}
-                Operand::Channels => {
-                    if value == 0 || value & !self.all_channels() != 0 {
-                        return Err(fail(format!("has channels {word}: a mask of {} channels", self.channels)));
-                    }
-                    out.channels = value;
-                }
+                Operand::Channels => {}
             }
         }
         Ok(out)
@@ -348,7 +394,7 @@ impl IsaSet {
             InputError::new(file, problem).at_line(line).help(format!("the host's own lines are {HOST_LINES}"))
         };
         let write = words[0] == "W";
-        let base = Instruction { kind: 0, columns: 1, channels: 1, bank: 0, row: 0 };
+        let base = Instruction { kind: 0, columns: 1, channels: ChannelSet::one(0), bank: 0, row: 0 };
         match words.get(1) {
             Some(&("GPR" | "CFR")) => {
                 let kind = self.host[0].ok_or_else(|| fail("has no use for host registers".into()))?;
@@ -371,49 +417,11 @@ impl IsaSet {
                 };
                 let channel = within("channel", channel, self.channels)?;
                 let (bank, row) = (within("bank", bank, self.banks)?, within("row", row, self.rows)?);
-                Ok(Instruction { kind, channels: 1 << channel, bank, row, ..base })
+                Ok(Instruction { kind, channels: ChannelSet::one(channel), bank, row, ..base })
             }
             Some(other) => Err(fail(format!("has `{other}` where GPR, CFR or MEM should stand"))),
             None => Err(fail(format!("ends after `{}`", words[0]))),
         }
-    }
-
-    /// The published mapping of a matrix-vector product: the outputs lie over channels and banks, a row of weights each; for
-    /// each row's worth of input, it is loaded once, and every output of a bank gets its bias, is multiplied and read.
-    ///
-    /// # Errors
-    /// The matrix does not fit.
-    pub fn gemv(&self, outputs: u64, inputs: u64, mut take: impl FnMut(&Instruction)) -> Result<(), InputError> {
-        let fail = |problem: String| InputError::new("--gemv", problem);
-        if outputs == 0 || inputs == 0 {
-            return Err(fail("has a side of 0".into()));
-        }
-        let at_once = u64::from(self.channels) * u64::from(self.banks);
-        let per_bank = outputs.div_ceil(at_once);
-        let chunks = inputs.div_ceil(u64::from(self.row_elements));
-        if per_bank.checked_mul(chunks).is_none_or(|rows| rows > u64::from(self.rows)) {
-            return Err(fail(format!("needs more than the {} rows of a bank", self.rows)));
-        }
-        let [load, bias, multiply, read] = self.gemv;
-        let full = Instruction { kind: load, columns: 1, channels: self.all_channels(), bank: 0, row: 0 };
-        for chunk in 0..chunks {
-            let elements = (inputs - chunk * u64::from(self.row_elements)).min(u64::from(self.row_elements));
-            let columns = elements.div_ceil(u64::from(self.column_elements)) as u32;
-            take(&Instruction { kind: load, columns, ..full });
-            for output in 0..per_bank {
-                let left = outputs - output * at_once;
-                let used = left.div_ceil(u64::from(self.banks)).min(u64::from(self.channels));
-                let channels = if used == 128 { u128::MAX } else { (1 << used) - 1 };
-                let row = (output * chunks + chunk) as u32;
-                take(&Instruction { kind: bias, channels, ..full });
-                take(&Instruction { kind: multiply, channels, columns, row, ..full });
-                take(&Instruction { kind: read, channels, ..full });
-            }
-        }
-        if let Some(end) = self.instructions.iter().position(|k| k.ends) {
-            take(&Instruction { kind: end, ..full });
-        }
-        Ok(())
     }
 
     /// A source for a trace in memory, for tests and generators.

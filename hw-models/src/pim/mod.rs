@@ -1,13 +1,16 @@
 //! Processing in memory: channels that run command patterns, and the vector unit (ASIC) beside them.
 
 mod account;
+mod blocks;
 pub mod channel;
 pub mod config;
 pub mod courses;
+pub mod drive;
 pub mod hbm_pim;
 mod host_controller;
 pub mod isa;
 mod isa_access;
+mod isa_products;
 pub mod isa_trace;
 mod metrics;
 pub mod pattern;
@@ -18,8 +21,10 @@ use banksia_input::InputError;
 
 pub use channel::{BlockTiming, PimChannel};
 pub use config::{PimFile, PimMachine};
+pub use drive::Drive;
 pub use hbm_pim::HostKernel;
 pub use isa::{IsaMachine, IsaOutcome};
+pub use isa_products::Products;
 pub use isa_trace::{Instruction, IsaSet};
 pub use pattern::CompiledPattern;
 pub use metrics::{peak_bandwidth_bytes_per_s, peak_macs_per_s};

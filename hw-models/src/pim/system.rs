@@ -22,9 +22,11 @@ use std::sync::Arc;
 use banksia_sim::{Cycles, EventQueue, Time};
 
 use super::account::{Account, ChannelTotals};
+use super::blocks::{BlockUnit, Checked, refused};
 use super::channel::PimChannel;
 use super::config::PimMachine;
 use super::courses::Courses;
+use super::drive::Drive;
 use super::metrics;
 use super::pattern::CompiledPattern;
 use crate::dram::Cycle;
@@ -40,6 +42,8 @@ enum Event {
     Arrived { instruction: u32 },
     /// An instruction is complete on some channels.
     PimDone { instruction: u32, channels: u32 },
+    /// The host can hand the next block over.
+    BlockFree,
     /// The vector unit has finished.
     VectorDone { instruction: u32 },
 }
@@ -75,6 +79,9 @@ pub struct PimSystem {
     now: Time,
     step: u64,
     groups: Vec<Group>,
+    /// What runs blocks, where that drives the channels.
+    unit: Option<BlockUnit>,
+    block_busy: bool,
     vector_busy: bool,
     sram_free: u64,
     /// Every pattern met so far, resolved, with what has been learnt of it.
@@ -91,6 +98,10 @@ pub struct PimSystem {
     patterns: Vec<u32>,
     vector_cycles: Vec<u64>,
     pim_list: Vec<u32>,
+    /// Instructions of blocks, in order, and how many have begun; the program's blocks, checked.
+    block_list: Vec<u32>,
+    blocks_begun: usize,
+    blocks: Vec<Option<Checked>>,
     waiting_on: Vec<u32>,
     dependents: Vec<u32>,
     dependents_first: Vec<u32>,
@@ -113,7 +124,9 @@ impl PimSystem {
             next: 0,
             busy: false,
         };
-        let groups = if options.stepping {
+        let groups = if !matches!(machine.drive, Drive::Patterns) {
+            Vec::new()
+        } else if options.stepping {
             (0..machine.channels()).map(|c| group(ChannelSet::one(c))).collect()
         } else {
             vec![group(ChannelSet::first(machine.channels()))]
@@ -121,6 +134,8 @@ impl PimSystem {
         Self {
             account: Account::new(Arc::clone(&machine)),
             sram_free: machine.vector_unit.sram_bytes,
+            unit: BlockUnit::new(&machine, options.stepping),
+            block_busy: false,
             machine,
             program: Arc::default(),
             options,
@@ -137,6 +152,9 @@ impl PimSystem {
             known_by_pattern: HashMap::new(),
             vector_cycles: Vec::new(),
             pim_list: Vec::new(),
+            block_list: Vec::new(),
+            blocks_begun: 0,
+            blocks: Vec::new(),
             waiting_on: Vec::new(),
             dependents: Vec::new(),
             dependents_first: Vec::new(),
@@ -156,7 +174,12 @@ impl PimSystem {
             }
             Event::Arrived { instruction } => {
                 self.ready[instruction as usize] = true;
+                self.start_block(program)?;
                 self.start_groups(program)
+            }
+            Event::BlockFree => {
+                self.block_busy = false;
+                self.start_block(program)
             }
             Event::PimDone { instruction, channels } => {
                 let left = &mut self.channels_left[instruction as usize];
@@ -190,6 +213,10 @@ impl PimSystem {
         self.vector_cycles.extend(program.functions.iter().map(|f| unit.cycles(f)));
         let n = program.instructions.len();
         self.pim_list.clear();
+        self.block_list.clear();
+        self.blocks_begun = 0;
+        self.blocks.clear();
+        self.blocks.resize(program.blocks.len(), None);
         self.waiting_on.clear();
         self.channels_left.clear();
         self.ready.clear();
@@ -214,6 +241,10 @@ impl PimSystem {
             if let Work::Pim { channels, .. } = instruction.work {
                 self.pim_list.push(index);
                 self.channels_left[i] = program.channel_sets[channels as usize].len();
+            }
+            if let Work::Block { .. } = instruction.work {
+                self.block_list.push(index);
+                self.channels_left[i] = 1;
             }
             if let Share::Of(_) = share {
                 self.waiting_on[i] = 1;
@@ -246,7 +277,7 @@ impl PimSystem {
         Ok(())
     }
 
-    fn check_instruction(&self, program: &Program, i: usize, all: &ChannelSet) -> Result<(), ProgramError> {
+    fn check_instruction(&mut self, program: &Program, i: usize, all: &ChannelSet) -> Result<(), ProgramError> {
         let instruction = &program.instructions[i];
         let capacity = self.machine.vector_unit.sram_bytes;
         if instruction.acquire_bytes > capacity {
@@ -258,10 +289,13 @@ impl PimSystem {
                 Work::Vector { .. } => Ok(()),
                 Work::Kernel { .. } => self.refuse(i, "kernels"),
                 Work::Transfer { .. } => self.refuse(i, "transfers"),
-                Work::Block { .. } => self.refuse(i, "blocks of instructions: it has no instruction set of its own"),
+                Work::Block { block } => self.check_block(program, i, block),
                 Work::Pim { .. } => Ok(()),
             };
         };
+        if self.unit.is_some() {
+            return self.refuse(i, "patterns of commands: its channels are driven by blocks");
+        }
         let place = || format!("instruction {i}");
         let range = |what, value, limit| Err(ProgramError::Range { place: place(), what, value, limit });
         let channels = &program.channel_sets[channels as usize];
@@ -275,6 +309,54 @@ impl PimSystem {
         let rows = u64::from(row) + known.rows_reached(iterations);
         let limit = u64::from(self.machine.device.rows);
         if rows > limit { range("row", rows - 1, limit) } else { Ok(()) }
+    }
+
+    fn check_block(&mut self, program: &Program, i: usize, block: u32) -> Result<(), ProgramError> {
+        let Some(unit) = &self.unit else {
+            return self.refuse(i, "blocks of instructions: it has no instruction set of its own");
+        };
+        if self.blocks[block as usize].is_none() {
+            let checked = unit.check(program, block).map_err(|problem| refused(i, problem))?;
+            self.blocks[block as usize] = Some(checked);
+        }
+        Ok(())
+    }
+
+    /// The host hands over the next block, if it is ready.
+    fn start_block(&mut self, program: &Program) -> Result<(), RunError> {
+        if self.block_busy {
+            return Ok(());
+        }
+        let Some(instruction) = self.block_list.get(self.blocks_begun).copied() else { return Ok(()) };
+        let entry = &program.instructions[instruction as usize];
+        let Work::Block { block } = entry.work else { return Ok(()) };
+        let start = self.memory_cycle(self.now);
+        let (Some(unit), Some(block)) = (&mut self.unit, &self.blocks[block as usize]) else { return Ok(()) };
+        if !self.ready[instruction as usize] {
+            return Ok(());
+        }
+        self.blocks_begun += 1;
+        let run = unit.run(block, start).map_err(|problem| {
+            RunError::Program { step: self.step, error: refused(instruction as usize, problem) }
+        })?;
+        self.account.block(entry.operator, &run.counts, self.account.memory_time(run.busy));
+        let free = self.memory_edge(run.free.max(start))?;
+        let done = self.memory_edge(run.done.max(start))?;
+        if self.options.timeline_step == Some(self.step) {
+            self.spans.push(Span {
+                group: "PIM channels",
+                lane: "blocks".into(),
+                operator: program.operators[entry.operator as usize].name.clone(),
+                start: self.now,
+                end: done,
+                details: vec![("commands", run.counts.iter().sum::<u64>().to_string())],
+            });
+        }
+        self.block_busy = true;
+        let done = self.over_link(done)?;
+        self.queue.push(free, Event::BlockFree);
+        self.queue.push(done, Event::PimDone { instruction, channels: 1 });
+        Ok(())
     }
 
     fn refuse(&self, instruction: usize, work: &'static str) -> Result<(), ProgramError> {
@@ -347,6 +429,7 @@ impl PimSystem {
 
     fn start_all(&mut self, program: &Program) -> Result<(), RunError> {
         self.start_vector(program)?;
+        self.start_block(program)?;
         self.start_groups(program)
     }
 
@@ -568,6 +651,10 @@ impl Executor for PimSystem {
         for group in &mut self.groups {
             group.channel.idle_until(end_cycle);
         }
+        if let Some(unit) = &mut self.unit {
+            unit.idle_until(end_cycle);
+        }
+        self.book_blocks(end_cycle);
         self.step += 1;
         self.account.end_step(end, end_cycle, &mut self.groups)
     }
@@ -596,6 +683,7 @@ impl Executor for PimSystem {
         for group in &mut self.groups {
             self.account.flush(group, end_cycle);
         }
+        self.book_blocks(end_cycle);
         let mut books = self.account.books(end, end_cycle);
         books.spans = std::mem::take(&mut self.spans);
         books
@@ -607,6 +695,13 @@ impl Executor for PimSystem {
 }
 
 impl PimSystem {
+    fn book_blocks(&mut self, now: Cycle) {
+        let Self { unit, account, .. } = self;
+        if let Some(unit) = unit {
+            unit.totals(now, |channel, totals| account.set(channel, totals));
+        }
+    }
+
     fn who_waits(&self, program: &Program) -> Vec<String> {
         let name = |i: u32| {
             let operator = program.instructions[i as usize].operator as usize;

@@ -354,7 +354,7 @@ fn pim(source: &Source, over: Option<(&Source, &str)>, beside: Option<&Path>) ->
     if let Some(base) = base_of(&device_source) {
         append_files(&mut text, &base, Path::new(device_source.name()));
     }
-    Ok((PimMachine::new(file, device, source)?, text))
+    Ok((PimMachine::new(file, device, source, &device_source)?, text))
 }
 
 fn base_of(source: &Source) -> Option<String> {

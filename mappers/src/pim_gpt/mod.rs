@@ -6,14 +6,14 @@
 //! (an element's in one bank), written back token by token. A prompt is fed token by token.
 
 mod attention;
-mod functions;
+pub(crate) mod functions;
 mod geometry;
 mod layout;
 mod lower;
 mod packing;
 mod summary;
 
-use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
+use banksia_hw::pim::{Drive, PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::program::Program;
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
@@ -72,7 +72,7 @@ impl Mapper for PimGptMapper {
     }
 
     fn accepts(&self, machine: &Machine) -> bool {
-        machine.lone_pim_machine().is_some()
+        machine.lone_pim_machine().is_some_and(|m| matches!(m.drive, Drive::Patterns))
     }
 
     fn plan(&self, problem: &Problem<'_>) -> Result<Box<dyn Plan>, InputError> {

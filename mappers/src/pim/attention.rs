@@ -1,0 +1,209 @@
+//! Decode attention in the banks: keys and values lie there, heads of sequences over sets of channels.
+//!
+//! A head's keys are a matrix of a row a token, its values one of a row an element; scores and values are matrix-vector products of
+//! every head at once, each on its own channels. Where there are more heads than channels they come in rounds.
+
+use std::ops::Range;
+
+use banksia_hw::pim::PimMachine;
+use banksia_hw::program::{ChannelSet, InstructionId, ProgramBuilder, Work};
+use banksia_workloads::GptConfig;
+
+use super::banks::{Banks, Product};
+use crate::pim_gpt::functions::Functions;
+
+/// Keys and values of decode attention in the banks of a PIM machine.
+#[derive(Debug, Clone)]
+pub(crate) struct PimAttention {
+    banks: Banks,
+    functions: Functions,
+    layers: u64,
+    heads: u64,
+    kv_heads: u64,
+    head_dim: u64,
+    first_row: u64,
+    /// Heads of sequences at once, and the channels of each.
+    sets: Vec<ChannelSet>,
+    rounds: u64,
+    key_rows: u64,
+    value_rows: u64,
+}
+
+impl PimAttention {
+    /// Lays out the keys and values of all layers for `sequences` sequences of up to `context` tokens, from row `first_row` of every
+    /// bank on.
+    ///
+    /// # Errors
+    /// In words, what does not fit and how many channels it needs.
+    pub(crate) fn new(
+        machine: &PimMachine,
+        model: &GptConfig,
+        sequences: u64,
+        context: u64,
+        first_row: u32,
+    ) -> Result<Self, String> {
+        let banks = Banks::new(machine)
+            .ok_or_else(|| format!("the channels of {} have neither instructions nor kernels of their own", machine.file.name))?;
+        if model.dtype.bits() != 16 {
+            return Err(format!("`{}` is of type {}: its units multiply 16-bit numbers", model.name, model.dtype.name()));
+        }
+        let items = sequences.saturating_mul(model.kv_heads);
+        let at_once = items.min(u64::from(banks.channels)).max(1);
+        let width = u32::try_from(u64::from(banks.channels) / at_once).unwrap_or(1).max(1);
+        let sets: Vec<ChannelSet> = (0..at_once as u32).map(|i| ChannelSet::range(i * width, width)).collect();
+        let functions = Functions { series: machine.file.vector_unit.series, element_bytes: 2 };
+        let mut this = Self {
+            functions,
+            layers: u64::from(model.layers),
+            heads: model.heads,
+            kv_heads: model.kv_heads,
+            head_dim: model.head_dim,
+            first_row: u64::from(first_row),
+            rounds: items.div_ceil(at_once),
+            sets,
+            key_rows: 0,
+            value_rows: 0,
+            banks,
+        };
+        let rows = |p: Product<'_>| this.banks.rows_of(&p).ok_or_else(|| "its keys and values cannot be counted".to_owned());
+        let key_rows = rows(this.keys(context, &this.sets, 0))?;
+        let value_rows = rows(this.values(context, &this.sets, 0))?;
+        (this.key_rows, this.value_rows) = (key_rows, value_rows);
+        let needs = this.rows().saturating_add(this.first_row);
+        if needs > this.banks.rows {
+            return Err(format!(
+                "keys and values of {sequences} sequences of {context} tokens take rows up to {needs} of the {} of a bank: \
+                 about {} channels would do",
+                this.banks.rows,
+                (u128::from(needs) * u128::from(this.banks.channels)).div_ceil(u128::from(this.banks.rows.max(1)))
+            ));
+        }
+        Ok(this)
+    }
+
+    /// Rows of every bank that it takes.
+    pub(crate) fn rows(&self) -> u64 {
+        (self.key_rows + self.value_rows).saturating_mul(self.rounds).saturating_mul(self.layers)
+    }
+
+    /// Rows of every bank of one layer's keys, and of its values.
+    pub(crate) fn rows_of_layer(&self) -> (u64, u64) {
+        (self.key_rows * self.rounds, self.value_rows * self.rounds)
+    }
+
+    fn keys<'a>(&self, context: u64, sets: &'a [ChannelSet], first_row: u64) -> Product<'a> {
+        Product { outputs: context, inputs: self.head_dim, sets, first_row, packed: true }
+    }
+
+    fn values<'a>(&self, context: u64, sets: &'a [ChannelSet], first_row: u64) -> Product<'a> {
+        Product { outputs: self.head_dim, inputs: context, sets, first_row, packed: false }
+    }
+
+    /// One layer's decode attention of sequences `range` at a context, the new token among it: append of its keys and values
+    /// (operator `kv append`), scores, softmax on the vector unit, values. Returns the last instructions.
+    pub(crate) fn lower(
+        &self,
+        builder: &mut ProgramBuilder,
+        layer: u32,
+        range: Range<u64>,
+        context: u64,
+        after: &[InstructionId],
+    ) -> Vec<InstructionId> {
+        let at_once = self.sets.len() as u64;
+        let (first, end) = (range.start * self.kv_heads, range.end * self.kv_heads);
+        let group = self.heads / self.kv_heads.max(1);
+        let queries = (end - first) * group;
+        let flops = (2 * queries * self.head_dim * context) as f64;
+        let [append, scores, softmax, values] =
+            ["kv append", "attention scores", "attention softmax", "attention values"].map(|name| builder.operator(name));
+        builder.occurs(append, 0.0, 0.0);
+        builder.occurs(scores, flops, flops);
+        builder.occurs(softmax, (6 * queries * context) as f64, 0.0);
+        builder.occurs(values, flops, flops);
+        let mut done = Vec::new();
+        let mut item = first;
+        while item < end {
+            // Heads of one round work at once.
+            let round = item / at_once;
+            let next = end.min((round + 1) * at_once);
+            let sets = &self.sets[(item % at_once) as usize..][..(next - item) as usize];
+            let row = self.first_row
+                + (u64::from(layer) * self.rounds + round) * (self.key_rows + self.value_rows);
+            let written = self.append(builder, append, sets, row, context, after);
+            for _ in 0..group {
+                let keys = self.keys(context, sets, row);
+                let products = self.run(builder, scores, &keys, &written);
+                let rows = sets.len() as u64;
+                let function = builder.function(self.functions.softmax(rows, context));
+                let weights = builder.push(softmax, Work::Vector { function }, &products);
+                let values_of = self.values(context, sets, row + self.key_rows);
+                let mut out = self.run(builder, values, &values_of, &[weights]);
+                let parts = self.banks.partial_sums(context);
+                if parts > 1 {
+                    let function = builder.function(self.functions.add(rows * self.head_dim * (parts - 1)));
+                    out = vec![builder.push(values, Work::Vector { function }, &out)];
+                }
+                done.append(&mut out);
+            }
+            item = next;
+        }
+        done
+    }
+
+    /// The new token's keys lie in one bank, its values one in each.
+    fn append(
+        &self,
+        builder: &mut ProgramBuilder,
+        operator: u32,
+        sets: &[ChannelSet],
+        row: u64,
+        context: u64,
+        after: &[InstructionId],
+    ) -> Vec<InstructionId> {
+        let banks = u64::from(self.banks.banks);
+        let width = sets.first().map_or(1, |s| u64::from(s.len()));
+        let token = context - 1;
+        let channel = |i: u64| {
+            sets.iter().filter_map(|s| s.iter().nth(i as usize)).fold(ChannelSet::EMPTY, |all, c| all.or(&ChannelSet::one(c)))
+        };
+        let local = token / (banks * width);
+        let key = (
+            (token % banks) as u32,
+            row + local / self.banks.outputs_a_row(self.head_dim),
+            self.head_dim.div_ceil(self.banks.lanes),
+        );
+        let mut blocks = vec![self.banks.access(builder, true, &channel(token / banks % width), &[key])];
+        let of_each = self.head_dim.div_ceil(banks * width);
+        let elements = self.head_dim.div_ceil(of_each * width).min(banks);
+        let stride = self.value_rows / of_each.max(1);
+        let places: Vec<(u32, u64, u64)> = (0..of_each)
+            .flat_map(|o| (0..elements as u32).map(move |bank| (bank, o)))
+            .map(|(bank, o)| (bank, row + self.key_rows + o * stride.max(1), 1))
+            .map(|(bank, at, n)| (bank, at.min(row + self.key_rows + self.value_rows - 1), n))
+            .collect();
+        let all = sets.iter().fold(ChannelSet::EMPTY, |all, s| all.or(s));
+        blocks.push(self.banks.access(builder, true, &all, &places));
+        blocks
+            .iter()
+            .map(|block| {
+                let work = Work::Block { block: builder.block(block) };
+                builder.push(operator, work, after)
+            })
+            .collect()
+    }
+
+    fn run(
+        &self,
+        builder: &mut ProgramBuilder,
+        operator: u32,
+        product: &Product<'_>,
+        after: &[InstructionId],
+    ) -> Vec<InstructionId> {
+        let (block, results) = self.banks.product(builder, product);
+        let work = Work::Block { block: builder.block(&block) };
+        let product = builder.push(operator, work, after);
+        let Some(results) = results else { return vec![product] };
+        let work = Work::Block { block: builder.block(&results) };
+        vec![builder.push(operator, work, &[product])]
+    }
+}

@@ -1,0 +1,236 @@
+//! Decoder-only generation on PIM devices that run blocks of their own: AiM, HBM-PIM, AttAcc.
+//!
+//! Every matrix product runs in the banks as the device's published matrix-vector product, everything else on the vector unit (what
+//! stands beside the channels: a host, a hub, a buffer die). A prompt is fed token by token, and a batch sequence by sequence: the
+//! units multiply a matrix by one vector.
+
+mod attention;
+mod banks;
+mod layout;
+mod lower;
+
+use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
+use banksia_hw::system::Machine;
+use banksia_input::{InputError, Source};
+use banksia_workloads::{Generation, GptConfig, Graph, Phase, Step};
+
+pub(crate) use attention::PimAttention;
+
+use self::banks::Banks;
+use self::layout::Layout;
+use crate::pim_gpt::functions::Functions;
+use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+
+/// The strategy of this module.
+#[derive(Debug, Clone, Copy)]
+pub struct PimMapper;
+
+impl Mapper for PimMapper {
+    fn name(&self) -> &'static str {
+        "pim"
+    }
+
+    fn description(&self) -> &'static str {
+        "decoder-only generation on AiM, HBM-PIM or AttAcc: every matrix product in the banks by the device's own kernels"
+    }
+
+    fn page(&self) -> &'static str {
+        include_str!("../../../docs/mapping-pim.md")
+    }
+
+    fn keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn accepts(&self, machine: &Machine) -> bool {
+        machine.lone_pim_machine().is_some_and(|m| Banks::new(m).is_some())
+    }
+
+    fn plan(&self, problem: &Problem<'_>) -> Result<Box<dyn Plan>, InputError> {
+        #[derive(Default, serde::Deserialize)]
+        struct None {}
+        let None {} = problem.options(self)?;
+        let machine = problem.machine.lone_pim_machine().ok_or_else(|| {
+            problem.source.error("machine.base", "is not a PIM machine, to which alone the pim mapping maps")
+        })?;
+        Ok(Box::new(Pim::new(problem.model.clone(), problem.generation.clone(), machine, problem.source)?))
+    }
+}
+
+/// A model laid out in the banks.
+#[derive(Debug, Clone)]
+pub struct Pim {
+    model: GptConfig,
+    generation: Generation,
+    banks: Banks,
+    layout: Layout,
+    attention: PimAttention,
+    functions: Functions,
+    /// The step of one token of every sequence, with and without what follows the last layer.
+    last_token: Graph,
+    inner_token: Graph,
+    activations: u64,
+    peak_macs_per_s: f64,
+    peak_bytes_per_s: f64,
+}
+
+impl Pim {
+    /// Lays a model out.
+    ///
+    /// # Errors
+    /// The units do not multiply the model's type, or the model does not fit: then how many channels it takes.
+    pub fn new(
+        model: GptConfig,
+        generation: Generation,
+        machine: &PimMachine,
+        source: &Source,
+    ) -> Result<Self, InputError> {
+        let banks = Banks::new(machine).ok_or_else(|| {
+            source.error("machine.base", "has a memory device without instructions or kernels of its own")
+        })?;
+        if model.dtype.bits() != 16 {
+            let problem = format!("`{}` is of type {}: its units multiply 16-bit numbers", model.name, model.dtype.name());
+            let help = "give a model with dtype = \"bf16\" or \"f16\", or set workload.dtype";
+            return Err(source.error("workload.model", problem).help(help));
+        }
+        let layout = Layout::new(&banks, &model, &generation);
+        let context = generation.last_context();
+        let kv_rows = match u32::try_from(layout.rows) {
+            Ok(first) if layout.rows <= banks.rows => PimAttention::new(machine, &model, generation.batch, context, first),
+            _ => Err(String::new()),
+        };
+        let attention = kv_rows.map_err(|_| does_not_fit(&model, &generation, machine, &banks, &layout, source))?;
+        let step = Step { phase: Phase::Decode, tokens: 1, context };
+        let last_token = model.step_graph(&step, &generation);
+        let without_head = Generation { lm_head: false, ..generation.clone() };
+        let inner_token = model.step_graph(&step, &without_head);
+        last_token.validate().map_err(|e| source.error("workload.model", e.to_string()))?;
+        if let Some(node) = last_token.operators().find(|n| !lower::supports(&n.op)) {
+            let problem = format!("has the operator `{}` ({}), which the pim mapping cannot run", node.label, node.op.kind());
+            return Err(source.error("workload.model", problem));
+        }
+        let activations = last_token.operators().map(|o| o.activation_bytes_out()).max().unwrap_or(0);
+        let sram = machine.vector_unit.sram_bytes;
+        if model.dtype.bytes(model.width.max(model.ffn_width)) > sram {
+            let problem = format!("is {sram}: a token of `{}` has {} elements at once", model.name, model.width.max(model.ffn_width));
+            return Err(source.error("machine.vector_unit.sram_bytes", problem).help("give the vector unit more SRAM"));
+        }
+        Ok(Self {
+            functions: Functions { series: machine.file.vector_unit.series, element_bytes: 2 },
+            model,
+            generation,
+            banks,
+            layout,
+            attention,
+            last_token,
+            inner_token,
+            activations,
+            peak_macs_per_s: peak_macs_per_s(machine),
+            peak_bytes_per_s: peak_bandwidth_bytes_per_s(machine),
+        })
+    }
+
+    fn graph(&mut self, context: u64) -> Graph {
+        let last = context >= self.generation.context_tokens + self.generation.prompt_tokens;
+        let graph = if last { &mut self.last_token } else { &mut self.inner_token };
+        graph.set_context(context);
+        graph.clone()
+    }
+}
+
+/// The rows that a model takes, against those that there are.
+fn does_not_fit(
+    model: &GptConfig,
+    generation: &Generation,
+    machine: &PimMachine,
+    banks: &Banks,
+    layout: &Layout,
+    source: &Source,
+) -> InputError {
+    // Rows shrink as channels grow, in steps: so many are tried that it fits.
+    let mut channels = u64::from(machine.channels());
+    let fits = |channels: u64| {
+        let Ok(channels) = u32::try_from(channels) else { return None };
+        let mut machine = machine.clone();
+        machine.set_channels(channels)?;
+        let banks = Banks::new(&machine)?;
+        let layout = Layout::new(&banks, model, generation);
+        let first = u32::try_from(layout.rows).ok().filter(|r| u64::from(*r) <= banks.rows)?;
+        PimAttention::new(&machine, model, generation.batch, generation.last_context(), first).ok()
+    };
+    let step = channels.max(1);
+    while channels < 1 << 16 && fits(channels).is_none() {
+        channels += step.min((1 << 16) - channels);
+    }
+    let gib = |rows: u64| (u128::from(rows) * u128::from(banks.row_bytes_of_all())) as f64 / f64::from(1 << 30);
+    let kv = model.kv_bytes_per_token().saturating_mul(generation.last_context()).saturating_mul(generation.batch);
+    let problem = format!(
+        "`{}` takes {:.2} GiB of weights as they are laid out and {:.2} GiB of keys and values: {} channels hold {:.2} GiB",
+        model.name,
+        gib(layout.rows),
+        kv as f64 / f64::from(1 << 30),
+        banks.channels,
+        gib(banks.rows)
+    );
+    let help = if fits(channels).is_some() {
+        format!("it fits {channels} channels (machine.memory.channels); or use a shorter context, a smaller batch or a smaller model")
+    } else {
+        "use a shorter context, a smaller batch or a smaller model".to_owned()
+    };
+    let key = if layout.rows > banks.rows { "workload.model" } else { "workload.generation" };
+    source.error(key, problem).help(help)
+}
+
+impl Plan for Pim {
+    fn boxed(&self) -> Box<dyn Plan> {
+        Box::new(self.clone())
+    }
+
+    fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// One for each token that passes through the model.
+    fn programs(&self) -> u64 {
+        self.generation.last_context() - self.generation.context_tokens
+    }
+
+    fn program_of(&self, token: u64) -> u64 {
+        self.generation.prompt_tokens.saturating_sub(1).saturating_add(token.saturating_sub(1))
+    }
+
+    fn lower(&mut self, index: u64, _: &mut dyn Judges) -> Result<banksia_hw::program::Program, Unsupported> {
+        let context = self.generation.context_tokens + index + 1;
+        let graph = self.graph(context);
+        let prompt = self.generation.context_tokens + self.generation.prompt_tokens;
+        lower::program(self, &graph, if context <= prompt { "prefill" } else { "decode" }, context)
+    }
+
+    fn layout(&mut self, _: u64, _: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {
+        Ok(LayoutReport::Banks(layout::summary(self)))
+    }
+
+    fn footprint(&self) -> Footprint {
+        let tokens = self.generation.last_context().saturating_mul(self.generation.batch);
+        let kv = self.model.kv_bytes_per_token().saturating_mul(tokens);
+        Footprint { weights: self.model.weight_bytes(), kv, activations: self.activations }
+    }
+
+    fn bound(&self, index: u64) -> Bound {
+        let context = self.generation.context_tokens + index + 1;
+        let mut this = self.clone();
+        let graph = this.graph(context);
+        let batch = self.generation.batch as f64;
+        let products = |o: &&banksia_workloads::OperatorNode| {
+            matches!(o.op.kind(), "linear" | "attention_scores" | "attention_values")
+        };
+        let flops: f64 = graph.operators().filter(products).map(|o| o.flops() as f64).sum();
+        // The weights are read for every sequence anew.
+        let bytes: f64 = graph
+            .operators()
+            .filter(products)
+            .map(|o| o.weight_bytes_read() as f64 * batch + o.kv_bytes_read() as f64)
+            .sum();
+        Bound { arithmetic_s: flops / 2.0 / self.peak_macs_per_s, memory_s: bytes / self.peak_bytes_per_s }
+    }
+}
