@@ -66,7 +66,8 @@ impl Key {
 pub(crate) fn read(folder: &Path, key: &Key) -> Option<RunReport> {
     let text = std::fs::read_to_string(folder.join(MARKER)).ok()?;
     let marker: Marker = serde_json::from_str(&text).ok()?;
-    let whole = |(name, hash): (&String, &String)| std::fs::read(folder.join(name)).is_ok_and(|bytes| hex(&bytes) == *hash);
+    let whole =
+        |(name, hash): (&String, &String)| std::fs::read(folder.join(name)).is_ok_and(|bytes| hex(&bytes) == *hash);
     if marker.key != *key || !marker.files.iter().all(whole) {
         return None;
     }
@@ -103,7 +104,8 @@ fn remove_litter(folder: &Path) {
 pub(crate) fn write(folder: &Path, key: &Key, files: &[PathBuf]) -> Result<(), Error> {
     let mut hashes = BTreeMap::new();
     for path in files {
-        let bytes = std::fs::read(path).map_err(|e| Error::Failed(format!("{}: cannot be read: {e}", path.display())))?;
+        let bytes =
+            std::fs::read(path).map_err(|e| Error::Failed(format!("{}: cannot be read: {e}", path.display())))?;
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         hashes.insert(name, hex(&bytes));
     }

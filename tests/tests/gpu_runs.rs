@@ -305,7 +305,12 @@ fn bytes_are_conserved_over_a_run() {
 /// Running all waves of every kernel takes what the sampled ones say, within what sampling may miss.
 #[test]
 fn what_is_sampled_is_near_what_is_run_in_full() {
-    let settings = ["workload.model=gpt2-small", "workload.generation.prompt_tokens=700", "workload.generation.generated_tokens=2", "workload.generation.batch=4"];
+    let settings = [
+        "workload.model=gpt2-small",
+        "workload.generation.prompt_tokens=700",
+        "workload.generation.generated_tokens=2",
+        "workload.generation.batch=4",
+    ];
     let fast = outcome(&settings, RunOptions::default());
     let detail = banksia_hw::gpu::sampling::Detail { waves: u32::MAX, ..banksia_hw::gpu::sampling::Detail::DEFAULT };
     let full = outcome(&settings, RunOptions { detail, ..RunOptions::default() });

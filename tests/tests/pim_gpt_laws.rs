@@ -405,7 +405,8 @@ fn a_program_done_by_hand() {
     let program = builder.finish();
     for exact_stepping in [false, true] {
         let options = RunOptions { stepping: exact_stepping, ..RunOptions::default() };
-        let (report, outcome) = run::run_program(&one, std::path::Path::new("mapped"), program.clone(), options).unwrap();
+        let (report, outcome) =
+            run::run_program(&one, std::path::Path::new("mapped"), program.clone(), options).unwrap();
         assert_eq!(outcome.latency.as_fs(), 91_000_000);
         let counts: Vec<(&str, u64)> = report.commands.iter().map(|(name, n)| (name.as_str(), *n)).collect();
         let by_hand = [("ACT", 1), ("ACT16", 1), ("MAC16", 3), ("PREab", 1), ("RDMAC16", 1), ("WR", 2), ("WRGB", 2)];

@@ -9,12 +9,12 @@ use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuSpec};
 use banksia_hw::system::{Machine, RunOptions, System};
 use banksia_input::Source;
 use banksia_mappers::gpu::GpuMapper;
-use banksia_mappers::{Mapper, Problem};
-use banksia_workloads::{Generation, GptConfig};
 use banksia_mappers::gpu::attention::{Attention, flash2};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::layers;
 use banksia_mappers::gpu::select::{self, Found, dirty_share};
+use banksia_mappers::{Mapper, Problem};
+use banksia_workloads::{Generation, GptConfig};
 use serde_json::Value as Json;
 
 use super::{Devices, Row, Value, number};

@@ -45,7 +45,8 @@ fn shown(experiment: &Experiment, token: u64, layout: &LayoutReport) -> String {
         LayoutReport::Banks(summary) => table(summary),
         LayoutReport::Kernels(choices) => kernels(experiment, token, choices),
         LayoutReport::Joint(parts) => {
-            let part = |(name, layout): &(String, LayoutReport)| format!("{name}:\n{}", shown(experiment, token, layout));
+            let part =
+                |(name, layout): &(String, LayoutReport)| format!("{name}:\n{}", shown(experiment, token, layout));
             parts.iter().map(part).collect::<Vec<_>>().join("\n")
         }
     }

@@ -448,7 +448,11 @@ impl Executor for GpuExecutor {
     }
 
     fn waits(&self) -> Vec<String> {
-        if self.unfinished == 0 { Vec::new() } else { vec![format!("{} kernels wait on {}", self.unfinished, self.spec.name)] }
+        if self.unfinished == 0 {
+            Vec::new()
+        } else {
+            vec![format!("{} kernels wait on {}", self.unfinished, self.spec.name)]
+        }
     }
 
     fn end_step(&mut self, end: Time) -> f64 {

@@ -416,8 +416,16 @@ impl GpuSpec {
     fn check_power(&self, source: &Source) -> Result<(), InputError> {
         let p = &self.power;
         source.check("power.min_clock_mhz", p.min_clock_mhz, 1e-3..=self.sm_clock_mhz)?;
-        source.check("power.tensor_clock_mhz", p.tensor_clock_mhz, p.min_clock_mhz..=self.sm_clock_mhz.max(p.tensor_clock_mhz))?;
-        source.check("power.reference_clock_mhz", p.reference_clock_mhz, self.sm_clock_mhz / 10.0..=self.sm_clock_mhz * 10.0)?;
+        source.check(
+            "power.tensor_clock_mhz",
+            p.tensor_clock_mhz,
+            p.min_clock_mhz..=self.sm_clock_mhz.max(p.tensor_clock_mhz),
+        )?;
+        source.check(
+            "power.reference_clock_mhz",
+            p.reference_clock_mhz,
+            self.sm_clock_mhz / 10.0..=self.sm_clock_mhz * 10.0,
+        )?;
         if p.limit_w <= p.active_idle_w {
             let problem = format!("is {}: no more than the {} W that the idle chip takes", p.limit_w, p.active_idle_w);
             return Err(source.error("power.limit_w", problem).help("give a limit above power.active_idle_w"));

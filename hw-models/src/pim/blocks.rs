@@ -30,6 +30,8 @@ pub(super) struct BlockRun {
     pub(super) busy: Cycle,
     /// Issues of each command, over all channels.
     pub(super) counts: Vec<u64>,
+    /// Reads that every block's unit took, over all channels.
+    pub(super) of_all: u64,
 }
 
 enum Unit {
@@ -74,9 +76,8 @@ impl BlockUnit {
             }
             (Block::Accesses(list), Unit::Accesses { .. }) => {
                 let d = &self.device;
-                let outside = |a: &&crate::program::HostAccess| {
-                    a.bank >= d.banks || a.row >= d.rows || a.column >= d.columns
-                };
+                let outside =
+                    |a: &&crate::program::HostAccess| a.bank >= d.banks || a.row >= d.rows || a.column >= d.columns;
                 match list.iter().find(outside) {
                     Some(a) => Err(format!(
                         "accesses bank {} row {} column {}: {} has {} banks of {} rows of {} columns",
@@ -100,15 +101,19 @@ impl BlockUnit {
     /// It can never be done, in words.
     pub(super) fn run(&mut self, block: &Checked, start: Cycle) -> Result<BlockRun, String> {
         let before = self.counts();
+        let of_all = self.reads_of_all();
         let (free, done, busy) = match (&mut self.unit, block) {
             (Unit::Instructions(isa), Checked::Instructions(list)) => {
-                let busy = |isa: &IsaMachine| isa.lanes().iter().map(|l| l.busy * u64::from(l.members.len())).sum::<u64>();
+                let busy =
+                    |isa: &IsaMachine| isa.lanes().iter().map(|l| l.busy * u64::from(l.members.len())).sum::<u64>();
                 let was = busy(isa);
                 let (free, done) = isa.run_block(list, start);
                 (free, done, busy(isa) - was)
             }
             (Unit::Accesses { controller, busy, busy_until }, Checked::Accesses(list)) => {
-                let Block::Accesses(list) = &**list else { return Ok(BlockRun { free: start, done: start, busy: 0, counts: before }) };
+                let Block::Accesses(list) = &**list else {
+                    return Ok(BlockRun { free: start, done: start, busy: 0, counts: before, of_all: 0 });
+                };
                 controller.idle_until(start)?;
                 let done = controller.serve(list, start)?.max(start);
                 let more = done - start.max(*busy_until).min(done);
@@ -123,7 +128,14 @@ impl BlockUnit {
         for (now, before) in counts.iter_mut().zip(before) {
             *now -= before;
         }
-        Ok(BlockRun { free, done, busy, counts })
+        Ok(BlockRun { free, done, busy, counts, of_all: self.reads_of_all() - of_all })
+    }
+
+    fn reads_of_all(&self) -> u64 {
+        match &self.unit {
+            Unit::Instructions(_) => 0,
+            Unit::Accesses { controller, .. } => controller.reads_of_all() * u64::from(self.channels),
+        }
     }
 
     fn counts(&self) -> Vec<u64> {
@@ -159,7 +171,8 @@ impl BlockUnit {
                 }
             }
             Unit::Accesses { controller, busy, .. } => {
-                let totals = totals(&self.device, controller.channel(), *busy, now);
+                let mut totals = totals(&self.device, controller.channel(), *busy, now);
+                totals.of_all = controller.reads_of_all();
                 for channel in 0..self.channels {
                     book(channel, totals.clone());
                 }
@@ -179,6 +192,7 @@ fn totals(device: &Device, channel: &Channel, busy: Cycle, now: Cycle) -> Channe
         misses: of(&|c| c.effect == Effect::Open),
         active: channel.active_cycles(now),
         busy,
+        of_all: 0,
         counts,
     }
 }

@@ -91,6 +91,16 @@ impl HostKernel {
         self
     }
 
+    /// Multiply-accumulates of all blocks of a channel in a read in PIM mode.
+    pub fn macs_of_read(&self) -> u64 {
+        u64::from(self.units.blocks) * u64::from(self.units.lanes)
+    }
+
+    /// Bytes that the banks of a channel deliver to their blocks in a read in PIM mode.
+    pub fn bytes_of_read(&self) -> u64 {
+        u64::from(self.units.blocks) * u64::from(self.device.access_bytes)
+    }
+
     /// The accesses so far.
     pub fn accesses(&self) -> &[HostAccess] {
         &self.accesses

@@ -64,6 +64,8 @@ pub(super) struct HostController {
     entering: u8,
     leaving: u8,
     closed_last: u32,
+    /// Reads of data in the all-bank modes: each is of every block's bank, whose unit takes it.
+    of_all: u64,
 }
 
 impl HostController {
@@ -89,12 +91,18 @@ impl HostController {
             entering: 0,
             leaving: 0,
             closed_last: 0,
+            of_all: 0,
         }
     }
 
     /// The channel as it is.
     pub(super) fn channel(&self) -> &Channel {
         &self.channel
+    }
+
+    /// Reads of data in the all-bank modes so far.
+    pub(super) fn reads_of_all(&self) -> u64 {
+        self.of_all
     }
 
     /// Nothing comes before a cycle: refreshes go out as they fall due.
@@ -162,11 +170,7 @@ impl HostController {
         };
         format!(
             "cannot make progress: access {place} of {}, a {what} of bank {} row {} column {}, waits in {mode} mode at cycle {}, and {why}",
-            self.all,
-            a.bank,
-            a.row,
-            a.column,
-            self.now
+            self.all, a.bank, a.row, a.column, self.now
         )
     }
 
@@ -236,6 +240,8 @@ impl HostController {
             Step::Access(i) => {
                 let Some((_, a)) = self.queue.remove(i) else { return };
                 self.refreshes = 0;
+                let kept = [units.register_row, units.enter_row, units.leave_row, units.park_row];
+                self.of_all += u64::from(self.all_bank && !a.write && !kept.contains(&a.row));
                 let command = self.command(&a);
                 self.channel.issue(command, a.bank, a.row, at);
                 // A cycle on the command bus; then the latency; and the cycle in which the host sees that it is done.

@@ -92,19 +92,19 @@ impl IsaMachine {
             return Err(InputError::new(format!("device {}", device.name), problem).key("refresh.command"));
         }
         let lanes = vec![Lane {
-                members: ChannelSet::first(set.channels),
-                channel: Channel::new(device.clone()),
-                next: 1,
-                registers: false,
-                pending: 0,
-                accesses: Vec::new(),
-                writing: false,
-                instructed: 0,
-                taken: VecDeque::with_capacity(set.queue + 1),
-                refresh_due: interval.unwrap_or(0),
-                busy: 0,
-                busy_until: 0,
-            }];
+            members: ChannelSet::first(set.channels),
+            channel: Channel::new(device.clone()),
+            next: 1,
+            registers: false,
+            pending: 0,
+            accesses: Vec::new(),
+            writing: false,
+            instructed: 0,
+            taken: VecDeque::with_capacity(set.queue + 1),
+            refresh_due: interval.unwrap_or(0),
+            busy: 0,
+            busy_until: 0,
+        }];
         Ok(Self { device, set, lanes, refresh, host: 1, end: 0 })
     }
 

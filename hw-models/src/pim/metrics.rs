@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::PimMachine;
+use super::{Drive, HostKernel, PimMachine};
 use crate::dram::device::Command;
 use crate::outcome::Outcome;
 
@@ -15,20 +15,29 @@ fn mac(machine: &PimMachine) -> Option<(&Command, u64)> {
     Some((mac, gap.unwrap_or(1)))
 }
 
-fn rate(machine: &PimMachine, of: impl Fn(&Command) -> u32) -> f64 {
-    let clock_s = machine.device.clock_fs as f64 * 1e-15;
-    let channels = f64::from(machine.channels());
-    mac(machine).map_or(0.0, |(m, gap)| f64::from(of(m)) / (gap as f64 * clock_s)) * channels
+fn rate(machine: &PimMachine, of: impl Fn(&Command) -> u32, of_blocks: impl Fn(&HostKernel) -> u64) -> f64 {
+    let device = &machine.device;
+    let clock_s = device.clock_fs as f64 * 1e-15;
+    let a_channel = match &machine.drive {
+        // A read multiplies in every block at once, as often as one bank can be read.
+        Drive::Accesses(kernel) => {
+            let read = device.roles.map(|r| r.read);
+            let gaps = device.timing.iter().filter(|r| Some(r.from) == read && Some(r.to) == read && r.window == 1);
+            of_blocks(kernel) as f64 / (gaps.map(|r| r.cycles).max().unwrap_or(1) as f64 * clock_s)
+        }
+        _ => mac(machine).map_or(0.0, |(m, gap)| f64::from(of(m)) / (gap as f64 * clock_s)),
+    };
+    a_channel * f64::from(machine.channels())
 }
 
 /// Multiply-accumulates a second, of all units of all channels together.
 pub fn peak_macs_per_s(machine: &PimMachine) -> f64 {
-    rate(machine, |c| c.macs)
+    rate(machine, |c| c.macs, HostKernel::macs_of_read)
 }
 
 /// Bytes a second that banks deliver to their units, of all channels together.
 pub fn peak_bandwidth_bytes_per_s(machine: &PimMachine) -> f64 {
-    rate(machine, |c| c.internal_bytes)
+    rate(machine, |c| c.internal_bytes, HostKernel::bytes_of_read)
 }
 
 pub(super) fn metrics(machine: &PimMachine, outcome: &Outcome) -> BTreeMap<String, f64> {

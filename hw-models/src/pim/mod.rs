@@ -26,8 +26,8 @@ pub use hbm_pim::HostKernel;
 pub use isa::{IsaMachine, IsaOutcome};
 pub use isa_products::Products;
 pub use isa_trace::{Instruction, IsaSet};
-pub use pattern::CompiledPattern;
 pub use metrics::{peak_bandwidth_bytes_per_s, peak_macs_per_s};
+pub use pattern::CompiledPattern;
 pub use system::PimSystem;
 pub use vector::VectorUnit;
 

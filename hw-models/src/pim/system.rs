@@ -336,10 +336,10 @@ impl PimSystem {
             return Ok(());
         }
         self.blocks_begun += 1;
-        let run = unit.run(block, start).map_err(|problem| {
-            RunError::Program { step: self.step, error: refused(instruction as usize, problem) }
-        })?;
-        self.account.block(entry.operator, &run.counts, self.account.memory_time(run.busy));
+        let run = unit
+            .run(block, start)
+            .map_err(|problem| RunError::Program { step: self.step, error: refused(instruction as usize, problem) })?;
+        self.account.block(entry.operator, &run.counts, run.of_all, self.account.memory_time(run.busy));
         let free = self.memory_edge(run.free.max(start))?;
         let done = self.memory_edge(run.done.max(start))?;
         if self.options.timeline_step == Some(self.step) {

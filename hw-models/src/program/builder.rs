@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{
-    Block, Buffer, ChannelSet, Instruction, LaunchMode, Pattern, Program, ProgramOperator, VERSION, VectorFunction, Work,
+    Block, Buffer, ChannelSet, Instruction, LaunchMode, Pattern, Program, ProgramOperator, VERSION, VectorFunction,
+    Work,
 };
 use crate::gpu::program::Kernel;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use banksia_sim::{Elapsed, Time};
 
+use crate::gpu::GpuError;
 use crate::gpu::estimate::Judge;
 use crate::gpu::sampling::Detail;
-use crate::gpu::GpuError;
 use crate::outcome::{ComponentOutcome, Outcome, Span, WorkedOut};
 use crate::program::{Program, ProgramError};
 

@@ -179,7 +179,10 @@ impl Executor for Link {
             name: self.spec.name.clone(),
             kind: "link".into(),
             busy: all.busy,
-            energy_j: BTreeMap::from([("link".to_owned(), self.operators.iter().map(|(_, m)| self.energy_j(m.bytes)).sum())]),
+            energy_j: BTreeMap::from([(
+                "link".to_owned(),
+                self.operators.iter().map(|(_, m)| self.energy_j(m.bytes)).sum(),
+            )]),
             traffic_bytes: traffic(all.bytes),
         });
         if self.transfers > 0 {

@@ -165,7 +165,9 @@ impl Machine {
             }
             None => {
                 let error = source.error("kind", "is missing: it says what the machine is");
-                Err(error.help("write kind = \"pim\", \"gpu\" or \"system\", or base = \"NAME\" to build on another machine"))
+                Err(error.help(
+                    "write kind = \"pim\", \"gpu\" or \"system\", or base = \"NAME\" to build on another machine",
+                ))
             }
         }
     }
@@ -176,7 +178,8 @@ impl Machine {
     /// There is no such machine, or one of its files cannot be used.
     pub fn load(name: &str) -> Result<Self, InputError> {
         let none = Source::from_text(name, "");
-        Self::read(name, &none, None).map_err(|e| if e.key.as_deref() == Some("machine.base") { unnamed(name, e) } else { e })
+        Self::read(name, &none, None)
+            .map_err(|e| if e.key.as_deref() == Some("machine.base") { unnamed(name, e) } else { e })
     }
 
     /// A machine that is one GPU.
@@ -194,7 +197,8 @@ impl Machine {
 
     fn lone_gpu(source: &Source, experiment: &Source) -> Result<Self, InputError> {
         let spec = GpuSpec::from_source(source)?;
-        if experiment.parse::<toml::Table>()?.get("device").is_some_and(|d| d.as_table().is_none_or(|t| !t.is_empty())) {
+        if experiment.parse::<toml::Table>()?.get("device").is_some_and(|d| d.as_table().is_none_or(|t| !t.is_empty()))
+        {
             let problem = "has no meaning for a GPU, whose memory is part of its machine";
             let help = "write machine.dram.channels, machine.dram.megatransfers_per_s, ...";
             return Err(experiment.error("device", problem).help(help));
@@ -219,9 +223,12 @@ impl Machine {
 
     fn system(source: &Source, experiment: &Source, beside: Option<&Path>) -> Result<Self, InputError> {
         let file: SystemFile = source.parse()?;
-        if experiment.parse::<toml::Table>()?.get("device").is_some_and(|d| d.as_table().is_none_or(|t| !t.is_empty())) {
+        if experiment.parse::<toml::Table>()?.get("device").is_some_and(|d| d.as_table().is_none_or(|t| !t.is_empty()))
+        {
             let problem = "has no meaning for a machine of several devices";
-            return Err(experiment.error("device", problem).help("write machine.devices.NAME.memory..., by the device's name"));
+            return Err(experiment
+                .error("device", problem)
+                .help("write machine.devices.NAME.memory..., by the device's name"));
         }
         if file.devices.is_empty() {
             return Err(source.error("devices", "names no device").help("write [devices.NAME] with base = \"...\""));
@@ -232,7 +239,9 @@ impl Machine {
             let at = format!("devices.{name}");
             let key = format!("{at}.base");
             let Some(base) = table.get("base").and_then(toml::Value::as_str) else {
-                return Err(source.error(&key, "is missing").help("name a machine of the catalog, or a machine's TOML file"));
+                return Err(source
+                    .error(&key, "is missing")
+                    .help("name a machine of the catalog, or a machine's TOML file"));
             };
             let under = machines::open(base, beside).map_err(|e| unusable(source, &key, base, e))?;
             // Over it the keys of [devices.NAME], whose [device] table is written over the memory device's file.
@@ -341,7 +350,11 @@ impl Machine {
 }
 
 /// A PIM machine, and the text of its memory device with what is written over it.
-fn pim(source: &Source, over: Option<(&Source, &str)>, beside: Option<&Path>) -> Result<(PimMachine, String), InputError> {
+fn pim(
+    source: &Source,
+    over: Option<(&Source, &str)>,
+    beside: Option<&Path>,
+) -> Result<(PimMachine, String), InputError> {
     let file: PimFile = source.parse()?;
     let name = &file.memory.device;
     let base = dram::catalog::open(name, beside).map_err(|e| unusable(source, "memory.device", name, e))?;

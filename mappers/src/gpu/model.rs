@@ -78,9 +78,10 @@ impl Mapper for GpuMapper {
 
     fn plan(&self, problem: &Problem<'_>) -> Result<Box<dyn Plan>, InputError> {
         let options: GpuOptions = problem.options(self)?;
-        let spec = problem.machine.lone_gpu_spec().ok_or_else(|| {
-            problem.source.error("machine.base", "is not a GPU, to which alone the gpu mapping maps")
-        })?;
+        let spec = problem
+            .machine
+            .lone_gpu_spec()
+            .ok_or_else(|| problem.source.error("machine.base", "is not a GPU, to which alone the gpu mapping maps"))?;
         Ok(Box::new(GpuModel::new(problem.model.clone(), problem.generation, spec, options, problem.source)?))
     }
 }
@@ -133,7 +134,8 @@ impl GpuModel {
         if !spec.tensor.fma_per_cycle.contains_key(&dtype) {
             let known: Vec<&str> = spec.tensor.fma_per_cycle.keys().map(|d| d.name()).collect();
             let problem = format!("`{}` is of type {dtype}, which {} does not multiply", model.name, spec.name);
-            let help = format!("its matrix units know {}: set workload.dtype, or give the model in another", known.join(", "));
+            let help =
+                format!("its matrix units know {}: set workload.dtype, or give the model in another", known.join(", "));
             return Err(source.error("workload.model", problem).help(help));
         }
         let mut this = Self {
@@ -236,21 +238,24 @@ impl GpuModel {
         for step in self.extreme_steps() {
             let lowering = self.lowering(step.phase);
             for part in lowering.parts(&step).map_err(|e| source.error("workload.model", e.to_string()))? {
-                let problem = match lowering.launches(&part).map_err(|e| source.error("workload.model", e.to_string()))? {
-                    Launches::Product(g, ..) => match select::any_fits(&self.spec, &g) {
-                        true => continue,
-                        false => "no kernel of the library fits an SM".to_owned(),
-                    },
-                    Launches::Kernels(kernels) => {
-                        let unfit = kernels.iter().find_map(|l| match (l.kernel.check(), occupancy(&self.spec, &l.kernel)) {
-                            (Err(e), _) => Some(e.to_string()),
-                            (_, Err(e)) => Some(e.to_string()),
-                            _ => None,
-                        });
-                        let Some(problem) = unfit else { continue };
-                        problem
-                    }
-                };
+                let problem =
+                    match lowering.launches(&part).map_err(|e| source.error("workload.model", e.to_string()))? {
+                        Launches::Product(g, ..) => match select::any_fits(&self.spec, &g) {
+                            true => continue,
+                            false => "no kernel of the library fits an SM".to_owned(),
+                        },
+                        Launches::Kernels(kernels) => {
+                            let unfit = kernels.iter().find_map(|l| {
+                                match (l.kernel.check(), occupancy(&self.spec, &l.kernel)) {
+                                    (Err(e), _) => Some(e.to_string()),
+                                    (_, Err(e)) => Some(e.to_string()),
+                                    _ => None,
+                                }
+                            });
+                            let Some(problem) = unfit else { continue };
+                            problem
+                        }
+                    };
                 let attention = part.work.is_attention();
                 let key = if attention { "mapping.attention" } else { "machine.base" };
                 let help = if attention {
@@ -405,7 +410,9 @@ impl Plan for GpuModel {
         let weights: f64 = graph.operators().map(|o| o.weight_bytes_read() as f64).sum();
         // What lies in L2 from the step before need not come from memory.
         let bytes = (weights + graph.kv_bytes_read() as f64 - self.spec.l2.bytes as f64).max(0.0);
-        let products = |o: &&banksia_workloads::OperatorNode| matches!(o.op.kind(), "linear" | "attention_scores" | "attention_values");
+        let products = |o: &&banksia_workloads::OperatorNode| {
+            matches!(o.op.kind(), "linear" | "attention_scores" | "attention_values")
+        };
         let flops: f64 = graph.operators().filter(products).map(|o| o.flops() as f64).sum();
         Bound {
             arithmetic_s: flops / self.spec.tensor_peak_flops_per_s(self.dtype),

@@ -42,10 +42,15 @@ impl PimAttention {
         context: u64,
         first_row: u32,
     ) -> Result<Self, String> {
-        let banks = Banks::new(machine)
-            .ok_or_else(|| format!("the channels of {} have neither instructions nor kernels of their own", machine.file.name))?;
+        let banks = Banks::new(machine).ok_or_else(|| {
+            format!("the channels of {} have neither instructions nor kernels of their own", machine.file.name)
+        })?;
         if model.dtype.bits() != 16 {
-            return Err(format!("`{}` is of type {}: its units multiply 16-bit numbers", model.name, model.dtype.name()));
+            return Err(format!(
+                "`{}` is of type {}: its units multiply 16-bit numbers",
+                model.name,
+                model.dtype.name()
+            ));
         }
         let items = sequences.saturating_mul(model.kv_heads);
         let at_once = items.min(u64::from(banks.channels)).max(1);
@@ -65,7 +70,8 @@ impl PimAttention {
             value_rows: 0,
             banks,
         };
-        let rows = |p: Product<'_>| this.banks.rows_of(&p).ok_or_else(|| "its keys and values cannot be counted".to_owned());
+        let rows =
+            |p: Product<'_>| this.banks.rows_of(&p).ok_or_else(|| "its keys and values cannot be counted".to_owned());
         let key_rows = rows(this.keys(context, &this.sets, 0))?;
         let value_rows = rows(this.values(context, &this.sets, 0))?;
         (this.key_rows, this.value_rows) = (key_rows, value_rows);
@@ -115,7 +121,8 @@ impl PimAttention {
         let queries = (end - first) * group;
         let flops = (2 * queries * self.head_dim * context) as f64;
         let [append, scores, softmax, values] =
-            ["kv append", "attention scores", "attention softmax", "attention values"].map(|name| builder.operator(name));
+            ["kv append", "attention scores", "attention softmax", "attention values"]
+                .map(|name| builder.operator(name));
         builder.occurs(append, 0.0, 0.0);
         builder.occurs(scores, flops, flops);
         builder.occurs(softmax, (6 * queries * context) as f64, 0.0);
@@ -127,8 +134,7 @@ impl PimAttention {
             let round = item / at_once;
             let next = end.min((round + 1) * at_once);
             let sets = &self.sets[(item % at_once) as usize..][..(next - item) as usize];
-            let row = self.first_row
-                + (u64::from(layer) * self.rounds + round) * (self.key_rows + self.value_rows);
+            let row = self.first_row + (u64::from(layer) * self.rounds + round) * (self.key_rows + self.value_rows);
             let written = self.append(builder, append, sets, row, context, after);
             for _ in 0..group {
                 let keys = self.keys(context, sets, row);
@@ -164,7 +170,9 @@ impl PimAttention {
         let width = sets.first().map_or(1, |s| u64::from(s.len()));
         let token = context - 1;
         let channel = |i: u64| {
-            sets.iter().filter_map(|s| s.iter().nth(i as usize)).fold(ChannelSet::EMPTY, |all, c| all.or(&ChannelSet::one(c)))
+            sets.iter()
+                .filter_map(|s| s.iter().nth(i as usize))
+                .fold(ChannelSet::EMPTY, |all, c| all.or(&ChannelSet::one(c)))
         };
         let local = token / (banks * width);
         let key = (

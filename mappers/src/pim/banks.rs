@@ -21,6 +21,9 @@ pub(crate) struct Banks {
     pub rows: u64,
     rows_in_all: u32,
     row_bytes: u64,
+    /// Groups of channels that each multiply a part of a vector of a matrix over all channels, where accesses drive them: a kernel's
+    /// outputs are padded to all blocks of its channels, and a matrix of fewer would leave most of a large machine empty.
+    split: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -63,8 +66,23 @@ impl Banks {
             rows,
             rows_in_all: device.rows,
             row_bytes: device.row_bytes(),
+            split: 1,
             drive,
         })
+    }
+
+    /// The next way to lay matrices out, that takes fewer rows.
+    pub(crate) fn denser(&self) -> Option<Self> {
+        let split = self.split * 2;
+        let can = matches!(self.drive, Kind::Accesses(_)) && u64::from(self.channels).is_multiple_of(split);
+        can.then(|| Self { split, ..self.clone() })
+    }
+
+    /// Channels of a kernel for a product, and the part of the vector that it has.
+    fn part(&self, p: &Product<'_>) -> (u32, u64) {
+        let channels = p.sets.first().map_or(1, ChannelSet::len);
+        let split = if channels == self.channels { self.split } else { 1 };
+        (channels / split as u32, p.inputs.div_ceil(split))
     }
 
     /// Bytes of a row, over all banks of all channels.
@@ -82,8 +100,8 @@ impl Banks {
         match &self.drive {
             Kind::Instructions(set) => set.rows_of(&of_set(p)),
             Kind::Accesses(kernel) => {
-                let channels = p.sets.first().map_or(1, ChannelSet::len);
-                let columns = kernel.clone().with_channels(channels).columns_of(p.outputs, p.inputs)?;
+                let (channels, inputs) = self.part(p);
+                let columns = kernel.clone().with_channels(channels).columns_of(p.outputs, inputs)?;
                 Some(columns.div_ceil(self.columns))
             }
         }
@@ -94,7 +112,7 @@ impl Banks {
         match &self.drive {
             Kind::Instructions(set) => inputs.div_ceil(u64::from(set.row_elements)),
             // Each lane of a register has a sum of its own.
-            Kind::Accesses(_) => self.lanes,
+            Kind::Accesses(_) => self.lanes * self.split,
         }
     }
 
@@ -123,12 +141,12 @@ impl Banks {
                 (Arc::new(Block::Instructions(list)), None)
             }
             Kind::Accesses(kernel) => {
-                let channels = p.sets.first().map_or(1, ChannelSet::len);
+                let (channels, inputs) = self.part(p);
                 let mut product = kernel.clone().with_channels(channels);
                 let first = p.first_row * self.columns;
-                product.product(p.outputs, p.inputs, first);
+                product.product(p.outputs, inputs, first);
                 let mut results = kernel.clone().with_channels(channels);
-                results.results(p.outputs, p.inputs, first);
+                results.results(p.outputs, inputs, first);
                 let block = |kernel: HostKernel| Arc::new(Block::Accesses(kernel.accesses().to_vec()));
                 (block(product), Some(block(results)))
             }

@@ -3,8 +3,8 @@
 use banksia_hw::program::ChannelSet;
 use banksia_workloads::{Generation, GptConfig, Positions};
 
-use super::banks::{Banks, Product};
 use super::Pim;
+use super::banks::{Banks, Product};
 use crate::pim_gpt::{MappingSummary, RegionSummary};
 
 /// A matrix in the rows of all banks.

@@ -89,30 +89,33 @@ impl Pim {
             source.error("machine.base", "has a memory device without instructions or kernels of its own")
         })?;
         if model.dtype.bits() != 16 {
-            let problem = format!("`{}` is of type {}: its units multiply 16-bit numbers", model.name, model.dtype.name());
+            let problem =
+                format!("`{}` is of type {}: its units multiply 16-bit numbers", model.name, model.dtype.name());
             let help = "give a model with dtype = \"bf16\" or \"f16\", or set workload.dtype";
             return Err(source.error("workload.model", problem).help(help));
         }
-        let layout = Layout::new(&banks, &model, &generation);
         let context = generation.last_context();
-        let kv_rows = match u32::try_from(layout.rows) {
-            Ok(first) if layout.rows <= banks.rows => PimAttention::new(machine, &model, generation.batch, context, first),
-            _ => Err(String::new()),
+        let Some((banks, layout, attention)) = lay_out(banks.clone(), &model, &generation, machine) else {
+            return Err(does_not_fit(&model, &generation, machine, &banks, source));
         };
-        let attention = kv_rows.map_err(|_| does_not_fit(&model, &generation, machine, &banks, &layout, source))?;
         let step = Step { phase: Phase::Decode, tokens: 1, context };
         let last_token = model.step_graph(&step, &generation);
         let without_head = Generation { lm_head: false, ..generation.clone() };
         let inner_token = model.step_graph(&step, &without_head);
         last_token.validate().map_err(|e| source.error("workload.model", e.to_string()))?;
         if let Some(node) = last_token.operators().find(|n| !lower::supports(&n.op)) {
-            let problem = format!("has the operator `{}` ({}), which the pim mapping cannot run", node.label, node.op.kind());
+            let problem =
+                format!("has the operator `{}` ({}), which the pim mapping cannot run", node.label, node.op.kind());
             return Err(source.error("workload.model", problem));
         }
         let activations = last_token.operators().map(|o| o.activation_bytes_out()).max().unwrap_or(0);
         let sram = machine.vector_unit.sram_bytes;
         if model.dtype.bytes(model.width.max(model.ffn_width)) > sram {
-            let problem = format!("is {sram}: a token of `{}` has {} elements at once", model.name, model.width.max(model.ffn_width));
+            let problem = format!(
+                "is {sram}: a token of `{}` has {} elements at once",
+                model.name,
+                model.width.max(model.ffn_width)
+            );
             return Err(source.error("machine.vector_unit.sram_bytes", problem).help("give the vector unit more SRAM"));
         }
         Ok(Self {
@@ -138,46 +141,60 @@ impl Pim {
     }
 }
 
-/// The rows that a model takes, against those that there are.
+/// Weights, then keys and values; `None` where they do not fit.
+fn lay_out(
+    mut banks: Banks,
+    model: &GptConfig,
+    generation: &Generation,
+    machine: &PimMachine,
+) -> Option<(Banks, Layout, PimAttention)> {
+    loop {
+        let layout = Layout::new(&banks, model, generation);
+        let first = u32::try_from(layout.rows).ok().filter(|r| u64::from(*r) <= banks.rows);
+        let attention =
+            first.and_then(|r| PimAttention::new(machine, model, generation.batch, generation.last_context(), r).ok());
+        if let Some(attention) = attention {
+            return Some((banks, layout, attention));
+        }
+        banks = banks.denser()?;
+    }
+}
+
+/// What a model takes, against what there is, and how many channels would do.
 fn does_not_fit(
     model: &GptConfig,
     generation: &Generation,
     machine: &PimMachine,
     banks: &Banks,
-    layout: &Layout,
     source: &Source,
 ) -> InputError {
-    // Rows shrink as channels grow, in steps: so many are tried that it fits.
-    let mut channels = u64::from(machine.channels());
-    let fits = |channels: u64| {
-        let Ok(channels) = u32::try_from(channels) else { return None };
+    let has = machine.channels();
+    let fits = |channels: u32| {
         let mut machine = machine.clone();
         machine.set_channels(channels)?;
-        let banks = Banks::new(&machine)?;
-        let layout = Layout::new(&banks, model, generation);
-        let first = u32::try_from(layout.rows).ok().filter(|r| u64::from(*r) <= banks.rows)?;
-        PimAttention::new(&machine, model, generation.batch, generation.last_context(), first).ok()
+        lay_out(Banks::new(&machine)?, model, generation, &machine).map(|_| channels)
     };
-    let step = channels.max(1);
-    while channels < 1 << 16 && fits(channels).is_none() {
-        channels += step.min((1 << 16) - channels);
-    }
-    let gib = |rows: u64| (u128::from(rows) * u128::from(banks.row_bytes_of_all())) as f64 / f64::from(1 << 30);
+    // Rows shrink as channels grow, in steps: multiples of what there is are tried.
+    let channels = (2..=64).find_map(|n| fits(has.checked_mul(n)?));
+    let rows = Layout::new(banks, model, generation).rows;
+    let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
+    let row = u128::from(banks.row_bytes_of_all());
     let kv = model.kv_bytes_per_token().saturating_mul(generation.last_context()).saturating_mul(generation.batch);
     let problem = format!(
-        "`{}` takes {:.2} GiB of weights as they are laid out and {:.2} GiB of keys and values: {} channels hold {:.2} GiB",
+        "`{}` takes {:.2} GiB of weights, {:.2} GiB of keys and values, and in rows of banks more than that: {has} channels hold {:.2} GiB",
         model.name,
-        gib(layout.rows),
-        kv as f64 / f64::from(1 << 30),
-        banks.channels,
-        gib(banks.rows)
+        gib(u128::from(model.weight_bytes())),
+        gib(u128::from(kv)),
+        gib(u128::from(banks.rows) * row)
     );
-    let help = if fits(channels).is_some() {
-        format!("it fits {channels} channels (machine.memory.channels); or use a shorter context, a smaller batch or a smaller model")
-    } else {
-        "use a shorter context, a smaller batch or a smaller model".to_owned()
+    let help = match channels {
+        Some(n) => format!(
+            "it fits {n} channels, {} machines' worth (machine.memory.channels = {n}); or use a shorter context, a smaller batch or a smaller model",
+            n / has
+        ),
+        None => "use a shorter context, a smaller batch or a smaller model".to_owned(),
     };
-    let key = if layout.rows > banks.rows { "workload.model" } else { "workload.generation" };
+    let key = if rows > banks.rows { "workload.model" } else { "workload.generation" };
     source.error(key, problem).help(help)
 }
 

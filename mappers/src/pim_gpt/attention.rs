@@ -241,9 +241,8 @@ impl Lowering<'_> {
         // Jobs of one round that do the same on different channels are one instruction.
         let mut merged: Vec<(u32, u32, ChannelSet, u32, u32)> = Vec::new();
         for job in jobs {
-            let same = merged
-                .iter_mut()
-                .find(|m| (m.0, m.1, m.3, m.4) == (job.0, job.1, job.3, job.4) && !m.2.meets(&job.2));
+            let same =
+                merged.iter_mut().find(|m| (m.0, m.1, m.3, m.4) == (job.0, job.1, job.3, job.4) && !m.2.meets(&job.2));
             match same {
                 Some(m) => m.2 = m.2.or(&job.2),
                 None => merged.push(job),

@@ -51,6 +51,17 @@ impl Geometry {
             let problem = format!("has {column_bytes}-byte columns, which {} elements do not fill", dtype.name());
             return Err(source.error("memory.device", problem).help("use a model of bf16 or f16"));
         }
+        let macs = device.command("MAC16").map_or(0, |c| u64::from(device.spec(c).macs));
+        let (lanes, units) = (column_bytes * 8 / bits, u64::from(device.banks));
+        if macs != 0 && macs != lanes * units {
+            let problem = format!(
+                "has units of {} lanes, and a column holds {lanes} elements of {}: they do not multiply that type",
+                macs / units.max(1),
+                dtype.name()
+            );
+            let help = "use a model of the type that the units multiply (workload.dtype), or change `macs` of MAC16";
+            return Err(source.error("memory.device", problem).help(help));
+        }
         let buffer = device.timing("global_buffer_bytes").ok_or_else(|| {
             let problem = format!("is `{}`, which has no `global_buffer_bytes` under [parameters]", device.name);
             source.error("memory.device", problem)

@@ -116,7 +116,8 @@ impl Plan for PimGpt {
     }
 
     fn bound(&self, index: u64) -> Bound {
-        let mut graph = if index + 1 >= self.generation.prompt_tokens { self.last_token.clone() } else { self.inner_token.clone() };
+        let mut graph =
+            if index + 1 >= self.generation.prompt_tokens { self.last_token.clone() } else { self.inner_token.clone() };
         graph.set_context(self.generation.context_tokens + index + 1);
         let in_memory = |o: &&banksia_workloads::OperatorNode| lower::in_memory_flops(&o.op) > 0.0;
         let flops: f64 = graph.operators().map(|o| lower::in_memory_flops(&o.op)).sum();

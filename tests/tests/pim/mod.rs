@@ -46,13 +46,8 @@ pub(crate) fn program(experiment: &Experiment, context: u64) -> Program {
 
 /// The pass through the model at one context, on a machine that has done nothing before.
 pub(crate) fn step(experiment: &Experiment, context: u64) -> (RunReport, Outcome) {
-    run::run_program(
-        experiment,
-        std::path::Path::new("mapped"),
-        program(experiment, context),
-        RunOptions::default(),
-    )
-    .unwrap_or_else(|e| panic!("{}: {e}", experiment.name))
+    run::run_program(experiment, std::path::Path::new("mapped"), program(experiment, context), RunOptions::default())
+        .unwrap_or_else(|e| panic!("{}: {e}", experiment.name))
 }
 
 /// Every token of the experiment.

@@ -4,8 +4,8 @@
 //! once the pipeline is full and L2 has turned over: two runs of one wave, of so many turns and of twice as many, say how much
 //! belongs to an item and how much to a turn.
 
-use super::super::program::{Kernel, Op, Trips};
 use super::super::launch::DIRTY_UNITS;
+use super::super::program::{Kernel, Op, Trips};
 use super::super::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, RunOptions, Traffic, Work};
 
 /// Turns of the shorter run, at least.

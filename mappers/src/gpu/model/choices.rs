@@ -38,11 +38,7 @@ pub struct Choice {
     pub latency_s: f64,
 }
 
-pub(super) fn choices(
-    model: &mut GpuModel,
-    step: &Step,
-    judge: &mut dyn Judge,
-) -> Result<Vec<Choice>, Unsupported> {
+pub(super) fn choices(model: &mut GpuModel, step: &Step, judge: &mut dyn Judge) -> Result<Vec<Choice>, Unsupported> {
     let mut out = Vec::new();
     let parts = model.lowering(step.phase).parts(step)?;
     for part in parts {

@@ -197,12 +197,14 @@ impl Lowering<'_> {
                 None => Place::Before,
             };
             let flops = node.flops();
-            let mut inputs: Vec<_> = graph.petgraph().edges_directed(index, Incoming).map(|e| (e.id(), e.source())).collect();
+            let mut inputs: Vec<_> =
+                graph.petgraph().edges_directed(index, Incoming).map(|e| (e.id(), e.source())).collect();
             inputs.sort_unstable();
             let mut inputs: Vec<Operand> = inputs.into_iter().map(|(_, from)| value_of(&graph, from)).collect();
             let from_outside = node.inputs.iter().map(|t| Operand::shared(unlayered(&t.name)));
             inputs.splice(0..0, from_outside);
-            let weights = node.weights.iter().map(|t| Operand { name: unlayered(&t.name).to_owned(), own: true }).collect();
+            let weights =
+                node.weights.iter().map(|t| Operand { name: unlayered(&t.name).to_owned(), own: true }).collect();
             let mut part = Part {
                 label: node.label.clone(),
                 work: self.work(node),
@@ -312,10 +314,9 @@ impl Lowering<'_> {
         let cached = Found { a: true, b: self.phase == Phase::Prefill, c: false };
         match op {
             // The table lies in memory, the indices do not.
-            Op::Embedding { vocab, width } => one(
-                gather(int(m), int(width), int(vocab), 2),
-                vec![weight(0), out(), Operand::shared("token_indices")],
-            ),
+            Op::Embedding { vocab, width } => {
+                one(gather(int(m), int(width), int(vocab), 2), vec![weight(0), out(), Operand::shared("token_indices")])
+            }
             // PyTorch looks the positions up, then adds them to every sequence.
             Op::PositionEmbedding { positions, width } => {
                 let table = gather(int(tokens), int(width), int(positions), 2);
