@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod cutlass;
+pub mod frameworks;
 pub mod gemm;
 pub mod layers;
 pub mod libraries;
