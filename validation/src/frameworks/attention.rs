@@ -3,13 +3,15 @@
 use banksia_hw::gpu::Gpu;
 use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::sampling::{Detail, simulate_steps, sustained};
+use banksia_hw::gpu::spec::GpuSpec;
 use banksia_mappers::gpu::attention::{Attention, replayed};
 use banksia_mappers::gpu::frameworks::{self, AttentionCall, Framework};
 
-use super::super::{Devices, Row, Value, device_of, whole};
+use super::super::rows::{self, Row, device_of, whole};
+use super::super::{Devices, Value};
 use super::{REPLAY_GAP_S, framework, throttled_share, value, version};
 
-fn call(row: &Row, prefill: bool) -> Result<(Framework, AttentionCall), String> {
+fn call(row: &Row, prefill: bool, spec: &GpuSpec) -> Result<(Framework, AttentionCall), String> {
     let text = |k: &str| row.get(k).cloned().unwrap_or_default();
     let (kind, cache) = {
         let d = text("dtype");
@@ -22,24 +24,22 @@ fn call(row: &Row, prefill: bool) -> Result<(Framework, AttentionCall), String> 
         "fp8" => Dtype::Fp8,
         _ => return Err(format!("type {kind} is not modelled")),
     };
-    let kv_heads = whole(row, "num_key_value_heads")?;
-    let heads = whole(row, "num_heads")?;
-    let length = if prefill { whole(row, "isl")? } else { whole(row, "step")? + 1 };
+    let kv_heads = whole(row, "num_key_value_heads", 0..=4096)?;
+    let heads = whole(row, "num_heads", 1..=4096)?;
+    let length = if prefill { whole(row, "isl", 1..=1 << 18)? } else { whole(row, "step", 0..=1 << 24)? + 1 };
     let attention = Attention {
-        batch: whole(row, "batch_size")?,
+        batch: whole(row, "batch_size", 1..=1 << 16)?,
         heads,
         kv_heads: if kv_heads == 0 { heads } else { kv_heads },
         queries: if prefill { length } else { 1 },
         keys: length,
-        head_dim: whole(row, "head_dim")?,
+        head_dim: whole(row, "head_dim", 8..=4096)?,
         causal: true,
-        window: whole(row, "window_size")?,
+        window: whole(row, "window_size", 0..=1 << 24)?,
         dtype,
         kv_bytes: if cache == "kv_fp8" { 1 } else { 2 },
     };
-    if attention.head_dim > 256 {
-        return Err("head size over 256 is not modelled".into());
-    }
+    rows::attention(&attention, spec)?;
     let framework = framework(row)?;
     let keys_only = framework == Framework::Trtllm && version(row).is_some_and(|v| v < (1, 3));
     let triton = text("kernel_source") == "triton";
@@ -64,7 +64,7 @@ const ATTENTION_KEYS: [&str; 9] =
 
 fn predicted(row: &Row, devices: &mut Devices, prefill: bool, detail: Detail) -> Result<f64, String> {
     let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
-    let (framework, call) = call(row, prefill)?;
+    let (framework, call) = call(row, prefill, gpu.spec())?;
     launch(gpu, framework, &call, detail)
 }
 

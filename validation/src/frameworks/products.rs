@@ -8,7 +8,8 @@ use banksia_mappers::gpu::frameworks::{self, Framework};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::select::{self, Found};
 
-use super::super::{Devices, Row, Value, device_of, whole};
+use super::super::rows::{self, Row, SIDE, device_of, whole};
+use super::super::{Devices, Value};
 use super::{REPLAY_GAP_S, framework, throttled_share, value, version};
 
 /// Eager rounds and replays before the clock starts, and replays after (`benchmark_with_power`).
@@ -50,7 +51,7 @@ pub(crate) fn gemm(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Valu
 
 fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Result<f64, String> {
     let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
-    let (m, n, k) = (whole(row, "m")?, whole(row, "n")?, whole(row, "k")?);
+    let (m, n, k) = (whole(row, "m", SIDE)?, whole(row, "n", SIDE)?, whole(row, "k", SIDE)?);
     let kind = match dtype {
         "bfloat16" => Dtype::Bf16,
         "float16" => Dtype::Fp16,
@@ -58,6 +59,7 @@ fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Res
         _ => return Err(format!("type {dtype} is not modelled")),
     };
     let g = Gemm { block_scales: dtype == "fp8_block", ..Gemm::new(m, n, k, kind) };
+    rows::product(&g, gpu.spec())?;
     let bytes = |rows: u32| u64::from(rows) * u64::from(k) * u64::from(kind.bytes());
     let (weights, activations) = (bytes(n), bytes(m));
     let l2 = gpu.spec().l2.bytes;
