@@ -33,7 +33,7 @@ fn kernel(row: &Row, op: &str, spec: &GpuSpec) -> Result<Kernel, String> {
                 shared_bytes: u("smem_bytes", 0..=spec.sm.shared_memory_per_cta_bytes)?,
                 split: 1,
                 writer: Writer::Triton,
-                unaligned: false,
+                copy_bytes: 16,
             };
             let g = Gemm::new(u("m", SIDE)?, u("n", SIDE)?, u("k", SIDE)?, Dtype::Bf16);
             rows::product(&g, spec)?;
