@@ -3,10 +3,10 @@
 
 use banksia_hw::gpu::estimate::{Judge, Simulation};
 use banksia_hw::gpu::program::{Dtype, Kernel};
-use banksia_hw::gpu::sampling::{Detail, LaunchTotals};
+use banksia_hw::gpu::sampling::{Detail, LaunchTotals, simulate_steps};
 use banksia_hw::gpu::{CacheState, Gpu, GpuError, GpuSpec, device};
 use banksia_mappers::gpu::gemm::Gemm;
-use banksia_mappers::gpu::select::{Found, gemm, ranking};
+use banksia_mappers::gpu::select::{Found, Plan, gemm, ranking};
 
 const FOUND: Found = Found { a: true, b: false, c: false };
 
@@ -28,7 +28,11 @@ impl Judge for Sampled<'_> {
 
     fn judge(&mut self, steps: &[(Kernel, CacheState)]) -> Result<LaunchTotals, GpuError> {
         self.asked += 1;
-        if (self.asked - 1).is_multiple_of(self.every) { self.machine.judge(steps) } else { Ok(LaunchTotals::default()) }
+        if (self.asked - 1).is_multiple_of(self.every) {
+            self.machine.judge(steps)
+        } else {
+            Ok(LaunchTotals::default())
+        }
     }
 }
 
@@ -46,7 +50,13 @@ fn tau(pairs: &[(f64, f64)]) -> f64 {
     for (i, a) in pairs.iter().enumerate() {
         for b in &pairs[..i] {
             let same = (a.0 - b.0) * (a.1 - b.1);
-            sum += if same > 0.0 { 1.0 } else if same < 0.0 { -1.0 } else { 0.0 };
+            sum += if same > 0.0 {
+                1.0
+            } else if same < 0.0 {
+                -1.0
+            } else {
+                0.0
+            };
             n += 1.0;
         }
     }
@@ -56,7 +66,7 @@ fn tau(pairs: &[(f64, f64)]) -> f64 {
 /// Fixed costs that all tiles have alike are not the estimate's concern: few rows are underestimated.
 #[test]
 fn the_estimate_ranks_tiles_as_the_machine_does() {
-    for (name, most_error, least_tau) in [("a100", 25.0, 0.5), ("h200", 35.0, 0.5)] {
+    for (name, most_error, least_tau) in [("a100", 27.0, 0.55), ("h200", 12.0, 0.45)] {
         let mut gpu = Gpu::new(device(name).unwrap());
         let (mut errors, mut taus) = (Vec::new(), Vec::new());
         for shape in [(1, 8192, 8192), (96, 8192, 28672), (256, 4096, 4096), (2048, 2048, 2048), (64, 1024, 4096)] {
@@ -72,8 +82,13 @@ fn the_estimate_ranks_tiles_as_the_machine_does() {
     }
 }
 
+fn searched(gpu: &mut Gpu, shape: (u32, u32, u32)) -> (Plan, f64) {
+    let (plan, o) = gemm(&mut Simulation { gpu, detail: Detail::DEFAULT }, &product(shape), FOUND, 2).unwrap();
+    (plan, o.latency_s)
+}
+
 fn best_us(gpu: &mut Gpu, shape: (u32, u32, u32)) -> f64 {
-    gemm(&mut Simulation { gpu, detail: Detail::DEFAULT }, &product(shape), FOUND, 2).unwrap().1.latency_s * 1e6
+    searched(gpu, shape).1 * 1e6
 }
 
 /// More rows of the same product never take much less time.
@@ -114,7 +129,8 @@ fn rows_of_memory_are_opened_for_more_than_64_bytes() {
     }
 }
 
-/// A machine with more of something is not slower.
+/// A machine with more of something is not slower. Its kernel is searched for anew: that must be no worse than the other machine's kernel on it. The
+/// machine itself may be slower with one kernel by chance: where addresses fall on more channels, and which requests meet at an L2 that is sooner done.
 #[test]
 fn a_faster_machine_is_not_slower() {
     let faster: [(&str, fn(&mut GpuSpec)); 4] = [
@@ -127,19 +143,26 @@ fn a_faster_machine_is_not_slower() {
         ("channels x2", |s| s.dram.channels *= 2),
     ];
     let shapes = [(16, 500, 384), (16, 1536, 384), (1, 2048, 2048), (64, 4096, 1024), (256, 1024, 1024)];
-    let mut slower = Vec::new();
+    let mut wrong = Vec::new();
     for name in ["a100", "h100"] {
         for shape in shapes {
-            let base = best_us(&mut Gpu::new(device(name).unwrap()), shape);
+            let mut gpu = Gpu::new(device(name).unwrap());
+            let (plan, base) = searched(&mut gpu, shape);
             for (what, change) in faster {
                 let mut spec = device(name).unwrap();
                 change(&mut spec);
-                let time = best_us(&mut Gpu::new(spec), shape);
-                if time > 1.01 * base {
-                    slower.push(format!("{name} {shape:?} {what}: {time:.2} us, {base:.2} before"));
+                let mut gpu = Gpu::new(spec);
+                let same = simulate_steps(&mut gpu, &plan.steps, Detail::DEFAULT, f64::INFINITY).unwrap().latency_s;
+                let (other, time) = searched(&mut gpu, shape);
+                if time > 1.03 * same || same > 1.04 * base {
+                    let [from, to] = [&plan, &other].map(|p| p.steps[0].0.name.clone());
+                    let us = [base, same, time].map(|t| t * 1e6);
+                    wrong.push(format!(
+                        "{name} {what}: {us:.2?} us before, with that kernel and searched: {from}; {to}"
+                    ));
                 }
             }
         }
     }
-    assert!(slower.is_empty(), "{}", slower.join("\n"));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -87,7 +87,8 @@ fn values(row: &Row, op: &str, device: &str, predicted: Result<f64, String>) -> 
     let shape = given(&["m", "n", "k"]).join("x");
     let tile = given(&["bm", "bn", "bk"]).join("x");
     let mut label = format!("{op} {shape}");
-    for (key, value) in [("tile", tile.as_str()), ("stages", get("stages")), ("warps", get("warps")), ("group", get("group"))]
+    for (key, value) in
+        [("tile", tile.as_str()), ("stages", get("stages")), ("warps", get("warps")), ("group", get("group"))]
     {
         if !value.is_empty() {
             label += &format!(" {key} {value}");
@@ -114,10 +115,7 @@ pub(super) const OTHERS: [(&str, &str); 2] = [("h200-second", "median_1"), ("h20
 
 /// A product of the reference, measured again on two other H200: "predicted" is the median there.
 pub(super) fn again(row: &Row, _: &mut Devices, _: Detail) -> Vec<Value> {
-    OTHERS
-        .into_iter()
-        .flat_map(|(device, column)| values(row, "gemm", device, number(row, column)))
-        .collect()
+    OTHERS.into_iter().flat_map(|(device, column)| values(row, "gemm", device, number(row, column))).collect()
 }
 
 pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {

@@ -85,7 +85,9 @@ fn operators_of_an_h200_and_rows_that_are_not_modelled() {
 
 #[test]
 fn a_suite_or_a_file_that_is_not_there_is_an_error() {
-    assert!(run_suite("gemms", &ValidateOptions::default(), &|_, _| ()).unwrap_err().to_string().contains("known-programs"));
+    assert!(
+        run_suite("gemms", &ValidateOptions::default(), &|_, _| ()).unwrap_err().to_string().contains("known-programs")
+    );
     let options = ValidateOptions { measured: Some("no/such.csv".into()), ..ValidateOptions::default() };
     assert!(run_suite("gemm", &options, &|_, _| ()).unwrap_err().to_string().contains("no/such.csv"));
 }

@@ -73,9 +73,10 @@ impl FromStr for Framework {
     /// # Errors
     /// The name is not one of a framework's; the help lists these.
     fn from_str(name: &str) -> Result<Self, InputError> {
-        Self::ALL.into_iter().find(|f| f.name() == name).ok_or_else(|| {
-            InputError::unknown_name("mapping.framework", "framework", name, Self::ALL.map(Self::name))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|f| f.name() == name)
+            .ok_or_else(|| InputError::unknown_name("mapping.framework", "framework", name, Self::ALL.map(Self::name)))
     }
 }
 
