@@ -133,7 +133,8 @@ fn rows_of_memory_are_opened_for_more_than_64_bytes() {
 /// machine itself may be slower with one kernel by chance: where addresses fall on more channels, and which requests meet at an L2 that is sooner done.
 #[test]
 fn a_faster_machine_is_not_slower() {
-    let faster: [(&str, fn(&mut GpuSpec)); 4] = [
+    type Change = (&'static str, fn(&mut GpuSpec));
+    let faster: [Change; 4] = [
         ("tensor rate x1.5", |s| s.tensor.fma_per_cycle.values_mut().for_each(|r| *r *= 1.5)),
         ("SM clock x1.2", |s| {
             s.sm_clock_mhz *= 1.2;
