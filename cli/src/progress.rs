@@ -25,6 +25,12 @@ impl Progress {
         self.0.set_position(done);
     }
 
+    /// So much is done, of so much.
+    pub(crate) fn of(&self, done: u64, all: u64) {
+        self.0.set_length(all);
+        self.0.set_position(done);
+    }
+
     /// One more is done.
     pub(crate) fn one(&self) {
         self.0.inc(1);

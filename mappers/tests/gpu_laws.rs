@@ -31,7 +31,7 @@ fn tile(split: u32) -> Multistage {
         shared_bytes: 98304,
         split,
         writer: Writer::Triton,
-        unaligned: false,
+        copy_bytes: 16,
     }
 }
 

@@ -35,7 +35,7 @@ fn rows(wanted: Writer) -> Vec<Row> {
             shared_bytes: u(8),
             split: u(9),
             writer,
-            unaligned: false,
+            copy_bytes: 16,
         };
         let gemm = Gemm::new(u(10), u(11), u(12), Dtype::Bf16);
         let tiles = gemm.m.div_ceil(tile.bm) * gemm.n.div_ceil(tile.bn);
@@ -152,7 +152,7 @@ fn products_on_weights_from_memory() {
             shared_bytes: stages * (bm + bn) * bk * 2,
             split: 1,
             writer: Writer::Triton,
-            unaligned: false,
+            copy_bytes: 16,
         };
         let k = multistage(&gemm, &tile, gpu.spec());
         let detail = Detail { grain_bytes: 1024, waves: 6 };

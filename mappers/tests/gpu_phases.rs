@@ -52,7 +52,7 @@ fn passes(spec: &GpuSpec) -> (f64, u64) {
         shared_bytes: 98304,
         split: 1,
         writer: Writer::Triton,
-        unaligned: false,
+        copy_bytes: 16,
     };
     let k = multistage(&Gemm::new(4096, 4096, 4096, Dtype::Bf16), &t, spec);
     let cache = CacheState::Resident { tensors: vec![(2, true), (0, false), (1, false)], dirty: 0.3 };

@@ -155,7 +155,7 @@ fn ctas_that_share_an_sm_ask_l2_for_what_they_should() {
             shared_bytes: u(9),
             split: 1,
             writer: Writer::Triton,
-            unaligned: false,
+            copy_bytes: 16,
         };
         let k = multistage(&Gemm::new(u(0), u(1), u(2), Dtype::Bf16), &t, gpu.spec());
         let cache = CacheState::Resident { tensors: vec![(2, true), (0, false), (1, false)], dirty: 0.3 };

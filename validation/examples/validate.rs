@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut results = Vec::new();
     for suite in suites {
         let start = std::time::Instant::now();
-        for compared in run_suite(&suite, &options)? {
+        for compared in run_suite(&suite, &options, &|_, _| ())? {
             if dump {
                 for p in &compared.pairs {
                     let error = (p.predicted / p.measured - 1.0) * 100.0;

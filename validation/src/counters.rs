@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use banksia_hw::gpu::sampling::Detail;
 
 use super::measured::{Case, Taken, case};
-use super::{Devices, Row, Value, number};
+use super::rows::{Row, number};
+use super::{Devices, Value};
 
 const SUMS: [&str; 3] = ["dram__bytes_read.sum", "lts__t_bytes.sum", "sm__inst_executed_pipe_tensor.sum"];
 

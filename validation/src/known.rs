@@ -9,45 +9,60 @@ use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
 use banksia_mappers::gpu::rows::{ElementWork, Elementwise, RowKernel, elementwise, row_kernel};
 
-use super::{Devices, Row, Value, number, whole};
+use super::rows::{self, Row, SIDE, number, whole};
+use super::{Devices, Value};
 
 fn kernel(row: &Row, op: &str, spec: &GpuSpec) -> Result<Kernel, String> {
-    let u = |key: &str| whole(row, key);
+    let u = |key: &str, allowed| whole(row, key, allowed);
+    let warps = || u("warps", 1..=32);
+    // Sides of Triton's tiles are powers of two.
+    let side = |key: &str, allowed| {
+        let n = u(key, allowed)?;
+        if n.is_power_of_two() { Ok(n) } else { Err(format!("column {key} is {n}: must be a power of two")) }
+    };
     match op {
         "gemm" => {
             let tile = Multistage {
-                bm: u("bm")?,
-                bn: u("bn")?,
-                bk: u("bk")?,
-                stages: u("stages")?,
-                warps: u("warps")?,
-                group: u("group")?,
-                registers: u("regs")?,
-                shared_bytes: u("smem_bytes")?,
+                bm: side("bm", 16..=512)?,
+                bn: side("bn", 16..=512)?,
+                bk: side("bk", 16..=512)?,
+                stages: u("stages", 1..=16)?,
+                warps: warps()?,
+                group: u("group", 1..=*SIDE.end())?,
+                registers: u("regs", 16..=255)?,
+                shared_bytes: u("smem_bytes", 0..=spec.sm.shared_memory_per_cta_bytes)?,
                 split: 1,
                 writer: Writer::Triton,
-                unaligned: false,
+                copy_bytes: 16,
             };
-            Ok(multistage(&Gemm::new(u("m")?, u("n")?, u("k")?, Dtype::Bf16), &tile, spec))
+            let g = Gemm::new(u("m", SIDE)?, u("n", SIDE)?, u("k", SIDE)?, Dtype::Bf16);
+            rows::product(&g, spec)?;
+            rows::ctas(u64::from(g.m.div_ceil(tile.bm)) * u64::from(g.n.div_ceil(tile.bn)))?;
+            Ok(multistage(&g, &tile, spec))
         }
-        "add" => Ok(elementwise(&Elementwise {
-            elements: u64::from(u("m")?),
-            inputs: 2,
-            element_bytes: 2,
-            per_cta: u("bm")?,
-            threads: 32 * u("warps")?,
-            work: ElementWork { fma: 1.0, alu: 1.5, sfu: 0.0, other: 0.6, stall: 2.5 },
-        })),
+        "add" => {
+            let (elements, per_cta) = (u("m", 1..=1 << 31)?, side("bm", 32..=1 << 16)?);
+            rows::ctas(u64::from(elements.div_ceil(per_cta)))?;
+            Ok(elementwise(&Elementwise {
+                elements: u64::from(elements),
+                inputs: 2,
+                element_bytes: 2,
+                per_cta,
+                threads: 32 * warps()?,
+                work: ElementWork { fma: 1.0, alu: 1.5, sfu: 0.0, other: 0.6, stall: 2.5 },
+            }))
+        }
         "rmsnorm" => {
-            let columns = u("n")?;
+            let (rows, columns) = (u("m", SIDE)?, u("n", 1..=1 << 17)?);
+            rows::elements(rows, columns)?;
             Ok(row_kernel(&RowKernel {
-                rows: u("m")?,
+                rows,
                 columns,
                 // Triton rounds a row up to a power of two and masks what is beyond.
                 padded: columns.next_power_of_two(),
                 element_bytes: 2,
                 rows_per_cta: 1,
-                threads: 32 * u("warps")?,
+                threads: 32 * warps()?,
                 registers: 32,
                 chunk: columns,
                 passes: 2,
@@ -67,16 +82,18 @@ fn kernel(row: &Row, op: &str, spec: &GpuSpec) -> Result<Kernel, String> {
 /// The values of a row: among all of its kernel, and among the tiles of its shape, whose ranking it is.
 fn values(row: &Row, op: &str, device: &str, predicted: Result<f64, String>) -> Vec<Value> {
     let get = |k: &str| row.get(k).map_or("", String::as_str);
-    let shape = format!("{}x{}x{}", get("m"), get("n"), get("k"));
-    let label = format!(
-        "{op} {shape} tile {}x{}x{} stages {} warps {} group {}",
-        get("bm"),
-        get("bn"),
-        get("bk"),
-        get("stages"),
-        get("warps"),
-        get("group")
-    );
+    // What a kind of program does not have, its rows leave empty.
+    let given = |keys: &[&'static str]| keys.iter().map(|k| get(k)).filter(|v| !v.is_empty()).collect::<Vec<_>>();
+    let shape = given(&["m", "n", "k"]).join("x");
+    let tile = given(&["bm", "bn", "bk"]).join("x");
+    let mut label = format!("{op} {shape}");
+    for (key, value) in
+        [("tile", tile.as_str()), ("stages", get("stages")), ("warps", get("warps")), ("group", get("group"))]
+    {
+        if !value.is_empty() {
+            label += &format!(" {key} {value}");
+        }
+    }
     let measured = number(row, "latency_us").unwrap_or(f64::NAN);
     let value = |op: String, predicted| Value {
         device: device.into(),
@@ -93,12 +110,12 @@ fn values(row: &Row, op: &str, device: &str, predicted: Result<f64, String>) -> 
     values
 }
 
+/// The other H200, and the columns of their medians.
+pub(super) const OTHERS: [(&str, &str); 2] = [("h200-second", "median_1"), ("h200-third", "median_2")];
+
 /// A product of the reference, measured again on two other H200: "predicted" is the median there.
 pub(super) fn again(row: &Row, _: &mut Devices, _: Detail) -> Vec<Value> {
-    [("h200-second", "median_1"), ("h200-third", "median_2")]
-        .into_iter()
-        .flat_map(|(device, column)| values(row, "gemm", device, number(row, column)))
-        .collect()
+    OTHERS.into_iter().flat_map(|(device, column)| values(row, "gemm", device, number(row, column))).collect()
 }
 
 pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {

@@ -10,9 +10,11 @@ mod known;
 mod measured;
 mod memory;
 mod pim;
+mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use banksia_hw::gpu::Gpu;
 use banksia_hw::gpu::sampling::Detail;
@@ -21,6 +23,8 @@ use banksia_reports::{Pair, Subject, ValidationResult};
 use rayon::prelude::*;
 
 use banksia_experiments::Error;
+
+use rows::{Row, columns, device_of, parse};
 
 /// The suites of the GPU, in the order in which they run by themselves.
 pub const GPU_SUITES: [&str; 7] = [
@@ -86,61 +90,142 @@ pub(crate) struct Value {
     predicted: Result<f64, String>,
 }
 
+impl Value {
+    fn is_usable(&self) -> bool {
+        self.predicted.is_ok() && self.measured > 0.0
+    }
+}
+
 /// What turns a row of a suite into values.
 type Work = fn(&Row, &mut Devices, Detail) -> Vec<Value>;
 
 /// Pairs of a group, and the rows it skips by reason.
 type Group = (Vec<Pair>, BTreeMap<String, u64>);
 
-/// Rows of a CSV file, each by column name.
-pub(crate) type Row = BTreeMap<String, String>;
+/// A suite: its rows, and how they are predicted.
+struct Suite {
+    rows: &'static str,
+    work: Work,
+    /// The devices that a row is about.
+    devices: fn(&Row) -> Vec<String>,
+}
 
-/// Runs one suite.
+fn suite(name: &str) -> Result<Suite, InputError> {
+    let only_h200: fn(&Row) -> Vec<String> = |_| vec!["h200".to_owned()];
+    let of_gpu: fn(&Row) -> Vec<String> = |row| vec![device_of(row.get("gpu").map_or("", String::as_str)).to_owned()];
+    let of = |rows, work: Work, devices| Ok(Suite { rows, work, devices });
+    match name {
+        "memory" => of(memory::ORACLE, |row, _, _| memory::row(row), |row| vec![memory::device(row)]),
+        "pim" => of(
+            include_str!("../../tests/reference/pim/cycles.csv"),
+            |row, _, _| vec![pim::row(row)],
+            |row| vec![row.get("device").cloned().unwrap_or_default()],
+        ),
+        "known-programs" => of(include_str!("../../tests/reference/gpu/known_programs.csv"), known::row, only_h200),
+        "known-programs-again" => {
+            of(include_str!("../../tests/reference/gpu/device_known_programs.csv"), known::again, |_| {
+                known::OTHERS.iter().map(|(device, _)| (*device).to_owned()).collect()
+            })
+        }
+        "h200" => of(include_str!("../../tests/reference/gpu/latency_energy.csv"), measured::row, only_h200),
+        "h200-counters" => of(include_str!("../../tests/reference/gpu/counters.csv"), counters::row, only_h200),
+        "gemm" => of(include_str!("../../tests/reference/gpu/gemm.csv"), frameworks::gemm, of_gpu),
+        "context-attention" => {
+            of(include_str!("../../tests/reference/gpu/context_attention.csv"), frameworks::context, of_gpu)
+        }
+        "generation-attention" => {
+            of(include_str!("../../tests/reference/gpu/generation_attention.csv"), frameworks::generation, of_gpu)
+        }
+        _ => Err(InputError::unknown_name("validate", "suite", name, suites())),
+    }
+}
+
+/// The rows of a suite, or of the file in their place, and where they are from.
+fn rows_of(name: &str, suite: &Suite, options: &ValidateOptions) -> Result<(String, Vec<Row>), Error> {
+    let (from, text) = match &options.measured {
+        Some(path) => {
+            let source = banksia_input::Source::read(path)?;
+            (path.display().to_string(), source.text().to_owned())
+        }
+        None => (name.to_owned(), suite.rows.to_owned()),
+    };
+    let rows = parse(&from, &text)?;
+    Ok((from, if name == "h200-counters" { counters::merged(rows) } else { rows }))
+}
+
+/// The devices that a suite has rows of.
 ///
 /// # Errors
 /// The suite is unknown, or a file cannot be read.
-pub fn run_suite(suite: &str, options: &ValidateOptions) -> Result<Vec<Compared>, Error> {
-    match suite {
-        "memory" => return memory::run(options),
-        "pim" => return pim::run(options),
-        _ => {}
-    }
-    let text = |builtin: &str| match &options.measured {
-        Some(path) => {
-            let source = banksia_input::Source::read(path)?;
-            Ok::<_, Error>((path.display().to_string(), source.text().to_owned()))
-        }
-        None => Ok((suite.to_owned(), builtin.to_owned())),
-    };
-    let (builtin, work): (&str, Work) = match suite {
-        "known-programs" => (include_str!("../../tests/reference/gpu/known_programs.csv"), known::row),
-        "known-programs-again" => (include_str!("../../tests/reference/gpu/device_known_programs.csv"), known::again),
-        "h200" => (include_str!("../../tests/reference/gpu/latency_energy.csv"), measured::row),
-        "h200-counters" => (include_str!("../../tests/reference/gpu/counters.csv"), counters::row),
-        "gemm" => (include_str!("../../tests/reference/gpu/gemm.csv"), frameworks::gemm),
-        "context-attention" => (include_str!("../../tests/reference/gpu/context_attention.csv"), frameworks::context),
-        "generation-attention" => {
-            (include_str!("../../tests/reference/gpu/generation_attention.csv"), frameworks::generation)
-        }
-        _ => {
-            return Err(InputError::unknown_name("validate", "suite", suite, suites()).into());
-        }
-    };
-    let (name, text) = text(builtin)?;
-    let mut rows = parse(&name, &text)?;
-    if suite == "h200-counters" {
-        rows = counters::merged(rows);
+pub fn devices(name: &str, options: &ValidateOptions) -> Result<BTreeSet<String>, Error> {
+    let suite = suite(name)?;
+    let (_, rows) = rows_of(name, &suite, options)?;
+    Ok(rows.iter().flat_map(suite.devices).filter(|d| !d.is_empty()).collect())
+}
+
+/// Runs one suite. `progress` is called with the rows done and the rows there are.
+///
+/// # Errors
+/// The suite is unknown, a file cannot be read or has no row that can be compared, or there is no row of the device.
+pub fn run_suite(
+    name: &str,
+    options: &ValidateOptions,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Vec<Compared>, Error> {
+    let suite = suite(name)?;
+    let (from, mut rows) = rows_of(name, &suite, options)?;
+    if rows.is_empty() {
+        return Err(InputError::new(from, "has no rows").help(expected(name, &suite)).into());
     }
     if let Some(device) = &options.device {
-        rows.retain(|r| r.get("gpu").is_none_or(|g| device_of(g) == device));
+        let known: BTreeSet<String> = rows.iter().flat_map(suite.devices).collect();
+        if !known.contains(device) {
+            let own = ValidateOptions::default();
+            if suites().any(|other| devices(other, &own).is_ok_and(|d| d.contains(device))) {
+                // Another suite's.
+                return Ok(Vec::new());
+            }
+            let what = format!("device in suite `{name}`");
+            return Err(InputError::unknown_name("--device", &what, device, known.iter().map(String::as_str)).into());
+        }
+        rows.retain(|r| (suite.devices)(r).contains(device));
     }
     let usual = Detail::DEFAULT;
-    let grain = if suite == "known-programs" { KNOWN_GRAIN } else { usual.grain_bytes };
+    let grain = if name == "known-programs" { KNOWN_GRAIN } else { usual.grain_bytes };
     let detail =
         Detail { grain_bytes: options.grain_bytes.unwrap_or(grain), waves: options.waves.unwrap_or(usual.waves) };
-    let values: Vec<Value> =
-        rows.par_iter().map_init(Devices::default, |devices, row| work(row, devices, detail)).flatten_iter().collect();
-    Ok(group(suite, values))
+    let (done, all) = (AtomicU64::new(0), rows.len() as u64);
+    progress(0, all);
+    let mut values: Vec<Value> = rows
+        .par_iter()
+        .map_init(Devices::default, |devices, row| {
+            let values = (suite.work)(row, devices, detail);
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);
+            values
+        })
+        .flatten_iter()
+        .collect();
+    if let Some(device) = &options.device {
+        values.retain(|v| v.device == *device);
+    }
+    if options.measured.is_some() && !values.iter().any(Value::is_usable) {
+        let reason = values.iter().find_map(|v| v.predicted.as_ref().err().cloned());
+        let reason = reason.unwrap_or_else(|| "no measured value is above zero".into());
+        let problem = format!("has no row that suite `{name}` can compare: {reason}");
+        return Err(InputError::new(from, problem).help(expected(name, &suite)).into());
+    }
+    Ok(group(name, values))
+}
+
+/// What a file in place of a suite's rows looks like.
+fn expected(name: &str, suite: &Suite) -> String {
+    let columns = columns(suite.rows);
+    let gpus: Vec<&str> = banksia_hw::gpu::CATALOG.iter().map(|(name, _)| *name).collect();
+    if GPU_SUITES.contains(&name) && columns.starts_with("gpu,") {
+        format!("its columns are {columns}; GPUs are {}", gpus.join(", "))
+    } else {
+        format!("its columns are {columns}")
+    }
 }
 
 fn group(suite: &str, values: Vec<Value>) -> Vec<Compared> {
@@ -159,70 +244,6 @@ fn group(suite: &str, values: Vec<Value>) -> Vec<Compared> {
             skipped,
         })
         .collect()
-}
-
-/// The rows of one device: those of a suite whose devices stand in the column `device`, under names that `catalog_name` turns into
-/// the catalog's. A device of other suites has none.
-///
-/// # Errors
-/// No suite has such a device, in words that name this one's.
-fn of_device(rows: &mut Vec<Row>, options: &ValidateOptions, catalog_name: fn(&str) -> String) -> Result<(), Error> {
-    let Some(device) = &options.device else { return Ok(()) };
-    let known: BTreeSet<String> = rows.iter().filter_map(|r| r.get("device")).map(|d| catalog_name(d)).collect();
-    if !known.is_empty() && !known.contains(device) && banksia_hw::gpu::device(device).is_err() {
-        let error =
-            InputError::unknown_name("--device", "device of this suite", device, known.iter().map(String::as_str));
-        return Err(error.into());
-    }
-    rows.retain(|r| r.get("device").is_none_or(|d| catalog_name(d) == *device));
-    Ok(())
-}
-
-/// Refuses a file of the user's of which no row could be used: there is nothing that a comparison could have found.
-///
-/// # Errors
-/// No row was compared, in words that say why and which columns the suite reads.
-fn check_usable(compared: &[Compared], options: &ValidateOptions, columns: &str) -> Result<(), Error> {
-    let Some(path) = options.measured.as_ref().filter(|_| compared.iter().all(|c| c.pairs.is_empty())) else {
-        return Ok(());
-    };
-    let mut reasons: Vec<(&String, &u64)> = compared.iter().flat_map(|c| &c.skipped).collect();
-    reasons.sort_by_key(|(reason, n)| (std::cmp::Reverse(**n), *reason));
-    let problem = match (reasons.first(), &options.device) {
-        (Some((reason, _)), _) => format!("has no row that this suite can use: {reason}"),
-        (None, Some(device)) => format!("has no row of {device}"),
-        (None, None) => "has no row".to_owned(),
-    };
-    let help = format!("this suite reads the columns {columns}");
-    Err(InputError::new(path.display().to_string(), problem).help(help).into())
-}
-
-/// The rows of a CSV file; lines that begin with `#` are comments.
-fn parse(name: &str, text: &str) -> Result<Vec<Row>, Error> {
-    let bad = |e: csv::Error| {
-        let line = e.position().map(csv::Position::line);
-        let error = InputError::new(name, format!("is not the CSV of this suite: {e}"));
-        Error::from(line.map_or(error.clone(), |l| error.at_line(l as usize)))
-    };
-    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
-    reader.deserialize().collect::<Result<Vec<Row>, csv::Error>>().map_err(bad)
-}
-
-/// A number of a row.
-pub(crate) fn number(row: &Row, key: &str) -> Result<f64, String> {
-    let text = row.get(key).ok_or_else(|| format!("no column {key}"))?;
-    text.trim().parse().map_err(|_| format!("column {key} is not a number"))
-}
-
-/// A whole number of a row.
-pub(crate) fn whole(row: &Row, key: &str) -> Result<u32, String> {
-    let n = number(row, key)?;
-    if (0.0..=4e9).contains(&n) { Ok(n as u32) } else { Err(format!("column {key} is out of range")) }
-}
-
-/// The catalog's name of a reference file's GPU (`h100_sxm`).
-pub(crate) fn device_of(gpu: &str) -> &str {
-    gpu.split('_').next().unwrap_or(gpu)
 }
 
 /// Machines, made when first asked for.

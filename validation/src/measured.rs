@@ -1,5 +1,6 @@
 //! `latency_energy.csv`: operators of PyTorch over buffers that rotate through several times L2, and decode steps.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use banksia_hw::gpu::estimate::Simulation;
@@ -17,7 +18,8 @@ use banksia_mappers::{Mapper, Problem};
 use banksia_workloads::{Generation, GptConfig};
 use serde_json::Value as Json;
 
-use super::{Devices, Row, Value, number};
+use super::rows::{self, Row, SIDE, number};
+use super::{Devices, Value};
 
 /// Caches when a case starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +35,11 @@ pub(super) struct Case {
     steps: Vec<(Kernel, CacheState)>,
 }
 
-fn get(args: &Json, key: &str) -> Result<u32, String> {
-    args.get(key)
-        .and_then(Json::as_u64)
-        .and_then(|v| u32::try_from(v).ok())
-        .ok_or_else(|| format!("argument {key} is missing or too large"))
+fn get(args: &Json, key: &str, allowed: &RangeInclusive<u64>) -> Result<u64, String> {
+    let value = args.get(key).ok_or_else(|| format!("argument {key} is missing"))?;
+    value.as_u64().filter(|n| allowed.contains(n)).ok_or_else(|| {
+        format!("argument {key} is {value}: must be a whole number of {} to {}", allowed.start(), allowed.end())
+    })
 }
 
 fn dtype(args: &Json) -> Dtype {
@@ -50,13 +52,15 @@ fn dtype(args: &Json) -> Dtype {
 
 pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: Detail) -> Result<Case, String> {
     let args: Json = serde_json::from_str(args).map_err(|e| format!("args are not JSON: {e}"))?;
-    let u = |key: &str| get(&args, key);
+    let within = |key: &str, most: u32| get(&args, key, &(1..=u64::from(most))).map(|n| n as u32);
+    let u = |key: &str| within(key, *SIDE.end());
     let kernels = match op {
         "gemm" | "bmm" => {
             let g = Gemm {
                 batch: if op == "bmm" { u("b")? } else { 1 },
                 ..Gemm::new(u("m")?, u("n")?, u("k")?, dtype(&args))
             };
+            rows::product(&g, gpu.spec())?;
             // As below; C is not among what rotates: 64 products of 512x512x64 take 14.0 us and 7.3 to 7.8 mJ with one C on two H200 and
             // 15.1 us and 7.9 to 8.4 mJ with several, 32 of 128x128x64 by 32 sets of operands 2.5 us with one C and 3.2 to 3.5 with as many
             // (`device_batched.csv`).
@@ -82,11 +86,12 @@ pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: De
                 queries: u("s")?,
                 keys: u("s")?,
                 head_dim: u("d")?,
-                causal: u("causal")? != 0,
+                causal: get(&args, "causal", &(0..=1))? != 0,
                 window: 0,
                 dtype: Dtype::Bf16,
                 kv_bytes: 2,
             };
+            rows::attention(&a, gpu.spec())?;
             vec![flash2(&a, gpu.spec())]
         }
         "gpt_decode" => {
@@ -94,11 +99,16 @@ pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: De
             return Ok(Case { outcome, steps: Vec::new() });
         }
         "copy" => {
-            let bytes = args.get("bytes").and_then(Json::as_u64).ok_or("argument bytes is missing")?;
+            let bytes = get(&args, "bytes", &(2..=1 << 38))?;
+            rows::fits(2.0 * bytes as f64, gpu.spec())?;
             vec![layers::copy_bytes(bytes)]
         }
         "gelu" | "add" | "mul" | "softmax" | "layernorm" | "rmsnorm" => {
-            vec![layers::row_operator(op, u("rows")?, u("cols")?).ok_or("operator not modelled")?]
+            let (rows, columns) = (u("rows")?, u("cols")?);
+            rows::elements(rows, columns)?;
+            let kernel = layers::row_operator(op, rows, columns).ok_or("operator not modelled")?;
+            rows::fits(kernel.footprint_bytes() as f64, gpu.spec())?;
+            vec![kernel]
         }
         _ => return Err("operator not modelled yet".into()),
     };
@@ -124,28 +134,33 @@ pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: De
     Ok(Case { outcome, steps })
 }
 
+/// Words that the measured step ranks.
+const VOCABULARY: u32 = 50257;
+
 /// What the measured step leaves out: it works on a cache that stays as it is, and ranks words without choosing one.
 const NOT_MEASURED: [&str; 2] = ["kv append", "argmax"];
 
 /// One decode step of a GPT in plain operators: the program that `banksia run` runs of such a model, less what was not measured.
 fn gpt_decode(spec: &GpuSpec, args: &Json, detail: Detail) -> Result<LaunchTotals, String> {
-    let u = |key: &str| get(args, key);
-    let (width, heads, keys) = (u("d")?, u("h")?, u("kv")?);
-    if width == 0 || heads == 0 || keys == 0 || u("layers")? == 0 {
-        return Err("a size is 0".into());
-    }
+    let u = |key: &str, most: u32| get(args, key, &(1..=u64::from(most))).map(|n| n as u32);
+    let (batch, width, heads) = (u("b", 1 << 16)?, u("d", 1 << 16)?, u("h", 1 << 10)?);
+    let (keys, layers) = (u("kv", *SIDE.end())?, u("layers", 1 << 12)?);
+    // Weights and cache in the device's memory, results within what is simulated.
+    let (b, d, l) = (f64::from(batch), f64::from(width), f64::from(layers));
+    let weights = d * (12.0 * d * l + f64::from(VOCABULARY));
+    rows::fits(2.0 * (weights + 2.0 * b * f64::from(keys) * d * l), spec)?;
+    rows::elements(batch, (4 * width).max(VOCABULARY))?;
+    rows::elements(batch * heads, keys)?;
     let head = if width.is_multiple_of(heads) { width / heads } else { 64 };
     let text = format!(
-        "name = \"gpt\"\nlayers = {}\nwidth = {width}\nheads = {heads}\nhead_dim = {head}\nvocab = 50257\nmax_positions = {}",
-        u("layers")?,
-        keys.max(1)
+        "name = \"gpt\"\nlayers = {layers}\nwidth = {width}\nheads = {heads}\nhead_dim = {head}\nvocab = {VOCABULARY}\nmax_positions = {keys}"
     );
     let model = GptConfig::from_toml("gpt_decode", &text).map_err(|e| e.to_string())?;
     let generation = Generation {
         context_tokens: u64::from(keys) - 1,
         prompt_tokens: 0,
         generated_tokens: 1,
-        batch: u64::from(u("b")?),
+        batch: u64::from(batch),
         embedding: false,
         ..Generation::default()
     };

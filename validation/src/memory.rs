@@ -1,18 +1,14 @@
 //! The memory suite: the reference controller against another simulator's cycles, latencies and traces.
 
-use std::collections::BTreeMap;
-
 use banksia_hw::dram::controller::{Controller, ControllerConfig, ControllerOptions, Keep, RefreshPolicy, Request};
 use banksia_hw::dram::memory::{RequestSource, TraceReader};
 use banksia_hw::dram::{Device, catalog};
 use banksia_input::InputError;
-use banksia_reports::{Pair, Subject};
-use rayon::prelude::*;
 
-use super::{Compared, Row, ValidateOptions, check_usable, number, of_device, parse};
-use banksia_experiments::Error;
+use super::Value;
+use super::rows::{Row, number, whole};
 
-const ORACLE: &str = include_str!("../../tests/reference/dram/oracle.csv");
+pub(super) const ORACLE: &str = include_str!("../../tests/reference/dram/oracle.csv");
 
 /// The traces that the oracle's rows name.
 const TRACES: &[(&str, &str)] = &[
@@ -29,48 +25,34 @@ const TRACES: &[(&str, &str)] = &[
     ("write5k", include_str!("../../tests/reference/dram/traces/write5k.txt")),
 ];
 
-pub(super) fn run(options: &ValidateOptions) -> Result<Vec<Compared>, Error> {
-    let (name, text) = match &options.measured {
-        Some(path) => {
-            let source = banksia_input::Source::read(path)?;
-            (path.display().to_string(), source.text().to_owned())
+/// Cycles of a row's run, and the sum of its reads' latencies.
+pub(super) fn row(row: &Row) -> Vec<Value> {
+    let simulated = simulate(row);
+    let value = |metric: &'static str, simulated: Result<u64, String>| {
+        let measured = number(row, metric);
+        let predicted = measured.clone().and(simulated).map(|n| n as f64);
+        Value {
+            device: device(row),
+            op: "requests".into(),
+            metric,
+            label: label(row),
+            measured: measured.unwrap_or(f64::NAN),
+            predicted,
         }
-        None => ("memory".to_owned(), ORACLE.to_owned()),
     };
-    let mut rows = parse(&name, &text)?;
-    of_device(&mut rows, options, device_name)?;
-    let values: Vec<_> =
-        rows.par_iter().map(|row| (device_name(row.get("device").map_or("", |d| d)), simulate(row))).collect();
-    let mut all: BTreeMap<(String, &'static str), Compared> = BTreeMap::new();
-    for (row, (device, simulated)) in rows.iter().zip(values) {
-        for (metric, column) in [("cycles", "cycles"), ("read_latency_sum", "read_latency_sum")] {
-            let entry = all.entry((device.clone(), metric)).or_insert_with(|| Compared {
-                subject: Subject {
-                    suite: "memory".into(),
-                    device: device.clone(),
-                    op: "requests".into(),
-                    metric: metric.into(),
-                },
-                pairs: Vec::new(),
-                skipped: BTreeMap::new(),
-            });
-            let reference = number(row, column);
-            match (&simulated, reference) {
-                (Ok((cycles, latency)), Ok(measured)) => {
-                    let predicted = if metric == "cycles" { *cycles } else { *latency } as f64;
-                    // Traces of writes alone have no read latency to compare.
-                    if measured > 0.0 || predicted > 0.0 {
-                        entry.pairs.push(Pair { label: label(row), measured, predicted });
-                    }
-                }
-                (Err(reason), _) => *entry.skipped.entry(reason.clone()).or_insert(0) += 1,
-                (_, Err(reason)) => *entry.skipped.entry(reason).or_insert(0) += 1,
-            }
-        }
-    }
-    let all: Vec<Compared> = all.into_values().collect();
-    check_usable(&all, options, "device, trace, outstanding, refresh, cycles and read_latency_sum")?;
-    Ok(all)
+    let (cycles, latency) = match simulated {
+        Ok((cycles, latency)) => (Ok(cycles), Ok(latency)),
+        Err(reason) => (Err(reason.clone()), Err(reason)),
+    };
+    let values = [value("cycles", cycles), value("read_latency_sum", latency)];
+    // Traces of writes alone have no read latency to compare.
+    let compared = |v: &Value| v.predicted.as_ref().is_err() || v.measured > 0.0 || v.predicted != Ok(0.0);
+    values.into_iter().filter(compared).collect()
+}
+
+/// The device of a row.
+pub(super) fn device(row: &Row) -> String {
+    device_name(row.get("device").map_or("", String::as_str))
 }
 
 fn label(row: &Row) -> String {
@@ -95,7 +77,7 @@ fn simulate(row: &Row) -> Result<(u64, u64), String> {
     let name = get("trace")?;
     let (_, text) = TRACES.iter().find(|(n, _)| *n == name).ok_or_else(|| format!("no trace `{name}`"))?;
     // 0 stands for as many as the queues hold.
-    let outstanding = super::whole(row, "outstanding")? as usize;
+    let outstanding = whole(row, "outstanding", 0..=u32::MAX)? as usize;
     let mut config = ControllerConfig::reference();
     match get("refresh")? {
         "on" => {}

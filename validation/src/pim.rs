@@ -3,15 +3,11 @@
 use std::collections::BTreeMap;
 
 use banksia_hw::dram::catalog;
-use banksia_hw::pim::{HostKernel, IsaMachine, IsaSet};
+use banksia_hw::pim::{HostKernel, IsaMachine, IsaSet, parse_shape};
 use banksia_input::{InputError, Source};
-use rayon::prelude::*;
 
-use super::{Compared, Row, ValidateOptions, Value, check_usable, group, number, of_device, parse};
-use banksia_experiments::Error;
-use banksia_hw::pim::parse_shape;
-
-const CYCLES: &str = include_str!("../../tests/reference/pim/cycles.csv");
+use super::Value;
+use super::rows::{Row, number};
 
 /// The traces that rows of the kind `trace` name.
 const TRACES: &[(&str, &str)] = &[
@@ -21,22 +17,7 @@ const TRACES: &[(&str, &str)] = &[
     ("wrbias", include_str!("../../tests/reference/pim/wrbias.trace")),
 ];
 
-pub(super) fn run(options: &ValidateOptions) -> Result<Vec<Compared>, Error> {
-    let (name, text) = match &options.measured {
-        Some(path) => {
-            let source = Source::read(path)?;
-            (path.display().to_string(), source.text().to_owned())
-        }
-        None => ("pim".to_owned(), CYCLES.to_owned()),
-    };
-    let mut rows = parse(&name, &text)?;
-    of_device(&mut rows, options, str::to_owned)?;
-    let all = group("pim", rows.par_iter().map(value).collect());
-    check_usable(&all, options, "device, kind, work, refresh, cycles and basis")?;
-    Ok(all)
-}
-
-fn value(row: &Row) -> Value {
+pub(super) fn row(row: &Row) -> Value {
     let get = |key: &str| row.get(key).cloned().unwrap_or_default();
     let (kind, work) = (get("kind"), get("work"));
     let basis = get("basis");
@@ -54,7 +35,7 @@ fn value(row: &Row) -> Value {
 /// Cycles of the device's clock.
 fn simulate(row: &Row) -> Result<u64, String> {
     let get = |key: &str| row.get(key).map(String::as_str).ok_or_else(|| format!("no column `{key}`"));
-    let plain = |e: InputError| e.to_string();
+    let plain = |e: InputError| e.to_string().lines().next().unwrap_or_default().to_owned();
     let (name, kind, work) = (get("device")?, get("kind")?, get("work")?);
     let refresh = match get("refresh")? {
         "on" => true,

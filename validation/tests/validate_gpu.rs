@@ -7,7 +7,7 @@ use banksia_validation::{ValidateOptions, run_suite};
 
 /// Mean absolute percentage error by operator and metric of a suite.
 fn mapes(suite: &str) -> BTreeMap<(String, String), f64> {
-    let all = run_suite(suite, &ValidateOptions::default()).unwrap();
+    let all = run_suite(suite, &ValidateOptions::default(), &|_, _| ()).unwrap();
     let of = |c: &banksia_validation::Compared| {
         Some(((c.subject.op.clone(), c.subject.metric.clone()), c.result(0).mape_pct?))
     };
@@ -21,8 +21,8 @@ fn get(all: &BTreeMap<(String, String), f64>, op: &str, metric: &str) -> f64 {
 /// Errors of known programs, and Kendall's tau of tiles within each shape beside that of two other H200 against the same reference.
 #[test]
 fn known_programs_and_the_ranks_of_their_tiles() {
-    let all = run_suite("known-programs", &ValidateOptions::default()).unwrap();
-    let again = run_suite("known-programs-again", &ValidateOptions::default()).unwrap();
+    let all = run_suite("known-programs", &ValidateOptions::default(), &|_, _| ()).unwrap();
+    let again = run_suite("known-programs-again", &ValidateOptions::default(), &|_, _| ()).unwrap();
     for (op, most) in [("add", 10.0), ("rmsnorm", 10.0), ("gemm", 7.5)] {
         let mape = all.iter().find(|c| c.subject.op == op).unwrap().result(0).mape_pct.unwrap();
         assert!(mape <= most, "{op}: {mape}");
@@ -57,7 +57,7 @@ fn counters_of_memory_and_l2() {
 
 #[test]
 fn operators_of_an_h200_and_rows_that_are_not_modelled() {
-    let all = run_suite("h200", &ValidateOptions::default()).unwrap();
+    let all = run_suite("h200", &ValidateOptions::default(), &|_, _| ()).unwrap();
     let error = |op: &str, metric: &str| {
         all.iter().find(|c| c.subject.op == op && c.subject.metric == metric).unwrap().result(0).mape_pct.unwrap()
     };
@@ -85,7 +85,9 @@ fn operators_of_an_h200_and_rows_that_are_not_modelled() {
 
 #[test]
 fn a_suite_or_a_file_that_is_not_there_is_an_error() {
-    assert!(run_suite("gemms", &ValidateOptions::default()).unwrap_err().to_string().contains("known-programs"));
+    assert!(
+        run_suite("gemms", &ValidateOptions::default(), &|_, _| ()).unwrap_err().to_string().contains("known-programs")
+    );
     let options = ValidateOptions { measured: Some("no/such.csv".into()), ..ValidateOptions::default() };
-    assert!(run_suite("gemm", &options).unwrap_err().to_string().contains("no/such.csv"));
+    assert!(run_suite("gemm", &options, &|_, _| ()).unwrap_err().to_string().contains("no/such.csv"));
 }

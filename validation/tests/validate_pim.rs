@@ -5,7 +5,7 @@ use banksia_validation::{ValidateOptions, run_suite};
 
 #[test]
 fn aim_is_exact_and_hbm_pim_within_one_per_cent() {
-    let compared = run_suite("pim", &ValidateOptions::default()).unwrap();
+    let compared = run_suite("pim", &ValidateOptions::default(), &|_, _| ()).unwrap();
     let mut rows = 0;
     for c in &compared {
         assert!(c.skipped.is_empty(), "{:?}: {:?}", c.subject, c.skipped);

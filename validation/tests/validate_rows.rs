@@ -12,7 +12,7 @@ fn fails(suite: &str, device: Option<&str>, measured: Option<&str>) -> (u8, Stri
     });
     let options =
         ValidateOptions { device: device.map(String::from), measured: path.clone(), ..ValidateOptions::default() };
-    let error = run_suite(suite, &options).unwrap_err();
+    let error = run_suite(suite, &options, &|_, _| ()).unwrap_err();
     path.into_iter().for_each(|p| std::fs::remove_file(p).unwrap());
     (error.exit_code(), error.to_string())
 }
@@ -25,7 +25,7 @@ fn a_device_that_no_suite_has_is_named_with_those_that_it_has() {
     }
     // A device of other suites has no rows here, which is no mistake where several suites run.
     let options = ValidateOptions { device: Some("h200".into()), ..ValidateOptions::default() };
-    assert!(run_suite("pim", &options).unwrap().is_empty());
+    assert!(run_suite("pim", &options, &|_, _| ()).unwrap().is_empty());
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `banksia validate`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Instant;
 
 use banksia_input::InputError;
@@ -12,7 +14,8 @@ use banksia_reports::{
 use super::{color, print, width};
 use crate::CliError;
 use crate::args::{Format, ValidateArgs};
-use banksia_validation::{Compared, ValidateOptions, run_suite, suites};
+use crate::progress::Progress;
+use banksia_validation::{Compared, ValidateOptions, devices, run_suite, suites};
 
 pub(super) fn execute(args: &ValidateArgs) -> Result<(), CliError> {
     let known: Vec<&str> = suites().collect();
@@ -30,22 +33,25 @@ pub(super) fn execute(args: &ValidateArgs) -> Result<(), CliError> {
         let problem = format!("is given {} times for {} named suites", args.measured.len(), args.suites.len());
         return Err(InputError::new("--measured", problem).help("name one suite before each measured file").into());
     }
-    let mut all: Vec<Compared> = Vec::new();
-    for (i, suite) in chosen.iter().enumerate() {
-        let begun = Instant::now();
-        let options = ValidateOptions {
-            device: args.device.clone(),
-            measured: args.measured.get(i).cloned(),
-            worst: args.worst,
-            grain_bytes: args.grain,
-            ..ValidateOptions::default()
-        };
-        all.extend(run_suite(suite, &options)?);
-        eprintln!("{suite}: {:.1} s", begun.elapsed().as_secs_f64());
+    let options = |i: usize| ValidateOptions {
+        device: args.device.clone(),
+        measured: args.measured.get(i).cloned(),
+        worst: args.worst,
+        grain_bytes: args.grain,
+        ..ValidateOptions::default()
+    };
+    let chosen = with_device(&chosen, args.device.as_deref(), &options)?;
+    if let Some(folder) = &args.out {
+        // Found out now rather than when all suites have run.
+        make_folder(folder)?;
     }
-    if let Some(device) = args.device.as_ref().filter(|_| all.is_empty()) {
-        let problem = format!("is {device}: no suite of these has a row of it: {}", chosen.join(", "));
-        return Err(InputError::new("command line", problem).key("--device").into());
+    let mut all: Vec<Compared> = Vec::new();
+    for &(i, suite) in &chosen {
+        let begun = Instant::now();
+        let bar = Progress::new(0, suite);
+        all.extend(run_suite(suite, &options(i), &|done, rows| bar.of(done, rows))?);
+        drop(bar);
+        eprintln!("{suite}: {:.1} s", begun.elapsed().as_secs_f64());
     }
     let results: Vec<ValidationResult> = all.iter().map(|c| c.result(args.worst)).collect();
     if args.rows {
@@ -58,7 +64,7 @@ pub(super) fn execute(args: &ValidateArgs) -> Result<(), CliError> {
     if let Some(folder) = &args.out {
         write_atomically(&folder.join("validation.json"), validation_json(&results)?.as_bytes())?;
         write_atomically(&folder.join("accuracy.md"), validation_markdown(&results).as_bytes())?;
-        for suite in &chosen {
+        for (_, suite) in &chosen {
             let groups: Vec<(&Subject, &[Pair])> =
                 all.iter().filter(|c| c.subject.suite == **suite).map(|c| (&c.subject, c.pairs.as_slice())).collect();
             // One quantity a plot; a suite with a single metric has its own name.
@@ -72,6 +78,47 @@ pub(super) fn execute(args: &ValidateArgs) -> Result<(), CliError> {
         eprintln!("tables and plots in {}", folder.display());
     }
     Ok(())
+}
+
+/// The suites, by number, that have rows of a device.
+fn with_device<'a>(
+    suites: &[&'a str],
+    device: Option<&str>,
+    options: &dyn Fn(usize) -> ValidateOptions,
+) -> Result<Vec<(usize, &'a str)>, CliError> {
+    let mut known = BTreeSet::new();
+    let mut chosen = Vec::new();
+    for (i, &suite) in suites.iter().enumerate() {
+        let Some(device) = device else {
+            chosen.push((i, suite));
+            continue;
+        };
+        let has = devices(suite, &options(i))?;
+        if has.contains(device) {
+            chosen.push((i, suite));
+        }
+        known.extend(has);
+    }
+    match device {
+        Some(device) if chosen.is_empty() => {
+            let what = if let [suite] = suites { format!("device in suite `{suite}`") } else { "device".to_owned() };
+            Err(InputError::unknown_name("--device", &what, device, known.iter().map(String::as_str)).into())
+        }
+        _ => Ok(chosen),
+    }
+}
+
+/// Makes the folder of the results, which must be one that can be written to.
+fn make_folder(folder: &Path) -> Result<(), CliError> {
+    let bad = |e: std::io::Error| {
+        let name = folder.display().to_string();
+        let error = InputError::new(name, format!("cannot be a folder for the results: {e}"));
+        CliError::from(error.key("--out").help("name a folder that can be made or written to"))
+    };
+    std::fs::create_dir_all(folder).map_err(bad)?;
+    let probe = folder.join(format!(".banksia.{}", std::process::id()));
+    std::fs::write(&probe, []).map_err(bad)?;
+    std::fs::remove_file(&probe).map_err(bad)
 }
 
 /// Every compared row, below its group's name.

@@ -60,6 +60,17 @@ pub struct TiledProduct {
     pub from_memory: bool,
 }
 
+/// Share of the shorter of steps and memory that is not hidden behind the longer: of the ranking of 72 products on an A100 and an H100, 0.05 to
+/// 0.3 leave the two best 1 to 2 % above the best of eight, none 2.8 %.
+const DISTURBED: f64 = 0.15;
+
+/// Bytes of one row of memory that neighbouring addresses fill.
+const MEMORY_PIECE: f64 = 512.0;
+
+/// What parts of the depth take beside their steps and bytes: the second launch (1.4 to 1.7 us without its gap, as the machine runs it), and the
+/// first one's copies, which all come at once and which nothing hides (0.8 to 1.2 us more on an H200 for products of 1 to 4 MB).
+const PARTS_S: f64 = 2.4e-6;
+
 /// A cheap time of a tiled product, in seconds.
 pub fn product_seconds(spec: &GpuSpec, p: &TiledProduct) -> f64 {
     let e = f64::from(p.dtype.bytes());
@@ -97,8 +108,12 @@ pub fn product_seconds(spec: &GpuSpec, p: &TiledProduct) -> f64 {
     let step = busiest.max(latency_bound) + 0.25 * (mma + delivered + received - busiest);
     let steps = (f64::from(p.depth) / k / f64::from(p.split)).ceil();
     // Too few CTAs cannot keep memory busy: each has its buffers under way.
-    let in_flight = active * f64::from(p.stages.saturating_sub(1)) * step_bytes;
-    let dram = (0.92 * spec.dram_peak_bytes_per_s()).min(in_flight / (latency + 0.3e-6));
+    let in_flight = active * f64::from(p.stages.saturating_sub(1).max(1)) * step_bytes;
+    // Every step reads a piece of each of its rows, and they lie in different rows of the memory: short pieces are bound by its activations.
+    // Where a step has the whole depth, the rows are neighbours.
+    let piece = if p.depth > p.tile[2] { (k * e).min(MEMORY_PIECE) } else { MEMORY_PIECE };
+    let activations = f64::from(spec.dram.channels) * piece / (spec.dram.timings.activate_fs.max(1) as f64 * 1e-15);
+    let dram = (0.92 * spec.dram_peak_bytes_per_s().min(activations)).min(in_flight / (latency + 0.3e-6));
     // A tile leaves part by part, each after the one before; further CTAs of an SM work meanwhile.
     let left = m * n * (if p.split > 1 { 4.0 } else { f64::from(p.out_bytes) });
     let parts = (left / p.staging_bytes).ceil();
@@ -109,10 +124,12 @@ pub fn product_seconds(spec: &GpuSpec, p: &TiledProduct) -> f64 {
         MatrixPath::Synchronous { frame_cycles } => (spec.launch.cta_turnaround_cycles + frame_cycles) / clock,
     };
     let tile = steps * step + frame;
-    let mut time = (waves * tile).max(p.missing_bytes / dram) + epilogue + latency;
+    // So do the steps and the memory as a whole: where memory is busiest, tiles with time to spare leave it fewer gaps.
+    let (steps, memory) = (waves * tile, p.missing_bytes / dram);
+    let mut time = steps.max(memory) + DISTURBED * steps.min(memory) + epilogue + latency;
     if p.split > 1 {
         let workspace = f64::from(p.split) * p.results * 4.0;
-        time += spec.launch.graph_gap_us * 1e-6 + 1.2e-6 + 2.0 * workspace / (0.5 * l2);
+        time += spec.launch.graph_gap_us * 1e-6 + PARTS_S + 2.0 * workspace / (0.5 * l2);
     }
     time
 }

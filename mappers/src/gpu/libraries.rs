@@ -6,6 +6,7 @@ use banksia_hw::gpu::spec::GpuSpec;
 
 use super::cutlass::Collective;
 use super::gemm::{Gemm, Specialised};
+use super::gemv::Gemv;
 use super::multistage::{Multistage, Writer};
 use super::raster::Raster;
 
@@ -36,6 +37,20 @@ pub(super) enum Candidate {
         swap: bool,
     },
     Multistage(Multistage),
+    /// Few rows, without matrix units.
+    Lanes(Gemv),
+}
+
+impl Candidate {
+    /// Equal tiles, parts and order, and another number of buffers.
+    pub(super) fn differs_in_buffers_alone(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Multistage(a), Self::Multistage(b)) => {
+                (a.bm, a.bn, a.bk, a.split, a.warps) == (b.bm, b.bn, b.bk, b.split, b.warps)
+            }
+            _ => false,
+        }
+    }
 }
 
 pub(super) fn swapped(g: &Gemm) -> Gemm {
@@ -125,6 +140,11 @@ const CUTLASS_TILES: [(u32, u32, u32, u32, u32, u32); 32] = [
     (128, 256, 128, 3, 8, 232),
 ];
 
+/// The same for operands or results that lie on single elements of two bytes: kernels of Turing's instruction, without asynchronous copies
+/// (`device_unaligned.csv`).
+const NARROW_TILES: [(u32, u32, u32, u32, u32, u32); 3] =
+    [(64, 64, 64, 2, 4, 96), (128, 128, 64, 2, 4, 254), (256, 128, 64, 2, 8, 236)];
+
 /// Parts of the depth that those are tried with.
 const CUTLASS_SPLITS: [u32; 13] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32];
 
@@ -149,30 +169,18 @@ pub(super) fn candidates(spec: &GpuSpec, library: Library, g: &Gemm) -> Vec<Cand
         let legal = compiled.iter().filter(|c| c.rows.contains(&g.m) && c.columns.contains(&g.n));
         return legal.map(|c| c.candidate(spec, g)).collect();
     }
-    if !(g.n * g.out_bytes).is_multiple_of(16) || !(g.k * e).is_multiple_of(16) {
-        // No bulk copies and no wide loads: the kernels of the synchronous path are left.
-        for (bm, bn, warps, registers) in [(128, 128, 4, 254), (256, 128, 8, 236), (64, 64, 4, 128)] {
-            let bk = 64 / e;
-            let shared_bytes = 3 * (bm + bn) * bk * e;
-            let t = Multistage {
-                bm,
-                bn,
-                bk,
-                stages: 3,
-                warps,
-                group: 8,
-                registers,
-                shared_bytes,
-                split: 1,
-                writer: Writer::Cutlass,
-                unaligned: true,
-            };
-            all.push(Candidate::Multistage(t));
-        }
-        return all;
+    let lie_on = alignment(g);
+    if lie_on < 16 {
+        // No bulk copies and no wide loads.
+        return match Gemv::of(g, lie_on, sms) {
+            Some(kind) => vec![Candidate::Lanes(kind)],
+            // Kernels for pairs of elements are the next to those for eight.
+            None if lie_on >= 4 => multistages(spec, g, &CUTLASS_TILES, 4),
+            None => multistages(spec, g, &NARROW_TILES, lie_on),
+        };
     }
     if !spec.tensor.warpgroup {
-        return before_hopper(spec, g);
+        return multistages(spec, g, &CUTLASS_TILES, 16);
     }
     let deep = library == Library::DeepGemm;
     let (orders, heights): (&[bool], &[u32]) =
@@ -229,10 +237,16 @@ pub(super) fn clustered_tiles(g: &Gemm, bm: u32, bn: u32, cluster: (u32, u32)) -
     whole(rows, cluster.0).saturating_mul(whole(columns, cluster.1)).saturating_mul(g.batch)
 }
 
-/// cuBLAS's tiles for chips before Hopper, with parts of the depth.
-fn before_hopper(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
+/// Bytes that rows of the operands and of the result all lie on: 16 at most.
+fn alignment(g: &Gemm) -> u32 {
+    let lowest = |bytes: u64| 1 << bytes.trailing_zeros().min(4);
+    lowest(u64::from(g.n) * u64::from(g.out_bytes)).min(lowest(u64::from(g.k) * u64::from(g.dtype.bytes())))
+}
+
+/// Kernels of the synchronous path, with parts of the depth.
+fn multistages(spec: &GpuSpec, g: &Gemm, tiles: &[(u32, u32, u32, u32, u32, u32)], copy_bytes: u32) -> Vec<Candidate> {
     let mut all = Vec::new();
-    for &(bm, bn, depth, stages, warps, registers) in &CUTLASS_TILES {
+    for &(bm, bn, depth, stages, warps, registers) in tiles {
         let bk = depth / g.dtype.bytes();
         let shared_bytes = stages * (bm + bn) * depth;
         if shared_bytes > spec.sm.shared_memory_per_cta_bytes {
@@ -253,7 +267,7 @@ fn before_hopper(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
                 shared_bytes,
                 split,
                 writer: Writer::Cutlass,
-                unaligned: false,
+                copy_bytes,
             })
         }));
     }

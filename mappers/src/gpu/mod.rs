@@ -2,7 +2,9 @@
 
 pub mod attention;
 pub mod cutlass;
+pub mod frameworks;
 pub mod gemm;
+pub mod gemv;
 pub mod layers;
 pub mod libraries;
 pub mod model;

@@ -64,8 +64,8 @@ pub struct Multistage {
     pub split: u32,
     /// Whose kernel it is.
     pub writer: Writer,
-    /// Operands or result do not lie on 16 bytes: elements are copied one by one.
-    pub unaligned: bool,
+    /// Bytes that a lane copies at once: 16, or fewer where operands or result do not lie on as many.
+    pub copy_bytes: u32,
 }
 
 impl Multistage {
@@ -136,7 +136,7 @@ const STORE_CONFLICTS: f64 = 1.5;
 pub fn multistage(g: &Gemm, t: &Multistage, spec: &GpuSpec) -> Kernel {
     let e = g.dtype.bytes();
     let cutlass = t.writer == Writer::Cutlass;
-    let warpgroup = spec.tensor.warpgroup && !cutlass && !t.unaligned && t.bm >= 64 && t.warps.is_multiple_of(4);
+    let warpgroup = spec.tensor.warpgroup && !cutlass && t.copy_bytes >= 16 && t.bm >= 64 && t.warps.is_multiple_of(4);
     let steps = g.k.div_ceil(t.bk);
     let split = t.split.clamp(1, steps.max(1));
     let items = t.items(g, split, steps);
@@ -249,10 +249,10 @@ fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool, spec: &GpuSpec) -> (Vect
     let warps = f64::from(t.warps);
     let copies = (a + b) / 512.0;
     let issue = if warpgroup { COPY_INSTRUCTIONS * copies + 30.0 * warps } else { 5.0 * copies + 12.0 * warps };
-    // An unaligned copy takes one request for each element of a lane, where sixteen bytes would take one for eight; each
-    // passes tags and data path.
-    let narrow = if t.unaligned { f64::from(16 / e - 1) * 2.0 * (a + b) } else { 0.0 };
-    let issue = issue * if t.unaligned { f64::from(16 / e) } else { 1.0 };
+    // A narrow copy takes a request for each of its parts, where sixteen bytes would take one; each passes tags and data path.
+    let requests = f64::from(16 / t.copy_bytes.clamp(1, 16));
+    let narrow = (requests - 1.0) * 2.0 * (a + b);
+    let issue = issue * requests;
     let overhead = VectorWork { issue, alu: issue * 16.0, shared_bytes: narrow, ..VectorWork::default() };
     if warpgroup {
         let work = VectorWork { latency_cycles: turn(g, t, issue / warps, spec), spread: 1.0, ..overhead };

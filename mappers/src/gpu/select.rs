@@ -8,6 +8,7 @@ use banksia_hw::gpu::{CacheState, GpuError, occupancy};
 
 use super::cutlass::collective;
 use super::gemm::{Gemm, STAGING, STEP_LATENCY, specialised, split_reduce};
+use super::gemv::gemv;
 use super::libraries::{Candidate, Library, candidates, clustered_tiles, swapped};
 use super::multistage::multistage;
 use super::raster::by_gpc;
@@ -76,6 +77,13 @@ fn tiled(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> TiledProduct 
             let path = MatrixPath::Synchronous { frame_cycles: t.frame_cycles(g, &spec.sm) };
             (*g, [t.bm, t.bn, t.bk], t.split, (1, 1), t.stages, t.warps, per_sm, path)
         }
+        Candidate::Lanes(kind) => {
+            let (warps, registers, shared_bytes) = kind.takes();
+            let by_registers = spec.sm.registers / (registers.next_multiple_of(8) * warps * 32);
+            let per_sm = (spec.sm.shared_memory_bytes / (shared_bytes + 1024)).min(by_registers).clamp(1, 16);
+            let path = MatrixPath::Synchronous { frame_cycles: 0.0 };
+            (*g, [g.m, kind.columns(), kind.depth()], 1, (1, 1), 2, warps, per_sm, path)
+        }
     };
     let e = f64::from(s.dtype.bytes());
     TiledProduct {
@@ -125,6 +133,7 @@ fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
             (collective(&s, tile, spec.sm.shared_memory_per_cta_bytes), *swap, 1)
         }
         Candidate::Multistage(t) => (multistage(g, t, spec), false, t.split.min(g.k.div_ceil(t.bk))),
+        Candidate::Lanes(kind) => (gemv(g, *kind), false, 1),
     };
     let mut steps = Vec::new();
     let counts = matches!(c, Candidate::Specialised { counter: true, .. });
@@ -185,7 +194,33 @@ fn ranked(judge: &dyn Judge, library: Library, g: &Gemm, found: Found) -> Vec<(f
     ranked
 }
 
-/// The best plan of a product on a device, and what it takes: `finalists` candidates of the best estimate are simulated.
+/// Estimates that lie as close as this say nothing about which is less: they leave out what kernels of equal tiles and bytes differ in, and have
+/// fixed costs only roughly (`tests/gpu_estimate.rs`).
+const TIE: f64 = 0.01;
+const TIE_S: f64 = 0.5e-6;
+/// Finalists beyond those asked for, where estimates tie: products that take long tie in few, and those of microseconds are soon simulated.
+const MORE: usize = 4;
+
+/// The candidates that are simulated: so many of the best estimates, and some more of those that tie with the best. Of kernels that differ
+/// in buffers alone the first stands for all.
+fn finalists_of(ranked: &[(f64, Candidate)], count: usize) -> Vec<&Candidate> {
+    let count = count.max(1);
+    let best = ranked.first().map_or(0.0, |r| r.0);
+    let mut chosen: Vec<&Candidate> = Vec::new();
+    for (estimate, c) in ranked {
+        let tied = *estimate <= best * (1.0 + TIE) + TIE_S;
+        if chosen.len() >= count + MORE || (chosen.len() >= count && !tied) {
+            break;
+        }
+        if !chosen.iter().any(|other| other.differs_in_buffers_alone(c)) {
+            chosen.push(c);
+        }
+    }
+    chosen
+}
+
+/// The best plan of a product on a device, and what it takes: `finalists` candidates of the best estimate are simulated, and those that
+/// tie with them.
 ///
 /// # Errors
 /// The machine runs none of them: the type is not one of the device's.
@@ -208,7 +243,7 @@ pub fn gemm_of(
     let ranked = ranked(judge, library, g, found);
     let mut best: Option<(Plan, LaunchTotals)> = None;
     let mut failure = None;
-    for (_, c) in ranked.iter().take(finalists.max(1)) {
+    for c in finalists_of(&ranked, finalists) {
         let p = plan(&spec, g, c, found);
         match judge.judge(&p.steps) {
             Ok(outcome) => {

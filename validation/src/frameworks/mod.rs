@@ -6,7 +6,10 @@ mod products;
 pub(super) use attention::{context, generation};
 pub(super) use products::gemm;
 
-use super::{Row, Value, device_of, number};
+use banksia_mappers::gpu::frameworks::Framework;
+
+use super::Value;
+use super::rows::{Row, device_of, number};
 
 /// Between one replay of a graph and the next, beyond what its kernels take in a long graph: six replays of graphs of six
 /// kernels of 1 to 66 us, against graphs of sixty, on one H200 (`device_issue.csv`, `graph_replay_interval`).
@@ -37,4 +40,12 @@ fn version(row: &Row) -> Option<(u32, u32)> {
     let text = row.get("version").filter(|v| !v.is_empty())?;
     let mut numbers = text.split('.').map(|n| n.parse().unwrap_or(0));
     Some((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)))
+}
+
+/// Who launched what a row measures; vLLM where it does not say.
+fn framework(row: &Row) -> Result<Framework, String> {
+    match row.get("framework").map_or("", |f| f.trim()) {
+        "" => Ok(Framework::Vllm),
+        name => name.parse().map_err(|_| format!("framework {name} is not modelled")),
+    }
 }

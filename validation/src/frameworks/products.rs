@@ -1,27 +1,20 @@
-//! What frameworks launch for a product, and how their collectors take it.
+//! How frameworks' collectors take a product.
 
 use banksia_hw::gpu::estimate::Simulation;
-use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::sampling::{Detail, simulate_steps, sustained};
 use banksia_hw::gpu::{CacheState, Gpu};
+use banksia_mappers::gpu::frameworks::{self, Framework};
 use banksia_mappers::gpu::gemm::Gemm;
-use banksia_mappers::gpu::libraries::Library;
-use banksia_mappers::gpu::quantise;
 use banksia_mappers::gpu::select::{self, Found};
 
-use super::super::{Devices, Row, Value, device_of, whole};
-use super::{REPLAY_GAP_S, throttled_share, value, version};
+use super::super::rows::{self, Row, SIDE, device_of, whole};
+use super::super::{Devices, Value};
+use super::{REPLAY_GAP_S, framework, throttled_share, value, version};
 
 /// Eager rounds and replays before the clock starts, and replays after (`benchmark_with_power`).
 const WARM_ROUNDS: f64 = 6.0;
 const TIMED_ROUNDS: f64 = 6.0;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framework {
-    Vllm,
-    Sglang,
-    TrtLlm,
-}
 
 /// How a collector takes a product: a graph with a launch for each of some copies of its operands (the three `collect_gemm.py`).
 #[derive(Debug, Clone, Copy)]
@@ -35,16 +28,17 @@ struct Taken {
 
 impl Taken {
     /// vLLM: six layers and one input. SGLang: six pairs. TensorRT-LLM: five layers, from version 1.3 on no more than exceed L2, and one input.
-    fn of(row: &Row, weights: u64, l2: u64) -> Self {
-        match row.get("framework").map_or("", String::as_str) {
-            "sglang" => Self { framework: Framework::Sglang, copies: 6, activations: true },
-            "trtllm" => {
+    fn of(row: &Row, weights: u64, l2: u64) -> Result<Self, String> {
+        let framework = framework(row)?;
+        Ok(match framework {
+            Framework::Sglang => Self { framework, copies: 6, activations: true },
+            Framework::Trtllm => {
                 let exceed = l2.div_ceil(weights.max(1)).clamp(1, 5) as u32;
                 let copies = if version(row).is_some_and(|v| v < (1, 3)) { 5 } else { exceed };
-                Self { framework: Framework::TrtLlm, copies, activations: false }
+                Self { framework, copies, activations: false }
             }
-            _ => Self { framework: Framework::Vllm, copies: 6, activations: false },
-        }
+            Framework::Vllm | Framework::Torch => Self { framework, copies: 6, activations: false },
+        })
     }
 }
 
@@ -57,7 +51,7 @@ pub(crate) fn gemm(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Valu
 
 fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Result<f64, String> {
     let gpu = devices.get(device_of(row.get("gpu").map_or("", String::as_str)))?;
-    let (m, n, k) = (whole(row, "m")?, whole(row, "n")?, whole(row, "k")?);
+    let (m, n, k) = (whole(row, "m", SIDE)?, whole(row, "n", SIDE)?, whole(row, "k", SIDE)?);
     let kind = match dtype {
         "bfloat16" => Dtype::Bf16,
         "float16" => Dtype::Fp16,
@@ -65,10 +59,11 @@ fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Res
         _ => return Err(format!("type {dtype} is not modelled")),
     };
     let g = Gemm { block_scales: dtype == "fp8_block", ..Gemm::new(m, n, k, kind) };
+    rows::product(&g, gpu.spec())?;
     let bytes = |rows: u32| u64::from(rows) * u64::from(k) * u64::from(kind.bytes());
     let (weights, activations) = (bytes(n), bytes(m));
     let l2 = gpu.spec().l2.bytes;
-    let taken = Taken::of(row, weights, l2);
+    let taken = Taken::of(row, weights, l2)?;
     let eight_bits = kind == Dtype::Fp8;
     // What takes turns stays in L2 where all of it fits; both halves of L2 hold what all SMs read.
     let copies = u64::from(taken.copies);
@@ -81,12 +76,7 @@ fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Res
     let halves = if gpu.spec().l2.partitions == 2 { activations / 2 } else { 0 };
     let fits = activations + halves < l2;
     let found = Found { a: if taken.activations && !eight_bits { stays } else { fits }, b: stays, c: true };
-    let library = match (taken.framework, dtype) {
-        (_, "fp8_block") => Library::DeepGemm,
-        (Framework::Vllm, "fp8") => Library::Vllm,
-        (Framework::Sglang, "fp8") => Library::Sglang,
-        _ => Library::Cublas,
-    };
+    let library = frameworks::library(taken.framework, kind, g.block_scales);
     let (plan, outcome) =
         select::gemm_of(&mut Simulation { gpu, detail }, library, &g, found, 2).map_err(|e| e.to_string())?;
     let mut time = outcome.latency_s;
@@ -105,17 +95,8 @@ fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Res
 }
 
 /// The quantisation of the input, before a product of eight bits.
-///
-/// Scales of blocks take one launch. With one scale for all, TensorRT-LLM finds the maximum first; vLLM's collector sets the scale
-/// (`activation_scheme` is `static` in all versions that its rows are of, but the last); SGLang has a scale a row.
 fn quantisation(gpu: &mut Gpu, taken: Taken, g: &Gemm, found: bool, detail: Detail) -> Result<f64, String> {
-    let elements = u64::from(g.m) * u64::from(g.k);
-    let kernels: Vec<Kernel> = match taken.framework {
-        _ if g.block_scales => vec![quantise::by_group(elements)],
-        Framework::TrtLlm => quantise::whole_by_element(elements).to_vec(),
-        Framework::Vllm => vec![quantise::with_scale(g.m, g.k)],
-        Framework::Sglang => vec![quantise::by_row(g.m, g.k, gpu.spec().sms())],
-    };
+    let kernels = frameworks::quantisation(taken.framework, g, gpu.spec());
     let cache = if found {
         CacheState::Resident { tensors: vec![(0, false)], dirty: 0.3 }
     } else {

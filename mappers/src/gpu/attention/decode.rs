@@ -1,6 +1,6 @@
 //! Decode by `mma.sync`: each CTA streams a part of one key/value head's cache past the queries of the heads that share it.
 
-use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS};
+use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tile, Trips, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::flash2::{Block, setup};
@@ -182,7 +182,7 @@ fn split(a: &Attention, spec: &GpuSpec, s: SplitDecode, parts: u32) -> Vec<Kerne
     let convert = if a.kv_bytes < 2 { 2.0 * f64::from(bn * d) / 32.0 / f64::from(warps) } else { 0.0 };
     // A cache lies in pages.
     let pages = PAGED * 2.0 * f64::from(bn * d * a.kv_bytes) / 512.0 / f64::from(warps);
-    let mma = |n, k| Op::Mma { dtype: Dtype::Bf16, m: bm, n, k, sync: true };
+    let mma = |n, k| Op::Mma { dtype: a.wide(), m: bm, n, k, sync: true };
     let q = |tensor: u8, bytes| grid.q_tile(a, tensor, bytes);
     let stages = s.stages.max(1);
     let kv = |tensor, at| copy(grid.kv_tile(a, tensor, i64::from(at)), Path::AsyncRows, tensor);

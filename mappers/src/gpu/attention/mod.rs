@@ -73,6 +73,11 @@ impl Attention {
         (self.heads / self.kv_heads.max(1)).max(1)
     }
 
+    /// Type of the products of kernels without a path of eight bits, which convert what they read.
+    pub(crate) fn wide(&self) -> Dtype {
+        if self.dtype.bytes() < 2 { Dtype::Bf16 } else { self.dtype }
+    }
+
     /// Keys before the first query.
     fn offset(&self) -> u32 {
         self.keys.saturating_sub(self.queries)

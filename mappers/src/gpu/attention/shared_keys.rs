@@ -1,6 +1,6 @@
 //! TensorRT-LLM's decode of heads that share keys, by `mma.sync`.
 
-use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tile, Trips, VectorWork, WORK_VARS};
+use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Role, Tile, Trips, VectorWork, WORK_VARS};
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::flash2::{Block, setup};
@@ -148,7 +148,7 @@ pub fn grouped_decode(a: &Attention, spec: &GpuSpec, keys_only: bool) -> Kernel 
     };
     let (softmax, rescale) = (block(scored, f64::from(bm * bn)), block(summed, 0.0));
     let beside = Block::counted(products, summed, 0.0, f64::from(warps), d, spec).beside(900.0);
-    let mma = |n, k| Op::Mma { dtype: Dtype::Bf16, m: bm, n, k, sync: true };
+    let mma = |n, k| Op::Mma { dtype: a.wide(), m: bm, n, k, sync: true };
     let tile = |tensor: u8, next: bool| {
         let mut row = Expr::work(KROW, 1).plus_loop(0, i64::from(bn) * i64::from(parts));
         row.base = if next { i64::from(bn) * i64::from(parts) } else { 0 };
@@ -197,6 +197,7 @@ pub fn grouped_decode(a: &Attention, spec: &GpuSpec, keys_only: bool) -> Kernel 
 mod tests {
     use super::*;
     use banksia_hw::gpu::device;
+    use banksia_hw::gpu::program::Dtype;
 
     fn decode(batch: u32, heads: u32, kv_heads: u32, keys: u32) -> Attention {
         let (queries, head_dim, causal, window) = (1, 128, true, 0);
