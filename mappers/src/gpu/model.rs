@@ -22,6 +22,7 @@ pub use choices::Choice;
 
 use lower::{Launch, Launches, Lowering, Part, Place, Work, operands_of_product};
 
+use super::frameworks::Framework;
 use super::select;
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 use banksia_hw::gpu::estimate::Judge;
@@ -49,6 +50,9 @@ pub struct GpuOptions {
     /// Default `flash`.
     #[serde(default)]
     pub attention: AttentionKernels,
+    /// Whose kernels compute attention. Default `torch`.
+    #[serde(default)]
+    pub framework: Framework,
 }
 
 /// The strategy of this module.
@@ -69,7 +73,7 @@ impl Mapper for GpuMapper {
     }
 
     fn keys(&self) -> &'static [&'static str] {
-        &["launch", "attention"]
+        &["launch", "attention", "framework"]
     }
 
     fn accepts(&self, machine: &Machine) -> bool {
@@ -131,6 +135,11 @@ impl GpuModel {
                 return Err(source.error("workload.model", problem).help(help));
             }
         };
+        if options.attention == AttentionKernels::Plain && options.framework != Framework::Torch {
+            let problem = format!("is `{}`, which has fused kernels of attention only", options.framework);
+            let help = "attention = \"plain\" is PyTorch's: leave framework out, or set attention = \"flash\"";
+            return Err(source.error("mapping.framework", problem).help(help));
+        }
         if !spec.tensor.fma_per_cycle.contains_key(&dtype) {
             let known: Vec<&str> = spec.tensor.fma_per_cycle.keys().map(|d| d.name()).collect();
             let problem = format!("`{}` is of type {dtype}, which {} does not multiply", model.name, spec.name);

@@ -1,5 +1,6 @@
 //! From the operators of a step to launches.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op as TileOp, Path, Tensor, Tile, Trips};
@@ -8,7 +9,8 @@ use petgraph::Direction::Incoming;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
-use super::super::attention::{Attention, Flash3, SplitDecode, decode3, flash2, flash3, split_decode};
+use super::super::attention::Attention;
+use super::super::frameworks::{self, AttentionCall};
 use super::super::gemm::Gemm;
 use super::super::layers::{copy_bytes, row_operator};
 use super::super::rows::gather;
@@ -188,7 +190,10 @@ impl Lowering<'_> {
         // Of two layers the second has another before it, as all but the first have.
         let two = banksia_workloads::GptConfig { layers: 2, ..self.model.model.clone() };
         let graph = two.step_graph(step, &self.model.generation);
+        let framework = self.model.options.framework;
         let mut parts: Vec<Part> = Vec::new();
+        // Of operators that the kernels of attention do too.
+        let mut within_attention = 0u64;
         for index in graph.petgraph().node_indices() {
             let Some(node) = graph.operator(index).filter(|n| n.layer != Some(0)) else { continue };
             let place = match node.layer {
@@ -215,8 +220,15 @@ impl Lowering<'_> {
                 output: value_of(&graph, index),
             };
             match node.op {
+                Op::KvAppend { .. } if fused && framework.writes_cache() => {
+                    within_attention = within_attention.saturating_add(flops);
+                }
+                Op::Rotary { .. } if fused && framework.rotates() => {
+                    within_attention = within_attention.saturating_add(flops);
+                }
                 Op::AttentionScores { heads, kv_heads, head_dim, context, .. } if fused => {
                     part.label = "attention".into();
+                    part.flops = part.flops.saturating_add(std::mem::take(&mut within_attention));
                     let (batch, tokens) = (node.batch, node.tokens);
                     part.work = Work::Attention { batch, tokens, context, heads, kv_heads, head_dim };
                     part.output = Operand::shared("values");
@@ -264,26 +276,30 @@ impl Lowering<'_> {
         }
     }
 
-    /// The kernels of fused attention: one that reads queries, keys and values, and where keys are split one that puts its parts together.
+    /// The kernels of fused attention, as the framework launches them: those that prepare it, one that reads queries, keys and values, and
+    /// where keys are split one that puts its parts together.
     fn attention(&self, a: &Attention, part: &Part) -> Vec<Launch> {
-        let spec = &self.model.spec;
-        let kernels = if a.queries > 1 {
-            vec![if spec.tensor.warpgroup { flash3(a, spec, Flash3::default()) } else { flash2(a, spec) }]
-        } else if spec.tensor.warpgroup {
-            decode3(a, spec, Flash3::default(), true)
-        } else {
-            split_decode(a, spec, SplitDecode { rows: 64, keys: 128, stages: 1, per_sm: 1, packed: true })
-        };
+        let call = AttentionCall::new(*a, self.phase == Phase::Prefill);
+        let kernels = frameworks::attention(self.model.options.framework, &call, &self.model.spec);
+        let reads = kernels.iter().position(frameworks::reads_cache).unwrap_or(0);
         let last = kernels.len().saturating_sub(1);
         let parts = || Operand::shared("attention_parts");
         let kernels = kernels.into_iter().enumerate().map(|(i, kernel)| {
-            let out = if i == last { part.output.clone() } else { parts() };
-            let mut operands = if i == 0 {
-                vec![part.input(0), Operand::own("kv_cache"), Operand::own("kv_cache")]
-            } else {
-                vec![parts(); kernel.tensors.len().saturating_sub(1)]
+            let tensors = kernel.tensors.len();
+            let (mut operands, out) = match i.cmp(&reads) {
+                // New keys and values go into the cache; lengths and the like are scratch of the framework's.
+                Ordering::Less if tensors < 2 => (Vec::new(), Operand::shared("scratch")),
+                Ordering::Less => (vec![part.input(0); tensors - 1], Operand::own("kv_cache")),
+                Ordering::Equal => (
+                    vec![part.input(0), Operand::own("kv_cache"), Operand::own("kv_cache")],
+                    if i == last { part.output.clone() } else { parts() },
+                ),
+                Ordering::Greater => {
+                    (vec![parts(); tensors.saturating_sub(1)], if i == last { part.output.clone() } else { parts() })
+                }
             };
-            operands.resize(kernel.tensors.len(), out);
+            operands.truncate(tensors);
+            operands.resize(tensors, out);
             launch(kernel, operands)
         });
         kernels.collect()
