@@ -26,8 +26,7 @@ kind = \"system\"
 base = \"h200\"
 
 [devices.banks]
-base = \"pim-gpt\"
-memory.channels = 32
+base = \"aim\"
 
 [links.wire]
 between = [\"banks\", \"gpu\"]
@@ -44,8 +43,7 @@ kind = \"system\"
 base = \"h200\"
 
 [devices.banks]
-base = \"pim-gpt\"
-memory.channels = 192
+base = \"attacc\"
 
 [exclusive]
 devices = [\"gpu\", \"banks\"]
@@ -291,7 +289,7 @@ fn what_does_not_fit_is_refused_with_what_would() {
         batch(most).unwrap_or_else(|e| panic!("{most}: {e}"));
         assert!(batch(most + 1).is_err(), "{most} is not the most");
     }
-    let alone = "name = \"alone\"\nkind = \"system\"\n[devices.gpu]\nbase = \"h200\"\n[devices.banks]\nbase = \"pim-gpt\"\n";
+    let alone = "name = \"alone\"\nkind = \"system\"\n[devices.gpu]\nbase = \"h200\"\n[devices.banks]\nbase = \"aim\"\n";
     let error = read(&folder, alone, &[]).unwrap_err();
     assert_eq!(error.key.as_deref(), Some("machine.base"), "{error}");
     assert!(error.to_string().contains("links."), "{error}");

@@ -4,7 +4,7 @@ use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, GptConfig};
 
 use super::site::Site;
-use crate::pim::attention::PimAttention;
+use crate::pim::PimAttention;
 
 /// Rows of every bank that are not for keys and values.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +25,11 @@ pub(super) fn lay_out(
     activations: u64,
     source: &Source,
 ) -> Result<(PimAttention, Reserved), InputError> {
+    // Of one token of one sequence, it is not for want of room.
+    PimAttention::new(&site.pim, model, 1, 1, 0).map_err(|why| {
+        let problem = format!("has the PIM device {}, which cannot run attention: {why}", site.pim_name);
+        source.error("machine.base", problem).help("give it one whose base is `aim`, `hbm-pim` or `attacc`")
+    })?;
     in_gpu(site, model, generation, activations, source)?;
     let reserved = Reserved { rows: if site.shared { rows_of_gpu(site, model, activations, source)? } else { 0 } };
     let fit = |batch: u64| PimAttention::new(&site.pim, model, batch, generation.last_context(), reserved.rows);

@@ -15,7 +15,7 @@ use banksia_workloads::{Generation, GptConfig, Phase, Step};
 use serde::Deserialize;
 
 use crate::gpu::model::{AttentionKernels, GpuModel, GpuOptions, Parts, no_judge};
-use crate::pim::attention::PimAttention;
+use crate::pim::PimAttention;
 use crate::pim_gpt::{MappingSummary, RegionSummary};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 use capacity::Reserved;
