@@ -5,6 +5,8 @@ use std::path::Path;
 use banksia_input::{InputError, Source};
 
 const EMBEDDED: &[(&str, &str)] = &[
+    ("h200-aim", include_str!("../catalog/machines/h200-aim.toml")),
+    ("h200-attacc", include_str!("../catalog/machines/h200-attacc.toml")),
     ("pim-gpt", include_str!("../catalog/machines/pim-gpt.toml")),
     ("aim", include_str!("../catalog/machines/aim.toml")),
     ("hbm-pim", include_str!("../catalog/machines/hbm-pim.toml")),

@@ -5,6 +5,7 @@
 //! kernel starts is the machine's to know.
 
 mod choices;
+mod emit;
 mod lower;
 
 use std::collections::HashMap;
@@ -19,8 +20,10 @@ use banksia_workloads::{DataType, Generation, GptConfig, Phase, Step};
 use serde::{Deserialize, Serialize};
 
 pub use choices::Choice;
+pub(crate) use emit::{ChosenPart, Parts};
+pub(crate) use lower::Place;
 
-use lower::{Launch, Launches, Lowering, Part, Place, Work, operands_of_product};
+use lower::{Launch, Launches, Lowering, Part, Work, operands_of_product};
 
 use super::frameworks::Framework;
 use super::select;
@@ -125,6 +128,37 @@ impl GpuModel {
         options: GpuOptions,
         source: &Source,
     ) -> Result<Self, InputError> {
+        let mut this = Self::unchecked(model, generation, spec, options, source)?;
+        this.activations = this.check_sizes(source)?;
+        this.check_fit(source)?;
+        this.check_kernels(source)?;
+        Ok(this)
+    }
+
+    /// As [`GpuModel::new`], whether or not the model with its cache fits the device: where the cache lies elsewhere.
+    ///
+    /// # Errors
+    /// The device cannot multiply the model's type, or a kernel's size is beyond it or what can be simulated.
+    pub(crate) fn beside_cache(
+        model: GptConfig,
+        generation: &Generation,
+        spec: &Arc<GpuSpec>,
+        options: GpuOptions,
+        source: &Source,
+    ) -> Result<Self, InputError> {
+        let mut this = Self::unchecked(model, generation, spec, options, source)?;
+        this.activations = this.check_sizes(source)?;
+        this.check_kernels(source)?;
+        Ok(this)
+    }
+
+    fn unchecked(
+        model: GptConfig,
+        generation: &Generation,
+        spec: &Arc<GpuSpec>,
+        options: GpuOptions,
+        source: &Source,
+    ) -> Result<Self, InputError> {
         let dtype = match model.dtype {
             DataType::Bf16 => Dtype::Bf16,
             DataType::F16 => Dtype::Fp16,
@@ -147,7 +181,7 @@ impl GpuModel {
                 format!("its matrix units know {}: set workload.dtype, or give the model in another", known.join(", "));
             return Err(source.error("workload.model", problem).help(help));
         }
-        let mut this = Self {
+        Ok(Self {
             model,
             generation: generation.clone(),
             spec: Arc::clone(spec),
@@ -156,10 +190,7 @@ impl GpuModel {
             chosen: HashMap::new(),
             kernels: HashMap::new(),
             activations: 0,
-        };
-        this.activations = this.check_fit(source)?;
-        this.check_kernels(source)?;
-        Ok(this)
+        })
     }
 
     /// How the model is used.
@@ -183,15 +214,20 @@ impl GpuModel {
         [0, 1, last].into_iter().filter_map(|i| self.generation.step(i))
     }
 
+    /// Bytes of the keys and values of the longest context.
     fn kv_bytes(&self) -> u128 {
         let g = &self.generation;
         u128::from(self.model.kv_bytes_per_token()) * u128::from(g.last_context()) * u128::from(g.batch)
     }
 
-    /// Bytes of activations at their most; refuses what does not fit.
-    fn check_fit(&self, source: &Source) -> Result<u64, InputError> {
+    /// Bytes of activations at their most.
+    pub(crate) fn activations(&self) -> u64 {
+        self.activations
+    }
+
+    /// Bytes of activations at their most; refuses what is too large to simulate.
+    fn check_sizes(&self, source: &Source) -> Result<u64, InputError> {
         let g = &self.generation;
-        let kv = self.kv_bytes();
         // Rows of keys are counted in 32 bits.
         let rows =
             u128::from(g.batch) * u128::from(self.model.kv_heads) * u128::from(g.last_context().next_multiple_of(8));
@@ -222,11 +258,17 @@ impl GpuModel {
                 }
             }
         }
+        Ok(u64::try_from(activations).unwrap_or(u64::MAX))
+    }
+
+    /// Refuses what does not fit.
+    fn check_fit(&self, source: &Source) -> Result<(), InputError> {
         let weights = u128::from(self.model.weight_bytes());
+        let (kv, activations) = (self.kv_bytes(), u128::from(self.activations));
         let needs = weights + kv + activations;
         let has = u128::from(self.spec.dram.capacity_bytes);
         if needs <= has {
-            return Ok(u64::try_from(activations).unwrap_or(u64::MAX));
+            return Ok(());
         }
         let gb = |bytes: u128| bytes as f64 / 1e9;
         let problem = format!(
@@ -335,30 +377,11 @@ impl GpuModel {
         let mut builder = ProgramBuilder::new(phase, step.context);
         builder.launch(self.options.launch);
         builder.on(device);
-        let parts = self.lowering(step.phase).parts(step)?;
-        let mut all = Vec::with_capacity(parts.len());
-        for part in parts {
-            let launches = self.chosen(step.phase, &part, judge)?;
-            let operator = builder.operator(&part.label);
-            all.push((part, operator, launches));
-        }
+        let parts = self.chosen_parts(step, Parts::All, judge)?;
         let mut last = None;
-        let mut buffers = Vec::new();
         let mut put = |builder: &mut ProgramBuilder, place: Place, layer: Option<u32>| {
-            for (part, operator, launches) in all.iter().filter(|(p, ..)| p.place == place) {
-                builder.occurs(*operator, part.flops as f64, 0.0);
-                for launch in launches.iter() {
-                    buffers.clear();
-                    for (operand, tensor) in launch.operands.iter().zip(&launch.kernel.tensors) {
-                        let id = match layer.filter(|_| operand.own) {
-                            Some(layer) => builder.buffer(&format!("layer{layer}.{}", operand.name), tensor.bytes()),
-                            None => builder.buffer(&operand.name, tensor.bytes()),
-                        };
-                        buffers.push(id);
-                    }
-                    let work = builder.launch_of(&launch.kernel, &buffers);
-                    last = Some(builder.push(*operator, work, last.as_slice()));
-                }
+            for part in parts.iter().filter(|p| p.place() == place) {
+                last = part.emit(builder, layer, "", last.as_slice()).or(last);
             }
         };
         put(&mut builder, Place::Before, None);
@@ -375,7 +398,7 @@ impl GpuModel {
 }
 
 /// A judge was promised for every GPU.
-fn no_judge() -> Unsupported {
+pub(crate) fn no_judge() -> Unsupported {
     Unsupported::Kernel(GpuError::TooLarge { kernel: "any".into(), problem: "has no device to run on".into() })
 }
 
@@ -405,7 +428,7 @@ impl Plan for GpuModel {
     fn layout(&mut self, token: u64, judges: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {
         let step = self.step_of(token.saturating_sub(1))?;
         let mut judge = judges.of(0).ok_or_else(no_judge)?;
-        Ok(LayoutReport::Kernels(choices::choices(self, &step, &mut *judge)?))
+        Ok(LayoutReport::Kernels(self.choices(&step, Parts::All, &mut *judge)?))
     }
 
     fn footprint(&self) -> Footprint {

@@ -6,7 +6,7 @@ use banksia_workloads::Step;
 use serde::Serialize;
 
 use super::lower::Launches;
-use super::{FINALISTS, GpuModel};
+use super::{FINALISTS, GpuModel, Parts};
 use crate::gpu::select;
 use crate::plan::Unsupported;
 
@@ -38,10 +38,30 @@ pub struct Choice {
     pub latency_s: f64,
 }
 
-pub(super) fn choices(model: &mut GpuModel, step: &Step, judge: &mut dyn Judge) -> Result<Vec<Choice>, Unsupported> {
+impl GpuModel {
+    /// The kernels of those parts of a step that are wanted.
+    ///
+    /// # Errors
+    /// An operator is not known, or the device runs none of a product's kernels.
+    pub(crate) fn choices(
+        &mut self,
+        step: &Step,
+        wanted: Parts,
+        judge: &mut dyn Judge,
+    ) -> Result<Vec<Choice>, Unsupported> {
+        choices(self, step, wanted, judge)
+    }
+}
+
+fn choices(
+    model: &mut GpuModel,
+    step: &Step,
+    wanted: Parts,
+    judge: &mut dyn Judge,
+) -> Result<Vec<Choice>, Unsupported> {
     let mut out = Vec::new();
     let parts = model.lowering(step.phase).parts(step)?;
-    for part in parts {
+    for part in parts.into_iter().filter(|p| wanted.has(p)) {
         let estimates = match model.lowering(step.phase).launches(&part)? {
             // A candidate that cannot run has no place among the estimates; the choice goes on without it.
             Launches::Product(g, found, _) => select::ranking(judge, &g, found, FINALISTS).unwrap_or_default(),

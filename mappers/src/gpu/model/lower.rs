@@ -53,6 +53,19 @@ impl Work {
         matches!(self, Self::Attention { .. })
     }
 
+    /// Whether it puts new keys and values into the cache.
+    pub(super) fn is_append(&self) -> bool {
+        matches!(self, Self::Operator { op: Op::KvAppend { .. }, .. })
+    }
+
+    /// Whether it works on the cache, or on what lies between two that do.
+    pub(super) fn is_of_cache(&self) -> bool {
+        let of_attention = |op: &Op| {
+            matches!(op, Op::AttentionScores { .. } | Op::Softmax { .. } | Op::AttentionValues { .. })
+        };
+        self.is_append() || matches!(self, Self::Operator { op, .. } if of_attention(op)) || self.is_attention()
+    }
+
     /// Whether another decode step has the same.
     pub(super) fn depends_on_context(&self) -> bool {
         self.context().is_some()
@@ -69,9 +82,12 @@ impl Work {
 
 /// Where in a step an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
+    /// Before the first layer.
     Before,
+    /// In every layer.
     Layer,
+    /// After the last layer.
     After,
 }
 

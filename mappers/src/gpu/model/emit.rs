@@ -1,0 +1,100 @@
+//! Puts the launches of a step's parts into a program.
+
+use std::sync::Arc;
+
+use banksia_hw::gpu::estimate::Judge;
+use banksia_hw::program::{InstructionId, ProgramBuilder};
+use banksia_workloads::Step;
+
+use super::GpuModel;
+use super::lower::{Launch, Part, Place};
+use crate::plan::Unsupported;
+
+/// Which parts of a step a GPU runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// All of them.
+    All,
+    /// All but those that read and write the KV cache: another device has it.
+    WithoutCache,
+}
+
+impl Parts {
+    pub(super) fn has(self, part: &Part) -> bool {
+        self == Self::All || !part.work.is_of_cache()
+    }
+}
+
+/// A part of a step, and what it is launched as.
+#[derive(Debug, Clone)]
+pub(crate) struct ChosenPart {
+    part: Part,
+    /// None for a part that another device runs.
+    launches: Arc<[Launch]>,
+}
+
+impl ChosenPart {
+    /// Where in the step it is.
+    pub(crate) fn place(&self) -> Place {
+        self.part.place
+    }
+
+    /// Whether it reads or writes the KV cache.
+    pub(crate) fn is_of_cache(&self) -> bool {
+        self.part.work.is_of_cache()
+    }
+
+    /// Whether it puts new keys and values into the cache.
+    pub(crate) fn is_append(&self) -> bool {
+        self.part.work.is_append()
+    }
+
+    /// Adds its launches of a layer, each after the one before and the first after `after`; returns the last. `suffix` ends the names of
+    /// activations' buffers: chains of launches that are under way at once have activations of their own, and share weights.
+    pub(crate) fn emit(
+        &self,
+        builder: &mut ProgramBuilder,
+        layer: Option<u32>,
+        suffix: &str,
+        after: &[InstructionId],
+    ) -> Option<InstructionId> {
+        let operator = builder.operator(&self.part.label);
+        builder.occurs(operator, self.part.flops as f64, 0.0);
+        let mut last = None;
+        let mut buffers = Vec::new();
+        for launch in self.launches.iter() {
+            buffers.clear();
+            for (operand, tensor) in launch.operands.iter().zip(&launch.kernel.tensors) {
+                let bytes = tensor.bytes();
+                buffers.push(match layer {
+                    Some(layer) if operand.own => builder.buffer(&format!("layer{layer}.{}", operand.name), bytes),
+                    _ if operand.own || suffix.is_empty() => builder.buffer(&operand.name, bytes),
+                    _ => builder.buffer(&format!("{}{suffix}", operand.name), bytes),
+                });
+            }
+            let work = builder.launch_of(&launch.kernel, &buffers);
+            last = Some(builder.push(operator, work, last.as_ref().map_or(after, std::slice::from_ref)));
+        }
+        last
+    }
+}
+
+impl GpuModel {
+    /// The parts of a step in order, those of a layer once, with the launches of those that the GPU runs.
+    ///
+    /// # Errors
+    /// An operator is not known, or the device runs none of a product's kernels.
+    pub(crate) fn chosen_parts(
+        &mut self,
+        step: &Step,
+        wanted: Parts,
+        judge: &mut dyn Judge,
+    ) -> Result<Vec<ChosenPart>, Unsupported> {
+        let parts = self.lowering(step.phase).parts(step)?;
+        let choose = |part: Part| {
+            let launches = if wanted.has(&part) { self.chosen(step.phase, &part, judge)? } else { Arc::from([]) };
+            Ok(ChosenPart { part, launches })
+        };
+        parts.into_iter().map(choose).collect()
+    }
+}

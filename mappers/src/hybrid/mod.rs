@@ -1,0 +1,243 @@
+//! Decoder-only generation on a GPU and a PIM device: the GPU runs the prompt and, in decode, all but attention, which runs where the keys
+//! and values lie, in the banks of the PIM device.
+//!
+//! The batch may be run as two halves that take turns, as NeuPIMs does (Heo et al., ASPLOS 2024): while the attention of one half runs in
+//! the banks, the GPU works on the other. Where both devices use the same memory they cannot do so at once, and the machine sees to it.
+
+mod capacity;
+mod pipeline;
+mod site;
+
+use banksia_hw::program::{LaunchMode, Program};
+use banksia_hw::system::Machine;
+use banksia_input::{InputError, Source};
+use banksia_workloads::{Generation, GptConfig, Phase, Step};
+use serde::Deserialize;
+
+use crate::gpu::model::{AttentionKernels, GpuModel, GpuOptions, Parts, no_judge};
+use crate::pim::PimAttention;
+use crate::pim_gpt::{MappingSummary, RegionSummary};
+use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+use capacity::Reserved;
+use pipeline::Half;
+use site::Site;
+
+/// The options of the mapping, as the table `[mapping]` writes them.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct HybridOptions {
+    /// Of the GPU's kernels. Default `graph`.
+    #[serde(default)]
+    launch: LaunchMode,
+    /// Which kernels compute attention over the prompt. Default `flash`.
+    #[serde(default)]
+    attention: AttentionKernels,
+    /// Into how many parts that take turns the batch is cut in decode: 1 or 2. Default 2, of one sequence 1.
+    halves: Option<i64>,
+}
+
+impl HybridOptions {
+    fn halves(&self, generation: &Generation, source: &Source) -> Result<u64, InputError> {
+        let Some(halves) = self.halves else { return Ok(generation.batch.clamp(1, 2)) };
+        let halves = source.check("mapping.halves", halves, 1..=2)?.unsigned_abs();
+        if halves > generation.batch {
+            let error = source.error("mapping.halves", format!("is {halves}, and the batch has one sequence"));
+            return Err(error.help("set halves = 1, or a larger workload.generation.batch"));
+        }
+        Ok(halves)
+    }
+}
+
+/// The strategy of this module.
+#[derive(Debug, Clone, Copy)]
+pub struct HybridMapper;
+
+impl Mapper for HybridMapper {
+    fn name(&self) -> &'static str {
+        "hybrid"
+    }
+
+    fn description(&self) -> &'static str {
+        "decoder-only generation on a GPU and a PIM device: attention of decode in the banks, the rest on the GPU"
+    }
+
+    fn page(&self) -> &'static str {
+        include_str!("../../../docs/mapping-hybrid.md")
+    }
+
+    fn keys(&self) -> &'static [&'static str] {
+        &["launch", "attention", "halves"]
+    }
+
+    fn accepts(&self, machine: &Machine) -> bool {
+        Site::of(machine).is_some()
+    }
+
+    fn plan(&self, problem: &Problem<'_>) -> Result<Box<dyn Plan>, InputError> {
+        Ok(Box::new(Hybrid::new(problem, problem.options(self)?)?))
+    }
+}
+
+/// A model on a GPU and a PIM device, ready to be lowered step by step.
+#[derive(Debug, Clone)]
+struct Hybrid {
+    model: GptConfig,
+    generation: Generation,
+    launch: LaunchMode,
+    site: Site,
+    /// Kernels of the whole batch: the prompt's, and decode's where it is not cut.
+    whole: GpuModel,
+    /// Kernels of parts of the batch; parts of equal size have the same.
+    parts: Vec<GpuModel>,
+    halves: Vec<Half>,
+    attention: PimAttention,
+    reserved: Reserved,
+}
+
+impl Hybrid {
+    fn new(problem: &Problem<'_>, options: HybridOptions) -> Result<Self, InputError> {
+        let &Problem { model, generation, machine, source } = problem;
+        let site = Site::of(machine).ok_or_else(|| {
+            let error = source.error("machine.base", format!("is `{}`, which is not one GPU and one PIM device", machine.name));
+            error.help("the hybrid mapping maps to a machine of kind system with one of each")
+        })?;
+        site.check(machine, source)?;
+        let of_gpu = GpuOptions { launch: options.launch, attention: options.attention, ..GpuOptions::default() };
+        let lower = |batch: u64| {
+            let generation = Generation { batch, ..generation.clone() };
+            GpuModel::beside_cache(model.clone(), &generation, &site.spec, of_gpu, source)
+        };
+        let whole = lower(generation.batch)?;
+        let mut parts: Vec<GpuModel> = Vec::new();
+        let halves = pipeline::halves(generation.batch, options.halves(generation, source)?);
+        for batch in halves.iter().map(Half::batch).filter(|b| *b < generation.batch) {
+            if parts.iter().all(|p| p.generation().batch != batch) {
+                parts.push(lower(batch)?);
+            }
+        }
+        let (attention, reserved) = capacity::lay_out(&site, model, generation, whole.activations(), source)?;
+        Ok(Self {
+            model: model.clone(),
+            generation: generation.clone(),
+            launch: options.launch,
+            site,
+            whole,
+            parts,
+            halves,
+            attention,
+            reserved,
+        })
+    }
+
+    fn step_of(&self, index: u64) -> Result<Step, Unsupported> {
+        self.generation.step(index).ok_or(Unsupported::NoStep(index))
+    }
+
+    /// What the banks hold.
+    fn in_banks(&self) -> MappingSummary {
+        let pim = &self.site.pim;
+        let (g, device) = (&self.generation, &pim.device);
+        let tokens = g.batch.saturating_mul(g.last_context());
+        let bytes = self.model.kv_bytes_per_token().saturating_mul(tokens);
+        let row_bytes = device.row_bytes() * u64::from(device.banks) * u64::from(pim.channels());
+        let row_bytes = self.attention.rows().saturating_mul(row_bytes);
+        let layers = u64::from(self.model.layers);
+        MappingSummary {
+            model: self.model.name.clone(),
+            channels: pim.channels(),
+            banks_per_channel: device.banks,
+            rows_per_bank: device.rows,
+            rows_used: self.attention.rows() + u64::from(self.reserved.rows),
+            capacity_bytes: pim.capacity_bytes(),
+            regions: vec![RegionSummary {
+                name: "keys and values".into(),
+                count: layers,
+                shape: [tokens, self.model.kv_width().saturating_mul(2)],
+                bytes,
+                row_bytes,
+                rows: self.attention.rows().div_ceil(layers.max(1)),
+                first_row: self.reserved.rows,
+                chunks: 1,
+                // Rows are multiplied as they lie.
+                mac_utilization: (bytes as f64 / row_bytes.max(1) as f64).min(1.0),
+            }],
+        }
+    }
+}
+
+impl Plan for Hybrid {
+    fn boxed(&self) -> Box<dyn Plan> {
+        Box::new(self.clone())
+    }
+
+    fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    fn programs(&self) -> u64 {
+        self.generation.generated_tokens
+    }
+
+    fn program_of(&self, token: u64) -> u64 {
+        token.saturating_sub(1)
+    }
+
+    fn lower(&mut self, index: u64, judges: &mut dyn Judges) -> Result<Program, Unsupported> {
+        let step = self.step_of(index)?;
+        let mut judge = judges.of(self.site.gpu as usize).ok_or_else(no_judge)?;
+        match step.phase {
+            Phase::Prefill => self.prefill(&step, &mut *judge),
+            Phase::Decode => self.decode(&step, &mut *judge),
+        }
+    }
+
+    fn layout(&mut self, token: u64, judges: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {
+        let step = self.step_of(token.saturating_sub(1))?;
+        let mut judge = judges.of(self.site.gpu as usize).ok_or_else(no_judge)?;
+        let name = self.site.gpu_name.clone();
+        let mut report = Vec::new();
+        if step.phase == Phase::Prefill || self.parts.is_empty() {
+            let wanted = if step.phase == Phase::Prefill { Parts::All } else { Parts::WithoutCache };
+            report.push((name, LayoutReport::Kernels(self.whole.choices(&step, wanted, &mut *judge)?)));
+        } else {
+            for part in &mut self.parts {
+                let batch = part.generation().batch;
+                let times = self.halves.iter().filter(|h| h.batch() == batch).count();
+                let choices = part.choices(&step, Parts::WithoutCache, &mut *judge)?;
+                let name = format!("{name}, for {times} x {batch} sequences");
+                report.push((name, LayoutReport::Kernels(choices)));
+            }
+        }
+        report.push((self.site.pim_name.clone(), LayoutReport::Banks(self.in_banks())));
+        Ok(LayoutReport::Joint(report))
+    }
+
+    fn footprint(&self) -> Footprint {
+        let tokens = self.generation.last_context().saturating_mul(self.generation.batch);
+        let kv = self.model.kv_bytes_per_token().saturating_mul(tokens);
+        Footprint { weights: self.model.weight_bytes(), kv, activations: self.whole.activations() }
+    }
+
+    /// The longer of what each device must do by itself.
+    fn bound(&self, index: u64) -> Bound {
+        let Some(step) = self.generation.step(index) else { return Bound::default() };
+        if step.phase == Phase::Prefill {
+            return self.whole.bound(index);
+        }
+        let graph = self.model.step_graph(&step, &self.generation);
+        let flops = |wanted: &[&str]| -> f64 {
+            graph.operators().filter(|o| wanted.contains(&o.op.kind())).map(|o| o.flops() as f64).sum()
+        };
+        let weights: f64 = graph.operators().map(|o| o.weight_bytes_read() as f64).sum();
+        let (spec, pim) = (&self.site.spec, &self.site.pim);
+        // What lies in L2 from the step before need not come from memory.
+        let weights = (weights - spec.l2.bytes as f64).max(0.0);
+        let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
+        let macs = flops(&["attention_scores", "attention_values"]) / 2.0;
+        let products = flops(&["linear"]) / spec.tensor_peak_flops_per_s(self.whole.dtype());
+        let kv = ratio(graph.kv_bytes_read() as f64, banksia_hw::pim::peak_bandwidth_bytes_per_s(pim));
+        Bound {
+            arithmetic_s: products.max(ratio(macs, banksia_hw::pim::peak_macs_per_s(pim))),
+            memory_s: kv.max(weights / spec.dram_peak_bytes_per_s()),
+        }
+    }
+}
