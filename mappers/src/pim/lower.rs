@@ -78,7 +78,11 @@ impl Lowering<'_> {
             return Ok(self.map.attention.lower(&mut self.builder, layer, 0..self.batch, self.context, &after));
         }
         let operator = self.builder.operator(&node.label);
-        let in_banks = if let Op::Linear { .. } = node.op { node.flops() as f64 } else { 0.0 };
+        // A bias is the vector unit's.
+        let in_banks = match node.op {
+            Op::Linear { in_features, out_features, .. } => 2.0 * (in_features * out_features * self.batch) as f64,
+            _ => 0.0,
+        };
         self.builder.occurs(operator, node.flops() as f64, in_banks);
         let (f, n) = (self.map.functions, self.batch);
         Ok(match node.op {
