@@ -110,7 +110,9 @@ fn close(a: f64, b: f64, within: f64) -> bool {
 #[test]
 fn one_chain_takes_the_sum_of_what_its_devices_take() {
     let folder = Folder::new("hybrid-chain");
-    let experiment = experiment(&folder, LINKED, &["mapping.halves=1"]);
+    // Refresh comes at its own times, whatever is run.
+    let settings = ["mapping.halves=1", "machine.devices.banks.memory.refresh=false"];
+    let experiment = experiment(&folder, LINKED, &settings);
     let program = run::program(&experiment, 1).unwrap();
     let link = program.instructions.iter().find(|i| matches!(i.work, Work::Transfer { .. })).unwrap().on;
     assert_eq!(link, 2, "links come after devices");
@@ -123,7 +125,8 @@ fn one_chain_takes_the_sum_of_what_its_devices_take() {
     };
     let sum: f64 = (0..3).map(alone).sum();
     let whole = seconds(&experiment, program.clone());
-    assert!(close(whole, sum, 1e-9), "{whole} s, {sum} s");
+    // But for the edges of the channels' clock.
+    assert!(close(whole, sum, 1e-3), "{whole} s, {sum} s");
     // In the order of the machine's file: banks, gpu, and the link from one to the other.
     let layers = u64::from(experiment.model.layers);
     let transfers = program.instructions.iter().filter(|i| i.on == link);
@@ -142,14 +145,14 @@ fn one_chain_takes_the_sum_of_what_its_devices_take() {
 #[test]
 fn halves_gain_and_no_more_than_the_busiest_device_lets_them() {
     let folder = Folder::new("hybrid-halves");
+    // Without a prompt, so that decode is all there is.
+    let decode = ["workload.generation.prompt_tokens=0", "workload.generation.context_tokens=900", "workload.generation.batch=64"];
     for machine in [LINKED, SHARED] {
-        let settings = |halves: &'static str| [halves, "workload.generation.prompt_tokens=1", "workload.generation.context_tokens=900"];
-        let one = report(&folder, machine, &settings("mapping.halves=1"));
-        let two = report(&folder, machine, &settings("mapping.halves=2"));
+        let of = |halves: &'static str| report(&folder, machine, &[&decode[..], &[halves]].concat());
+        let (one, two) = (of("mapping.halves=1"), of("mapping.halves=2"));
         for report in [&one, &two] {
             let (gain, limit) = (report.metrics["overlap_gain"], report.metrics["overlap_gain_limit"]);
             assert!((1.0..=limit * (1.0 + 1e-9)).contains(&gain), "{gain} of {limit}");
-            // The busiest device is busy no longer than the run.
             for name in ["gpu.busy_share", "banks.busy_share"] {
                 assert!((0.0..=1.0 + 1e-9).contains(&report.metrics[name]), "{name} {}", report.metrics[name]);
             }
@@ -157,6 +160,9 @@ fn halves_gain_and_no_more_than_the_busiest_device_lets_them() {
         let gain = |report: &RunReport| report.metrics["overlap_gain"];
         if machine == LINKED {
             assert!(gain(&two) > gain(&one) + 0.05, "{} of {}", gain(&two), gain(&one));
+            assert!(two.latency_s < one.latency_s, "attention takes longer than reading the weights again");
+        } else {
+            assert!(gain(&two) < 1.05, "{}: both at work on one memory", gain(&two));
         }
     }
 }
