@@ -119,8 +119,12 @@ fn one_chain_takes_the_sum_of_what_its_devices_take() {
     let by_device: Vec<Vec<String>> = (0..3).map(|d| operators_on(&program, d)).collect();
     assert_eq!(by_device.iter().map(Vec::len).sum::<usize>(), program.operators.len(), "{by_device:?}");
     let alone = |device: usize| {
-        let others: Vec<&str> =
-            by_device.iter().enumerate().filter(|(d, _)| *d != device).flat_map(|(_, o)| o.iter().map(String::as_str)).collect();
+        let others: Vec<&str> = by_device
+            .iter()
+            .enumerate()
+            .filter(|(d, _)| *d != device)
+            .flat_map(|(_, o)| o.iter().map(String::as_str))
+            .collect();
         seconds(&experiment, program.without(&others))
     };
     let sum: f64 = (0..3).map(alone).sum();
@@ -146,7 +150,11 @@ fn one_chain_takes_the_sum_of_what_its_devices_take() {
 fn halves_gain_and_no_more_than_the_busiest_device_lets_them() {
     let folder = Folder::new("hybrid-halves");
     // Without a prompt, so that decode is all there is.
-    let decode = ["workload.generation.prompt_tokens=0", "workload.generation.context_tokens=900", "workload.generation.batch=64"];
+    let decode = [
+        "workload.generation.prompt_tokens=0",
+        "workload.generation.context_tokens=900",
+        "workload.generation.batch=64",
+    ];
     for machine in [LINKED, SHARED] {
         let of = |halves: &'static str| report(&folder, machine, &[&decode[..], &[halves]].concat());
         let (one, two) = (of("mapping.halves=1"), of("mapping.halves=2"));
@@ -275,8 +283,18 @@ fn what_does_not_fit_is_refused_with_what_would() {
         (LINKED, &["mapping.halves=-1"], "mapping.halves", "from 1 to 2"),
         (LINKED, &["mapping.halves=2", "workload.generation.batch=1"], "mapping.halves", "halves = 1"),
         (LINKED, &["mapping.thirds=2"], "mapping.thirds", "halves"),
-        (LINKED, &["workload.model=gpt2-xl", "workload.generation.batch=4096"], "workload.generation.batch", "a batch of at most"),
-        (SHARED, &["workload.model=llama2-7b", "workload.generation.batch=4096"], "workload.generation.batch", "a batch of at most"),
+        (
+            LINKED,
+            &["workload.model=gpt2-xl", "workload.generation.batch=4096"],
+            "workload.generation.batch",
+            "a batch of at most",
+        ),
+        (
+            SHARED,
+            &["workload.model=llama2-7b", "workload.generation.batch=4096"],
+            "workload.generation.batch",
+            "a batch of at most",
+        ),
     ];
     for (machine, settings, key, words) in cases {
         let error = match read(&folder, machine, settings) {
@@ -295,7 +313,8 @@ fn what_does_not_fit_is_refused_with_what_would() {
         batch(most).unwrap_or_else(|e| panic!("{most}: {e}"));
         assert!(batch(most + 1).is_err(), "{most} is not the most");
     }
-    let alone = "name = \"alone\"\nkind = \"system\"\n[devices.gpu]\nbase = \"h200\"\n[devices.banks]\nbase = \"aim\"\n";
+    let alone =
+        "name = \"alone\"\nkind = \"system\"\n[devices.gpu]\nbase = \"h200\"\n[devices.banks]\nbase = \"aim\"\n";
     let error = read(&folder, alone, &[]).unwrap_err();
     assert_eq!(error.key.as_deref(), Some("machine.base"), "{error}");
     assert!(error.to_string().contains("links."), "{error}");
