@@ -110,20 +110,27 @@ fn close(a: f64, b: f64, within: f64) -> bool {
 #[test]
 fn one_chain_takes_the_sum_of_what_its_devices_take() {
     let folder = Folder::new("hybrid-chain");
-    let experiment = experiment(&folder, LINKED, &["mapping.halves=1"]);
+    // Refresh comes at its own times, whatever is run.
+    let settings = ["mapping.halves=1", "machine.devices.banks.memory.refresh=false"];
+    let experiment = experiment(&folder, LINKED, &settings);
     let program = run::program(&experiment, 1).unwrap();
     let link = program.instructions.iter().find(|i| matches!(i.work, Work::Transfer { .. })).unwrap().on;
     assert_eq!(link, 2, "links come after devices");
     let by_device: Vec<Vec<String>> = (0..3).map(|d| operators_on(&program, d)).collect();
     assert_eq!(by_device.iter().map(Vec::len).sum::<usize>(), program.operators.len(), "{by_device:?}");
     let alone = |device: usize| {
-        let others: Vec<&str> =
-            by_device.iter().enumerate().filter(|(d, _)| *d != device).flat_map(|(_, o)| o.iter().map(String::as_str)).collect();
+        let others: Vec<&str> = by_device
+            .iter()
+            .enumerate()
+            .filter(|(d, _)| *d != device)
+            .flat_map(|(_, o)| o.iter().map(String::as_str))
+            .collect();
         seconds(&experiment, program.without(&others))
     };
     let sum: f64 = (0..3).map(alone).sum();
     let whole = seconds(&experiment, program.clone());
-    assert!(close(whole, sum, 1e-9), "{whole} s, {sum} s");
+    // But for the edges of the channels' clock.
+    assert!(close(whole, sum, 1e-3), "{whole} s, {sum} s");
     // In the order of the machine's file: banks, gpu, and the link from one to the other.
     let layers = u64::from(experiment.model.layers);
     let transfers = program.instructions.iter().filter(|i| i.on == link);
@@ -142,14 +149,18 @@ fn one_chain_takes_the_sum_of_what_its_devices_take() {
 #[test]
 fn halves_gain_and_no_more_than_the_busiest_device_lets_them() {
     let folder = Folder::new("hybrid-halves");
+    // Without a prompt, so that decode is all there is.
+    let decode = [
+        "workload.generation.prompt_tokens=0",
+        "workload.generation.context_tokens=900",
+        "workload.generation.batch=64",
+    ];
     for machine in [LINKED, SHARED] {
-        let settings = |halves: &'static str| [halves, "workload.generation.prompt_tokens=1", "workload.generation.context_tokens=900"];
-        let one = report(&folder, machine, &settings("mapping.halves=1"));
-        let two = report(&folder, machine, &settings("mapping.halves=2"));
+        let of = |halves: &'static str| report(&folder, machine, &[&decode[..], &[halves]].concat());
+        let (one, two) = (of("mapping.halves=1"), of("mapping.halves=2"));
         for report in [&one, &two] {
             let (gain, limit) = (report.metrics["overlap_gain"], report.metrics["overlap_gain_limit"]);
             assert!((1.0..=limit * (1.0 + 1e-9)).contains(&gain), "{gain} of {limit}");
-            // The busiest device is busy no longer than the run.
             for name in ["gpu.busy_share", "banks.busy_share"] {
                 assert!((0.0..=1.0 + 1e-9).contains(&report.metrics[name]), "{name} {}", report.metrics[name]);
             }
@@ -157,6 +168,9 @@ fn halves_gain_and_no_more_than_the_busiest_device_lets_them() {
         let gain = |report: &RunReport| report.metrics["overlap_gain"];
         if machine == LINKED {
             assert!(gain(&two) > gain(&one) + 0.05, "{} of {}", gain(&two), gain(&one));
+            assert!(two.latency_s < one.latency_s, "attention takes longer than reading the weights again");
+        } else {
+            assert!(gain(&two) < 1.05, "{}: both at work on one memory", gain(&two));
         }
     }
 }
@@ -269,8 +283,18 @@ fn what_does_not_fit_is_refused_with_what_would() {
         (LINKED, &["mapping.halves=-1"], "mapping.halves", "from 1 to 2"),
         (LINKED, &["mapping.halves=2", "workload.generation.batch=1"], "mapping.halves", "halves = 1"),
         (LINKED, &["mapping.thirds=2"], "mapping.thirds", "halves"),
-        (LINKED, &["workload.model=gpt2-xl", "workload.generation.batch=4096"], "workload.generation.batch", "a batch of at most"),
-        (SHARED, &["workload.model=llama2-7b", "workload.generation.batch=4096"], "workload.generation.batch", "a batch of at most"),
+        (
+            LINKED,
+            &["workload.model=gpt2-xl", "workload.generation.batch=4096"],
+            "workload.generation.batch",
+            "a batch of at most",
+        ),
+        (
+            SHARED,
+            &["workload.model=llama2-7b", "workload.generation.batch=4096"],
+            "workload.generation.batch",
+            "a batch of at most",
+        ),
     ];
     for (machine, settings, key, words) in cases {
         let error = match read(&folder, machine, settings) {
@@ -289,7 +313,8 @@ fn what_does_not_fit_is_refused_with_what_would() {
         batch(most).unwrap_or_else(|e| panic!("{most}: {e}"));
         assert!(batch(most + 1).is_err(), "{most} is not the most");
     }
-    let alone = "name = \"alone\"\nkind = \"system\"\n[devices.gpu]\nbase = \"h200\"\n[devices.banks]\nbase = \"aim\"\n";
+    let alone =
+        "name = \"alone\"\nkind = \"system\"\n[devices.gpu]\nbase = \"h200\"\n[devices.banks]\nbase = \"aim\"\n";
     let error = read(&folder, alone, &[]).unwrap_err();
     assert_eq!(error.key.as_deref(), Some("machine.base"), "{error}");
     assert!(error.to_string().contains("links."), "{error}");

@@ -17,6 +17,18 @@ fn gb(bytes: u128) -> f64 {
     bytes as f64 / 1e9
 }
 
+/// A model and how it is used, without the batch.
+struct Case<'a> {
+    site: &'a Site,
+    model: &'a GptConfig,
+    generation: &'a Generation,
+    /// Of a sequence.
+    activations: u128,
+}
+
+/// What does not fit: the key to blame, and in words.
+type Unfit = (&'static str, String);
+
 /// Lays keys and values out in the banks, and checks that the rest fits the GPU.
 pub(super) fn lay_out(
     site: &Site,
@@ -30,17 +42,15 @@ pub(super) fn lay_out(
         let problem = format!("has the PIM device {}, which cannot run attention: {why}", site.pim_name);
         source.error("machine.base", problem).help("give it one whose base is `aim`, `hbm-pim` or `attacc`")
     })?;
-    in_gpu(site, model, generation, activations, source)?;
-    let reserved = Reserved { rows: if site.shared { rows_of_gpu(site, model, activations, source)? } else { 0 } };
-    let fit = |batch: u64| PimAttention::new(&site.pim, model, batch, generation.last_context(), reserved.rows);
-    match fit(generation.batch) {
-        Ok(attention) => Ok((attention, reserved)),
-        Err(why) => {
-            let problem = format!("is {}: {} cannot hold its keys and values: {why}", generation.batch, site.pim_name);
-            let most = most_that_fit(generation.batch, |batch| fit(batch).is_ok());
-            Err(source.error("workload.generation.batch", problem).help(remedy(most, "shorter context")))
-        }
-    }
+    let activations = u128::from(activations).div_ceil(u128::from(generation.batch.max(1)));
+    let case = Case { site, model, generation, activations };
+    case.lay_out(generation.batch).map_err(|(key, problem)| {
+        let help = match most_that_fit(generation.batch, |batch| case.lay_out(batch).is_ok()) {
+            0 => "use a shorter prompt or context, or a smaller model: not one sequence fits".to_owned(),
+            n => format!("use a batch of at most {n}, a shorter prompt or context, or a smaller model"),
+        };
+        source.error(key, problem).help(help)
+    })
 }
 
 /// The most sequences, below a number that is too many.
@@ -57,65 +67,67 @@ fn most_that_fit(too_many: u64, fits: impl Fn(u64) -> bool) -> u64 {
     most
 }
 
-fn remedy(batch: u64, shorter: &str) -> String {
-    match batch {
-        0 => format!("use a {shorter} or a smaller model: not one sequence fits"),
-        n => format!("use a batch of at most {n}, a {shorter} or a smaller model"),
+impl Case<'_> {
+    fn lay_out(&self, batch: u64) -> Result<(PimAttention, Reserved), Unfit> {
+        self.in_gpu(batch)?;
+        let reserved = Reserved { rows: if self.site.shared { self.rows_of_gpu(batch)? } else { 0 } };
+        let context = self.generation.last_context();
+        match PimAttention::new(&self.site.pim, self.model, batch, context, reserved.rows) {
+            Ok(attention) => Ok((attention, reserved)),
+            Err(why) => {
+                let problem = format!("is {batch}: {} cannot hold its keys and values: {why}", self.site.pim_name);
+                Err(("workload.generation.batch", problem))
+            }
+        }
     }
-}
 
-/// Weights and activations, and of keys and values what the GPU has of them: those of the prompt until they are in the banks; where
-/// it shares the memory, all.
-fn in_gpu(
-    site: &Site,
-    model: &GptConfig,
-    generation: &Generation,
-    activations: u64,
-    source: &Source,
-) -> Result<(), InputError> {
-    let tokens = match (site.shared, generation.prompt_tokens) {
-        (true, _) => generation.last_context(),
-        (false, 0) => 0,
-        (false, _) => generation.first_context(),
-    };
-    let of_sequence = u128::from(model.kv_bytes_per_token()) * u128::from(tokens);
-    let (weights, batch) = (u128::from(model.weight_bytes()), u128::from(generation.batch));
-    let (kv, activations) = (of_sequence * batch, u128::from(activations));
-    let has = u128::from(site.spec.dram.capacity_bytes);
-    if weights + kv + activations <= has {
-        return Ok(());
+    fn weights(&self) -> u128 {
+        u128::from(self.model.weight_bytes())
     }
-    let whose = if site.shared { "KV cache" } else { "the prompt's KV cache" };
-    let problem = format!(
-        "`{}` takes {:.2} GB of weights, {:.2} GB of {whose} and {:.2} GB of activations; {} has {:.2} GB",
-        model.name,
-        gb(weights),
-        gb(kv),
-        gb(activations),
-        site.gpu_name,
-        gb(has)
-    );
-    let Some(room) = has.checked_sub(weights) else {
-        return Err(source.error("workload.model", problem).help(format!("use a model of at most {:.0} GB", gb(has))));
-    };
-    let each = of_sequence + activations.div_ceil(batch.max(1));
-    let most = u64::try_from(room / each.max(1)).unwrap_or(u64::MAX);
-    Err(source.error("workload.generation.batch", problem).help(remedy(most, "shorter prompt")))
-}
 
-/// Rows of every bank that weights and activations take, spread over all.
-fn rows_of_gpu(site: &Site, model: &GptConfig, activations: u64, source: &Source) -> Result<u32, InputError> {
-    let device = &site.pim.device;
-    let row = u128::from(device.row_bytes()) * u128::from(device.banks) * u128::from(site.pim.channels());
-    let rows = (u128::from(model.weight_bytes()) + u128::from(activations)).div_ceil(row.max(1));
-    match u32::try_from(rows) {
-        Ok(rows) if rows < device.rows => Ok(rows),
-        _ => {
-            let problem = format!(
-                "`{}` takes {rows} rows of every bank of {}, which has {}: none are left for keys and values",
-                model.name, site.pim_name, device.rows
-            );
-            Err(source.error("workload.model", problem).help("use a smaller model, or a machine of more channels"))
+    /// Weights and activations, and of keys and values what the GPU has of them: those of the prompt until they are in the banks; where
+    /// it shares the memory, all.
+    fn in_gpu(&self, batch: u64) -> Result<(), Unfit> {
+        let (site, generation) = (self.site, self.generation);
+        let tokens = match (site.shared, generation.prompt_tokens) {
+            (true, _) => generation.last_context(),
+            (false, 0) => 0,
+            (false, _) => generation.first_context(),
+        };
+        let batch = u128::from(batch);
+        let kv = u128::from(self.model.kv_bytes_per_token()) * u128::from(tokens) * batch;
+        let (weights, activations) = (self.weights(), self.activations * batch);
+        let has = u128::from(site.spec.dram.capacity_bytes);
+        if weights + kv + activations <= has {
+            return Ok(());
+        }
+        let whose = if site.shared { "KV cache" } else { "the prompt's KV cache" };
+        let problem = format!(
+            "`{}` takes {:.2} GB of weights, {:.2} GB of {whose} and {:.2} GB of activations; {} has {:.2} GB",
+            self.model.name,
+            gb(weights),
+            gb(kv),
+            gb(activations),
+            site.gpu_name,
+            gb(has)
+        );
+        Err((if weights > has { "workload.model" } else { "workload.generation.batch" }, problem))
+    }
+
+    /// Rows of every bank that weights and activations take, spread over all.
+    fn rows_of_gpu(&self, batch: u64) -> Result<u32, Unfit> {
+        let (site, device) = (self.site, &self.site.pim.device);
+        let row = u128::from(device.row_bytes()) * u128::from(device.banks) * u128::from(site.pim.channels());
+        let rows = (self.weights() + self.activations * u128::from(batch)).div_ceil(row.max(1));
+        match u32::try_from(rows) {
+            Ok(rows) if rows < device.rows => Ok(rows),
+            _ => {
+                let problem = format!(
+                    "`{}` takes {rows} rows of every bank of {}, which has {}: none are left for keys and values",
+                    self.model.name, site.pim_name, device.rows
+                );
+                Err(("workload.model", problem))
+            }
         }
     }
 }

@@ -97,7 +97,8 @@ impl Hybrid {
     fn new(problem: &Problem<'_>, options: HybridOptions) -> Result<Self, InputError> {
         let &Problem { model, generation, machine, source } = problem;
         let site = Site::of(machine).ok_or_else(|| {
-            let error = source.error("machine.base", format!("is `{}`, which is not one GPU and one PIM device", machine.name));
+            let error =
+                source.error("machine.base", format!("is `{}`, which is not one GPU and one PIM device", machine.name));
             error.help("the hybrid mapping maps to a machine of kind system with one of each")
         })?;
         site.check(machine, source)?;

@@ -106,7 +106,9 @@ impl Hybrid {
         }
         for layer in layers {
             for part in parts.iter().filter(|p| p.place() == Place::Layer) {
-                if part.is_of_cache() && let Some(cached) = cached.get_mut(layer as usize) {
+                if part.is_of_cache()
+                    && let Some(cached) = cached.get_mut(layer as usize)
+                {
                     after.append(cached);
                 }
                 stream.builder.on(site.gpu);

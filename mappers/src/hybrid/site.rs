@@ -44,10 +44,12 @@ impl Site {
             }
         }
         let ((gpu, gpu_name, spec), (pim_number, pim_name, pim)) = (gpu?, pim?);
-        let shared = machine.exclusive.as_ref().is_some_and(|e| [gpu, pim_number].iter().all(|d| e.devices.contains(d)));
+        let shared =
+            machine.exclusive.as_ref().is_some_and(|e| [gpu, pim_number].iter().all(|d| e.devices.contains(d)));
         // Programs number links after devices.
         let number = |place: usize| u32::try_from(machine.devices.len() + place).ok();
-        let link = machine.link(gpu, pim_number).and_then(|(place, back)| Some(Between { number: number(place)?, back }));
+        let link =
+            machine.link(gpu, pim_number).and_then(|(place, back)| Some(Between { number: number(place)?, back }));
         Some(Self {
             gpu: u32::try_from(gpu).ok()?,
             gpu_name: gpu_name.clone(),
@@ -67,7 +69,8 @@ impl Site {
         }
         let (gpu, pim) = (&self.gpu_name, &self.pim_name);
         let problem = format!("is `{}`, in which nothing joins {gpu} and {pim}", machine.name);
-        let help = format!("give it a [links.NAME] with between = [\"{gpu}\", \"{pim}\"], or name both in exclusive.devices");
+        let help =
+            format!("give it a [links.NAME] with between = [\"{gpu}\", \"{pim}\"], or name both in exclusive.devices");
         Err(source.error("machine.base", problem).help(help))
     }
 

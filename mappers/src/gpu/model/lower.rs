@@ -60,9 +60,8 @@ impl Work {
 
     /// Whether it works on the cache, or on what lies between two that do.
     pub(super) fn is_of_cache(&self) -> bool {
-        let of_attention = |op: &Op| {
-            matches!(op, Op::AttentionScores { .. } | Op::Softmax { .. } | Op::AttentionValues { .. })
-        };
+        let of_attention =
+            |op: &Op| matches!(op, Op::AttentionScores { .. } | Op::Softmax { .. } | Op::AttentionValues { .. });
         self.is_append() || matches!(self, Self::Operator { op, .. } if of_attention(op)) || self.is_attention()
     }
 
