@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::super::{Cycle, NO_ROW, OPENING};
-use super::decide::{Best, NOTHING};
+use super::best::{Best, NOTHING};
 use super::progress::{Stall, Watch};
 use super::queue::{BankView, Entry, Queue};
 use super::record::{Completion, Issued, Recorder, Request, Statistics};

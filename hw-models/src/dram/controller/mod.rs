@@ -3,6 +3,7 @@
 //! The rules are in `docs/memory-controller.md`. They are written twice: in the controller that skips from one event to the
 //! next, and in `stepped`, which steps every tick over plain lists and shares no decision with it.
 
+mod best;
 mod config;
 mod decide;
 mod express;
