@@ -83,7 +83,7 @@ impl Gpu {
         let memory = Memory::new(&spec);
         let sms = spec.sms() as usize;
         let period = 1e9 / spec.sm_clock_mhz;
-        let clock = spec.sm_clock_mhz * 1e6;
+        let hz = spec.sm_clock_mhz * 1e6;
         Self {
             memory,
             queue: EventQueue::with_capacity(4096),
@@ -120,10 +120,10 @@ impl Gpu {
             by_slots: Divisor::new(1),
             paces: Paces::default(),
             fma_rates: Dtype::ALL.map(|d| spec.tensor.fma_per_cycle.get(&d).copied().unwrap_or(1.0)),
-            zeros_rate: fs_per_kib(spec.sm.async_zero_bytes_per_cycle * clock),
-            rows_rate: fs_per_kib(spec.sm.async_rows_bytes_per_cycle * clock),
-            shared_rate: fs_per_kib(spec.sm.shared_bytes_per_cycle * clock),
-            l1_rate: fs_per_kib(spec.l1.bytes_per_cycle * clock),
+            zeros_rate: fs_per_kib(spec.sm.async_zero_bytes_per_cycle * hz),
+            rows_rate: fs_per_kib(spec.sm.async_rows_bytes_per_cycle * hz),
+            shared_rate: fs_per_kib(spec.sm.shared_bytes_per_cycle * hz),
+            l1_rate: fs_per_kib(spec.l1.bytes_per_cycle * hz),
             code_rate: 0.0,
             spec,
         }

@@ -1,11 +1,12 @@
 //! Reads the `config.json` of a Hugging Face model: one small file for each family.
 
 mod family;
-mod file;
+
 mod gpt2;
 mod gpt_neox;
 mod keys;
 mod llama;
+mod load;
 mod name;
 mod opt;
 mod python_json;
@@ -16,7 +17,7 @@ use banksia_input::{InputError, Source};
 use serde_json::Value;
 
 use self::family::Family;
-pub use self::file::{import_hf_file, load_model};
+pub use self::load::{import_hf_file, load_model};
 use self::name::plain_name;
 use self::reader::Reader;
 use crate::config::{GptConfig, GptFile};
