@@ -7,7 +7,7 @@ use super::config::PagePolicy;
 use super::course::{Point, Rest};
 use super::fast::{Fast, HALF, Standby};
 use super::record::{Recorder, Request};
-use super::role::{self, ROLES};
+use super::role;
 
 /// Intervals of refresh below which a gap is gone through as it is.
 const WORTH: Cycle = 16;
