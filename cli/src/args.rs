@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::format::Format;
+
 /// A cycle-accurate simulator of the machines that run transformers.
 #[derive(Debug, Parser)]
 #[command(name = "banksia", version, about, max_term_width = 100, propagate_version = true)]
@@ -44,16 +46,6 @@ pub enum Command {
     Show(ShowArgs),
     /// Turn another tool's file into one of Banksia's.
     Import(ImportArgs),
-}
-
-/// How to print a result.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// A table for people.
-    #[default]
-    Table,
-    /// JSON for programs.
-    Json,
 }
 
 /// How finely a run is simulated.

@@ -2,7 +2,9 @@
 
 pub mod args;
 pub mod commands;
+mod format;
 pub mod memory;
+mod output;
 pub mod pim;
 mod progress;
 

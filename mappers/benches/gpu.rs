@@ -3,7 +3,7 @@
 
 use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::sampling::{Detail, simulate};
-use banksia_hw::gpu::{CacheState, Gpu, RunOptions, device};
+use banksia_hw::gpu::{CacheState, Gpu, LaunchOptions, device};
 use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
 use banksia_mappers::gpu::raster::{Raster, by_gpc};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -19,7 +19,8 @@ fn gemm(c: &mut Criterion) {
     let k = specialised(&Gemm::new(2048, 2048, 2048, Dtype::Bf16), &tile);
     let mut group = c.benchmark_group("gpu gemm 2048");
     for grain_bytes in [128, 4096, 16384] {
-        let options = RunOptions { grain_bytes, cache: CacheState::Foreign { dirty: 0.3 }, ..RunOptions::default() };
+        let options =
+            LaunchOptions { grain_bytes, cache: CacheState::Foreign { dirty: 0.3 }, ..LaunchOptions::default() };
         let r = gpu.run(&k, &options).unwrap();
         group.throughput(Throughput::Elements(r.traffic.transactions));
         group.bench_function(format!("memory transactions of {grain_bytes} bytes"), |b| {

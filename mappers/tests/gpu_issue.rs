@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed set-up is a failed test
 
 use banksia_hw::gpu::program::{Barrier, Dtype, Kernel, Op, Role, Trips, VectorWork};
-use banksia_hw::gpu::{CacheState, Gpu, RunOptions, device};
+use banksia_hw::gpu::{CacheState, Gpu, LaunchOptions, device};
 use banksia_mappers::gpu::probes;
 
 const MEASURED: &str = include_str!("../../tests/reference/gpu/device_issue.csv");
@@ -22,7 +22,7 @@ fn turn(threads: u32, work: VectorWork) -> f64 {
     let mut gpu = Gpu::new(device("h200").unwrap());
     let mut time = |turns| {
         let k: Kernel = probes::lanes_only(132, threads, work, turns);
-        let options = RunOptions { grain_bytes: 4096, cache: CacheState::Empty, ..RunOptions::default() };
+        let options = LaunchOptions { grain_bytes: 4096, cache: CacheState::Empty, ..LaunchOptions::default() };
         gpu.run(&k, &options).unwrap().span_s
     };
     (time(40) - time(20)) / 20.0 * 1.98e9
@@ -110,7 +110,7 @@ fn products_and_lane_work_of_two_ctas_share_the_schedulers() {
                 roles: vec![Role { warps: 4, ops }],
                 pipelined: false,
             };
-            let r = gpu.run(&k, &RunOptions { cache: CacheState::Empty, ..RunOptions::default() }).unwrap();
+            let r = gpu.run(&k, &LaunchOptions { cache: CacheState::Empty, ..LaunchOptions::default() }).unwrap();
             r.span_s * r.clock_mhz * 1e6
         };
         for ctas in [2, 3] {

@@ -4,7 +4,7 @@
 use banksia_hw::gpu::program::{Dtype, Kernel, Op};
 use banksia_hw::gpu::sampling::{Detail, simulate};
 use banksia_hw::gpu::spec::catalog;
-use banksia_hw::gpu::{CacheState, Gpu, GpuSpec, RunOptions, device};
+use banksia_hw::gpu::{CacheState, Gpu, GpuSpec, LaunchOptions, device};
 use banksia_input::Source;
 use banksia_mappers::gpu::gemm::{Gemm, Specialised, specialised};
 use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
@@ -230,8 +230,8 @@ fn depths_run_together_are_those_run_apart() {
         };
         let cache = CacheState::Foreign { dirty: 0.3 };
         for grain_bytes in [128, 2048, 16384] {
-            let options = RunOptions { grain_bytes, cache: cache.clone(), ..RunOptions::default() };
-            let left = RunOptions { cache: CacheState::Left, ..options.clone() };
+            let options = LaunchOptions { grain_bytes, cache: cache.clone(), ..LaunchOptions::default() };
+            let left = LaunchOptions { cache: CacheState::Left, ..options.clone() };
             let (mut apart, mut together) = (Gpu::new(spec.clone()), Gpu::new(spec.clone()));
             together.run(&kernel, &options).unwrap();
             let [a, b] = [7, 19].map(|turns| apart.run(&with(turns), &options).unwrap());
@@ -251,7 +251,7 @@ fn refresh_of_all_banks_costs_its_share_of_the_pins() {
             catalog("a100").unwrap().text().replace("refresh_all_banks = true", &format!("refresh_all_banks = {all}"));
         let mut gpu = Gpu::new(GpuSpec::from_source(&Source::from_text("a100.toml", text)).unwrap());
         let k = probes::read(2 * 108, 1024, 1 << 30, 1 << 15, 1, 1);
-        let options = RunOptions { grain_bytes: 1024, cache: CacheState::Empty, ..RunOptions::default() };
+        let options = LaunchOptions { grain_bytes: 1024, cache: CacheState::Empty, ..LaunchOptions::default() };
         let r = gpu.run(&k, &options).unwrap();
         let share = (1u64 << 30) as f64 / r.span_s / gpu.spec().dram_peak_bytes_per_s();
         println!("reads of 1 GiB on an A100, all banks refreshed together: {all}: {:.1} % of the pins", share * 100.0);

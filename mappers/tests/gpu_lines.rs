@@ -2,7 +2,7 @@
 //! and copies of tiles by the machine beside those of the chip.
 #![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
-use banksia_hw::gpu::{CacheState, Gpu, RunOptions, device};
+use banksia_hw::gpu::{CacheState, Gpu, LaunchOptions, device};
 use banksia_mappers::gpu::probes::row_tiles;
 
 fn rows(text: &str) -> Vec<Vec<&str>> {
@@ -64,8 +64,11 @@ fn tiles_from_memory() {
         let measured: f64 = f[5].parse().unwrap();
         let most = (pitch / 128).min(128) - stages;
         let mut time = |steps| {
-            let options =
-                RunOptions { grain_bytes: 1024, cache: CacheState::Foreign { dirty: 0.0 }, ..RunOptions::default() };
+            let options = LaunchOptions {
+                grain_bytes: 1024,
+                cache: CacheState::Foreign { dirty: 0.0 },
+                ..LaunchOptions::default()
+            };
             gpu.run(&row_tiles(rows, stages, ctas, pitch, shared, steps), &options).unwrap().span_s * 1e9
         };
         let got = (time(most) - time(most / 4)) / f64::from(most - most / 4);

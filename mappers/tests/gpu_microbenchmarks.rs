@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a failed set-up is a failed test
 
 use banksia_hw::gpu::program::{Dtype, Kernel, VectorWork};
-use banksia_hw::gpu::{CacheState, Gpu, KernelResult, RunOptions, device};
+use banksia_hw::gpu::{CacheState, Gpu, KernelResult, LaunchOptions, device};
 use banksia_mappers::gpu::probes;
 use banksia_mappers::gpu::rows::{ElementWork, Elementwise, elementwise};
 
@@ -12,7 +12,7 @@ fn h200() -> Gpu {
 }
 
 fn run(gpu: &mut Gpu, k: &Kernel, cache: CacheState, grain: u32) -> KernelResult {
-    gpu.run(k, &RunOptions { grain_bytes: grain, cache, ..RunOptions::default() }).unwrap()
+    gpu.run(k, &LaunchOptions { grain_bytes: grain, cache, ..LaunchOptions::default() }).unwrap()
 }
 
 fn resident(k: &Kernel) -> CacheState {

@@ -4,7 +4,7 @@
 use banksia_hw::gpu::estimate::Simulation;
 use banksia_hw::gpu::program::{Dtype, Kernel, VectorWork};
 use banksia_hw::gpu::sampling::{Detail, LaunchTotals, simulate, sustained};
-use banksia_hw::gpu::{CacheState, Gpu, KernelResult, RunOptions, device};
+use banksia_hw::gpu::{CacheState, Gpu, KernelResult, LaunchOptions, device};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::layers;
 use banksia_mappers::gpu::probes;
@@ -32,7 +32,7 @@ fn dynamic_pj(r: &KernelResult, units: f64) -> f64 {
 fn lanes_pj(work: VectorWork) -> f64 {
     let mut gpu = Gpu::new(device("h200").unwrap());
     let k: Kernel = probes::lanes_only(132, 1024, work, 20);
-    let options = RunOptions { grain_bytes: 4096, cache: CacheState::Empty, ..RunOptions::default() };
+    let options = LaunchOptions { grain_bytes: 4096, cache: CacheState::Empty, ..LaunchOptions::default() };
     dynamic_pj(&gpu.run(&k, &options).unwrap(), 132.0 * 1024.0 * 20.0)
 }
 

@@ -72,7 +72,8 @@ fn requests_meet_as_long_as_they_are_under_way() {
         } else {
             CacheState::Foreign { dirty: 0.0 }
         };
-        let r = gpu.run(&k, &banksia_hw::gpu::RunOptions { grain_bytes: 4096, cache, ..Default::default() }).unwrap();
+        let r =
+            gpu.run(&k, &banksia_hw::gpu::LaunchOptions { grain_bytes: 4096, cache, ..Default::default() }).unwrap();
         let received = f64::from(8 * cluster * TURNS) * 4096.0;
         // Of lines that are not held, half come through the other half and pass there as well; the chip's count is of what SMs ask.
         let own = r.traffic.l2_read_bytes as f64 - gpu.spec().launch.front_end_l2_bytes as f64;

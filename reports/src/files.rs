@@ -1,7 +1,7 @@
 //! The directory that `--out` names.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use banksia_input::InputError;
@@ -9,6 +9,7 @@ use banksia_input::InputError;
 use crate::csv_files::{components_csv, operators_csv, steps_csv};
 use crate::plot::{self, Drawing};
 use crate::timeline::chrome_trace;
+use crate::write::write_atomically;
 use crate::{ReportError, RunReport};
 
 /// The report as the JSON that `--format json` prints and `report.json` holds.
@@ -122,23 +123,4 @@ fn remove(path: &Path) -> Result<(), ReportError> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(ReportError::io("removed", path, e)),
         _ => Ok(()),
     }
-}
-
-/// Writes a file beside its place, flushes it, and moves it there: a reader sees the old file or the new one.
-///
-/// # Errors
-/// The directory cannot be written to.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), ReportError> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let result = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_data()))
-        .and_then(|()| fs::rename(&temporary, path));
-    result.map_err(|e| {
-        // The failure to report is the first one; a temporary that cannot be removed either is only litter.
-        let _ = fs::remove_file(&temporary);
-        ReportError::io("written", path, e)
-    })
 }

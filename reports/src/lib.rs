@@ -15,16 +15,18 @@ mod table;
 mod timeline;
 pub mod units;
 pub mod validation;
+mod write;
 
 pub use compare::{
     ComparisonRow, PointRow, compare, comparison_csv, comparison_json, comparison_markdown, comparison_table,
 };
 pub use csv_files::{components_csv, operators_csv, steps_csv};
 pub use error::ReportError;
-pub use files::{read_report, report_json, write_atomically, write_directory};
+pub use files::{read_report, report_json, write_directory};
 pub use report::{
     ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
 };
 pub use table::terminal;
 pub use timeline::chrome_trace;
 pub use validation::{Pair, Subject, ValidationResult, validation_json, validation_markdown, validation_table};
+pub use write::write_atomically;

@@ -6,7 +6,8 @@ use banksia_hw::gpu::sampling::Detail;
 
 use super::measured::{Case, Taken, case};
 use super::rows::{Row, number};
-use super::{Devices, Value};
+use crate::gpus::Devices;
+use crate::value::Value;
 
 const SUMS: [&str; 3] = ["dram__bytes_read.sum", "lts__t_bytes.sum", "sm__inst_executed_pipe_tensor.sum"];
 

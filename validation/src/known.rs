@@ -10,7 +10,8 @@ use banksia_mappers::gpu::multistage::{Multistage, Writer, multistage};
 use banksia_mappers::gpu::rows::{ElementWork, Elementwise, RowKernel, elementwise, row_kernel};
 
 use super::rows::{self, Row, SIDE, number, whole};
-use super::{Devices, Value};
+use crate::gpus::Devices;
+use crate::value::Value;
 
 fn kernel(row: &Row, op: &str, spec: &GpuSpec) -> Result<Kernel, String> {
     let u = |key: &str, allowed| whole(row, key, allowed);

@@ -6,17 +6,18 @@
 
 mod counters;
 mod frameworks;
+mod gpus;
 mod known;
 mod measured;
 mod memory;
 mod pim;
 mod rows;
+mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use banksia_hw::gpu::Gpu;
 use banksia_hw::gpu::sampling::Detail;
 use banksia_input::InputError;
 use banksia_reports::{Pair, Subject, ValidationResult};
@@ -24,7 +25,9 @@ use rayon::prelude::*;
 
 use banksia_experiments::Error;
 
+use gpus::Devices;
 use rows::{Row, columns, device_of, parse};
+use value::Value;
 
 /// The suites of the GPU, in the order in which they run by themselves.
 pub const GPU_SUITES: [&str; 7] = [
@@ -77,22 +80,6 @@ impl Compared {
     /// Its statistics.
     pub fn result(&self, worst: usize) -> ValidationResult {
         ValidationResult::of(self.subject.clone(), &self.pairs, self.skipped.clone(), worst)
-    }
-}
-
-/// One value of one row.
-pub(crate) struct Value {
-    device: String,
-    op: String,
-    metric: &'static str,
-    label: String,
-    measured: f64,
-    predicted: Result<f64, String>,
-}
-
-impl Value {
-    fn is_usable(&self) -> bool {
-        self.predicted.is_ok() && self.measured > 0.0
     }
 }
 
@@ -244,18 +231,4 @@ fn group(suite: &str, values: Vec<Value>) -> Vec<Compared> {
             skipped,
         })
         .collect()
-}
-
-/// Machines, made when first asked for.
-#[derive(Default)]
-pub(crate) struct Devices(BTreeMap<String, Gpu>);
-
-impl Devices {
-    pub(crate) fn get(&mut self, name: &str) -> Result<&mut Gpu, String> {
-        if !self.0.contains_key(name) {
-            let spec = banksia_hw::gpu::device(name).map_err(|_| format!("{name} is not in the catalog"))?;
-            self.0.insert(name.to_owned(), Gpu::new(spec));
-        }
-        self.0.get_mut(name).ok_or_else(|| format!("{name} is not in the catalog"))
-    }
 }

@@ -19,7 +19,8 @@ use banksia_workloads::{Generation, GptConfig};
 use serde_json::Value as Json;
 
 use super::rows::{self, Row, SIDE, number};
-use super::{Devices, Value};
+use crate::gpus::Devices;
+use crate::value::Value;
 
 /// Caches when a case starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

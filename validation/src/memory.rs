@@ -5,8 +5,8 @@ use banksia_hw::dram::memory::{RequestSource, TraceReader};
 use banksia_hw::dram::{Device, catalog};
 use banksia_input::InputError;
 
-use super::Value;
 use super::rows::{Row, number, whole};
+use crate::value::Value;
 
 pub(super) const ORACLE: &str = include_str!("../../tests/reference/dram/oracle.csv");
 

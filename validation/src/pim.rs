@@ -6,8 +6,8 @@ use banksia_hw::dram::catalog;
 use banksia_hw::pim::{HostKernel, IsaMachine, IsaSet, parse_shape};
 use banksia_input::{InputError, Source};
 
-use super::Value;
 use super::rows::{Row, number};
+use crate::value::Value;
 
 /// The traces that rows of the kind `trace` name.
 const TRACES: &[(&str, &str)] = &[

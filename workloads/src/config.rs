@@ -3,7 +3,7 @@
 use banksia_input::{InputError, Source};
 use serde::{Deserialize, Serialize};
 
-use crate::generation::path;
+use crate::key::path;
 use crate::known_keys::explain_key;
 use crate::op::ActivationKind;
 use crate::tensor::{DataType, Tensor, TensorKind};

@@ -4,6 +4,7 @@ use banksia_input::{InputError, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::config::GptConfig;
+use crate::key::path;
 
 /// Longest prompt or generation: far above any model's limit, and low enough that positions never overflow.
 const MAX_TOKENS: i64 = 1 << 30;
@@ -139,10 +140,6 @@ fn explain_empty_prompt(error: InputError, empty: bool) -> InputError {
         return error;
     }
     error.help("to start with tokens in the cache and no prompt, give context_tokens")
-}
-
-pub(crate) fn path(table: &str, key: &str) -> String {
-    if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
 }
 
 impl Generation {

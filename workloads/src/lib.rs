@@ -27,6 +27,7 @@ mod decoder;
 mod generation;
 mod graph;
 mod import;
+mod key;
 mod known_keys;
 mod op;
 mod tensor;

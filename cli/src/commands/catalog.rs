@@ -8,9 +8,9 @@ use banksia_input::{InputError, Source};
 use banksia_reports::units::short_count;
 use banksia_workloads::{GptConfig, zoo};
 
-use super::{json, print};
 use crate::CliError;
 use crate::args::{Catalog, Format, ListArgs, ShowArgs};
+use crate::output::{json, print};
 
 /// One line of a list.
 #[derive(serde::Serialize)]

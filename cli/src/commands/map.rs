@@ -11,9 +11,9 @@ use banksia_reports::units::{count, percent, quantity};
 use banksia_reports::write_atomically;
 use banksia_workloads::Phase;
 
-use super::{json, note, print};
 use crate::CliError;
 use crate::args::{Format, MapArgs};
+use crate::output::{json, note, print};
 
 pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
     let experiment = Experiment::read(&args.experiment, &args.settings)?;

@@ -13,9 +13,9 @@ use banksia_input::InputError;
 use banksia_reports::units::{count, percent, short_count};
 use banksia_reports::{chrome_trace, report_json, terminal, write_atomically, write_directory};
 
-use super::{color, note, print, width};
 use crate::CliError;
 use crate::args::{Format, RunArgs, RunDetail};
+use crate::output::{color, note, print, width};
 use crate::progress::Progress;
 
 pub(super) fn execute(args: &RunArgs) -> Result<(), CliError> {
@@ -145,5 +145,5 @@ fn with_versus(report: &str, beside: &[Versus]) -> Result<String, CliError> {
     if let Some(object) = value.as_object_mut() {
         object.insert("versus".into(), serde_json::to_value(beside).map_err(failed)?);
     }
-    super::json("report", &value)
+    crate::output::json("report", &value)
 }

@@ -5,9 +5,9 @@ use banksia_reports::{
     ComparisonRow, comparison_csv, comparison_json, comparison_markdown, comparison_table, write_atomically,
 };
 
-use super::{color, note, print, width};
 use crate::CliError;
 use crate::args::{Format, SweepArgs};
+use crate::output::{color, note, print, width};
 use crate::progress::Progress;
 
 pub(super) fn execute(args: &SweepArgs) -> Result<(), CliError> {

@@ -11,9 +11,9 @@ use banksia_reports::{
     Pair, Subject, ValidationResult, validation_json, validation_markdown, validation_table, write_atomically,
 };
 
-use super::{color, print, width};
 use crate::CliError;
 use crate::args::{Format, ValidateArgs};
+use crate::output::{color, print, width};
 use crate::progress::Progress;
 use banksia_validation::{Compared, ValidateOptions, devices, run_suite, suites};
 

@@ -1,24 +1,14 @@
 //! A device table compiled to dense integer arrays.
 
-use banksia_input::{InputError, Source};
-
+mod command;
 mod compile;
 
+pub use command::{Command, CommandId, LevelId};
 pub(super) use compile::Compiler;
 
 use super::Cycle;
 use super::energy::EnergyModel;
 use super::expr::{Symbols, evaluate};
-use super::table::RawDevice;
-
-/// Index of a command in its device's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommandId(pub u8);
-
-/// Index of a level, from the outermost (0, the channel) inwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LevelId(pub u8);
-
 pub use super::table::{RawBus as Bus, RawData as DataDirection, RawEffect as Effect, RawNeeds as Needs};
 
 /// A level of the hierarchy.
@@ -32,41 +22,6 @@ pub struct Level {
     pub nodes: u32,
     /// How many banks lie below one node.
     pub banks: u32,
-}
-
-/// A command, resolved.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Command {
-    /// Its name.
-    pub name: String,
-    /// The level that it addresses.
-    pub scope: LevelId,
-    /// The state that it needs.
-    pub needs: Needs,
-    /// What it does to the banks.
-    pub effect: Effect,
-    /// Which way data goes.
-    pub data: DataDirection,
-    /// Bytes over the pins for each issue.
-    pub pin_bytes: u32,
-    /// Bytes between banks and compute units for each issue.
-    pub internal_bytes: u32,
-    /// Multiply-accumulates for each issue.
-    pub macs: u32,
-    /// Cycles from issue until its effect is complete.
-    pub latency: Cycle,
-    /// Ticks for which it holds its command bus.
-    pub bus_cycles: Cycle,
-    /// Its command bus.
-    pub bus: Bus,
-    /// It may issue on the falling edge of a clock of two ticks.
-    pub falling_edge: bool,
-    /// It acts on the same bank of every node of that level.
-    pub across: Option<LevelId>,
-    /// The command that opens the row for it.
-    pub open_with: Option<CommandId>,
-    /// The command that closes what stands in its way.
-    pub close_with: Option<CommandId>,
 }
 
 /// A timing row, resolved: after `from` at a node of `level`, `to` at that node (or at its siblings) waits `cycles`.
@@ -269,14 +224,6 @@ impl Device {
             Some(level) => (self.levels[level.0 as usize].per_parent, self.levels[level.0 as usize].banks),
             None => (1, 0),
         }
-    }
-
-    /// Resolves and compiles a table whose base has already been merged in. `source` is the file for errors.
-    ///
-    /// # Errors
-    /// Something is missing, out of range, of the wrong unit, or names what does not exist.
-    pub fn compile(raw: &RawDevice, source: &Source) -> Result<Self, InputError> {
-        Compiler::new(raw, source).device()
     }
 
     /// Evaluates an expression over this device's named quantities.

@@ -11,7 +11,7 @@ use banksia_sim::{Elapsed, EventQueue, Time};
 use super::estimate::{Judge, Simulation};
 use super::launch::{CacheState, KernelResult, L2Start, TensorInL2};
 use super::ledger::Ledger;
-use super::memory::Traffic;
+use super::traffic::Traffic;
 use super::power::EnergyParts;
 use super::program::Kernel;
 use super::sampling::simulate_at;

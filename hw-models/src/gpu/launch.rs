@@ -1,9 +1,9 @@
 //! What a launch is given and what it returns.
 
-use super::memory::Traffic;
 use super::power::{EnergyParts, Work};
 use super::program::{Kernel, KernelError};
 use super::spec::GpuSpec;
+use super::traffic::Traffic;
 
 /// What L2 holds when a kernel starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,9 +60,9 @@ pub struct TensorInL2 {
     pub dirty_bytes: u64,
 }
 
-/// How a run is done.
+/// How one launch of a kernel is run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RunOptions {
+pub struct LaunchOptions {
     /// Bytes of a memory request: 128 follows every line, larger is faster.
     pub grain_bytes: u32,
     /// What L2 holds.
@@ -75,7 +75,7 @@ pub struct RunOptions {
     pub marks: Option<(usize, usize)>,
 }
 
-impl Default for RunOptions {
+impl Default for LaunchOptions {
     fn default() -> Self {
         Self {
             grain_bytes: 16384,
@@ -160,7 +160,7 @@ pub struct KernelResult {
     pub steps: u64,
     /// Not all of the launch was run: the rest follows from what was.
     pub continued: bool,
-    /// What had happened when the items of [`RunOptions::marks`] were done.
+    /// What had happened when the items of [`LaunchOptions::marks`] were done.
     pub progress: Option<[Progress; 2]>,
 }
 

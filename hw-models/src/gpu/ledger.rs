@@ -6,7 +6,7 @@
 //! The machine simulates which lines go; the ledger carries the sums, and corrects what sampling and coarse steps would break.
 
 use super::launch::{DIRTY_UNITS, HeldTensor, L2Start, SIXTEENTHS, TensorInL2};
-use super::memory::Traffic;
+use super::traffic::Traffic;
 
 /// A buffer of which something lies in L2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,23 +3,23 @@
 mod clock;
 mod deeper;
 mod issue;
-pub(super) mod order;
+mod order;
 mod state;
 
 use banksia_sim::{EventQueue, Time};
 
-use clock::EPOCH_FS;
 use state::{
-    BarrierState, FREE, GROUPS, IDLE, OpCost, Paces, Product, ProductCost, RING, RoleState, SmUnits, skip_loop,
-    vector_cost,
+    BarrierState, EPOCH_FS, FREE, GROUPS, IDLE, OpCost, Paces, Product, ProductCost, RING, RoleState, SmUnits,
+    skip_loop, vector_cost,
 };
 
 use super::instructions::{INSTRUCTION_BYTES, supply_cycles};
-use super::launch::{CacheState, DIRTY_UNITS, GpuError, KernelResult, RunOptions, TensorInL2, occupancy};
-use super::memory::{Memory, Reader, Traffic};
+use super::launch::{CacheState, DIRTY_UNITS, GpuError, KernelResult, LaunchOptions, TensorInL2, occupancy};
+use super::memory::{Memory, Reader};
 use super::power::Work;
 use super::program::{Dtype, Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
 use super::spec::GpuSpec;
+use super::traffic::Traffic;
 use super::units::{Divisor, Server, fs_per_kib, transfer};
 
 /// A GPU that runs kernels one at a time.
@@ -83,7 +83,7 @@ impl Gpu {
         let memory = Memory::new(&spec);
         let sms = spec.sms() as usize;
         let period = 1e9 / spec.sm_clock_mhz;
-        let clock = spec.sm_clock_mhz * 1e6;
+        let hz = spec.sm_clock_mhz * 1e6;
         Self {
             memory,
             queue: EventQueue::with_capacity(4096),
@@ -120,10 +120,10 @@ impl Gpu {
             by_slots: Divisor::new(1),
             paces: Paces::default(),
             fma_rates: Dtype::ALL.map(|d| spec.tensor.fma_per_cycle.get(&d).copied().unwrap_or(1.0)),
-            zeros_rate: fs_per_kib(spec.sm.async_zero_bytes_per_cycle * clock),
-            rows_rate: fs_per_kib(spec.sm.async_rows_bytes_per_cycle * clock),
-            shared_rate: fs_per_kib(spec.sm.shared_bytes_per_cycle * clock),
-            l1_rate: fs_per_kib(spec.l1.bytes_per_cycle * clock),
+            zeros_rate: fs_per_kib(spec.sm.async_zero_bytes_per_cycle * hz),
+            rows_rate: fs_per_kib(spec.sm.async_rows_bytes_per_cycle * hz),
+            shared_rate: fs_per_kib(spec.sm.shared_bytes_per_cycle * hz),
+            l1_rate: fs_per_kib(spec.l1.bytes_per_cycle * hz),
             code_rate: 0.0,
             spec,
         }
@@ -151,7 +151,7 @@ impl Gpu {
     ///
     /// # Errors
     /// The program is malformed, does not fit, uses a type that the device lacks, or stops.
-    pub fn run(&mut self, kernel: &Kernel, options: &RunOptions) -> Result<KernelResult, GpuError> {
+    pub fn run(&mut self, kernel: &Kernel, options: &LaunchOptions) -> Result<KernelResult, GpuError> {
         let (costs, per_sm) = self.begin(kernel, options)?;
         self.go_on(kernel, &costs);
         self.end(kernel, per_sm)
@@ -181,7 +181,7 @@ impl Gpu {
     }
 
     /// Checks a kernel and places its first CTAs.
-    fn begin(&mut self, kernel: &Kernel, options: &RunOptions) -> Result<(Vec<Vec<OpCost>>, u32), GpuError> {
+    fn begin(&mut self, kernel: &Kernel, options: &LaunchOptions) -> Result<(Vec<Vec<OpCost>>, u32), GpuError> {
         let per_sm = self.accepts(kernel)?;
         self.items_end = options.items.unwrap_or(usize::MAX).min(kernel.items.len());
         self.grid = kernel.grid.min(self.items_end as u32);
@@ -214,7 +214,7 @@ impl Gpu {
         Ok(self.result(per_sm))
     }
 
-    fn prepare(&mut self, kernel: &Kernel, per_sm: u32, options: &RunOptions) -> Result<Vec<Vec<OpCost>>, GpuError> {
+    fn prepare(&mut self, kernel: &Kernel, per_sm: u32, options: &LaunchOptions) -> Result<Vec<Vec<OpCost>>, GpuError> {
         let shared = u64::from(kernel.shared_bytes + self.spec.sm.shared_memory_reserved_bytes) * u64::from(per_sm);
         let l1 = u64::from(self.spec.l1.bytes).saturating_sub(shared);
         self.memory

@@ -20,14 +20,15 @@ pub mod sampling;
 pub mod spec;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod units;
 
 pub use dram_timings::DramTimings;
 pub use executor::GpuExecutor;
 pub use launch::{
-    CacheState, GpuError, HeldTensor, KernelResult, L2Start, Progress, RunOptions, SIXTEENTHS, TensorInL2, occupancy,
+    CacheState, GpuError, HeldTensor, KernelResult, L2Start, LaunchOptions, Progress, SIXTEENTHS, TensorInL2, occupancy,
 };
 pub use machine::Gpu;
-pub use memory::Traffic;
 pub use power::{EnergyParts, Work};
 pub use spec::{CATALOG, GpuSpec, catalog, device};
+pub use traffic::Traffic;

@@ -83,7 +83,7 @@ pub(crate) fn width_factor(dtype: Dtype) -> f64 {
 pub(crate) fn energy(
     spec: &GpuSpec,
     work: &Work,
-    traffic: &super::memory::Traffic,
+    traffic: &super::traffic::Traffic,
     seconds: f64,
     clock_mhz: f64,
 ) -> EnergyParts {

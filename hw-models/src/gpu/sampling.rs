@@ -4,7 +4,7 @@ mod depth;
 
 use super::program::{Kernel, Op, Trips};
 use super::spec::PowerSpec;
-use super::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, Progress, RunOptions, Traffic, Work};
+use super::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, LaunchOptions, Progress, Traffic, Work};
 
 /// How finely a kernel is simulated.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,8 +61,12 @@ pub fn simulate_at(
     detail: Detail,
     clock_limit_mhz: f64,
 ) -> Result<KernelResult, GpuError> {
-    let mut options =
-        RunOptions { grain_bytes: detail.grain_bytes, cache: cache.clone(), clock_limit_mhz, ..RunOptions::default() };
+    let mut options = LaunchOptions {
+        grain_bytes: detail.grain_bytes,
+        cache: cache.clone(),
+        clock_limit_mhz,
+        ..LaunchOptions::default()
+    };
     let slots = gpu.occupancy(kernel)? * gpu.spec().sms();
     let lanes = slots.min(kernel.grid).max(1);
     let waves = (kernel.items.len() as u32).div_ceil(lanes);

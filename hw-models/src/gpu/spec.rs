@@ -438,22 +438,6 @@ impl GpuSpec {
         self.sms_per_gpc.iter().sum()
     }
 
-    /// SMs that clusters of so many CTAs can have at once, one CTA an SM.
-    pub fn cluster_slots(&self, cluster: u32) -> u32 {
-        let mut order = Vec::new();
-        super::machine::order::fill(self, cluster, u32::MAX, &mut order);
-        order.len() as u32
-    }
-
-    /// The GPC of each cluster of so many CTAs that can run at once, one CTA an SM, in the order of their launch.
-    pub fn cluster_gpcs(&self, cluster: u32) -> Vec<u32> {
-        let mut order = Vec::new();
-        super::machine::order::fill(self, cluster, u32::MAX, &mut order);
-        let gpcs: Vec<u32> =
-            (0u32..).zip(&self.sms_per_gpc).flat_map(|(gpc, &sms)| std::iter::repeat_n(gpc, sms as usize)).collect();
-        order.iter().step_by(cluster.max(1) as usize).map(|&sm| gpcs[sm as usize]).collect()
-    }
-
     /// Peak of the device memory's pins, bytes a second.
     pub fn dram_peak_bytes_per_s(&self) -> f64 {
         f64::from(self.dram.channels) * f64::from(self.dram.channel_bits) / 8.0 * self.dram.megatransfers_per_s * 1e6

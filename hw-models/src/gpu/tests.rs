@@ -1,7 +1,7 @@
 //! The catalog parses, and what is wrong is said.
 
 use super::program::{Barrier, Dtype, Kernel, Op, Role, Trips};
-use super::{CATALOG, CacheState, Gpu, GpuError, GpuSpec, RunOptions, catalog, device};
+use super::{CATALOG, CacheState, Gpu, GpuError, GpuSpec, LaunchOptions, catalog, device};
 
 fn kernel(ops: Vec<Op>) -> Kernel {
     Kernel {
@@ -74,7 +74,7 @@ fn malformed_programs_are_refused() {
         vec![Op::Loop(Trips::Once(6, 0)), Op::End],
         vec![Op::Loop(Trips::ExceptLast(1)), Op::End],
     ] {
-        let error = gpu.run(&kernel(ops.clone()), &RunOptions::default()).unwrap_err();
+        let error = gpu.run(&kernel(ops.clone()), &LaunchOptions::default()).unwrap_err();
         assert!(matches!(error, GpuError::Kernel(_)), "{ops:?}: {error}");
     }
 }
@@ -82,7 +82,7 @@ fn malformed_programs_are_refused() {
 #[test]
 fn a_program_that_stops_is_an_error() {
     let mut gpu = Gpu::new(device("h200").unwrap());
-    let error = gpu.run(&kernel(vec![Op::Wait(0)]), &RunOptions::default()).unwrap_err();
+    let error = gpu.run(&kernel(vec![Op::Wait(0)]), &LaunchOptions::default()).unwrap_err();
     assert!(matches!(error, GpuError::Deadlock { .. }), "{error}");
 }
 
@@ -90,16 +90,16 @@ fn a_program_that_stops_is_an_error() {
 fn what_does_not_fit_or_is_not_there_is_an_error() {
     let mut gpu = Gpu::new(device("v100").unwrap());
     let big = Kernel { shared_bytes: 1 << 20, ..kernel(Vec::new()) };
-    assert!(matches!(gpu.run(&big, &RunOptions::default()), Err(GpuError::DoesNotFit { .. })));
+    assert!(matches!(gpu.run(&big, &LaunchOptions::default()), Err(GpuError::DoesNotFit { .. })));
     let fp8 = kernel(vec![Op::Mma { dtype: Dtype::Fp8, m: 16, n: 8, k: 32, sync: true }]);
-    assert!(matches!(gpu.run(&fp8, &RunOptions::default()), Err(GpuError::NoSuchType { .. })));
+    assert!(matches!(gpu.run(&fp8, &LaunchOptions::default()), Err(GpuError::NoSuchType { .. })));
 }
 
 #[test]
 fn loops_of_no_turns_are_skipped() {
     let mut gpu = Gpu::new(device("h200").unwrap());
     let ops = vec![Op::Loop(Trips::Work(0, 0)), Op::Loop(Trips::Const(3)), Op::Delay(1e6), Op::End, Op::End];
-    let r = gpu.run(&kernel(ops), &RunOptions { cache: CacheState::Empty, ..RunOptions::default() }).unwrap();
+    let r = gpu.run(&kernel(ops), &LaunchOptions { cache: CacheState::Empty, ..LaunchOptions::default() }).unwrap();
     assert!(r.span_s < 1e-6, "{}", r.span_s);
 }
 
@@ -109,7 +109,7 @@ fn what_runs_ahead_stops_before_the_last_turns() {
     let mut gpu = Gpu::new(device("h200").unwrap());
     let mut span = |number: i32, ops: Vec<Op>| {
         let k = Kernel { items: vec![[number; 6]], ..kernel(ops) };
-        gpu.run(&k, &RunOptions { cache: CacheState::Empty, ..RunOptions::default() }).unwrap().span_s
+        gpu.run(&k, &LaunchOptions { cache: CacheState::Empty, ..LaunchOptions::default() }).unwrap().span_s
     };
     let nothing = span(0, Vec::new());
     let us = Op::Delay(1e3);

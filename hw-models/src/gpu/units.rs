@@ -120,3 +120,8 @@ pub(crate) fn hash(x: u64) -> u64 {
     h = h.wrapping_mul(0xbf58_476d_1ce4_e5b9);
     h ^ (h >> 32)
 }
+
+/// Nanoseconds in femtoseconds.
+pub(crate) fn ns(x: f64) -> u64 {
+    (x * 1e6).round().max(0.0) as u64
+}

@@ -1,9 +1,10 @@
-//! The house: which crate sees which, which file imports which, and whether the pages on the GPU say what its files hold.
+//! The house: which crate sees which, which file imports which, and whether the pages on it and on the GPU say what is so.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 
+mod architecture;
 mod crates;
 mod gpu_tables;
 mod imports;

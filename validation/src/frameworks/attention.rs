@@ -8,8 +8,9 @@ use banksia_mappers::gpu::attention::{Attention, replayed};
 use banksia_mappers::gpu::frameworks::{self, AttentionCall, Framework};
 
 use super::super::rows::{self, Row, device_of, whole};
-use super::super::{Devices, Value};
 use super::{REPLAY_GAP_S, framework, throttled_share, value, version};
+use crate::gpus::Devices;
+use crate::value::Value;
 
 fn call(row: &Row, prefill: bool, spec: &GpuSpec) -> Result<(Framework, AttentionCall), String> {
     let text = |k: &str| row.get(k).cloned().unwrap_or_default();

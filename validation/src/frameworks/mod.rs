@@ -8,8 +8,8 @@ pub(super) use products::gemm;
 
 use banksia_mappers::gpu::frameworks::Framework;
 
-use super::Value;
 use super::rows::{Row, device_of, number};
+use crate::value::Value;
 
 /// Between one replay of a graph and the next, beyond what its kernels take in a long graph: six replays of graphs of six
 /// kernels of 1 to 66 us, against graphs of sixty, on one H200 (`device_issue.csv`, `graph_replay_interval`).

@@ -9,8 +9,9 @@ use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::select::{self, Found};
 
 use super::super::rows::{self, Row, SIDE, device_of, whole};
-use super::super::{Devices, Value};
 use super::{REPLAY_GAP_S, framework, throttled_share, value, version};
+use crate::gpus::Devices;
+use crate::value::Value;
 
 /// Eager rounds and replays before the clock starts, and replays after (`benchmark_with_power`).
 const WARM_ROUNDS: f64 = 6.0;

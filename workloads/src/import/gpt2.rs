@@ -3,7 +3,7 @@
 use banksia_input::InputError;
 use serde_json::json;
 
-use super::Family;
+use super::family::Family;
 use super::reader::Reader;
 use crate::config::GptFile;
 use crate::op::ActivationKind;

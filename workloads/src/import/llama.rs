@@ -3,7 +3,7 @@
 use banksia_input::InputError;
 use serde_json::{Value, json};
 
-use super::Family;
+use super::family::Family;
 use super::reader::Reader;
 use crate::config::{GptFile, Norm, Positions};
 use crate::op::ActivationKind;

@@ -1,10 +1,13 @@
 //! Reads the `config.json` of a Hugging Face model: one small file for each family.
 
-mod file;
+mod family;
+
 mod gpt2;
 mod gpt_neox;
 mod keys;
 mod llama;
+mod load;
+mod name;
 mod opt;
 mod python_json;
 mod quantised;
@@ -13,19 +16,11 @@ mod reader;
 use banksia_input::{InputError, Source};
 use serde_json::Value;
 
-pub use self::file::{import_hf_file, load_model};
+use self::family::Family;
+pub use self::load::{import_hf_file, load_model};
+use self::name::plain_name;
 use self::reader::Reader;
 use crate::config::{GptConfig, GptFile};
-
-/// A family of models that are one graph with different sizes.
-struct Family {
-    /// What the file's `model_type` says.
-    model_type: &'static str,
-    /// What its `architectures` may say. The `model_type` alone does not name a graph: variants keep their parent's.
-    architectures: &'static [&'static str],
-    /// Reads the sizes; leaves the name and the source to the caller.
-    read: fn(&Reader<'_>) -> Result<GptFile, InputError>,
-}
 
 const FAMILIES: [Family; 5] = [gpt2::FAMILY, opt::FAMILY, gpt_neox::FAMILY, llama::LLAMA, llama::MISTRAL];
 
@@ -73,7 +68,7 @@ fn import(
     keys::check_common(&reader)?;
     let model = (family.read)(&reader)?;
     keys::check(&reader, family.model_type, model.bias)?;
-    let own = || reader.text("_name_or_path").map(|name| name.and_then(file::plain_name));
+    let own = || reader.text("_name_or_path").map(|name| name.and_then(plain_name));
     let name = match given_name {
         Some(name) => name.to_owned(),
         None => {

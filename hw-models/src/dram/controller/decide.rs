@@ -1,37 +1,13 @@
 //! Which candidate is next, and when: each class's best, kept until something touches it.
 
 use super::super::{Cycle, NO_ROW, OPENING};
+use super::best::{Best, NOTHING};
 use super::config::Scheduler;
 use super::fast::{Fast, HALF, SPLIT};
 use super::queue::{ACCESS, CLOSE, Entry, OPEN};
 use super::record::Recorder;
 use super::role::{self, Role};
 use super::timing::NEVER;
-
-/// The best candidate of a class: the earliest tick at which it may issue, and of those ready at once the oldest.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Best {
-    pub at: Cycle,
-    pub age: Cycle,
-    pub slot: usize,
-    pub bank: usize,
-}
-
-/// No candidate.
-pub(super) const NOTHING: Best = Best { at: NEVER, age: Cycle::MAX, slot: 0, bank: usize::MAX };
-
-impl Best {
-    #[inline(always)]
-    fn precedes(&self, other: &Self) -> bool {
-        self.rank() < other.rank()
-    }
-
-    /// Its place among others: the less the better.
-    #[inline(always)]
-    const fn rank(&self) -> u128 {
-        (self.at as u128) << 64 | self.age as u128
-    }
-}
 
 impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     /// Every kept decision is void.

@@ -4,11 +4,11 @@
 use std::collections::VecDeque;
 
 use super::super::{Cycle, NO_ROW, OPENING};
-use super::decide::{Best, NOTHING};
+use super::best::{Best, NOTHING};
+use super::course::Rest;
 use super::progress::{Stall, Watch};
 use super::queue::{BankView, Entry, Queue};
 use super::record::{Completion, Issued, Recorder, Request, Statistics};
-use super::rest::Rest;
 use super::role::{self, ROLES, Role};
 use super::shape::Shape;
 use super::timing::{NEVER, Timing};

@@ -3,7 +3,9 @@
 //! The rules are in `docs/memory-controller.md`. They are written twice: in the controller that skips from one event to the
 //! next, and in `stepped`, which steps every tick over plain lists and shares no decision with it.
 
+mod best;
 mod config;
+mod course;
 mod decide;
 mod express;
 mod fast;
@@ -71,6 +73,7 @@ impl<R: Recorder> Controller<R> {
     /// The device lacks what the policies need, or the address map does not fit it.
     pub fn new(device: &Arc<Device>, options: &ControllerOptions, recorder: R) -> Result<Self, InputError> {
         let shape = Shape::new(device, &options.config, options.channels)?;
+        refresh::check(&shape)?;
         let limit = options.outstanding;
         Ok(Self(match (shape.kind, options.config.is_plain()) {
             _ if options.exact_stepping => Inner::Stepped(Box::new(Stepped::new(shape, limit, recorder))),

@@ -4,33 +4,13 @@
 
 use super::super::{Cycle, NO_ROW};
 use super::config::PagePolicy;
+use super::course::{Point, Rest};
 use super::fast::{Fast, HALF, Standby};
 use super::record::{Recorder, Request};
-use super::role::{self, ROLES};
+use super::role;
 
 /// Intervals of refresh below which a gap is gone through as it is.
 const WORTH: Cycle = 16;
-
-/// A channel as it stood just before a refresh fell due.
-#[derive(Debug, Clone)]
-struct Point {
-    cycle: Cycle,
-    turn: u64,
-    issued: [u64; ROLES],
-    standing: [Cycle; 4],
-    /// All that decides what comes, relative to the cycle.
-    state: Vec<Cycle>,
-}
-
-/// The search for a course that repeats: Brent's, which keeps one point and takes a later one whenever it has looked twice as far.
-#[derive(Debug, Clone)]
-pub(super) struct Rest {
-    /// The request that is waited for.
-    sequence: u64,
-    point: Point,
-    looked: u64,
-    power: u64,
-}
 
 impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     /// Called in the cycle before a refresh falls due, while the next request has not arrived: skips whole courses of refreshes

@@ -93,7 +93,7 @@ impl Shape {
             RefreshPolicy::SameBank => roles.refresh_same_bank.map(|(_, t)| (t, role::REF_SAME)),
         };
         let ticks = Cycle::from(device.ticks_per_clock);
-        let shape = Self {
+        Ok(Self {
             map: AddressMap::new(&config.map, device, channels)?,
             kind,
             falling: specs.map(|s| s.is_some_and(|s| s.falling_edge)),
@@ -115,9 +115,7 @@ impl Shape {
             sleep_after: config.sleep.map_or(0, |s| s.after * ticks),
             config: config.clone(),
             device: device.clone(),
-        };
-        super::refresh::check(&shape)?;
-        Ok(shape)
+        })
     }
 
     /// The banks that a refresh of a role covers, from its first: how many, how far apart.

@@ -19,6 +19,16 @@ pub(in crate::dram) struct Compiler<'a> {
     ticks: u32,
 }
 
+impl Device {
+    /// Resolves and compiles a table whose base has already been merged in. `source` is the file for errors.
+    ///
+    /// # Errors
+    /// Something is missing, out of range, of the wrong unit, or names what does not exist.
+    pub fn compile(raw: &RawDevice, source: &Source) -> Result<Self, InputError> {
+        Compiler::new(raw, source).device()
+    }
+}
+
 impl<'a> Compiler<'a> {
     pub(in crate::dram) fn new(raw: &'a RawDevice, source: &'a Source) -> Self {
         Self { raw, source, symbols: Symbols::new(), ticks: 1 }

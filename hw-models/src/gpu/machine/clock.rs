@@ -3,11 +3,7 @@
 use super::super::launch::{KernelResult, Progress};
 use super::super::power::energy;
 use super::Gpu;
-
-/// How often the clock follows the load.
-pub(super) const EPOCH_FS: u64 = 1_000_000_000;
-/// After the last matrix instruction the clock stays low for so long (device measurement: bursts 5 to 32 us apart).
-pub(super) const TENSOR_HOLD_FS: u64 = 4_800_000_000;
+use super::state::EPOCH_FS;
 
 impl Gpu {
     /// Sets the clock of the SMs and of the crossbar's ports.

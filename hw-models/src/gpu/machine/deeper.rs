@@ -1,6 +1,6 @@
 //! Two launches that differ in the turns of their loops only: what they have in common is run once.
 
-use super::super::launch::{GpuError, KernelResult, RunOptions};
+use super::super::launch::{GpuError, KernelResult, LaunchOptions};
 use super::super::program::{Expr, Kernel, Op, Trips};
 use super::Gpu;
 
@@ -16,7 +16,7 @@ impl Gpu {
     pub fn run_both(
         &mut self,
         kernel: &Kernel,
-        options: &RunOptions,
+        options: &LaunchOptions,
         var: usize,
         [turns, more]: [u32; 2],
     ) -> Result<[KernelResult; 2], GpuError> {

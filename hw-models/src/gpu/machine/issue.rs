@@ -3,7 +3,7 @@
 use banksia_sim::Time;
 
 use super::super::power::width_factor;
-use super::clock::TENSOR_HOLD_FS;
+use super::state::TENSOR_HOLD_FS;
 use super::{Gpu, Product, ProductCost, RoleState};
 
 /// On whose behalf the synchronous matrix path takes issue slots: nobody waits for their end.

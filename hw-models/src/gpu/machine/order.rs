@@ -7,7 +7,7 @@ use super::super::spec::GpuSpec;
 /// On an H200 (`device_placement.csv`, `device_order.csv`) a launch of so many CTAs without clusters gives each GPC its share of
 /// them, neighbours together, while one with clusters gives each GPC one cluster in turn; SMs of incomplete groups come first, and take no clusters of
 /// more than two. Which GPCs get one CTA more, and in which order they take clusters of more than two, differs from the chips'.
-pub(in super::super) fn fill(spec: &GpuSpec, cluster: u32, ctas: u32, order: &mut Vec<u32>) {
+pub(super) fn fill(spec: &GpuSpec, cluster: u32, ctas: u32, order: &mut Vec<u32>) {
     order.clear();
     let pairs = spec.launch.pair_sms.min(spec.sms_per_gpc[0]);
     if cluster <= 2 {
@@ -54,6 +54,24 @@ fn fill_evenly(spec: &GpuSpec, pairs: u32, ctas: u32, order: &mut Vec<u32>) {
         first += sms;
     }
     order.extend(left);
+}
+
+impl GpuSpec {
+    /// SMs that clusters of so many CTAs can have at once, one CTA an SM.
+    pub fn cluster_slots(&self, cluster: u32) -> u32 {
+        let mut order = Vec::new();
+        fill(self, cluster, u32::MAX, &mut order);
+        order.len() as u32
+    }
+
+    /// The GPC of each cluster of so many CTAs that can run at once, one CTA an SM, in the order of their launch.
+    pub fn cluster_gpcs(&self, cluster: u32) -> Vec<u32> {
+        let mut order = Vec::new();
+        fill(self, cluster, u32::MAX, &mut order);
+        let gpcs: Vec<u32> =
+            (0u32..).zip(&self.sms_per_gpc).flat_map(|(gpc, &sms)| std::iter::repeat_n(gpc, sms as usize)).collect();
+        order.iter().step_by(cluster.max(1) as usize).map(|&sm| gpcs[sm as usize]).collect()
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,11 @@ use super::super::program::{Dtype, LOOP_DEPTH, MAX_BARRIERS, Op, VectorWork};
 use super::super::spec::SmSpec;
 use super::super::units::{Server, hash};
 
+/// How often the clock follows the load.
+pub(super) const EPOCH_FS: u64 = 1_000_000_000;
+/// After the last matrix instruction the clock stays low for so long (device measurement: bursts 5 to 32 us apart).
+pub(super) const TENSOR_HOLD_FS: u64 = 4_800_000_000;
+
 pub(super) const RING: usize = 32;
 pub(super) const GROUPS: usize = 4;
 

@@ -1,8 +1,7 @@
 //! Ports of SMs and GPCs, translation, and the coalescer that answers two requests of one GPC at once.
 
 use super::super::spec::GpuSpec;
-use super::super::units::{Server, fs_per_kib, hash, transfer};
-use super::ns;
+use super::super::units::{Server, fs_per_kib, hash, ns, transfer};
 
 /// Requests that a coalescer remembers: a GPC's SMs have some hundred under way.
 const REMEMBERED: usize = 2048;

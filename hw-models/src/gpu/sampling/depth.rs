@@ -6,7 +6,7 @@
 
 use super::super::launch::DIRTY_UNITS;
 use super::super::program::{Kernel, Op, Trips};
-use super::super::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, RunOptions, Traffic, Work};
+use super::super::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, LaunchOptions, Traffic, Work};
 
 /// Turns of the shorter run, at least.
 const TURNS: u32 = 128;
@@ -36,7 +36,7 @@ fn depth(kernel: &Kernel) -> Option<(usize, u32)> {
 pub(super) fn run(
     gpu: &mut Gpu,
     kernel: &Kernel,
-    options: &RunOptions,
+    options: &LaunchOptions,
     lanes: u32,
     turns: u32,
 ) -> Option<Result<KernelResult, GpuError>> {

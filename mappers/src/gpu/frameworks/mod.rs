@@ -3,6 +3,7 @@
 //! One definition for the models that are run and for the rows that these are held to. How a framework's operators are *measured*
 //! (copies of operands, replays, warm caches) is not here.
 
+mod call;
 mod sglang;
 mod torch;
 mod trtllm;
@@ -16,7 +17,8 @@ use banksia_hw::gpu::spec::GpuSpec;
 use banksia_input::InputError;
 use serde::{Deserialize, Serialize};
 
-use super::attention::{Attention, SplitDecode, split_decode};
+pub use call::AttentionCall;
+
 use super::gemm::Gemm;
 use super::libraries::Library;
 use super::quantise;
@@ -80,30 +82,6 @@ impl FromStr for Framework {
     }
 }
 
-/// One attention as a framework is asked for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttentionCall {
-    /// Sizes and types.
-    pub attention: Attention,
-    /// Of prompts; else one new token a sequence. One query a sequence is decode in any case: libraries pack the heads that share keys.
-    pub prefill: bool,
-    /// By the framework's kernels in Triton, in place of its first choice.
-    pub triton: bool,
-    /// The cache has keys only, and values are read where they are: measurements of TensorRT-LLM before 1.3 (`docs/gpu.md`).
-    pub keys_only: bool,
-}
-
-impl AttentionCall {
-    /// An attention over a cache with keys and values, by the framework's first choice of kernels.
-    pub fn new(attention: Attention, prefill: bool) -> Self {
-        Self { attention, prefill, triton: false, keys_only: false }
-    }
-
-    fn of_prompt(&self) -> bool {
-        self.prefill && self.attention.queries > 1
-    }
-}
-
 /// All launches of one attention, in order. Those over the cache of keys and values are the ones that [`reads_cache`] names.
 pub fn attention(framework: Framework, call: &AttentionCall, spec: &GpuSpec) -> Vec<Kernel> {
     match framework {
@@ -145,19 +123,9 @@ pub fn quantisation(framework: Framework, g: &Gemm, spec: &GpuSpec) -> Vec<Kerne
     }
 }
 
-/// Decode of kernels written in Triton: 64 or 128 keys a block, two CTAs an SM.
-fn triton_decode(a: &Attention, spec: &GpuSpec) -> Vec<Kernel> {
-    let keys = if a.head_dim > 128 { 64 } else { 128 };
-    split_decode(a, spec, SplitDecode { rows: 64, keys, stages: 1, per_sm: 2, packed: true })
-}
-
-/// The same attention in 16 bits: kernels without a path of eight.
-fn in_16_bits(a: &Attention) -> Attention {
-    Attention { dtype: a.wide(), kv_bytes: 2, ..*a }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::attention::Attention;
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::{AttentionCall, in_16_bits, triton_decode};
+use super::call::{AttentionCall, in_16_bits, triton_decode};
 use crate::gpu::attention::{Flash3, cache_write, decode3, flash2, flash3, flash3_sync, prepare_varlen};
 
 /// Version 3 has kernels for devices before Hopper in SGLang's library. Its decode on Hopper leaves no time for the cache write.

@@ -3,7 +3,7 @@
 use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::AttentionCall;
+use super::call::AttentionCall;
 use crate::gpu::attention::{Flash3, SplitDecode, decode3, flash2, flash3, split_decode};
 
 /// FlashAttention-3 where the device has `wgmma`, else -2; in decode the cache is split over CTAs.

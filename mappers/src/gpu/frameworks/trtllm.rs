@@ -3,7 +3,7 @@
 use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::{AttentionCall, in_16_bits};
+use super::call::{AttentionCall, in_16_bits};
 use crate::gpu::attention::{
     Decode, Flash3, auxiliary, cache_write, decode_kernel, flash2, flash3, grouped_decode, grouped_decode_hopper,
     head_decode,

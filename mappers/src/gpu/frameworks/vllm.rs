@@ -3,7 +3,7 @@
 use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::{AttentionCall, triton_decode};
+use super::call::{AttentionCall, triton_decode};
 use crate::gpu::attention::{
     Flash3, cache_write, decode2, decode3, flash2_paged, flash3, prepare_varlen, quantise_queries,
 };
