@@ -35,8 +35,8 @@ pub(super) struct BlockRun {
 }
 
 enum Unit {
-    Instructions(IsaMachine),
-    Accesses { controller: HostController, busy: Cycle, busy_until: Cycle },
+    Instructions(Box<IsaMachine>),
+    Accesses { controller: Box<HostController>, busy: Cycle, busy_until: Cycle },
 }
 
 /// The channels of a machine that runs blocks, and the host that drives them: it hands blocks over one after the other.
@@ -53,10 +53,10 @@ impl BlockUnit {
         let refresh = machine.file.memory.refresh;
         let unit = match &machine.drive {
             Drive::Patterns => return None,
-            Drive::Instructions(isa) if stepping => Unit::Instructions(isa.clone().stepping()),
-            Drive::Instructions(isa) => Unit::Instructions(isa.clone()),
+            Drive::Instructions(isa) if stepping => Unit::Instructions(Box::new(isa.clone().stepping())),
+            Drive::Instructions(isa) => Unit::Instructions(Box::new(isa.clone())),
             Drive::Accesses(kernel) => {
-                Unit::Accesses { controller: kernel.controller(refresh), busy: 0, busy_until: 0 }
+                Unit::Accesses { controller: Box::new(kernel.controller(refresh)), busy: 0, busy_until: 0 }
             }
         };
         Some(Self { device: Arc::clone(&machine.device), channels: machine.channels(), refresh, unit })
@@ -235,6 +235,6 @@ impl HostKernel {
 }
 
 /// The error of a block that cannot run.
-pub(super) fn refused(instruction: usize, problem: String) -> ProgramError {
+pub(super) fn refused(instruction: usize, problem: &str) -> ProgramError {
     ProgramError::Code { instruction, problem: format!("its block {problem}") }
 }

@@ -381,8 +381,7 @@ impl IsaSet {
                 Operand::Columns => out.columns = within("columns", 1, u128::from(self.columns))?,
                 Operand::Bank => out.bank = within("bank", 0, u128::from(self.banks) - 1)?,
                 Operand::Row => out.row = within("row", 0, u128::from(self.rows) - 1)?,
-                Operand::Register => {}
-                Operand::Channels => {}
+                Operand::Register | Operand::Channels => {}
             }
         }
         Ok(out)

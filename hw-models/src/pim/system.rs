@@ -286,11 +286,10 @@ impl PimSystem {
         }
         let Work::Pim { channels, pattern, row, iterations } = instruction.work else {
             return match instruction.work {
-                Work::Vector { .. } => Ok(()),
+                Work::Vector { .. } | Work::Pim { .. } => Ok(()),
                 Work::Kernel { .. } => self.refuse(i, "kernels"),
                 Work::Transfer { .. } => self.refuse(i, "transfers"),
                 Work::Block { block } => self.check_block(program, i, block),
-                Work::Pim { .. } => Ok(()),
             };
         };
         if self.unit.is_some() {
@@ -316,7 +315,7 @@ impl PimSystem {
             return self.refuse(i, "blocks of instructions: it has no instruction set of its own");
         };
         if self.blocks[block as usize].is_none() {
-            let checked = unit.check(program, block).map_err(|problem| refused(i, problem))?;
+            let checked = unit.check(program, block).map_err(|problem| refused(i, &problem))?;
             self.blocks[block as usize] = Some(checked);
         }
         Ok(())
@@ -338,7 +337,7 @@ impl PimSystem {
         self.blocks_begun += 1;
         let run = unit
             .run(block, start)
-            .map_err(|problem| RunError::Program { step: self.step, error: refused(instruction as usize, problem) })?;
+            .map_err(|problem| RunError::Program { step: self.step, error: refused(instruction as usize, &problem) })?;
         self.account.block(entry.operator, &run.counts, run.of_all, self.account.memory_time(run.busy));
         let free = self.memory_edge(run.free.max(start))?;
         let done = self.memory_edge(run.done.max(start))?;

@@ -108,7 +108,8 @@ impl Pim {
                 format!("has the operator `{}` ({}), which the pim mapping cannot run", node.label, node.op.kind());
             return Err(source.error("workload.model", problem));
         }
-        let activations = last_token.operators().map(|o| o.activation_bytes_out()).max().unwrap_or(0);
+        let activations =
+            last_token.operators().map(banksia_workloads::OperatorNode::activation_bytes_out).max().unwrap_or(0);
         let sram = machine.vector_unit.sram_bytes;
         if model.dtype.bytes(model.width.max(model.ffn_width)) > sram {
             let problem = format!(
