@@ -73,7 +73,9 @@ pub fn run_program(
     if let Err(reason) = report.check().and_then(|()| within_the_machine(&report)) {
         return Err(wrong(format!("claims more work than it does: {reason}")).into());
     }
-    Ok((RunReport { tokens: None, tokens_per_s: None, ..report }, outcome))
+    // A program is one step, whatever the experiment generates.
+    let workload = WorkloadInfo { prompt_tokens: 0, generated_tokens: 0, ..report.workload };
+    Ok((RunReport { tokens: None, tokens_per_s: None, workload, ..report }, outcome))
 }
 
 fn checked(experiment: &Experiment, outcome: &Outcome) -> Result<RunReport, Error> {
