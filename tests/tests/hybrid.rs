@@ -154,6 +154,7 @@ fn halves_gain_and_no_more_than_the_busiest_device_lets_them() {
         "workload.generation.prompt_tokens=0",
         "workload.generation.context_tokens=900",
         "workload.generation.batch=64",
+        "workload.generation.generated_tokens=1",
     ];
     for machine in [LINKED, SHARED] {
         let of = |halves: &'static str| report(&folder, machine, &[&decode[..], &[halves]].concat());
