@@ -142,11 +142,6 @@ impl Sweep {
                 return Err(source.error(&key, format!("makes more than {MAX_POINTS} points")));
             }
         }
-        let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        for name in &file.experiments {
-            // What is set in every point must at least be settings.
-            Source::read(&folder.join(name))?.with_settings(&file.set)?.with_settings(settings)?;
-        }
         if !file.points.is_empty() && file.vary.is_empty() {
             grid = 0;
         }
@@ -160,6 +155,12 @@ impl Sweep {
             grid,
             slugs: Vec::new(),
         };
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        for name in &this.file.experiments {
+            // What is set in every point must at least be settings.
+            let set = Source::read(&folder.join(name))?.with_settings(&this.file.set);
+            set.and_then(|s| s.with_settings(settings)).map_err(|e| this.wrote(e))?;
+        }
         if this.file.experiments.len().saturating_mul(this.variants()) > MAX_POINTS {
             return Err(this.source.error("experiments", format!("makes more than {MAX_POINTS} points")));
         }

@@ -38,13 +38,10 @@ impl Problem<'_> {
         let Some(table) = text.get("mapping").and_then(toml::Value::as_table) else { return Ok(T::default()) };
         if let Some(key) = table.keys().find(|k| *k != "strategy" && !mapper.keys().contains(&k.as_str())) {
             let problem = format!("is not a key of the strategy `{}`", mapper.name());
-            let keys = mapper.keys();
-            let help = match keys.split_last() {
-                None => "it has none".to_owned(),
-                Some((last, [])) => format!("its key is {last}"),
-                Some((last, rest)) => format!("its keys are {} and {last}", rest.join(", ")),
-            };
-            return Err(self.source.error(&format!("mapping.{key}"), problem).help(help));
+            let path = format!("mapping.{key}");
+            let named = self.source.unknown_name(&path, "key", key, mapper.keys().iter().copied());
+            let help = named.help.filter(|_| !mapper.keys().is_empty()).unwrap_or_else(|| "it has none".to_owned());
+            return Err(self.source.error(&path, problem).help(help));
         }
         Ok(self.source.parse::<Outer<T>>()?.mapping.unwrap_or_default())
     }

@@ -34,7 +34,21 @@ pub struct Gpu {
     live: Vec<u8>,
     /// SMs as the scheduler fills them.
     order: Vec<u32>,
-    // the clock
+    clock: ClockState,
+    launch: LaunchState,
+    /// Multiply-adds a cycle, by type.
+    fma_rates: [f64; Dtype::COUNT],
+    /// Of the data path, in the layouts of `wgmma` and of `ldmatrix`.
+    shared_rate: u64,
+    zeros_rate: u64,
+    rows_rate: u64,
+    l1_rate: u64,
+}
+
+/// The clock of the SMs, which follows the load.
+#[derive(Clone)]
+struct ClockState {
+    /// A cycle, in femtoseconds.
     period: f64,
     clock_limit_mhz: f64,
     tensor_until: u64,
@@ -44,7 +58,28 @@ pub struct Gpu {
     epoch_bytes: u64,
     clock_sum: f64,
     clock_fs: u64,
-    // the launch
+}
+
+impl ClockState {
+    /// At the begin of a launch.
+    fn new(period: f64, clock_limit_mhz: f64) -> Self {
+        Self {
+            period,
+            clock_limit_mhz,
+            tensor_until: 0,
+            epoch_end: EPOCH_FS,
+            epoch_tensor: 0,
+            epoch_tensor_sync: 0,
+            epoch_bytes: 0,
+            clock_sum: 0.0,
+            clock_fs: 0,
+        }
+    }
+}
+
+/// The launch in hand.
+#[derive(Clone)]
+struct LaunchState {
     next_cta: u32,
     launcher_free: u64,
     grid: u32,
@@ -66,41 +101,13 @@ pub struct Gpu {
     by_roles: Divisor,
     by_slots: Divisor,
     paces: Paces,
-    /// Multiply-adds a cycle, by type.
-    fma_rates: [f64; Dtype::COUNT],
-    /// Of the data path, in the layouts of `wgmma` and of `ldmatrix`.
-    shared_rate: u64,
-    zeros_rate: u64,
-    rows_rate: u64,
-    l1_rate: u64,
     /// Cycles for a byte of code that the first instruction cache does not hold.
     code_rate: f64,
 }
 
-impl Gpu {
-    /// A machine as the spec describes it.
-    pub fn new(spec: GpuSpec) -> Self {
-        let memory = Memory::new(&spec);
-        let sms = spec.sms() as usize;
-        let period = 1e9 / spec.sm_clock_mhz;
-        let hz = spec.sm_clock_mhz * 1e6;
+impl Default for LaunchState {
+    fn default() -> Self {
         Self {
-            memory,
-            queue: EventQueue::with_capacity(4096),
-            sms: vec![SmUnits::default(); sms],
-            roles: Vec::new(),
-            barriers: Vec::new(),
-            live: Vec::new(),
-            order: Vec::new(),
-            period,
-            clock_limit_mhz: f64::INFINITY,
-            tensor_until: 0,
-            epoch_end: EPOCH_FS,
-            epoch_tensor: 0,
-            epoch_tensor_sync: 0,
-            epoch_bytes: 0,
-            clock_sum: 0.0,
-            clock_fs: 0,
             next_cta: 0,
             launcher_free: 0,
             grid: 0,
@@ -119,12 +126,33 @@ impl Gpu {
             by_roles: Divisor::new(1),
             by_slots: Divisor::new(1),
             paces: Paces::default(),
+            code_rate: 0.0,
+        }
+    }
+}
+
+impl Gpu {
+    /// A machine as the spec describes it.
+    pub fn new(spec: GpuSpec) -> Self {
+        let memory = Memory::new(&spec);
+        let sms = spec.sms() as usize;
+        let period = 1e9 / spec.sm_clock_mhz;
+        let hz = spec.sm_clock_mhz * 1e6;
+        Self {
+            memory,
+            queue: EventQueue::with_capacity(4096),
+            sms: vec![SmUnits::default(); sms],
+            roles: Vec::new(),
+            barriers: Vec::new(),
+            live: Vec::new(),
+            order: Vec::new(),
+            clock: ClockState::new(period, f64::INFINITY),
+            launch: LaunchState::default(),
             fma_rates: Dtype::ALL.map(|d| spec.tensor.fma_per_cycle.get(&d).copied().unwrap_or(1.0)),
             zeros_rate: fs_per_kib(spec.sm.async_zero_bytes_per_cycle * hz),
             rows_rate: fs_per_kib(spec.sm.async_rows_bytes_per_cycle * hz),
             shared_rate: fs_per_kib(spec.sm.shared_bytes_per_cycle * hz),
             l1_rate: fs_per_kib(spec.l1.bytes_per_cycle * hz),
-            code_rate: 0.0,
             spec,
         }
     }
@@ -183,8 +211,8 @@ impl Gpu {
     /// Checks a kernel and places its first CTAs.
     fn begin(&mut self, kernel: &Kernel, options: &LaunchOptions) -> Result<(Vec<Vec<OpCost>>, u32), GpuError> {
         let per_sm = self.accepts(kernel)?;
-        self.items_end = options.items.unwrap_or(usize::MAX).min(kernel.items.len());
-        self.grid = kernel.grid.min(self.items_end as u32);
+        self.launch.items_end = options.items.unwrap_or(usize::MAX).min(kernel.items.len());
+        self.launch.grid = kernel.grid.min(self.launch.items_end as u32);
         let costs = self.prepare(kernel, per_sm, options)?;
         self.place(kernel, per_sm);
         Ok((costs, per_sm))
@@ -196,7 +224,7 @@ impl Gpu {
             let (agent, now) = (agent as usize, time.as_fs());
             if agent < self.roles.len() {
                 self.advance(kernel, costs, agent, now);
-                if self.stopped {
+                if self.launch.stopped {
                     return Some((agent, now));
                 }
             } else {
@@ -208,7 +236,7 @@ impl Gpu {
 
     fn end(&mut self, kernel: &Kernel, per_sm: u32) -> Result<KernelResult, GpuError> {
         let waiting = self.live.iter().filter(|&&n| n > 0).count();
-        if waiting > 0 || self.next_cta < self.grid {
+        if waiting > 0 || self.launch.next_cta < self.launch.grid {
             return Err(GpuError::Deadlock { kernel: kernel.name.clone(), waiting });
         }
         Ok(self.result(per_sm))
@@ -247,30 +275,30 @@ impl Gpu {
         self.barriers.resize(slots * kernel.barriers.len(), FREE);
         self.live.clear();
         self.live.resize(slots, 0);
-        self.clock_limit_mhz = options.clock_limit_mhz.max(self.spec.power.min_clock_mhz);
-        self.run_at(self.spec.sm_clock_mhz.min(self.clock_limit_mhz));
-        self.tensor_until = 0;
-        self.epoch_end = EPOCH_FS;
-        self.epoch_tensor = 0;
-        self.epoch_tensor_sync = 0;
-        self.epoch_bytes = 0;
-        self.clock_sum = 0.0;
-        self.clock_fs = 0;
-        self.items_done = 0;
-        self.next_item = self.grid;
-        self.taken.iter_mut().for_each(Vec::clear);
-        self.taken.resize(slots, Vec::new());
-        self.marks = options.marks.unwrap_or((usize::MAX, usize::MAX));
-        self.end = 0;
-        self.next_cta = 0;
-        self.launcher_free = 0;
-        self.work = Work::default();
-        self.steps = 0;
-        self.warp_time = 0.0;
-        self.by_roles = Divisor::new(kernel.roles.len() as u64);
-        self.by_slots = Divisor::new(u64::from(per_sm));
+        self.clock.clock_limit_mhz = options.clock_limit_mhz.max(self.spec.power.min_clock_mhz);
+        self.run_at(self.spec.sm_clock_mhz.min(self.clock.clock_limit_mhz));
+        self.clock.tensor_until = 0;
+        self.clock.epoch_end = EPOCH_FS;
+        self.clock.epoch_tensor = 0;
+        self.clock.epoch_tensor_sync = 0;
+        self.clock.epoch_bytes = 0;
+        self.clock.clock_sum = 0.0;
+        self.clock.clock_fs = 0;
+        self.launch.items_done = 0;
+        self.launch.next_item = self.launch.grid;
+        self.launch.taken.iter_mut().for_each(Vec::clear);
+        self.launch.taken.resize(slots, Vec::new());
+        self.launch.marks = options.marks.unwrap_or((usize::MAX, usize::MAX));
+        self.launch.end = 0;
+        self.launch.next_cta = 0;
+        self.launch.launcher_free = 0;
+        self.launch.work = Work::default();
+        self.launch.steps = 0;
+        self.launch.warp_time = 0.0;
+        self.launch.by_roles = Divisor::new(kernel.roles.len() as u64);
+        self.launch.by_slots = Divisor::new(u64::from(per_sm));
         // As many as an SM gets at most.
-        self.paces = Paces::of(&self.spec.sm, per_sm.min(self.grid.div_ceil(self.sms.len() as u32)));
+        self.launch.paces = Paces::of(&self.spec.sm, per_sm.min(self.launch.grid.div_ceil(self.sms.len() as u32)));
         let mut sections: Vec<(usize, VectorWork)> = Vec::new();
         let mut costs = Vec::with_capacity(kernel.roles.len());
         for role in &kernel.roles {
@@ -287,16 +315,16 @@ impl Gpu {
             costs.push(role.ops.iter().enumerate().map(cost).collect());
         }
         let code: u64 = sections.iter().map(|(_, v)| u64::from(v.code_bytes)).sum();
-        self.code_rate = supply_cycles(&self.spec.sm, code) / INSTRUCTION_BYTES;
+        self.launch.code_rate = supply_cycles(&self.spec.sm, code) / INSTRUCTION_BYTES;
         Ok(costs)
     }
 
     /// Places the first CTAs: one on each SM, then a second on each, in the order in which the hardware fills them.
     fn place(&mut self, kernel: &Kernel, per_sm: u32) {
         for round in 0..per_sm {
-            order::fill(&self.spec, kernel.cluster, self.grid - self.next_cta, &mut self.order);
+            order::fill(&self.spec, kernel.cluster, self.launch.grid - self.launch.next_cta, &mut self.order);
             for i in 0..self.order.len() {
-                if self.next_cta >= self.grid {
+                if self.launch.next_cta >= self.launch.grid {
                     return;
                 }
                 self.start(kernel, (self.order[i] * per_sm + round) as usize, 0);
@@ -305,17 +333,17 @@ impl Gpu {
     }
 
     fn cycles(&self, n: f64) -> u64 {
-        (n * self.period) as u64
+        (n * self.clock.period) as u64
     }
 
     fn start(&mut self, kernel: &Kernel, slot: usize, now: u64) {
-        let cta = self.next_cta;
-        self.next_cta += 1;
+        let cta = self.launch.next_cta;
+        self.launch.next_cta += 1;
         // One scheduler serves the whole chip.
-        let now = now.max(self.launcher_free);
-        self.launcher_free = now + (self.spec.launch.cta_interval_ns * 1e6) as u64;
+        let now = now.max(self.launch.launcher_free);
+        self.launch.launcher_free = now + (self.spec.launch.cta_interval_ns * 1e6) as u64;
         self.live[slot] = kernel.roles.len() as u8;
-        self.taken[slot].clear();
+        self.launch.taken[slot].clear();
         let b = slot * kernel.barriers.len();
         for (state, barrier) in self.barriers[b..].iter_mut().zip(&kernel.barriers) {
             *state = FREE;
@@ -329,7 +357,7 @@ impl Gpu {
         if kernel.cluster > 1 {
             at += (self.spec.launch.cluster_setup_ns * 1e6) as u64;
         }
-        self.warp_time -= now as f64 * f64::from(kernel.threads.div_ceil(32));
+        self.launch.warp_time -= now as f64 * f64::from(kernel.threads.div_ceil(32));
         for role in 0..kernel.roles.len() {
             let agent = slot * kernel.roles.len() + role;
             self.roles[agent] = RoleState { item: cta, member: (cta % kernel.cluster.max(1)) as u8, ..IDLE };
@@ -339,25 +367,25 @@ impl Gpu {
 
     fn finish_role(&mut self, kernel: &Kernel, slot: usize, now: u64) {
         self.live[slot] -= 1;
-        self.end = self.end.max(now);
+        self.launch.end = self.launch.end.max(now);
         if self.live[slot] > 0 {
             return;
         }
         let now = now + self.cycles(self.spec.launch.cta_turnaround_cycles / 3.0);
-        self.end = self.end.max(now);
-        self.warp_time += now as f64 * f64::from(kernel.threads.div_ceil(32));
-        if self.next_cta < self.grid {
+        self.launch.end = self.launch.end.max(now);
+        self.launch.warp_time += now as f64 * f64::from(kernel.threads.div_ceil(32));
+        if self.launch.next_cta < self.launch.grid {
             self.start(kernel, slot, now);
         }
     }
 
     fn item_done(&mut self, now: u64) {
-        self.items_done += 1;
-        if self.items_done == self.marks.0 {
-            self.marked[0] = (now, self.memory.traffic, self.work);
+        self.launch.items_done += 1;
+        if self.launch.items_done == self.launch.marks.0 {
+            self.launch.marked[0] = (now, self.memory.traffic, self.launch.work);
         }
-        if self.items_done == self.marks.1 {
-            self.marked[1] = (now, self.memory.traffic, self.work);
+        if self.launch.items_done == self.launch.marks.1 {
+            self.launch.marked[1] = (now, self.memory.traffic, self.launch.work);
         }
     }
 
@@ -383,13 +411,13 @@ impl Gpu {
 
     /// Runs a role from `now` until it must wait; then queues it again, or leaves it to a barrier.
     fn advance(&mut self, kernel: &Kernel, costs: &[Vec<OpCost>], agent: usize, now: u64) {
-        if now >= self.epoch_end {
+        if now >= self.clock.epoch_end {
             self.epoch(now);
         }
         let roles = kernel.roles.len();
-        let slot = self.by_roles.quotient(agent as u64) as usize;
+        let slot = self.launch.by_roles.quotient(agent as u64) as usize;
         let role = agent - slot * roles;
-        let sm = self.by_slots.quotient(slot as u64) as usize;
+        let sm = self.launch.by_slots.quotient(slot as u64) as usize;
         let program = &kernel.roles[role];
         let mut state = self.roles[agent];
         let until = loop {
@@ -398,7 +426,7 @@ impl Gpu {
                 if state.left > now {
                     break state.left;
                 }
-                self.end = self.end.max(state.stored);
+                self.launch.end = self.launch.end.max(state.stored);
                 if role == 0 {
                     self.item_done(now);
                 }
@@ -406,7 +434,7 @@ impl Gpu {
                 self.finish_role(kernel, slot, now);
                 return;
             };
-            self.steps += 1;
+            self.launch.steps += 1;
             state.pc += 1;
             match *op {
                 Op::Loop(trips) => {
@@ -433,12 +461,12 @@ impl Gpu {
                 }
                 Op::End => {
                     let d = usize::from(state.depth) - 1;
-                    if state.counters[d] + 1 == self.stop_at {
+                    if state.counters[d] + 1 == self.launch.stop_at {
                         // Not done yet: it comes again.
                         state.pc -= 1;
-                        self.steps -= 1;
+                        self.launch.steps -= 1;
                         self.roles[agent] = state;
-                        self.stopped = true;
+                        self.launch.stopped = true;
                         return;
                     }
                     state.counters[d] += 1;
@@ -451,18 +479,18 @@ impl Gpu {
                 }
                 Op::Next | Op::NextFree => {
                     let next = if *op == Op::Next {
-                        state.item as usize + self.grid as usize
+                        state.item as usize + self.launch.grid as usize
                     } else {
                         // The role that is ahead takes it for the CTA.
-                        let taken = &mut self.taken[slot];
+                        let taken = &mut self.launch.taken[slot];
                         if taken.len() == state.turn as usize {
-                            taken.push(self.next_item);
-                            self.next_item = self.next_item.saturating_add(1);
+                            taken.push(self.launch.next_item);
+                            self.launch.next_item = self.launch.next_item.saturating_add(1);
                         }
                         taken[state.turn as usize] as usize
                     };
                     state.turn += 1;
-                    if next < self.items_end {
+                    if next < self.launch.items_end {
                         if role == 0 {
                             self.item_done(now);
                         }
@@ -487,11 +515,11 @@ impl Gpu {
                     let after = self.memory.traffic.crossbar_read_bytes + self.memory.traffic.l1_hit_bytes;
                     let bytes = after - before;
                     match path {
-                        Path::Bulk => self.work.shared_bytes += bytes as f64,
+                        Path::Bulk => self.launch.work.shared_bytes += bytes as f64,
                         Path::Async | Path::AsyncRows => {
                             // What lies beyond the matrix is not read, but is written into shared memory as zeros.
                             let all = u64::from(tile.rows) * u64::from(tile.bytes);
-                            self.work.shared_bytes += all as f64;
+                            self.launch.work.shared_bytes += all as f64;
                             // Rows of less than a line take more wavefronts.
                             let whole = path == Path::Async && tile.bytes >= self.spec.l2.line_bytes;
                             let rate = if whole { self.shared_rate } else { self.rows_rate };
@@ -526,7 +554,7 @@ impl Gpu {
                     } else {
                         barrier.waiting |= 1 << role;
                         state.pc -= 1;
-                        self.steps -= 1;
+                        self.launch.steps -= 1;
                         self.roles[agent] = state;
                         return;
                     }
@@ -555,14 +583,14 @@ impl Gpu {
                 }
                 Op::Vector(v) => {
                     let OpCost::Vector(cost) = costs[role][usize::from(state.pc) - 1] else { continue };
-                    self.work.issued_lanes += v.issue * 32.0;
-                    self.work.vector_ops += v.fma + v.alu;
-                    self.work.sfu_ops += v.sfu;
-                    self.work.shared_bytes += v.shared_bytes;
+                    self.launch.work.issued_lanes += v.issue * 32.0;
+                    self.launch.work.vector_ops += v.fma + v.alu;
+                    self.launch.work.sfu_ops += v.sfu;
+                    self.launch.work.shared_bytes += v.shared_bytes;
                     let mut least = cost.least;
                     if cost.spread > 0.0 {
-                        least +=
-                            cost.spread * self.paces.late(state.item, self.by_slots.remainder(slot as u64) as usize);
+                        least += cost.spread
+                            * self.launch.paces.late(state.item, self.launch.by_slots.remainder(slot as u64) as usize);
                     }
                     let mut floor = now + self.cycles(least.max(0.0));
                     if cost.shared > 0.0 {
@@ -571,7 +599,7 @@ impl Gpu {
                     }
                     if cost.code_bytes > 0 {
                         let held = self.spec.sm.instruction_cache_bytes;
-                        let rate = self.code_rate * self.period;
+                        let rate = self.launch.code_rate * self.clock.period;
                         let code = &mut self.sms[sm].code;
                         floor = floor.max(code.fetch(now, cost.section, cost.code_bytes, held, rate));
                     }

@@ -6,48 +6,12 @@ use std::sync::Arc;
 use banksia_sim::{Elapsed, Time};
 
 use super::config::PimMachine;
-use super::system::Group;
+use super::group::{ChannelTotals, Group};
 use super::{Drive, PimChannel, config};
 use crate::dram::{Cycle, DataDirection, Device};
 use crate::outcome::{ComponentOutcome, WorkedOut};
 use crate::program::{Program, VectorFunction};
 use crate::system::{Books, OperatorBooks};
-
-/// What a channel has done so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct ChannelTotals {
-    pub(super) counts: Vec<u64>,
-    pub(super) active: Cycle,
-    pub(super) busy: Cycle,
-    pub(super) accesses: u64,
-    pub(super) misses: u64,
-    /// Reads that every block's unit took, where accesses drive the units.
-    pub(super) of_all: u64,
-}
-
-impl ChannelTotals {
-    fn of(channel: &PimChannel, busy: Cycle, now: Cycle) -> Self {
-        Self {
-            counts: channel.dram().counts().to_vec(),
-            active: channel.dram().active_cycles(now),
-            busy,
-            accesses: channel.accesses(),
-            misses: channel.misses(),
-            of_all: 0,
-        }
-    }
-
-    fn add_difference(&mut self, now: &Self, before: &Self) {
-        self.counts.resize(now.counts.len(), 0);
-        for (i, total) in self.counts.iter_mut().enumerate() {
-            *total += now.counts[i] - before.counts.get(i).copied().unwrap_or(0);
-        }
-        self.active += now.active - before.active;
-        self.busy += now.busy - before.busy;
-        self.accesses += now.accesses - before.accesses;
-        self.misses += now.misses - before.misses;
-    }
-}
 
 #[derive(Debug, Clone, Copy, Default)]
 struct VectorTotals {

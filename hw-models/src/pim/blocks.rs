@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::account::ChannelTotals;
 use super::config::PimMachine;
 use super::drive::Drive;
+use super::group::ChannelTotals;
 use super::hbm_pim::HostKernel;
 use super::host_controller::HostController;
 use super::isa::IsaMachine;

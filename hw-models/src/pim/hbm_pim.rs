@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use banksia_input::{InputError, Source};
 
-use super::host_controller::HostController;
+use super::host_controller::{ALL_BANK, ENTER_BANKS, HostController};
 use super::isa::IsaOutcome;
 use crate::dram::device::Roles;
 use crate::dram::table::RawKernel;
@@ -22,11 +22,6 @@ pub struct HostKernel {
     pub(super) roles: Roles,
     pub(super) accesses: Vec<HostAccess>,
 }
-
-/// The banks whose activation of the reserved row enters the all-bank modes.
-pub(super) const ENTER_BANKS: [u32; 4] = [0, 1, 8, 9];
-/// The banks whose closing of the reserved row leaves them; also the only ones that are addressed in between.
-pub(super) const ALL_BANK: [u32; 2] = [0, 1];
 
 /// Accesses of the longest kernel.
 const LONGEST: u64 = 1 << 24;

@@ -16,11 +16,15 @@ use std::collections::VecDeque;
 
 use std::sync::Arc;
 
-use super::hbm_pim::{ALL_BANK, ENTER_BANKS};
 use crate::dram::device::{Refresh as DeviceRefresh, Roles};
 use crate::dram::table::RawKernel;
 use crate::dram::{Channel, CommandId, Cycle, Device, NO_ROW};
 use crate::program::HostAccess;
+
+/// The banks whose activation of the reserved row enters the all-bank modes.
+pub(super) const ENTER_BANKS: [u32; 4] = [0, 1, 8, 9];
+/// The banks whose closing of the reserved row leaves them; also the only ones that are addressed in between.
+pub(super) const ALL_BANK: [u32; 2] = [0, 1];
 
 /// Accesses in the queue.
 const QUEUE: usize = 64;

@@ -6,24 +6,11 @@
 //! the one kind when no command of the other waits. One rule is not followed: there the end of a program does not wait for accesses that have
 //! opened their row; here it waits for their data.
 
-use super::isa::{Lane, needed, node_of, ready};
+use super::isa_lane::{Lane, needed, node_of, ready};
 use crate::dram::{CommandId, Cycle, Device, NO_ROW, Needs};
 
 /// Reads, and writes, that a channel's controller holds.
 pub(super) const QUEUE: usize = 32;
-
-/// One read or write.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Access {
-    /// The first cycle at which the controller may look at it.
-    pub(super) from: Cycle,
-    pub(super) command: CommandId,
-    pub(super) write: bool,
-    pub(super) bank: u32,
-    pub(super) row: u32,
-    /// It has opened its row.
-    pub(super) active: bool,
-}
 
 impl Lane {
     /// Accesses of a kind that have not opened their row.

@@ -21,12 +21,13 @@ use std::sync::Arc;
 
 use banksia_sim::{Cycles, EventQueue, Time};
 
-use super::account::{Account, ChannelTotals};
+use super::account::Account;
 use super::blocks::{BlockUnit, Checked, refused};
 use super::channel::PimChannel;
 use super::config::PimMachine;
 use super::courses::Courses;
 use super::drive::Drive;
+use super::group::Group;
 use super::metrics;
 use super::pattern::CompiledPattern;
 use crate::dram::Cycle;
@@ -55,19 +56,6 @@ struct PimWork {
     pattern: u32,
     row: u32,
     iterations: u32,
-}
-
-/// Channels that have done the same so far; one without members has been merged into another.
-#[derive(Debug, Clone)]
-pub(super) struct Group {
-    pub members: ChannelSet,
-    pub channel: PimChannel,
-    pub busy_cycles: Cycle,
-    /// What has been booked to its channels.
-    pub booked: ChannelTotals,
-    /// Position in the step's list of PIM instructions from which to look for the next.
-    next: usize,
-    busy: bool,
 }
 
 /// A machine in the middle of a run.
@@ -120,7 +108,7 @@ impl PimSystem {
             members,
             channel: channel.clone(),
             busy_cycles: 0,
-            booked: ChannelTotals::default(),
+            booked: super::group::ChannelTotals::default(),
             next: 0,
             busy: false,
         };

@@ -4,6 +4,7 @@
 //! own, activations are memory that every layer uses anew, as a framework's allocator hands it out. What of them lies in L2 when a
 //! kernel starts is the machine's to know.
 
+mod choice;
 mod choices;
 mod emit;
 mod lower;
@@ -19,7 +20,7 @@ use banksia_input::{InputError, Source};
 use banksia_workloads::{DataType, Generation, GptConfig, Phase, Step};
 use serde::{Deserialize, Serialize};
 
-pub use choices::Choice;
+pub use choice::Choice;
 pub(crate) use emit::{ChosenPart, Parts};
 pub(crate) use lower::Place;
 

@@ -31,13 +31,15 @@ struct HybridOptions {
     /// Which kernels compute attention over the prompt. Default `flash`.
     #[serde(default)]
     attention: AttentionKernels,
-    /// Into how many parts that take turns the batch is cut in decode: 1 or 2. Default 2, of one sequence 1.
+    /// Into how many parts that take turns the batch is cut in decode: 1 or 2. Default 2; 1 of one sequence, and
+    /// where both devices use one memory, at which they take turns.
     halves: Option<i64>,
 }
 
 impl HybridOptions {
-    fn halves(&self, generation: &Generation, source: &Source) -> Result<u64, InputError> {
-        let Some(halves) = self.halves else { return Ok(generation.batch.clamp(1, 2)) };
+    fn halves(&self, generation: &Generation, shared: bool, source: &Source) -> Result<u64, InputError> {
+        let most = if shared { 1 } else { 2 };
+        let Some(halves) = self.halves else { return Ok(generation.batch.clamp(1, most)) };
         let halves = source.check("mapping.halves", halves, 1..=2)?.unsigned_abs();
         if halves > generation.batch {
             let error = source.error("mapping.halves", format!("is {halves}, and the batch has one sequence"));
@@ -109,7 +111,7 @@ impl Hybrid {
         };
         let whole = lower(generation.batch)?;
         let mut parts: Vec<GpuModel> = Vec::new();
-        let halves = pipeline::halves(generation.batch, options.halves(generation, source)?);
+        let halves = pipeline::halves(generation.batch, options.halves(generation, site.shared, source)?);
         for batch in halves.iter().map(Half::batch).filter(|b| *b < generation.batch) {
             if parts.iter().all(|p| p.generation().batch != batch) {
                 parts.push(lower(batch)?);

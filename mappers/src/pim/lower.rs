@@ -8,7 +8,7 @@ use banksia_workloads::{Graph, Op, OperatorNode};
 use petgraph::Direction::Incoming;
 use petgraph::graph::NodeIndex;
 
-use super::Pim;
+use super::map::Pim;
 use crate::plan::Unsupported;
 
 /// Whether the mapping knows an operator.

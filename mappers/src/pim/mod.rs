@@ -8,6 +8,8 @@ mod attention;
 mod banks;
 mod layout;
 mod lower;
+mod map;
+mod summary;
 
 use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::system::Machine;
@@ -15,6 +17,7 @@ use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, GptConfig, Graph, Phase, Step};
 
 pub(crate) use attention::PimAttention;
+pub use map::Pim;
 
 use self::banks::Banks;
 use self::layout::Layout;
@@ -55,23 +58,6 @@ impl Mapper for PimMapper {
         })?;
         Ok(Box::new(Pim::new(problem.model.clone(), problem.generation.clone(), machine, problem.source)?))
     }
-}
-
-/// A model laid out in the banks.
-#[derive(Debug, Clone)]
-pub struct Pim {
-    model: GptConfig,
-    generation: Generation,
-    banks: Banks,
-    layout: Layout,
-    attention: PimAttention,
-    functions: Functions,
-    /// The step of one token of every sequence, with and without what follows the last layer.
-    last_token: Graph,
-    inner_token: Graph,
-    activations: u64,
-    peak_macs_per_s: f64,
-    peak_bytes_per_s: f64,
 }
 
 impl Pim {
@@ -225,7 +211,7 @@ impl Plan for Pim {
     }
 
     fn layout(&mut self, _: u64, _: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {
-        Ok(LayoutReport::Banks(layout::summary(self)))
+        Ok(LayoutReport::Banks(summary::summary(self)))
     }
 
     fn footprint(&self) -> Footprint {

@@ -11,8 +11,8 @@ use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
-use super::PimGpt;
 use super::layout::{Chunk, Matrix};
+use super::map::PimGpt;
 use super::packing::{Access, lcm, mac_and_read, period_items, pieces, step, walk, write_every_bank};
 
 /// A value in the vector unit's memory: which instructions it is complete after, how much it holds, and how many operators

@@ -10,6 +10,7 @@ pub(crate) mod functions;
 mod geometry;
 mod layout;
 mod lower;
+mod map;
 mod packing;
 mod summary;
 
@@ -17,9 +18,10 @@ use banksia_hw::pim::{Drive, PimMachine, peak_bandwidth_bytes_per_s, peak_macs_p
 use banksia_hw::program::Program;
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, GptConfig, Graph, Phase, Step};
+use banksia_workloads::{Generation, GptConfig, Phase, Step};
 use serde::{Deserialize, Serialize};
 
+pub use map::PimGpt;
 pub use summary::{MappingSummary, RegionSummary};
 
 use functions::Functions;
@@ -125,22 +127,6 @@ impl Plan for PimGpt {
             graph.operators().filter(in_memory).map(|o| (o.weight_bytes_read() + o.kv_bytes_read()) as f64).sum();
         Bound { arithmetic_s: flops / 2.0 / self.peak_macs_per_s, memory_s: bytes / self.peak_bytes_per_s }
     }
-}
-
-/// A model laid out on a PIM machine, ready to be lowered step by step.
-#[derive(Debug, Clone)]
-pub struct PimGpt {
-    model: GptConfig,
-    generation: Generation,
-    geometry: Geometry,
-    layout: Layout,
-    functions: Functions,
-    sram_bytes: u64,
-    /// The whole step of one token, with and without what follows the last layer.
-    last_token: Graph,
-    inner_token: Graph,
-    peak_macs_per_s: f64,
-    peak_bytes_per_s: f64,
 }
 
 impl PimGpt {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::PimGpt;
+use super::map::PimGpt;
 
 /// A mapping, for people and for `--format json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

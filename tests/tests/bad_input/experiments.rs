@@ -36,7 +36,7 @@ fn experiment_files_that_cannot_be_used() {
         (
             "base = \"pim-gpt\"",
             "base = \"pim-gpt\"\nmemory.channels = 0",
-            &["exp.toml:5: `machine.memory.channels` is 0: must be from 1 to 128"],
+            &["exp.toml:5: `machine.memory.channels` is 0: must be from 1 to 65536"],
         ),
         (
             "base = \"pim-gpt\"",

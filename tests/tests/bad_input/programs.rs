@@ -17,6 +17,7 @@ fn programs_that_cannot_be_run() {
         p.to_string()
     };
     let pim = program["instructions"].as_array().unwrap().iter().position(|i| i["work"]["pim"].is_object()).unwrap();
+    let set = program["instructions"][pim]["work"]["pim"]["channels"].as_u64().unwrap() as usize;
     let last = program["instructions"].as_array().unwrap().len() - 1;
     let n = program["dependencies"].as_array().unwrap().len();
     let with_row = |p: &serde_json::Value| {
@@ -59,21 +60,9 @@ fn programs_that_cannot_be_run() {
             edited(&|p| p["patterns"][column]["steps"][0]["row"] = u32::MAX.into()),
             &["row", "is beyond"],
         ),
-        (
-            "iterations",
-            edited(&|p| p["instructions"][pim]["work"]["pim"]["channels"] = "0x100".into()),
-            &["channel 8 is beyond the machine's 8"],
-        ),
-        (
-            "no channel",
-            edited(&|p| p["instructions"][pim]["work"]["pim"]["channels"] = "0x0".into()),
-            &["is for no channel"],
-        ),
-        (
-            "mask",
-            edited(&|p| p["instructions"][pim]["work"]["pim"]["channels"] = "many".into()),
-            &["not a hexadecimal channel mask"],
-        ),
+        ("iterations", edited(&|p| p["channel_sets"][set] = "0x100".into()), &["channel 8 is beyond the machine's 8"]),
+        ("no channel", edited(&|p| p["channel_sets"][set] = "0x0".into()), &["is for no channel"]),
+        ("mask", edited(&|p| p["channel_sets"][set] = "many".into()), &["not a hexadecimal channel mask"]),
         (
             "command",
             edited(&|p| p["patterns"][0]["steps"][0]["command"] = "MAC17".into()),

@@ -29,7 +29,10 @@ fn settings_that_cannot_be_used() {
             "workload.model=gpt3-xxl",
             &["`workload.model` names no model known here: `gpt3-xxl`", "did you mean `gpt3-xl`"],
         ),
-        ("mapping.strategy=pimgpt", &["`mapping.strategy` is `pimgpt`", "did you mean `pim-gpt`"]),
+        (
+            "mapping.strategy=pimgpt",
+            &["`mapping.strategy` names no strategy known here: `pimgpt`", "did you mean `pim-gpt`"],
+        ),
         ("mapping.lm_head=gpu", &["`mapping.lm_head` is `gpu`", "pim, host"]),
         ("device.base=gdr6", &["`device.base`", "there is no DRAM device named `gdr6`", "did you mean"]),
         ("machine.kind=gpu", &["`machine.kind` is `gpu`", "help:"]),
@@ -47,9 +50,9 @@ fn settings_that_cannot_be_used() {
         // values
         (
             "machine.memory.channels=0",
-            &["--set machine.memory.channels=0: `machine.memory.channels` is 0: must be from 1 to 128"],
+            &["--set machine.memory.channels=0: `machine.memory.channels` is 0: must be from 1 to 65536"],
         ),
-        ("machine.memory.channels=129", &["is 129: must be from 1 to 128"]),
+        ("machine.memory.channels=65537", &["is 65537: must be from 1 to 65536"]),
         ("machine.memory.channels=-8", &["`machine.memory.channels` has an invalid value", "-8"]),
         ("machine.vector_unit.adders=0", &["`machine.vector_unit.adders` is 0: must be from 1"]),
         ("machine.vector_unit.multipliers=0", &["`machine.vector_unit.multipliers` is 0"]),

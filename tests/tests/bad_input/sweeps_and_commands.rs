@@ -35,8 +35,8 @@ fn sweeps_that_cannot_be_run() {
         ),
         (
             "bad value",
-            format!("{one}{}", vary("machine.memory.channels", "8, 0")),
-            &["s.toml:2: `vary[0]`", "is 0: must be from 1 to 128"],
+            format!("{one}{}", vary("machine.memory.channels", "0, 0")),
+            &["s.toml:2: `vary[0]`", "is 0: must be from 1 to 65536"],
         ),
         (
             "unknown key varied",
@@ -165,8 +165,8 @@ fn the_binary_refuses_as_the_library_does() {
                 "--out",
                 &format!("{experiment}/x"),
             ],
-            1,
-            "cannot be created",
+            2,
+            "cannot be made",
         ),
     ];
     for (args, code, fragment) in cases {

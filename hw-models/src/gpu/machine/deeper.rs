@@ -34,10 +34,10 @@ impl Gpu {
             return Ok([self.run(&shorter, options)?, self.run(&longer, options)?]);
         }
         let (costs, per_sm) = self.begin(&longer, options)?;
-        self.stop_at = turns;
+        self.launch.stop_at = turns;
         let stopped = self.go_on(&longer, &costs);
-        self.stop_at = u32::MAX;
-        self.stopped = false;
+        self.launch.stop_at = u32::MAX;
+        self.launch.stopped = false;
         let Some((agent, now)) = stopped else {
             let result = self.end(&longer, per_sm)?;
             return Ok([result, result]);

@@ -62,25 +62,25 @@ impl Gpu {
     pub(super) fn mma(&mut self, now: u64, sm: usize, cost: &ProductCost, state: &mut RoleState) -> u64 {
         let by_groups = cost.last > 0.0;
         if by_groups {
-            self.work.tensor_weighted_fma += cost.weighted_fma;
+            self.launch.work.tensor_weighted_fma += cost.weighted_fma;
             let read = self.cycles(cost.operands);
             self.sms[sm].lsu.serve(now, read);
         } else {
-            self.work.tensor_sync_weighted_fma += cost.weighted_fma;
-            self.work.issued_lanes += cost.other_lanes;
+            self.launch.work.tensor_sync_weighted_fma += cost.weighted_fma;
+            self.launch.work.issued_lanes += cost.other_lanes;
         }
-        self.work.tensor_fma += cost.fma;
+        self.launch.work.tensor_fma += cost.fma;
         let drain = self.spec.tensor.drain_cycles;
-        if now >= self.tensor_until {
-            let clock = self.spec.power.tensor_clock_mhz.min(self.clock_limit_mhz).min(1e9 / self.period);
+        if now >= self.clock.tensor_until {
+            let clock = self.spec.power.tensor_clock_mhz.min(self.clock.clock_limit_mhz).min(1e9 / self.clock.period);
             self.run_at(clock);
         }
-        self.tensor_until = now + TENSOR_HOLD_FS;
+        self.clock.tensor_until = now + TENSOR_HOLD_FS;
         let time = self.cycles(cost.cycles);
         if by_groups {
-            self.epoch_tensor += time;
+            self.clock.epoch_tensor += time;
         } else {
-            self.epoch_tensor_sync += time;
+            self.clock.epoch_tensor_sync += time;
         }
         if cost.held > 0.0 {
             let held = self.cycles(cost.held);
