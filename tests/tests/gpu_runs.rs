@@ -228,8 +228,11 @@ fn what_a_gpu_cannot_be_told_is_refused() {
         ("machine.kind=pim", &["`machine.kind` is `pim`", "help:"]),
         ("device.organization.rows=64", &["`device` has no meaning for a GPU", "machine.dram"]),
         ("mapping.strategy=pim-gpt", &["`mapping.strategy` is `pim-gpt`", "use `gpu`"]),
-        ("mapping.strategy=gpus", &["`mapping.strategy` is `gpus`", "gpu"]),
-        ("mapping.lm_head=pim", &["`mapping.lm_head` is not a key of the strategy `gpu`", "launch and attention"]),
+        ("mapping.strategy=gpus", &["`mapping.strategy` names no strategy known here: `gpus`", "gpu"]),
+        (
+            "mapping.lm_head=pim",
+            &["`mapping.lm_head` is not a key of the strategy `gpu`", "attention, framework, launch"],
+        ),
         ("mapping.launch=graphs", &["`mapping.launch` is `graphs`", "did you mean `graph`"]),
         ("mapping.attention=flash9", &["`mapping.attention` is `flash9`", "flash"]),
         ("mapping.lunch=graph", &["`mapping.lunch` is not a key", "did you mean `launch`"]),
@@ -297,7 +300,8 @@ fn bytes_are_conserved_over_a_run() {
             })
             .collect();
         for pair in written.windows(2) {
-            assert!(pair[1] <= 1.001 * pair[0], "{more:?}: {written:?}");
+            // Shares of tensors in L2 are counted in steps, and waves are sampled.
+            assert!(pair[1] <= 1.003 * pair[0], "{more:?}: {written:?}");
         }
     }
 }
@@ -307,9 +311,9 @@ fn bytes_are_conserved_over_a_run() {
 fn what_is_sampled_is_near_what_is_run_in_full() {
     let settings = [
         "workload.model=gpt2-small",
-        "workload.generation.prompt_tokens=700",
-        "workload.generation.generated_tokens=2",
-        "workload.generation.batch=4",
+        "workload.generation.prompt_tokens=1000",
+        "workload.generation.generated_tokens=1",
+        "workload.generation.batch=16",
     ];
     let fast = outcome(&settings, RunOptions::default());
     let detail = banksia_hw::gpu::sampling::Detail { waves: u32::MAX, ..banksia_hw::gpu::sampling::Detail::DEFAULT };

@@ -49,7 +49,9 @@ fn a_cache_that_is_there_already_is_not_computed_again() {
             steps.iter().map(|(phase, context, _)| (phase.clone(), *context)).collect()
         };
         assert_eq!(places(&started), places(&whole[1..]), "{experiment}");
-        for ((.., a), (.., b)) in started.iter().zip(&whole[1..]) {
+        // A GPU's L2 is empty when a run starts, and holds what the prompt left when it has been run.
+        let cold = usize::from(experiment == &gpu);
+        for ((.., a), (.., b)) in started.iter().zip(&whole[1..]).skip(cold) {
             assert!((a / b - 1.0).abs() < 0.002, "{experiment}: {a} {b}");
         }
         assert_eq!((decode["tokens"].as_u64(), whole.len()), (all["tokens"].as_u64().map(|n| n * 3 / 4), 4));

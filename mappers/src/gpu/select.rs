@@ -185,6 +185,14 @@ pub fn ranking(
     Ok(out)
 }
 
+/// The candidates among which [`gemm`] chooses, with their estimates; nothing is simulated.
+pub fn estimates(judge: &dyn Judge, g: &Gemm, found: Found, finalists: usize) -> Vec<(f64, Plan)> {
+    let ranked = ranked(judge, Library::Cublas, g, found);
+    let chosen = finalists_of(&ranked, finalists);
+    let of = |c: &Candidate| ranked.iter().find(|(_, r)| std::ptr::eq(r, c)).map_or(f64::NAN, |r| r.0);
+    chosen.into_iter().map(|c| (of(c), plan(judge.spec(), g, c, found))).collect()
+}
+
 fn ranked(judge: &dyn Judge, library: Library, g: &Gemm, found: Found) -> Vec<(f64, Candidate)> {
     let spec = judge.spec();
     let estimate = |c: &Candidate| judge.estimate(&tiled(spec, g, c, found));

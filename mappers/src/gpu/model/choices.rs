@@ -36,7 +36,7 @@ fn choices(
     for part in parts.into_iter().filter(|p| wanted.has(p)) {
         let estimates = match model.lowering(step.phase).launches(&part)? {
             // A candidate that cannot run has no place among the estimates; the choice goes on without it.
-            Launches::Product(g, found, _) => select::ranking(judge, &g, found, FINALISTS).unwrap_or_default(),
+            Launches::Product(g, found, _) => select::estimates(judge, &g, found, FINALISTS),
             Launches::Kernels(_) => Vec::new(),
         };
         let launches = model.chosen(step.phase, &part, judge)?;
@@ -47,7 +47,7 @@ fn choices(
             let latency_s = judge.judge(&[(kernel.clone(), cache)]).map_err(Unsupported::Kernel)?.latency_s;
             let ctas_per_sm = occupancy(model.spec(), kernel).map_err(Unsupported::Kernel)?;
             let estimate =
-                estimates.iter().find(|(_, plan, _)| plan.steps.iter().any(|(k, _)| k == kernel)).map(|(e, ..)| *e);
+                estimates.iter().find(|(_, plan)| plan.steps.iter().any(|(k, _)| k == kernel)).map(|(e, _)| *e);
             let lanes = (ctas_per_sm * model.spec().sms()).min(kernel.grid).max(1);
             out.push(Choice {
                 operator: part.label.clone(),
