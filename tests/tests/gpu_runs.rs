@@ -276,7 +276,7 @@ fn what_a_gpu_cannot_be_told_is_refused() {
 }
 
 /// What SMs store is written to memory once at most: less what is stored over while it lies in L2, and less what still lies there. A larger
-/// L2 writes no more.
+/// L2 writes no larger share of it.
 #[test]
 fn bytes_are_conserved_over_a_run() {
     let of = |l2: &str, more: &[&str]| {
@@ -296,7 +296,8 @@ fn bytes_are_conserved_over_a_run() {
                 let (stored, written) = (r.traffic_bytes["crossbar_write"], r.traffic_bytes["dram_write"]);
                 // L2 held nothing of the run's when it began.
                 assert!(written <= stored, "{more:?} at {l2}: {written} bytes written of {stored} stored");
-                written as f64
+                // Another L2 may make other kernels the best, which store sums of parts of a product too.
+                written as f64 / stored as f64
             })
             .collect();
         for pair in written.windows(2) {

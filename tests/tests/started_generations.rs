@@ -52,7 +52,9 @@ fn a_cache_that_is_there_already_is_not_computed_again() {
         // A GPU's L2 is empty when a run starts, and holds what the prompt left when it has been run.
         let cold = usize::from(experiment == &gpu);
         for ((.., a), (.., b)) in started.iter().zip(&whole[1..]).skip(cold) {
-            assert!((a / b - 1.0).abs() < 0.002, "{experiment}: {a} {b}");
+            // It keeps a trace of that for a while: the share of lines that were written.
+            let most = if experiment == &gpu { 0.01 } else { 0.002 };
+            assert!((a / b - 1.0).abs() < most, "{experiment}: {a} {b}");
         }
         assert_eq!((decode["tokens"].as_u64(), whole.len()), (all["tokens"].as_u64().map(|n| n * 3 / 4), 4));
         let latency = decode["latency_s"].as_f64().unwrap();
