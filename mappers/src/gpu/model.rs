@@ -8,56 +8,31 @@ mod choice;
 mod choices;
 mod emit;
 mod lower;
+mod part;
+mod state;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::{GpuError, GpuSpec, occupancy};
-use banksia_hw::program::{LaunchMode, Program, ProgramBuilder};
+use banksia_hw::program::{Program, ProgramBuilder};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_workloads::{DataType, Generation, GptConfig, Phase, Step};
-use serde::{Deserialize, Serialize};
 
 pub use choice::Choice;
 pub(crate) use emit::{ChosenPart, Parts};
-pub(crate) use lower::Place;
+pub(crate) use part::Place;
+pub use state::{AttentionKernels, GpuModel, GpuOptions};
 
-use lower::{Launch, Launches, Lowering, Part, Work, operands_of_product};
+use lower::{Lowering, operands_of_product};
+use part::{Launch, Launches, Part, Work};
 
 use super::frameworks::Framework;
-use super::select;
+use super::select::{self, FINALISTS};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 use banksia_hw::gpu::estimate::Judge;
-
-/// Products are simulated with so many of the kernels of the best estimates.
-pub(crate) const FINALISTS: usize = 2;
-
-/// Which kernels compute attention.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AttentionKernels {
-    /// One fused kernel: FlashAttention-3 in prefill where the device has `wgmma`, else -2; split-KV in decode.
-    #[default]
-    Flash,
-    /// Batched product, softmax, batched product. Keys lie in caches of a multiple of eight tokens, so that rows are aligned.
-    Plain,
-}
-
-/// The options of the mapping, as the table `[mapping]` writes them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct GpuOptions {
-    /// Default `graph`.
-    #[serde(default)]
-    pub launch: LaunchMode,
-    /// Default `flash`.
-    #[serde(default)]
-    pub attention: AttentionKernels,
-    /// Whose kernels compute attention. Default `torch`.
-    #[serde(default)]
-    pub framework: Framework,
-}
 
 /// The strategy of this module.
 #[derive(Debug, Clone, Copy)]
@@ -93,24 +68,6 @@ impl Mapper for GpuMapper {
         Ok(Box::new(GpuModel::new(problem.model.clone(), problem.generation, spec, options, problem.source)?))
     }
 }
-
-/// A model on a GPU, ready to be lowered step by step.
-#[derive(Debug, Clone)]
-pub struct GpuModel {
-    model: GptConfig,
-    generation: Generation,
-    spec: Arc<GpuSpec>,
-    options: GpuOptions,
-    dtype: Dtype,
-    /// What each part of a step is launched as, by its label.
-    chosen: HashMap<(Phase, Work, String), Arc<[Launch]>>,
-    /// Kernels of each kind of work, and whether a product's first operand is its second.
-    kernels: HashMap<(Phase, Work), Chosen>,
-    activations: u64,
-}
-
-/// Kernels, and whether a product's operands are swapped.
-type Chosen = (Arc<[Arc<Kernel>]>, bool);
 
 /// Most elements of an operator's result: its work items are held in memory.
 const MOST_ELEMENTS: u64 = 1 << 35;

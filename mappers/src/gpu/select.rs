@@ -202,6 +202,9 @@ fn ranked(judge: &dyn Judge, library: Library, g: &Gemm, found: Found) -> Vec<(f
     ranked
 }
 
+/// Products are simulated with so many of the kernels of the best estimates.
+pub(crate) const FINALISTS: usize = 2;
+
 /// Estimates that lie as close as this say nothing about which is less: they leave out what kernels of equal tiles and bytes differ in, and have
 /// fixed costs only roughly (`tests/gpu_estimate.rs`).
 const TIE: f64 = 0.01;

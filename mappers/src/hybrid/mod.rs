@@ -5,21 +5,22 @@
 //! the banks, the GPU works on the other. Where both devices use the same memory they cannot do so at once, and the machine sees to it.
 
 mod capacity;
+mod half;
+mod map;
 mod pipeline;
 mod site;
 
 use banksia_hw::program::{LaunchMode, Program};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, GptConfig, Phase, Step};
+use banksia_workloads::{Generation, Phase, Step};
 use serde::Deserialize;
 
 use crate::gpu::model::{AttentionKernels, GpuModel, GpuOptions, Parts, no_judge};
-use crate::pim::PimAttention;
 use crate::pim_gpt::{MappingSummary, RegionSummary};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
-use capacity::Reserved;
-use pipeline::Half;
+use half::Half;
+use map::Hybrid;
 use site::Site;
 
 /// The options of the mapping, as the table `[mapping]` writes them.
@@ -79,22 +80,6 @@ impl Mapper for HybridMapper {
     }
 }
 
-/// A model on a GPU and a PIM device, ready to be lowered step by step.
-#[derive(Debug, Clone)]
-struct Hybrid {
-    model: GptConfig,
-    generation: Generation,
-    launch: LaunchMode,
-    site: Site,
-    /// Kernels of the whole batch: the prompt's, and decode's where it is not cut.
-    whole: GpuModel,
-    /// Kernels of parts of the batch; parts of equal size have the same.
-    parts: Vec<GpuModel>,
-    halves: Vec<Half>,
-    attention: PimAttention,
-    reserved: Reserved,
-}
-
 impl Hybrid {
     fn new(problem: &Problem<'_>, options: HybridOptions) -> Result<Self, InputError> {
         let &Problem { model, generation, machine, source } = problem;
@@ -111,7 +96,7 @@ impl Hybrid {
         };
         let whole = lower(generation.batch)?;
         let mut parts: Vec<GpuModel> = Vec::new();
-        let halves = pipeline::halves(generation.batch, options.halves(generation, site.shared, source)?);
+        let halves = half::halves(generation.batch, options.halves(generation, site.shared, source)?);
         for batch in halves.iter().map(Half::batch).filter(|b| *b < generation.batch) {
             if parts.iter().all(|p| p.generation().batch != batch) {
                 parts.push(lower(batch)?);

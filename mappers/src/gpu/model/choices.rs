@@ -4,9 +4,11 @@ use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::gpu::{CacheState, occupancy};
 use banksia_workloads::Step;
 
+use super::super::select::FINALISTS;
 use super::choice::Choice;
-use super::lower::Launches;
-use super::{FINALISTS, GpuModel, Parts};
+use super::emit::Parts;
+use super::part::Launches;
+use super::state::GpuModel;
 use crate::gpu::select;
 use crate::plan::Unsupported;
 

@@ -6,8 +6,8 @@ use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::program::{InstructionId, ProgramBuilder};
 use banksia_workloads::Step;
 
-use super::GpuModel;
-use super::lower::{Launch, Part, Place};
+use super::part::{Launch, Part, Place};
+use super::state::GpuModel;
 use crate::plan::Unsupported;
 
 /// Which parts of a step a GPU runs.

@@ -1,0 +1,56 @@
+//! A model on a GPU, and the options of its mapping.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use banksia_hw::gpu::GpuSpec;
+use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::program::LaunchMode;
+use banksia_workloads::{Generation, GptConfig, Phase};
+use serde::{Deserialize, Serialize};
+
+use super::super::frameworks::Framework;
+use super::part::{Launch, Work};
+
+/// Which kernels compute attention.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttentionKernels {
+    /// One fused kernel: FlashAttention-3 in prefill where the device has `wgmma`, else -2; split-KV in decode.
+    #[default]
+    Flash,
+    /// Batched product, softmax, batched product. Keys lie in caches of a multiple of eight tokens, so that rows are aligned.
+    Plain,
+}
+
+/// The options of the mapping, as the table `[mapping]` writes them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct GpuOptions {
+    /// Default `graph`.
+    #[serde(default)]
+    pub launch: LaunchMode,
+    /// Default `flash`.
+    #[serde(default)]
+    pub attention: AttentionKernels,
+    /// Whose kernels compute attention. Default `torch`.
+    #[serde(default)]
+    pub framework: Framework,
+}
+
+/// A model on a GPU, ready to be lowered step by step.
+#[derive(Debug, Clone)]
+pub struct GpuModel {
+    pub(super) model: GptConfig,
+    pub(super) generation: Generation,
+    pub(super) spec: Arc<GpuSpec>,
+    pub(super) options: GpuOptions,
+    pub(super) dtype: Dtype,
+    /// What each part of a step is launched as, by its label.
+    pub(super) chosen: HashMap<(Phase, Work, String), Arc<[Launch]>>,
+    /// Kernels of each kind of work, and whether a product's first operand is its second.
+    pub(super) kernels: HashMap<(Phase, Work), Chosen>,
+    pub(super) activations: u64,
+}
+
+/// Kernels, and whether a product's operands are swapped.
+pub(super) type Chosen = (Arc<[Arc<Kernel>]>, bool);

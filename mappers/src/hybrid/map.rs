@@ -1,0 +1,26 @@
+//! A model on a GPU and a PIM device.
+
+use banksia_hw::program::LaunchMode;
+use banksia_workloads::{Generation, GptConfig};
+
+use super::capacity::Reserved;
+use super::half::Half;
+use super::site::Site;
+use crate::gpu::model::GpuModel;
+use crate::pim::PimAttention;
+
+/// A model on a GPU and a PIM device, ready to be lowered step by step.
+#[derive(Debug, Clone)]
+pub(super) struct Hybrid {
+    pub(super) model: GptConfig,
+    pub(super) generation: Generation,
+    pub(super) launch: LaunchMode,
+    pub(super) site: Site,
+    /// Kernels of the whole batch: the prompt's, and decode's where it is not cut.
+    pub(super) whole: GpuModel,
+    /// Kernels of parts of the batch; parts of equal size have the same.
+    pub(super) parts: Vec<GpuModel>,
+    pub(super) halves: Vec<Half>,
+    pub(super) attention: PimAttention,
+    pub(super) reserved: Reserved,
+}
