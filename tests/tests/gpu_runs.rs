@@ -325,3 +325,25 @@ fn what_is_sampled_is_near_what_is_run_in_full() {
     let ratio = fast.latency.as_secs_f64() / full.latency.as_secs_f64();
     assert!((0.97..1.03).contains(&ratio), "{ratio}");
 }
+
+/// Frameworks differ in the launches of attention alone, and do the same work.
+#[test]
+fn a_framework_is_whose_attention_is_launched() {
+    let of = |framework: &str| report(&[&format!("mapping.framework={framework}"), "workload.model=pythia-1.4b"]);
+    let torch = of("torch");
+    let labels = |r: &RunReport| -> Vec<String> { r.operators.iter().map(|o| o.name.clone()).collect() };
+    assert!(labels(&torch).iter().any(|l| l == "kv append") && labels(&torch).iter().any(|l| l == "rotary embedding"));
+    for framework in ["vllm", "sglang", "trtllm"] {
+        let r = of(framework);
+        assert_eq!(r.workload.flops, torch.workload.flops, "{framework}");
+        assert!(!labels(&r).iter().any(|l| l == "kv append"), "{framework} writes the cache in its attention");
+        assert_eq!(labels(&r).iter().any(|l| l == "rotary embedding"), framework != "trtllm");
+        let product = |r: &RunReport| r.operators.iter().find(|o| o.name == "ffn up projection").unwrap().latency_s;
+        assert!((product(&r) / product(&torch) - 1.0).abs() < 0.05, "{framework}: products are cuBLAS's with all");
+    }
+    let source = Source::from_text("exp.toml", EXPERIMENT)
+        .with_settings(&["mapping.framework=vllm", "mapping.attention=plain"])
+        .unwrap();
+    let error = Experiment::new(&source, None).unwrap_err();
+    assert!(error.to_string().contains("mapping.framework"), "{error}");
+}
