@@ -11,27 +11,6 @@ use petgraph::graph::NodeIndex;
 use super::map::Pim;
 use crate::plan::Unsupported;
 
-/// Whether the mapping knows an operator.
-pub(super) fn supports(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Embedding { .. }
-            | Op::PositionEmbedding { .. }
-            | Op::LayerNorm { .. }
-            | Op::RmsNorm { .. }
-            | Op::Residual { .. }
-            | Op::GatedMul { .. }
-            | Op::Activation { .. }
-            | Op::Rotary { .. }
-            | Op::Linear { .. }
-            | Op::ArgMax { .. }
-            | Op::KvAppend { .. }
-            | Op::AttentionScores { .. }
-            | Op::Softmax { .. }
-            | Op::AttentionValues { .. }
-    )
-}
-
 struct Lowering<'a> {
     map: &'a Pim,
     builder: ProgramBuilder,

@@ -89,7 +89,7 @@ impl Pim {
         let without_head = Generation { lm_head: false, ..generation.clone() };
         let inner_token = model.step_graph(&step, &without_head);
         last_token.validate().map_err(|e| source.error("workload.model", e.to_string()))?;
-        if let Some(node) = last_token.operators().find(|n| !lower::supports(&n.op)) {
+        if let Some(node) = last_token.operators().find(|n| !crate::pim_gpt::supports(&n.op)) {
             let problem =
                 format!("has the operator `{}` ({}), which the pim mapping cannot run", node.label, node.op.kind());
             return Err(source.error("workload.model", problem));

@@ -54,8 +54,8 @@ impl Items<'_> {
     }
 }
 
-/// Whether the mapping knows an operator.
-pub(super) fn supports(op: &Op) -> bool {
+/// Whether mappings to banks and a vector unit know an operator.
+pub(crate) fn supports(op: &Op) -> bool {
     matches!(
         op,
         Op::Embedding { .. }

@@ -21,6 +21,7 @@ use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, GptConfig, Phase, Step};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use lower::supports;
 pub use map::PimGpt;
 pub use summary::{MappingSummary, RegionSummary};
 
