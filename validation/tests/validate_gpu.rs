@@ -72,15 +72,18 @@ fn operators_of_an_h200_and_rows_that_are_not_modelled() {
         ("rmsnorm", 12.0),
         ("layernorm", 12.0),
         ("bmm", 15.0),
-        // Known gap: launches on cold weights come 0.6 to 0.9 us sooner than they are measured to (`device_few_rows.csv`), ten times a
-        // layer. An LM head of odd width that took too long made up for it (4.8 %) until its kernels were the library's.
-        ("gpt_decode", 11.5),
     ] {
         let latency = error(op, "latency");
         assert!(latency <= most, "{op}: {latency} %");
         let energy = error(op, "energy");
         assert!(energy <= 12.0, "energy of {op}: {energy} %");
     }
+    // Known gap: 10 % is the bound of latency, and it is missed. Launches on cold weights come 0.6 to 0.9 us sooner than they are measured to
+    // (`device_few_rows.csv`), ten times a layer; an LM head of odd width that took too long made up for it until its kernels were the
+    // library's. Missing mechanism: what a launch waits for when another kernel ran before it.
+    let (latency, energy) = (error("gpt_decode", "latency"), error("gpt_decode", "energy"));
+    assert!(latency < 11.5 && energy <= 12.0, "gpt_decode: the gap has grown: {latency} %, energy {energy} %");
+    assert!(latency > 10.0, "gpt_decode errs by {latency} %: the gap is closed, hold it to 10 % with the others");
     let skipped: u64 = all.iter().filter(|c| c.subject.op == "topk").map(|c| c.result(0).skipped).sum();
     assert_eq!(skipped, 4, "two rows, latency and energy, with their reason");
 }
