@@ -71,7 +71,7 @@ fn config() -> impl Strategy<Value = ControllerConfig> {
     let queues = (1..=64u32, 1..=64u32, 0.01..0.5f32, 0.5..1.0f32);
     let cap = prop_oneof![2 => Just(None), 1 => (1..6u32).prop_map(Some)];
     let xor = prop::collection::vec(prop::collection::vec(10..30u32, 1..3), 0..2);
-    (scheduler, cap, page, 1..500u64, refresh, 0..5u32, sleep, queues, xor).prop_map(
+    (scheduler, cap, page, 1..500u64, refresh, 0..5u32, sleep, queues, xor, any::<bool>()).prop_map(
         |(
             scheduler,
             row_hit_cap,
@@ -82,6 +82,7 @@ fn config() -> impl Strategy<Value = ControllerConfig> {
             sleep,
             (read_queue, write_queue, low, high),
             xor,
+            reference_model,
         )| {
             let xor = xor.into_iter().map(|with| XorSpec { field: "bank".into(), bit: 0, with }).collect();
             ControllerConfig {
@@ -97,6 +98,7 @@ fn config() -> impl Strategy<Value = ControllerConfig> {
                 drain_low: low,
                 sleep,
                 map: MapSpec { xor, ..MapSpec::default() },
+                reference_model,
             }
         },
     )

@@ -221,7 +221,10 @@ impl Device {
     /// they lie. One and nothing for any other.
     pub fn spread(&self, command: CommandId) -> (u32, u32) {
         match self.spec(command).across {
-            Some(level) => (self.levels[level.0 as usize].per_parent, self.levels[level.0 as usize].banks),
+            Some(level) => {
+                let (level, nodes) = (&self.levels[level.0 as usize], self.spec(command).across_nodes);
+                (nodes, level.banks * (level.per_parent / nodes))
+            }
             None => (1, 0),
         }
     }

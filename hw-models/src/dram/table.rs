@@ -152,6 +152,10 @@ pub struct RawCommand {
     /// counted without that level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub across: Option<String>,
+    /// Of the nodes of that level only so many, evenly apart (2 for LPDDR5's REFpb, which takes a bank and the one half the
+    /// banks further on); all of them where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub across_nodes: Option<u32>,
     /// The command that opens the row for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_with: Option<String>,

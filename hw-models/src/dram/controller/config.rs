@@ -85,12 +85,15 @@ pub struct ControllerConfig {
     pub sleep: Option<Sleep>,
     /// How transaction indices become banks, rows and columns.
     pub map: MapSpec,
+    /// Keeps the reference simulator's model where that says less than the data sheets: requests to one address may pass one
+    /// another, and rows that the model lacks (`reference = false`) do not hold.
+    pub reference_model: bool,
 }
 
 impl Default for ControllerConfig {
     /// What a controller of today does: row hits first up to a cap, open rows, all-bank refresh.
     fn default() -> Self {
-        Self { scheduler: Scheduler::RowHitsFirst, row_hit_cap: Some(16), ..Self::reference() }
+        Self { scheduler: Scheduler::RowHitsFirst, row_hit_cap: Some(16), reference_model: false, ..Self::reference() }
     }
 }
 
@@ -129,6 +132,7 @@ impl ControllerConfig {
             drain_low: 0.2,
             sleep: None,
             map: MapSpec::default(),
+            reference_model: true,
         }
     }
 
@@ -189,6 +193,7 @@ impl ControllerConfig {
             drain_low: share("drain_low", raw.drain_low, base.drain_low)?,
             sleep,
             map: raw.map.unwrap_or(base.map),
+            reference_model: false,
         };
         if config.drain_low > config.drain_high {
             return Err(source.error("drain_low", format!("is {}, above `drain_high`", config.drain_low)));

@@ -252,7 +252,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             Some(bank) => (role::PRE, bank),
         };
         let mut at = floor;
-        let (count, apart) = if command == role::REF_SAME { self.shape.spread } else { (1, 1) };
+        let (count, apart) = self.shape.spreads[command];
         for i in 0..count {
             at = at.max(self.timing.earliest(command, bank + i * apart));
         }

@@ -7,7 +7,6 @@ use super::config::PagePolicy;
 use super::course::{Point, Rest};
 use super::fast::{Fast, HALF, Standby};
 use super::record::{Recorder, Request};
-use super::role;
 
 /// Intervals of refresh below which a gap is gone through as it is.
 const WORTH: Cycle = 16;
@@ -53,9 +52,8 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let shape = &self.shape;
         let idle_rows = matches!(shape.config.page, PagePolicy::Timeout | PagePolicy::Adaptive);
         let turns = match shape.refresh {
-            Some((_, role::REF_BANK)) => shape.rank_banks as u64,
-            Some((_, role::REF_SAME)) => (shape.rank_banks / shape.spread.0) as u64,
-            _ => 1,
+            Some((_, command)) => (shape.rank_banks / shape.refresh_banks(command).0) as u64,
+            None => 1,
         };
         let mut state = vec![self.refresh_turn % turns, Cycle::from(self.owed), left(self.data_clock_until)];
         state.extend([left(self.last_done), flags(&[self.draining, self.stale_mode, self.freed, self.blocked])]);

@@ -44,8 +44,8 @@ pub(super) struct Shape {
     pub refresh: Option<(Cycle, Role)>,
     /// Banks of one node of the standby level.
     pub standby_banks: usize,
-    /// Banks of a same-bank refresh: how many, how far apart.
-    pub spread: (usize, usize),
+    /// The banks that a role's command acts on at once, from its first: how many, how far apart.
+    pub spreads: [(usize, usize); ROLES],
     pub activate_deadline: Cycle,
     pub read_keeps: Cycle,
     pub write_keeps: Cycle,
@@ -85,7 +85,6 @@ impl Shape {
         {
             return Err(fail("refreshes another set of banks than its all-bank precharge closes".into()));
         }
-        let spread = roles.refresh_same_bank.map_or((1, 0), |(c, _)| device.spread(c));
         let refresh = match config.refresh {
             RefreshPolicy::Off => None,
             RefreshPolicy::AllBank => device.refresh.map(|r| (r.interval, role::REF)),
@@ -104,7 +103,9 @@ impl Shape {
             read_latency: device.spec(roles.read).latency,
             refresh,
             standby_banks: device.levels[device.standby.0 as usize].banks as usize,
-            spread: (spread.0 as usize, spread.1 as usize),
+            spreads: ids
+                .map(|id| id.map_or((1, 1), |id| device.spread(id)))
+                .map(|(n, apart)| (n as usize, apart.max(1) as usize)),
             activate_deadline: roles.activate_second.map_or(0, |(_, t)| t),
             read_keeps: roles.sync.map_or(0, |s| s.read_keeps),
             write_keeps: roles.sync.map_or(0, |s| s.write_keeps),
@@ -122,18 +123,18 @@ impl Shape {
     pub(super) fn refresh_banks(&self, command: Role) -> (usize, usize) {
         match command {
             role::REF => (self.rank_banks, 1),
-            role::REF_SAME => self.spread,
-            _ => (1, 1),
+            _ => self.spreads[command],
         }
     }
 
     /// The first bank of the `turn`-th refresh of a rank.
     pub(super) fn refresh_target(&self, command: Role, rank: usize, turn: u64) -> usize {
         let base = rank * self.rank_banks;
-        match command {
-            role::REF => base,
-            role::REF_SAME => base + (turn % (self.rank_banks / self.spread.0) as u64) as usize,
-            _ => base + (turn % self.rank_banks as u64) as usize,
+        if command == role::REF {
+            return base;
         }
+        let (count, apart) = self.spreads[command];
+        let turn = (turn % (self.rank_banks / count) as u64) as usize;
+        base + turn / apart * (apart * count) + turn % apart
     }
 }

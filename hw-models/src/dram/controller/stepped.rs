@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::super::Cycle;
 use super::super::device::CommandId;
-use super::config::{PagePolicy, RefreshPolicy, Scheduler};
+use super::config::{PagePolicy, Scheduler};
 use super::history::History;
 use super::progress::Watch;
 use super::record::{Completion, Issued, Recorder, Request, Statistics};
@@ -491,11 +491,8 @@ impl<R: Recorder> Stepped<R> {
     }
 
     fn banks_of_refresh(&self, command: Role, first: usize) -> Vec<usize> {
-        match self.shape.config.refresh {
-            RefreshPolicy::AllBank if command == role::REF => (first..first + self.shape.rank_banks).collect(),
-            RefreshPolicy::SameBank => (0..self.shape.spread.0).map(|i| first + i * self.shape.spread.1).collect(),
-            _ => vec![first],
-        }
+        let (count, apart) = self.shape.refresh_banks(command);
+        (0..count).map(|i| first + i * apart).collect()
     }
 
     fn rank_of(&self, bank: usize) -> usize {
@@ -515,8 +512,7 @@ impl<R: Recorder> Stepped<R> {
 
     fn timing_allows(&self, command: Role, bank: usize, clock: Cycle) -> bool {
         let Some(id) = self.id(command) else { return false };
-        let spread = self.shape.spread;
-        let (count, apart) = if command == role::REF_SAME { spread } else { (1, 1) };
+        let (count, apart) = self.shape.spreads[command];
         (0..count).all(|i| self.history.allows(&self.shape.device, id, (bank + i * apart) as u32, clock))
     }
 
@@ -540,8 +536,7 @@ impl<R: Recorder> Stepped<R> {
 
     fn issue(&mut self, command: Role, bank: usize, index: Option<u64>, clock: Cycle) {
         let Some(id) = self.id(command) else { return };
-        let spread = self.shape.spread;
-        let (count, apart) = if command == role::REF_SAME { spread } else { (1, 1) };
+        let (count, apart) = self.shape.spreads[command];
         for i in 0..count {
             self.history.issue(&self.shape.device, id, (bank + i * apart) as u32, clock);
         }

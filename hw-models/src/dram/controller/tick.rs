@@ -338,7 +338,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             role::PRE => self.precharge(bank, None, clock),
             role::PREAB => self.precharge_all(bank, clock),
             _ => {
-                let (count, apart) = if command == role::REF_SAME { self.shape.spread } else { (1, 1) };
+                let (count, apart) = self.shape.spreads[command];
                 for i in 0..count {
                     self.timing.issue(command, bank + i * apart, clock);
                 }

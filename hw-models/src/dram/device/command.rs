@@ -40,6 +40,8 @@ pub struct Command {
     pub falling_edge: bool,
     /// It acts on the same bank of every node of that level.
     pub across: Option<LevelId>,
+    /// On how many nodes of that level, evenly apart.
+    pub across_nodes: u32,
     /// The command that opens the row for it.
     pub open_with: Option<CommandId>,
     /// The command that closes what stands in its way.

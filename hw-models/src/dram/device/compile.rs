@@ -275,6 +275,12 @@ impl<'a> Compiler<'a> {
                     .source
                     .error(&key("across"), "must name a level above the bank, and the scope must be a bank"));
             }
+            let nodes = across.map_or(1, |a| levels[a.0 as usize].per_parent);
+            let across_nodes = c.across_nodes.unwrap_or(nodes);
+            if across_nodes < 1 || !nodes.is_multiple_of(across_nodes) {
+                let problem = format!("is {across_nodes}: must divide the {nodes} nodes of `across`");
+                return Err(self.source.error(&key("across_nodes"), problem));
+            }
             commands.push(Command {
                 name: c.name.clone(),
                 scope,
@@ -293,6 +299,7 @@ impl<'a> Compiler<'a> {
                 bus: c.bus,
                 falling_edge: c.falling_edge,
                 across,
+                across_nodes,
                 open_with: id_of(&key("open_with"), &c.open_with)?,
                 close_with: id_of(&key("close_with"), &c.close_with)?,
             });

@@ -70,7 +70,8 @@ impl Recorder for Lines {
         cycles(out, issued.clock, self.device.ticks_per_clock);
         let _ = write!(out, ",{},{}", spec.name, self.channel);
         for (i, level) in self.device.levels.iter().enumerate().skip(1) {
-            let across = spec.across.is_some_and(|a| usize::from(a.0) == i);
+            // A command that takes some of the nodes only is shown at the first.
+            let across = spec.across.is_some_and(|a| usize::from(a.0) == i) && spec.across_nodes == level.per_parent;
             if i <= usize::from(spec.scope.0) && !across {
                 let _ = write!(out, ",{}", issued.bank / level.banks % level.per_parent);
             } else {
