@@ -11,7 +11,8 @@ use std::sync::Arc;
 use banksia_hw::dram::controller::{ControllerConfig, RefreshPolicy};
 use banksia_hw::dram::lint::{check_pins, lint};
 use banksia_hw::dram::memory::{
-    CsvSink, Generator, MemoryError, MemoryOptions, MemoryReport, RequestSource, TraceReader, Traffic, run, run_logged,
+    CsvSink, Generator, MemoryError, MemoryOptions, MemoryReport, Percentiles, RequestSource, TraceReader, Traffic,
+    run, run_logged,
 };
 use banksia_hw::dram::{Device, catalog};
 use banksia_input::InputError;
@@ -120,6 +121,13 @@ pub fn output(args: &MemoryArgs) -> Result<String, CliError> {
     if report.requests == 0 {
         let name = args.trace.as_deref().map_or_else(|| "--requests".into(), |p| p.display().to_string());
         return Err(InputError::new(name, "has no request").into());
+    }
+    if report.wrapped_requests > 0 {
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: {} request(s) lie beyond the memory's capacity and were wrapped into it",
+            report.wrapped_requests
+        );
     }
     [commands, completions].into_iter().flatten().try_for_each(OutputFile::finish)?;
     match args.format {
@@ -273,7 +281,8 @@ pub(crate) fn energy_row(energy_j: &BTreeMap<String, Option<f64>>) -> String {
         None => format!("{part} unknown"),
     };
     let parts: Vec<String> = energy_j.iter().map(part).collect();
-    format!("{:.3} uJ: {}", total * 1e6, parts.join(", "))
+    let at_least = if energy_j.values().any(Option::is_none) { "at least " } else { "" };
+    format!("{at_least}{:.3} uJ: {}", total * 1e6, parts.join(", "))
 }
 
 fn table(r: &MemoryReport, device: &Device) -> String {
@@ -287,15 +296,39 @@ fn table(r: &MemoryReport, device: &Device) -> String {
     row("time", format!("{} cycles of {} ps = {:.3} us", r.cycles, r.clock_ps, r.latency_s * 1e6));
     let (got, peak) = (r.bandwidth_bytes_per_s / 1e9, r.peak_bandwidth_bytes_per_s / 1e9);
     row("bandwidth", format!("{got:.3} GB/s of {peak:.3} GB/s ({:.1} %)", 100.0 * got / peak));
+    let channels = &r.bandwidth_by_channel_bytes_per_s;
+    if let (true, Some(least), Some(most)) =
+        (channels.len() > 1, channels.iter().copied().reduce(f64::min), channels.iter().copied().reduce(f64::max))
+    {
+        row("  of a channel", format!("{:.3} to {:.3} GB/s", least / 1e9, most / 1e9));
+    }
+    row("bound by", r.bound_by.clone());
+    let pins: Vec<String> = r
+        .data_pins
+        .iter()
+        .filter(|(_, share)| **share >= 0.0005)
+        .map(|(name, share)| format!("{} {:.1} %", name.replace('_', " "), 100.0 * share))
+        .collect();
+    row("  time of the pins", pins.join(", "));
     let latency = match (r.read_latency_avg_cycles, r.read_latency_avg_ns, r.read_latency_max_cycles) {
         (Some(cycles), Some(ns), Some(most)) => {
-            let (queued, device) = (r.read_queueing_avg_cycles, r.read_device_avg_cycles);
-            let (queued, device) = (queued.unwrap_or_default(), device.unwrap_or_default());
-            format!("{cycles:.2} cycles = {ns:.1} ns ({queued:.2} queued, {device:.2} in the device; at most {most})")
+            let (waited, queued) = (r.read_waiting_avg_cycles, r.read_queueing_avg_cycles.unwrap_or_default());
+            let (waited, device) = (waited.unwrap_or_default(), r.read_device_avg_cycles.unwrap_or_default());
+            format!(
+                "{cycles:.2} cycles = {ns:.1} ns ({waited:.2} until its first command, {:.2} until its access, {device:.2} in the device; at most {most})",
+                queued - waited
+            )
         }
         _ => "none: no reads".into(),
     };
     row("read latency", latency);
+    let spread = |p: &Percentiles| format!("p50 {}, p95 {}, p99 {}, p99.9 {} cycles", p.p50, p.p95, p.p99, p.p999);
+    if let Some(p) = &r.read_latency_percentiles_cycles {
+        row("  percentiles", spread(p));
+    }
+    if let Some(mean) = r.read_latency_from_arrival_avg_cycles {
+        row("  from arrival", format!("{mean:.2} cycles (the percentiles are of these)"));
+    }
     row("row hits", share(r.row_hits));
     row("row misses", share(r.row_misses));
     row("row conflicts", share(r.row_conflicts));
@@ -308,5 +341,7 @@ fn table(r: &MemoryReport, device: &Device) -> String {
     let commands: Vec<String> = r.commands.iter().map(|(c, n)| format!("{c} {n}")).collect();
     row("commands", commands.join(", "));
     row("energy", energy_row(&device.energy.known(&r.energy_j)));
+    let at_least = if r.energy_unknown.is_empty() { "" } else { "at least " };
+    row("average power", format!("{at_least}{:.3} W", r.average_power_w));
     out
 }

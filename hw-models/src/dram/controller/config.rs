@@ -203,7 +203,8 @@ impl ControllerConfig {
 
     /// Whether every policy is one that the reference has, whatever its numbers: the fast path caches decisions then.
     pub(super) fn is_plain(&self) -> bool {
-        self.scheduler == Scheduler::FrFcfs
+        self.reference_model
+            && self.scheduler == Scheduler::FrFcfs
             && self.row_hit_cap.is_none()
             && self.page == PagePolicy::Open
             && matches!(self.refresh, RefreshPolicy::Off | RefreshPolicy::AllBank)

@@ -35,6 +35,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let mut entry = Entry {
             address: request.index,
             arrival: cycle,
+            asked: request.arrival,
             sequence: request.sequence,
             row: wanted,
             bank: bank as u16,
@@ -49,7 +50,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let mut row = self.banks[bank].row;
         if row != NO_ROW && row != wanted {
             let Some(at) = self.express_at(role::PRE, bank, floor) else { return self.leave_queued(entry, cycle) };
-            self.start(&mut entry, role::PRE);
+            self.start(&mut entry, role::PRE, at);
             self.timing.issue(role::PRE, bank, at);
             self.emit(role::PRE, bank, Some(entry.address), at);
             self.set_row_unqueued(bank, NO_ROW, at);
@@ -58,7 +59,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         }
         if row == NO_ROW {
             let Some(at) = self.express_at(role::ACT, bank, floor) else { return self.leave_queued(entry, floor - 1) };
-            self.start(&mut entry, role::ACT);
+            self.start(&mut entry, role::ACT, at);
             self.timing.issue(role::ACT, bank, at);
             self.emit(role::ACT, bank, Some(entry.address), at);
             self.set_row_unqueued(bank, wanted, at);
@@ -107,6 +108,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         }
         let address = Some(entry.address);
         if opens {
+            self.stats.read_waiting += if closes { closed } else { opened } - floor;
             if closes {
                 self.stats.begin(role::PRE);
                 self.timing.issue_for_one(role::PRE, bank, closed, done);
@@ -119,11 +121,13 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             self.timing.issue_for_one(role::ACT, bank, opened, done);
             self.emit(role::ACT, bank, address, opened);
         } else {
+            self.stats.read_waiting += at - floor;
             self.stats.begin(role::RD);
         }
         self.draining = true;
         self.timing.issue_for_one(role::RD, bank, at, done);
         self.emit(role::RD, bank, address, at);
+        self.stats.queued_ticks += at - floor;
         self.stats.read_queueing += at - floor;
         let done = self.account_read(entry, done);
         if R::COMPLETIONS {
@@ -159,9 +163,10 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let bank = entry.bank as usize;
         // Its queue is left empty, and the next tick finds no reads.
         self.draining = true;
-        self.start(&mut entry, command);
+        self.start(&mut entry, command, at);
         self.timing.issue(command, bank, at);
         self.emit(command, bank, Some(entry.address), at);
+        self.stats.queued_ticks += at - 1 - entry.arrival;
         if entry.write {
             self.finish_write(&entry, at - 1);
             self.cycle = at;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use super::super::{Cycle, NO_ROW, OPENING};
 use super::best::{Best, NOTHING};
 use super::course::Rest;
+use super::pins::Pins;
 use super::progress::{Stall, Watch};
 use super::queue::{BankView, Entry, Queue};
 use super::record::{Completion, Issued, Recorder, Request, Statistics};
@@ -82,6 +83,10 @@ pub(super) struct Fast<const K: u8, const P: bool, R> {
     pub tasks: VecDeque<Task>,
     /// Drain mode: writes are served.
     pub draining: bool,
+    /// Writes in the queue whose address an older read waits for: none is served until it has been.
+    pub held: u32,
+    /// Requests to one address keep their order.
+    ordered: bool,
     /// Queue sizes changed since the mode was last evaluated.
     pub stale_mode: bool,
     pub next_refresh: Cycle,
@@ -116,6 +121,12 @@ pub(super) struct Fast<const K: u8, const P: bool, R> {
     end: Option<Cycle>,
     /// Issues of each role's command.
     pub issued: [u64; ROLES],
+    /// What the data pins wait for.
+    pub pins: Pins,
+    /// When the last refresh fell due.
+    pub refresh_was_due: Cycle,
+    /// Requests have times of arrival.
+    pub timed: bool,
     /// The search for a course that an idle channel repeats, while it is idle.
     pub rest: Option<Box<Rest>>,
     /// Who watches that requests get on.
@@ -155,6 +166,8 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             activating: Vec::new(),
             tasks: VecDeque::new(),
             draining: false,
+            held: 0,
+            ordered: !shape.config.reference_model,
             stale_mode: true,
             next_refresh: shape.refresh.map_or(NEVER, |(interval, _)| interval),
             refresh_turn: 0,
@@ -180,6 +193,9 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             blocked: false,
             end: None,
             issued: [0; ROLES],
+            pins: Pins::new(&shape.device, shape.rank_banks, shape.pin_banks, limit != Some(1)),
+            refresh_was_due: 0,
+            timed: false,
             rest: None,
             watch: Watch::new(&shape),
             stats: Statistics { commands: vec![0; commands], ..Statistics::default() },
@@ -192,6 +208,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     /// Runs on until the next request is not among `requests` and would be needed, or, with `last`, to the end.
     pub(super) fn advance(&mut self, requests: &[Request], last: bool) {
         self.run(requests, last);
+        self.stats.idle_ticks = self.pins.idle;
         self.stats.commands.fill(0);
         for (id, issued) in self.shape.ids.iter().zip(self.issued) {
             if let Some(id) = id {
@@ -422,6 +439,8 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         self.stats.reads += 1;
         self.stats.read_latency += latency;
         self.stats.read_latency_max = self.stats.read_latency_max.max(latency);
+        self.stats.read_latency_from_arrival += done - entry.asked;
+        self.stats.read_latencies.record(if self.timed { done - entry.asked } else { latency });
         self.stats.ticks = self.stats.ticks.max(done + 1);
         done
     }
@@ -443,13 +462,16 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let mut entry = Entry {
             address,
             arrival: cycle,
+            asked: request.arrival,
             sequence: request.sequence,
             row: 0,
             bank: 0,
             write: request.write,
             started: false,
         };
-        if self.writes.len > 0 && self.writes.has(address) {
+        let queued = self.writes.len > 0 && self.writes.has(address);
+        // A write that has left the queue to wait for its activation still holds its data.
+        if queued || (!P && self.ordered && self.has_activated(address, true)) {
             if request.write {
                 self.stats.absorbed += 1;
                 self.finish_write(&entry, cycle);
@@ -474,6 +496,8 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         self.outstanding += 1;
         self.stale_mode = true;
         if !P {
+            let passes = self.ordered && request.write && self.read_waits(address);
+            self.held += u32::from(passes);
             let rank = &mut self.ranks[self.banks[bank].rank as usize];
             rank.waiting += 1;
             rank.idle_since = cycle;
@@ -484,10 +508,24 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         true
     }
 
+    /// Whether an activated request, of this kind, waits for its access to an address.
+    #[inline(always)]
+    fn has_activated(&self, address: u64, write: bool) -> bool {
+        let same = |e: &Entry| e.address == address && e.write == write;
+        self.active.iter().any(same) || (K == SPLIT && self.activating.iter().any(|(e, _)| same(e)))
+    }
+
+    /// Whether a read of an address waits for its access.
+    #[inline(always)]
+    fn read_waits(&self, address: u64) -> bool {
+        self.reads.has(address) || self.has_activated(address, false)
+    }
+
     /// Logs a command and counts it.
     #[inline(always)]
     pub(super) fn emit(&mut self, command: Role, bank: usize, index: Option<u64>, clock: Cycle) {
         self.issued[command & (ROLES - 1)] += 1;
+        self.pins.command(command, bank, clock, self.refresh_was_due);
         if R::COMMANDS
             && let Some(id) = self.shape.ids[command]
         {
@@ -513,9 +551,12 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
 
     /// Takes note of a request's first command.
     #[inline(always)]
-    pub(super) fn start(&mut self, entry: &mut Entry, command: Role) {
+    pub(super) fn start(&mut self, entry: &mut Entry, command: Role, clock: Cycle) {
         if !entry.started {
             entry.started = true;
+            if !entry.write {
+                self.stats.read_waiting += clock - 1 - entry.arrival;
+            }
             self.stats.begin(command);
         }
     }
@@ -525,7 +566,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     pub(super) fn access(&mut self, mut entry: Entry, slot: Option<usize>, clock: Cycle) {
         let bank = entry.bank as usize;
         let mut command = if entry.write { role::WR } else { role::RD };
-        self.start(&mut entry, command);
+        self.start(&mut entry, command, clock);
         if !P {
             let b = &mut self.banks[bank];
             b.accesses += 1;
@@ -544,6 +585,12 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         if K == SPLIT {
             let keeps = if entry.write { self.shape.write_keeps } else { self.shape.read_keeps };
             self.data_clock_until = self.data_clock_until.max(clock + keeps);
+        }
+        self.pins.access(bank, entry.write, clock, entry.asked, entry.arrival);
+        self.stats.queued_ticks += clock - 1 - entry.arrival;
+        if !P && self.held > 0 && !entry.write && self.writes.has(entry.address) && !self.read_waits(entry.address) {
+            self.held -= 1;
+            self.stale_mode = true;
         }
         if entry.write {
             self.outstanding -= 1;
@@ -571,7 +618,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     #[inline(always)]
     pub(super) fn activate(&mut self, mut entry: Entry, clock: Cycle) {
         let bank = entry.bank as usize;
-        self.start(&mut entry, role::ACT);
+        self.start(&mut entry, role::ACT, clock);
         self.timing.issue(role::ACT, bank, clock);
         self.emit(role::ACT, bank, Some(entry.address), clock);
         if !P {

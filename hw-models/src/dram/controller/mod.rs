@@ -11,6 +11,7 @@ mod express;
 mod fast;
 mod history;
 mod map;
+mod pins;
 mod progress;
 mod queue;
 mod record;
@@ -28,8 +29,9 @@ use banksia_input::InputError;
 
 pub use config::{ControllerConfig, PagePolicy, RefreshPolicy, Scheduler, Sleep};
 pub use map::{AddressMap, MapSpec, Place, XorSpec};
+pub use pins::Idle;
 pub use progress::Stall;
-pub use record::{Completion, Issued, Keep, Recorder, Request, Silent, Statistics};
+pub use record::{Completion, Issued, Keep, Latencies, Recorder, Request, Silent, Statistics};
 
 use super::device::Device;
 use fast::{DUAL, Fast, HALF, SINGLE, SPLIT};
@@ -117,6 +119,22 @@ impl<R: Recorder> Controller<R> {
             Inner::PlainSplit(c) => c.watch.stalled,
             Inner::Split(c) => c.watch.stalled,
             Inner::Stepped(c) => c.watch.stalled,
+        }
+    }
+
+    /// Counts how often reads took how long from their arrival, where requests have times of arrival of their own, and not from
+    /// their acceptance.
+    pub fn count_from_arrival(&mut self) {
+        match &mut self.0 {
+            Inner::PlainSingle(c) => c.timed = true,
+            Inner::Single(c) => c.timed = true,
+            Inner::PlainDual(c) => c.timed = true,
+            Inner::Dual(c) => c.timed = true,
+            Inner::PlainHalf(c) => c.timed = true,
+            Inner::Half(c) => c.timed = true,
+            Inner::PlainSplit(c) => c.timed = true,
+            Inner::Split(c) => c.timed = true,
+            Inner::Stepped(c) => c.timed = true,
         }
     }
 

@@ -9,7 +9,10 @@ pub(super) const NIL: u8 = 255;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Entry {
     pub address: u64,
+    /// The tick of its acceptance.
     pub arrival: Cycle,
+    /// The tick from which on it was offered.
+    pub asked: Cycle,
     pub sequence: u64,
     pub row: u32,
     pub bank: u16,

@@ -2,6 +2,7 @@
 
 use super::super::Cycle;
 use super::super::device::CommandId;
+use super::pins::Idle;
 use super::role::{self, Role};
 
 /// A request of one channel.
@@ -107,6 +108,17 @@ pub struct Statistics {
     pub read_latency: Cycle,
     /// Of these, ticks from acceptance to the column command.
     pub read_queueing: Cycle,
+    /// Of these, ticks from acceptance to the first command of the read: a precharge, an activation or the access itself.
+    pub read_waiting: Cycle,
+    /// Ticks from arrival to the last data, summed over reads: what a trace with times waits for.
+    pub read_latency_from_arrival: Cycle,
+    /// How often reads took how many ticks: from arrival where requests have times of arrival, or else from acceptance.
+    pub read_latencies: Latencies,
+    /// Ticks from acceptance to the access, summed over all requests that were queued: over the time, the mean number queued.
+    pub queued_ticks: Cycle,
+    /// Ticks for which data pins were idle before a burst, by cause (in the order of [`Idle::NAMES`]), summed over groups of pins; none
+    /// where one request at a time may be outstanding.
+    pub idle_ticks: [Cycle; Idle::NAMES.len()],
     /// The longest of them.
     pub read_latency_max: Cycle,
     /// Requests that found their row open.
@@ -127,6 +139,59 @@ pub struct Statistics {
     pub precharged_sleep_ticks: Cycle,
     /// Ticks in self-refresh, summed over standby nodes.
     pub self_refresh_ticks: Cycle,
+}
+
+/// Latencies by size, in ticks: those below 256 one by one, above 128 sizes in every octave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latencies {
+    bins: Vec<u64>,
+}
+
+/// Bins there from the start: of all latencies below 2^20 ticks.
+const BINS: usize = 14 * 128;
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self { bins: vec![0; BINS] }
+    }
+}
+
+impl Latencies {
+    /// Counts a latency.
+    #[inline(always)]
+    pub(super) fn record(&mut self, ticks: Cycle) {
+        let octave = (ticks | 128).ilog2() - 7;
+        let bin = ((octave as usize) << 7) + (ticks >> octave) as usize;
+        match self.bins.get_mut(bin) {
+            Some(count) => *count += 1,
+            None => self.record_far(bin),
+        }
+    }
+
+    #[cold]
+    fn record_far(&mut self, bin: usize) {
+        self.bins.resize(bin + 1, 0);
+        self.bins[bin] += 1;
+    }
+
+    /// These and others together.
+    pub fn add(&mut self, other: &Self) {
+        self.bins.resize(self.bins.len().max(other.bins.len()), 0);
+        self.bins.iter_mut().zip(&other.bins).for_each(|(a, b)| *a += b);
+    }
+
+    /// The ticks that a share of all do not exceed, rounded up within a bin; none where there are none.
+    pub fn quantile(&self, share: f64) -> Option<Cycle> {
+        let all: u64 = self.bins.iter().sum();
+        let rank = ((share * all as f64).ceil() as u64).clamp(1, all.max(1));
+        let mut seen = 0;
+        let bin = self.bins.iter().position(|n| {
+            seen += n;
+            seen >= rank
+        })?;
+        let octave = (bin >> 7).saturating_sub(1);
+        Some((((bin - (octave << 7)) as Cycle + 1) << octave) - 1)
+    }
 }
 
 impl Statistics {

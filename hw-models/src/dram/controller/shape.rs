@@ -42,6 +42,8 @@ pub(super) struct Shape {
     pub read_latency: Cycle,
     /// Ticks between refreshes of one rank, and the command's role.
     pub refresh: Option<(Cycle, Role)>,
+    /// Banks that share their data pins: those of a pseudo-channel, or all.
+    pub pin_banks: usize,
     /// Banks of one node of the standby level.
     pub standby_banks: usize,
     /// The banks that a role's command acts on at once, from its first: how many, how far apart.
@@ -102,6 +104,8 @@ impl Shape {
             rank_banks,
             read_latency: device.spec(roles.read).latency,
             refresh,
+            pin_banks: device.levels.iter().find(|l| l.name == "pseudochannel").map_or(device.banks, |l| l.banks)
+                as usize,
             standby_banks: device.levels[device.standby.0 as usize].banks as usize,
             spreads: ids
                 .map(|id| id.map_or((1, 1), |id| device.spread(id)))

@@ -7,6 +7,7 @@ use super::super::Cycle;
 use super::super::device::CommandId;
 use super::config::{PagePolicy, Scheduler};
 use super::history::History;
+use super::pins::Pins;
 use super::progress::Watch;
 use super::record::{Completion, Issued, Recorder, Request, Statistics};
 use super::role::{self, Role};
@@ -75,12 +76,15 @@ pub(super) struct Stepped<R> {
     /// The access that must follow a synchronisation.
     synchronised: Option<Waiting>,
     data_clock_until: Cycle,
-    /// Reads on their way, with the clock at which they leave.
-    pending: VecDeque<(Completion, Cycle)>,
+    /// Reads on their way, with the tick of their arrival and the clock at which they leave.
+    pending: VecDeque<(Completion, Cycle, Cycle)>,
     in_channel: usize,
     limit: usize,
     cycle: Cycle,
     ended: Option<Cycle>,
+    pins: Pins,
+    refresh_was_due: Cycle,
+    pub timed: bool,
     pub watch: Watch,
     pub stats: Statistics,
     pub recorder: R,
@@ -111,6 +115,9 @@ impl<R: Recorder> Stepped<R> {
             cycle: 0,
             ended: None,
             watch: Watch::new(&shape),
+            pins: Pins::new(&shape.device, shape.rank_banks, shape.pin_banks, limit != Some(1)),
+            refresh_was_due: 0,
+            timed: false,
             stats: Statistics { commands: vec![0; shape.device.commands.len()], ..Statistics::default() },
             recorder,
             shape,
@@ -127,7 +134,7 @@ impl<R: Recorder> Stepped<R> {
             let cycle = self.cycle;
             let empty = self.reads.is_empty() && self.writes.is_empty();
             if next == requests.len() && empty && self.active.is_empty() && self.activating.is_empty() {
-                let pending = self.pending.iter().map(|(_, leaves)| leaves - 1).max().unwrap_or(0);
+                let pending = self.pending.iter().map(|(_, _, leaves)| leaves - 1).max().unwrap_or(0);
                 let end = *self.ended.get_or_insert(pending.max(cycle.saturating_sub(1)));
                 if cycle > end {
                     return;
@@ -155,14 +162,14 @@ impl<R: Recorder> Stepped<R> {
             sent: cycle,
             done: cycle,
         };
-        if self.writes.iter().any(|w| w.request.index == request.index) {
+        if self.holds_write(request.index) {
             if request.write {
                 self.stats.absorbed += 1;
-                self.complete(completion);
+                self.complete(completion, request.arrival);
             } else {
                 self.stats.forwarded += 1;
                 self.in_channel += 1;
-                self.pending.push_back((completion, cycle + 1));
+                self.pending.push_back((completion, request.arrival, cycle + 1));
             }
             return true;
         }
@@ -180,7 +187,7 @@ impl<R: Recorder> Stepped<R> {
         true
     }
 
-    fn complete(&mut self, completion: Completion) {
+    fn complete(&mut self, completion: Completion, arrived: Cycle) {
         self.stats.requests += 1;
         self.stats.ticks = self.stats.ticks.max(completion.done + 1);
         if !completion.write {
@@ -188,6 +195,8 @@ impl<R: Recorder> Stepped<R> {
             self.stats.reads += 1;
             self.stats.read_latency += latency;
             self.stats.read_latency_max = self.stats.read_latency_max.max(latency);
+            self.stats.read_latency_from_arrival += completion.done - arrived;
+            self.stats.read_latencies.record(if self.timed { completion.done - arrived } else { latency });
         }
         self.recorder.completion(completion);
     }
@@ -210,12 +219,12 @@ impl<R: Recorder> Stepped<R> {
     }
 
     fn tick(&mut self, clock: Cycle) {
-        while let Some((completion, leaves)) = self.pending.front().copied()
+        while let Some((completion, arrived, leaves)) = self.pending.front().copied()
             && leaves <= clock
         {
             self.pending.pop_front();
             self.in_channel -= 1;
-            self.complete(Completion { done: clock - 1, ..completion });
+            self.complete(Completion { done: clock - 1, ..completion }, arrived);
         }
         self.refreshes_due(clock);
         match self.shape.kind {
@@ -237,6 +246,7 @@ impl<R: Recorder> Stepped<R> {
         let Some((interval, command)) = self.shape.refresh else { return };
         let due = clock.is_multiple_of(interval);
         if due {
+            self.refresh_was_due = clock;
             let empty = self.reads.is_empty() && self.writes.is_empty();
             let waits = !(empty && self.active.is_empty() && self.activating.is_empty());
             // Reads count when their command has issued, as those on their way will be done whatever comes.
@@ -352,6 +362,7 @@ impl<R: Recorder> Stepped<R> {
         } else {
             self.draining = writes > self.shape.high || reads == 0;
         }
+        self.draining &= !self.holds_write_back();
         let queue = if self.draining { &self.writes } else { &self.reads };
         let fits = |command: Role| match slot {
             Slot::Any => true,
@@ -441,6 +452,29 @@ impl<R: Recorder> Stepped<R> {
             return true;
         }
         false
+    }
+
+    // ---- requests to one address ----
+
+    /// Whether the write of a transaction is still here: in the queue, or, where requests keep their order, activated.
+    fn holds_write(&self, index: u64) -> bool {
+        let queued = self.writes.iter().any(|w| w.request.index == index);
+        let mut activated = self.active.iter().chain(self.activating.iter().map(|(w, _)| w));
+        let ordered = !self.shape.config.reference_model;
+        queued || (ordered && activated.any(|w| w.request.write && w.request.index == index))
+    }
+
+    /// Whether a queued write must wait for an older read of its address: no write is served then.
+    fn holds_write_back(&self) -> bool {
+        let reads = || {
+            let activated = self.active.iter().chain(self.activating.iter().map(|(w, _)| w));
+            self.reads.iter().chain(activated).filter(|w| !w.request.write)
+        };
+        !self.shape.config.reference_model
+            && self
+                .writes
+                .iter()
+                .any(|w| reads().any(|r| r.request.index == w.request.index && r.accepted < w.accepted))
     }
 
     // ---- what a request needs next ----
@@ -541,6 +575,7 @@ impl<R: Recorder> Stepped<R> {
             self.history.issue(&self.shape.device, id, (bank + i * apart) as u32, clock);
         }
         self.stats.commands[id.0 as usize] += 1;
+        self.pins.command(command, bank, clock, self.refresh_was_due);
         self.recorder.command(Issued { clock, command: id, bank: bank as u32, index });
         if self.shape.kind == Kind::HalfClock && clock % 2 == 1 && !role::is_access(command) {
             self.rising = Some(Rising {
@@ -560,14 +595,17 @@ impl<R: Recorder> Stepped<R> {
     }
 
     /// Counts a request by its first command.
-    fn first_command(&mut self, w: &Waiting, command: Role) {
+    fn first_command(&mut self, w: &Waiting, command: Role, clock: Cycle) {
         if !w.started {
             self.stats.begin(command);
+            if !w.request.write {
+                self.stats.read_waiting += clock - 1 - w.accepted;
+            }
         }
     }
 
     fn precharge_for(&mut self, w: Waiting, clock: Cycle) {
-        self.first_command(&w, role::PRE);
+        self.first_command(&w, role::PRE, clock);
         let queue = if self.draining { &mut self.writes } else { &mut self.reads };
         for other in queue.iter_mut().filter(|o| o.accepted == w.accepted) {
             other.started = true;
@@ -581,7 +619,7 @@ impl<R: Recorder> Stepped<R> {
     }
 
     fn activate(&mut self, mut w: Waiting, clock: Cycle) {
-        self.first_command(&w, role::ACT);
+        self.first_command(&w, role::ACT, clock);
         w.started = true;
         let queue = if self.draining { &mut self.writes } else { &mut self.reads };
         queue.retain(|o| o.accepted != w.accepted);
@@ -628,7 +666,10 @@ impl<R: Recorder> Stepped<R> {
 
     fn access_now(&mut self, w: Waiting, clock: Cycle) {
         let write = w.request.write;
-        self.first_command(&w, self.access_command(&w));
+        self.first_command(&w, self.access_command(&w), clock);
+        self.stats.queued_ticks += clock - 1 - w.accepted;
+        self.pins.access(w.bank, w.request.write, clock, w.request.arrival, w.accepted);
+        self.stats.idle_ticks = self.pins.idle;
         for list in [&mut self.active, &mut self.reads, &mut self.writes] {
             list.retain(|o| o.accepted != w.accepted);
         }
@@ -660,10 +701,10 @@ impl<R: Recorder> Stepped<R> {
         };
         if write {
             self.in_channel -= 1;
-            self.complete(completion);
+            self.complete(completion, w.request.arrival);
         } else {
             self.stats.read_queueing += clock - 1 - w.accepted;
-            self.pending.push_back((completion, clock + self.shape.read_latency));
+            self.pending.push_back((completion, w.request.arrival, clock + self.shape.read_latency));
         }
     }
 }

@@ -136,6 +136,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         } else {
             writes > self.shape.high || reads == 0
         };
+        let draining = draining && (P || self.held == 0);
         if draining != self.draining {
             self.draining = draining;
             self.known = [false; 3];
@@ -164,7 +165,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         if class == CLOSE {
             let queue = if self.draining { &mut self.writes } else { &mut self.reads };
             let mut entry = queue.entries[slot & 63];
-            self.start(&mut entry, role::PRE);
+            self.start(&mut entry, role::PRE, clock);
             let queue = if self.draining { &mut self.writes } else { &mut self.reads };
             queue.entries[slot & 63] = entry;
             let bank = entry.bank as usize;
@@ -274,6 +275,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let Some((interval, command)) = self.shape.refresh else { return };
         let waits = !self.is_empty();
         self.watch.refresh_due(self.next_refresh, self.stats.requests, waits, self.tasks.len());
+        self.refresh_was_due = self.next_refresh;
         self.next_refresh += interval;
         self.refresh_turn += 1;
         if self.shape.config.postpone > 0 {

@@ -122,4 +122,8 @@ impl RequestSource for Generator {
         self.left -= count;
         Ok(self.left > 0)
     }
+
+    fn timed(&self) -> bool {
+        self.interval > 0.0
+    }
 }

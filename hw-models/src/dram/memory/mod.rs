@@ -12,7 +12,7 @@ mod trace;
 
 pub use csv::{CsvSink, Lines};
 pub use generate::{Generator, Traffic};
-pub use report::MemoryReport;
+pub use report::{MemoryReport, Percentiles};
 pub use run::{MemoryError, MemoryOptions, run, run_logged};
 pub use trace::TraceReader;
 
@@ -27,4 +27,14 @@ pub trait RequestSource: Send {
     /// # Errors
     /// The source cannot be read, or a line of it makes no sense.
     fn fill(&mut self, into: &mut Vec<Request>, most: usize) -> Result<bool, InputError>;
+
+    /// Whether requests came with times of their own so far: their latency from arrival means something then.
+    fn timed(&self) -> bool {
+        false
+    }
+
+    /// Requests so far whose address lay beyond the memory and was wrapped into it.
+    fn wrapped(&self) -> u64 {
+        0
+    }
 }

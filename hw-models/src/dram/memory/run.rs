@@ -10,6 +10,7 @@ use super::super::controller::{
 };
 use super::super::device::Device;
 use super::csv::{CsvSink, Lines};
+use super::report::RunFacts;
 use super::{MemoryReport, RequestSource};
 
 /// What a memory is made of.
@@ -97,6 +98,9 @@ fn simulate<R: Recorder + Send>(
     recorder: impl Fn(u32) -> R,
     mut heard: impl FnMut(&mut R) -> std::io::Result<()>,
 ) -> Result<MemoryReport, MemoryError> {
+    let mut block = Vec::with_capacity(BLOCK);
+    let mut more = source.fill(&mut block, BLOCK)?;
+    let timed = source.timed();
     let controller = ControllerOptions {
         config: options.controller.clone(),
         channels: options.channels,
@@ -106,10 +110,14 @@ fn simulate<R: Recorder + Send>(
     let map = AddressMap::new(&options.controller.map, device, options.channels)?;
     let ticks = u64::from(device.ticks_per_clock);
     let mut channels = (0..options.channels)
-        .map(|c| Ok((Controller::new(device, &controller, recorder(c))?, Vec::with_capacity(BLOCK))))
+        .map(|c| {
+            let mut controller = Controller::new(device, &controller, recorder(c))?;
+            if timed {
+                controller.count_from_arrival();
+            }
+            Ok((controller, Vec::with_capacity(BLOCK)))
+        })
         .collect::<Result<Vec<(Controller<R>, Vec<Request>)>, InputError>>()?;
-    let mut block = Vec::with_capacity(BLOCK);
-    let mut more = source.fill(&mut block, BLOCK)?;
     loop {
         if let Some(late) = block.iter().find(|r| r.arrival > latest) {
             let problem = format!(
@@ -154,5 +162,6 @@ fn simulate<R: Recorder + Send>(
         more = next?;
     }
     let statistics: Vec<Statistics> = channels.iter().map(|(c, _)| c.statistics().clone()).collect();
-    Ok(MemoryReport::new(device, &statistics))
+    let run = RunFacts { outstanding: options.outstanding, timed, wrapped: source.wrapped() };
+    Ok(MemoryReport::new(device, &statistics, &run))
 }
