@@ -128,7 +128,8 @@ impl Pins {
             burst: burst.round() as Cycle,
             row_cycle: wait(act, act, true, 1),
             row_precharge: wait(roles.map(|r| r.precharge), act, true, 1),
-            row_to_column: wait(act, roles.map(|r| r.read), true, 1),
+            // Two clocks of grace: for the edge that a column command needs, and for a data clock to start.
+            row_to_column: wait(act, roles.map(|r| r.read), true, 1) + 2 * Cycle::from(device.ticks_per_clock),
             window: wait(act, act, false, 4),
             distances: (outer.map(|r| r.cycles).max().unwrap_or(0), group_wait),
             refresh: device.refresh.map_or(0, |r| device.spec(r.command).latency),
