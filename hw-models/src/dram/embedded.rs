@@ -67,6 +67,7 @@ pub(super) const EMBEDDED: &[(&str, &str)] = &[
     ("hbm3-attacc", include_str!("../../catalog/dram/hbm3-attacc.toml")),
     ("hbm3e-8000", include_str!("../../catalog/dram/hbm3e-8000.toml")),
     ("hbm3e-9200", include_str!("../../catalog/dram/hbm3e-9200.toml")),
+    ("hbm3e-h200", include_str!("../../catalog/dram/hbm3e-h200.toml")),
     ("hbm4", include_str!("../../catalog/dram/hbm4.toml")),
     ("hbm4-16000", include_str!("../../catalog/dram/hbm4-16000.toml")),
     ("hbm4-16000-16hi", include_str!("../../catalog/dram/hbm4-16000-16hi.toml")),

@@ -72,6 +72,11 @@ impl<'a> Compiler<'a> {
         self.symbols.insert("data_pins".into(), f64::from(data_pins));
         self.symbols.insert("pin_gbps".into(), pin_gbps);
         self.symbols.insert("banks".into(), f64::from(banks));
+        self.symbols.insert("rows".into(), f64::from(rows));
+        self.symbols.insert("row_bytes".into(), f64::from(columns) * f64::from(access_bytes));
+        for level in &levels {
+            self.symbols.insert(format!("banks_per_{}", level.name), f64::from(level.banks));
+        }
         self.timings(clock_ps)?;
 
         let commands = self.commands(&levels, access_bytes)?;
