@@ -57,6 +57,8 @@ impl<'a> Compiler<'a> {
         let access_bytes =
             src.check(&key("access_bytes"), self.need(&key("access_bytes"), org.access_bytes)?, 1..=4096)?;
         let data_pins = src.check(&key("data_pins"), self.need(&key("data_pins"), org.data_pins)?, 1..=65536)?;
+        let ecc_pins = src.check(&key("ecc_pins"), org.ecc_pins.unwrap_or(0), 0..=data_pins)?;
+        self.check_beats(&levels, access_bytes, data_pins)?;
         let pin_gbps = src.check(&key("pin_gbps"), self.need(&key("pin_gbps"), org.pin_gbps)?, 1e-3..=1e3)?;
         let bytes = u128::from(banks) * u128::from(rows) * u128::from(columns) * u128::from(access_bytes);
         if bytes > u128::from(MAX_CHANNEL_BYTES) {
@@ -100,6 +102,7 @@ impl<'a> Compiler<'a> {
             columns,
             access_bytes,
             data_pins,
+            ecc_pins,
             pin_gbps,
             commands,
             timing,
@@ -160,6 +163,22 @@ impl<'a> Compiler<'a> {
             level.banks = nodes / level.nodes;
         }
         Ok(levels)
+    }
+
+    /// An access fills whole beats of its pins. Pins that it does not fill are those of an error-correcting code.
+    fn check_beats(&self, levels: &[Level], access_bytes: u32, data_pins: u32) -> Result<(), InputError> {
+        let parts = levels.iter().find(|l| l.name == "pseudochannel").map_or(1, |l| l.per_parent);
+        let (pins, bits) = (data_pins / parts, access_bytes * 8);
+        if pins > 0 && pins * parts == data_pins && bits.is_multiple_of(pins) {
+            return Ok(());
+        }
+        let problem = format!("is {data_pins}: an access of {access_bytes} bytes does not fill whole beats of so many pins");
+        let data = (0..=pins.max(1).ilog2()).rev().map(|b| 1u32 << b).find(|p| bits.is_multiple_of(*p)).unwrap_or(1);
+        Err(self.source.error("organization.data_pins", problem).help(format!(
+            "bits of an error-correcting code are capacity, not bandwidth: write data_pins = {} and ecc_pins = {}",
+            data * parts,
+            data_pins.saturating_sub(data * parts)
+        )))
     }
 
     fn timings(&mut self, clock_ps: f64) -> Result<(), InputError> {
