@@ -39,6 +39,8 @@ pub struct TimingRow {
     pub window: u32,
     /// Between different nodes under one parent.
     pub sibling: bool,
+    /// The reference controller keeps it too ([`Device::reference_rows`]).
+    pub reference: bool,
 }
 
 /// Refresh, resolved.
@@ -234,6 +236,16 @@ impl Device {
             }
             None => (1, 0),
         }
+    }
+
+    /// This device with the rows alone that the reference controller keeps: those of the simulator that it agrees with, without
+    /// what physics adds to them.
+    #[must_use]
+    pub fn reference_rows(&self) -> Self {
+        let mut device = self.clone();
+        device.timing.retain(|row| row.reference);
+        device.flatten();
+        device
     }
 
     /// Evaluates an expression over this device's named quantities.

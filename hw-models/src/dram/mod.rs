@@ -22,6 +22,7 @@ pub mod lint;
 pub mod memory;
 mod roles;
 pub mod table;
+pub mod witness;
 
 pub use assumed::Assumed;
 pub use channel::{Channel, CommandLog, LoggedCommand, NoLog};

@@ -203,6 +203,15 @@ fn one() -> u32 {
     1
 }
 
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
 fn one_cycle() -> f64 {
     1.0
 }
@@ -291,6 +300,10 @@ pub struct RawConstraint {
     /// The row holds between different nodes of the level, under the same parent (rank-to-rank turn-around).
     #[serde(default)]
     pub sibling: bool,
+    /// The simulator that the reference controller agrees with has the row too. A row that physics needs and that simulator lacks
+    /// says `reference = false`: every controller keeps it but that one.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub reference: bool,
     /// Which entry of its list this is in the file at hand; none where a base wrote it.
     #[serde(skip)]
     pub own: Option<usize>,

@@ -436,6 +436,7 @@ impl<'a> Compiler<'a> {
                     cycles: cycles as Cycle,
                     window: row.window,
                     sibling: row.sibling,
+                    reference: row.reference,
                 });
             }
         }
@@ -492,7 +493,12 @@ fn from_spreads(commands: &[Command], names: &str) -> bool {
 
 impl Device {
     /// Turns the timing rows into what one issue of each command sets.
-    fn flatten(&mut self) {
+    pub(super) fn flatten(&mut self) {
+        self.updates.clear();
+        self.update_ranges.clear();
+        self.rings.clear();
+        self.ring_slots = 0;
+        self.level_base.clear();
         let mut base = 0;
         for level in &self.levels {
             self.level_base.push(base);
