@@ -20,6 +20,7 @@ mod bank;
 mod facts;
 pub mod order;
 mod pins;
+pub mod trial;
 
 use super::Cycle;
 use super::controller::{Completion, Issued, Recorder};
