@@ -1,6 +1,7 @@
 //! What cannot be right in a device, though every number of it is a number.
 
 mod floors;
+mod refreshes;
 mod unused;
 
 use banksia_input::{InputError, Source};
@@ -19,6 +20,7 @@ pub fn lint(raw: &RawDevice, device: &Device) -> Vec<Finding> {
     relations(device, &mut out);
     data_rate(device, &mut out);
     missing_rows(device, &mut out);
+    refreshes::refreshes(device, &mut out);
     units(raw, &mut out);
     unused::parameters(raw, &mut out);
     floors::floors(raw, device, &mut out);

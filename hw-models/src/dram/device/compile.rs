@@ -172,7 +172,8 @@ impl<'a> Compiler<'a> {
         if pins > 0 && pins * parts == data_pins && bits.is_multiple_of(pins) {
             return Ok(());
         }
-        let problem = format!("is {data_pins}: an access of {access_bytes} bytes does not fill whole beats of so many pins");
+        let problem =
+            format!("is {data_pins}: an access of {access_bytes} bytes does not fill whole beats of so many pins");
         let data = (0..=pins.max(1).ilog2()).rev().map(|b| 1u32 << b).find(|p| bits.is_multiple_of(*p)).unwrap_or(1);
         Err(self.source.error("organization.data_pins", problem).help(format!(
             "bits of an error-correcting code are capacity, not bandwidth: write data_pins = {} and ecc_pins = {}",

@@ -194,7 +194,13 @@ const STANDARDS: [Standard; 9] = [
         name: "JESD238",
         rounding: 0.974,
         refi_ns: 3900.0,
-        floors: &[("nBL", 2.0, 0.0), ("nCCDS", 2.0, 0.0), ("nCCDL", 2.0, 2.5), ("nPPD", 2.0, 0.0), ("nRFC", 0.0, 260.0)],
+        floors: &[
+            ("nBL", 2.0, 0.0),
+            ("nCCDS", 2.0, 0.0),
+            ("nCCDL", 2.0, 2.5),
+            ("nPPD", 2.0, 0.0),
+            ("nRFC", 0.0, 260.0),
+        ],
         by_chip: none,
     },
     Standard {
@@ -202,7 +208,13 @@ const STANDARDS: [Standard; 9] = [
         name: "JESD270-4",
         rounding: 0.974,
         refi_ns: 3900.0,
-        floors: &[("nBL", 2.0, 0.0), ("nCCDS", 2.0, 0.0), ("nCCDL", 4.0, 0.0), ("nPPD", 2.0, 0.0), ("nRFC", 0.0, 260.0)],
+        floors: &[
+            ("nBL", 2.0, 0.0),
+            ("nCCDS", 2.0, 0.0),
+            ("nCCDL", 4.0, 0.0),
+            ("nPPD", 2.0, 0.0),
+            ("nRFC", 0.0, 260.0),
+        ],
         by_chip: none,
     },
     Standard {

@@ -84,7 +84,9 @@ fn expressions(raw: &RawDevice) -> Vec<&str> {
         out.extend([&r.bank_interval, &r.same_bank_interval].into_iter().flatten().map(String::as_str));
     }
     let c = &raw.controller;
-    out.extend([&c.activate_deadline, &c.sync_read_keeps, &c.sync_write_keeps].into_iter().flatten().map(String::as_str));
+    out.extend(
+        [&c.activate_deadline, &c.sync_read_keeps, &c.sync_write_keeps].into_iter().flatten().map(String::as_str),
+    );
     let e = &raw.energy;
     let standing = [
         &e.active_standby_ma,

@@ -162,7 +162,8 @@ impl Facts {
 
 /// Register accesses, clock starts and wake-ups act on no bank.
 fn touches(spec: &Command) -> bool {
-    spec.needs != Needs::Any || matches!(spec.effect, Effect::Open | Effect::OpenFirst | Effect::Close | Effect::Refresh)
+    spec.needs != Needs::Any
+        || matches!(spec.effect, Effect::Open | Effect::OpenFirst | Effect::Close | Effect::Refresh)
 }
 
 /// How long a refresh keeps what it refreshes, by the standards' names; what has none says it as its latency.
@@ -187,7 +188,8 @@ fn is_bank(device: &Device, scope: LevelId) -> bool {
 /// A refresh of the same bank of every bank group is one of fine granularity: half of a bank's share, and twice as often.
 fn share(device: &Device, id: CommandId) -> u32 {
     let roles = device.roles;
-    if device.refresh.is_some_and(|r| r.command == id) || roles.and_then(|r| r.refresh_bank).is_some_and(|r| r.0 == id) {
+    if device.refresh.is_some_and(|r| r.command == id) || roles.and_then(|r| r.refresh_bank).is_some_and(|r| r.0 == id)
+    {
         WHOLE
     } else if roles.and_then(|r| r.refresh_same_bank).is_some_and(|r| r.0 == id) {
         HALF

@@ -7,7 +7,9 @@ use super::super::controller::{Completion, Request};
 
 /// Two requests to one transaction, of which one writes, were served in another order than they came in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("transaction {index}: request {later} (tick {later_at}) came after request {earlier} (tick {earlier_at}) and was served before it")]
+#[error(
+    "transaction {index}: request {later} (tick {later_at}) came after request {earlier} (tick {earlier_at}) and was served before it"
+)]
 pub struct Turned {
     /// The transaction.
     pub index: u64,

@@ -51,8 +51,7 @@ pub fn policies(device: &Device) -> Vec<ControllerConfig> {
     for (refresh, postpone) in refreshes {
         for sleep in &sleeps {
             for page in &pages {
-                let scheduler =
-                    if *page == PagePolicy::Timeout { Scheduler::FrFcfs } else { Scheduler::RowHitsFirst };
+                let scheduler = if *page == PagePolicy::Timeout { Scheduler::FrFcfs } else { Scheduler::RowHitsFirst };
                 let config = ControllerConfig::default();
                 out.push(ControllerConfig { refresh, postpone, sleep: *sleep, page: *page, scheduler, ..config });
             }
