@@ -1,7 +1,8 @@
 //! The catalog as a whole: every device compiles, none contradicts itself, and the named ones are what the preset table says.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use banksia_hw::dram::lint::lint;
+use banksia_hw::dram::lint::{check_names, lint};
+use banksia_hw::dram::table::RawDevice;
 use banksia_hw::dram::{Device, catalog};
 use banksia_input::Source;
 
@@ -160,4 +161,21 @@ fn mistakes_in_a_device_name_their_line() {
     let text = "name = \"mine\"\nsource = \"a test\"\nbase = \"ddr4-2400r\"\n[controller]\nactivate = \"ACTX\"\n";
     let error = catalog::load_source(&Source::from_text("mine.toml", text)).unwrap_err().to_string();
     assert!(error.contains("mine.toml:5") && error.contains("ACT"), "{error}");
+}
+
+/// Every number of the catalog is used, or its file says that it is not.
+#[test]
+fn every_number_is_used_or_said_not_to_be() {
+    let mut lost = Vec::new();
+    for name in catalog::names() {
+        let source = catalog::open(name, None).unwrap();
+        let mut own: RawDevice = source.parse().unwrap();
+        let merged = catalog::resolved(name).unwrap();
+        while let Err(e) = check_names(&source, &own, &merged) {
+            let figure = e.problem.split('`').nth(1).unwrap().to_owned();
+            lost.push(format!("{name} {figure}"));
+            own.unused.push(figure);
+        }
+    }
+    assert!(lost.is_empty(), "{lost:#?}");
 }

@@ -55,10 +55,7 @@ fn devices_have_the_numbers_of_the_presets_they_cite() {
             let Some(got) = cycles(&device, timing) else { continue };
             let expected = match *timing {
                 // The preset's is shorter than nRRDS, which no DDR5 can have.
-                "nRRDL" if name == "ddr5-3200an" => 8,
-                // Twice the rate, and 275 ns a bank: an H200's, as its file says.
-                "nRFCpb" if name == "hbm3e-8000" => 275_000 / clock_ps,
-                "nREFI" | "nREFIpb" if name == "hbm3e-8000" => (reference * p.clock_ps).div_ceil(2 * clock_ps),
+                "nRRDL" if name == "ddr5-3200an-ramulator" => 8,
                 t if clock_ps != p.clock_ps && INTERFACE.contains(&t) => continue,
                 _ => (reference * p.clock_ps).div_ceil(clock_ps),
             };

@@ -13,6 +13,7 @@ mod memory;
 mod pim;
 mod rows;
 mod value;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ pub const GPU_SUITES: [&str; 7] = [
 
 /// Every suite, in the order in which they run by themselves.
 pub fn suites() -> impl Iterator<Item = &'static str> {
-    ["memory", "pim"].into_iter().chain(GPU_SUITES)
+    ["memory", "memory-witness", "pim"].into_iter().chain(GPU_SUITES)
 }
 
 /// Bytes of a memory request in `known-programs`: its products of few rows read pieces of 64 and 128 bytes, which coarser requests
@@ -103,6 +104,11 @@ fn suite(name: &str) -> Result<Suite, InputError> {
     let of = |rows, work: Work, devices| Ok(Suite { rows, work, devices });
     match name {
         "memory" => of(memory::ORACLE, |row, _, _| memory::row(row), |row| vec![memory::device(row)]),
+        "memory-witness" => of(
+            witness::rows(),
+            |row, _, _| vec![witness::row(row)],
+            |row| row.get("device").cloned().into_iter().collect(),
+        ),
         "pim" => of(
             include_str!("../../tests/reference/pim/cycles.csv"),
             |row, _, _| vec![pim::row(row)],

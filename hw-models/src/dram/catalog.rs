@@ -6,10 +6,12 @@ use std::sync::Arc;
 use banksia_input::{InputError, Source};
 
 use super::device::Device;
-use super::table::RawDevice;
+use super::embedded::{EMBEDDED, RENAMED};
+use super::lint::check_names;
+use super::table::{RawDevice, Reclocked};
 
-use super::embedded::EMBEDDED;
-
+/// What the names of embedded sources begin with.
+const CATALOG: &str = "catalog:";
 /// How deep files may build on one another.
 const MAX_DEPTH: usize = 8;
 
@@ -44,7 +46,12 @@ pub fn load_from(name: &str, beside: Option<&Path>) -> Result<Arc<Device>, Input
 /// # Errors
 /// The source cannot be used.
 pub fn load_source(source: &Source) -> Result<Arc<Device>, InputError> {
-    Ok(Arc::new(Device::compile(&resolve(source)?, source)?))
+    let raw = resolve(source)?;
+    let device = Device::compile(&raw, source)?;
+    if !source.name().starts_with(CATALOG) {
+        check_names(source, &parse(source)?, &raw)?;
+    }
+    Ok(Arc::new(device))
 }
 
 /// The table of a name or path with its bases merged in: what `banksia show hardware` prints.
@@ -71,10 +78,11 @@ pub fn open(name: &str, beside: Option<&Path>) -> Result<Source, InputError> {
     if let Some(path) = crate::machines::as_path(name, beside) {
         return Source::read(&path);
     }
+    let new = RENAMED.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new);
     EMBEDDED
         .iter()
-        .find(|(n, _)| *n == name)
-        .map(|(n, text)| Source::from_text(format!("catalog:{n}"), *text))
+        .find(|(n, _)| *n == new)
+        .map(|(n, text)| Source::from_text(format!("{CATALOG}{n}"), *text))
         .ok_or_else(|| InputError::unknown_name("catalog", "DRAM device", name, names()))
 }
 
@@ -101,7 +109,11 @@ fn resolve(source: &Source) -> Result<RawDevice, InputError> {
             let problem = format!("names `{base}`, which cannot be used: {}: {}", e.file, e.problem);
             InputError { help: e.help.clone(), ..source.error("base", problem) }
         })?;
-        raw = raw.over(parse(&next)?);
+        let mut below = parse(&next)?;
+        let name = std::mem::take(&mut below.name);
+        raw.note_clock(&below, &name);
+        raw = raw.over(below);
+        raw.bases.push(name);
         folder = next.name().to_owned();
         seen.push(base);
     }
@@ -120,7 +132,31 @@ fn parse(source: &Source) -> Result<RawDevice, InputError> {
     Ok(raw)
 }
 
+/// Counts of clocks, which a new clock leaves what they are.
+const CLOCKS: [&str; 8] = ["nBL", "nBL_min", "nBL_max", "nCCDS", "nCCDS_WR", "nCS", "nPPD", "nCAS"];
+
+/// Currents of which a part goes with the clock.
+const WITH_CLOCK: [&str; 5] = ["IDD2N", "IDD3N", "IDD3P", "IDD4R", "IDD4W"];
+
 impl RawDevice {
+    /// Notes what this file's clock makes of the timings that a base gives in cycles of a slower one.
+    fn note_clock(&mut self, base: &Self, name: &str) {
+        let (Some(new), Some(old)) = (self.clock_ps, base.clock_ps) else { return };
+        if new >= old * 0.9995 {
+            return;
+        }
+        for (timing, cycles) in &base.timing_cycles {
+            let ns = format!("t{}", timing.strip_prefix('n').unwrap_or(timing));
+            let own = self.timing_cycles.contains_key(timing)
+                || self.timing_expressions.contains_key(timing)
+                || self.timing_ns.contains_key(&ns);
+            if !own && !CLOCKS.contains(&timing.as_str()) {
+                let (base, name) = (name.to_owned(), timing.clone());
+                self.reclocked.push(Reclocked { base, clock_ps: old, name, cycles: *cycles });
+            }
+        }
+    }
+
     /// This file's entries written over a base's.
     fn over(self, base: Self) -> Self {
         let mut out = base;
@@ -129,6 +165,15 @@ impl RawDevice {
         if !self.description.is_empty() {
             out.description = self.description;
         }
+        out.preset_of = self.preset_of.or(out.preset_of);
+        out.unused.extend(self.unused);
+        out.bases = self.bases;
+        out.reclocked = self.reclocked;
+        // Currents hold at the clock that they were given for, which is that of the file that gives them.
+        out.energy.currents_at_ps = self.energy.currents_at_ps.or_else(|| {
+            let given = WITH_CLOCK.iter().any(|c| self.currents_ma.contains_key(*c)) || out.currents_ma.is_empty();
+            out.energy.currents_at_ps.or(out.clock_ps).filter(|_| !given)
+        });
         out.clock_ps = self.clock_ps.or(out.clock_ps);
         out.ticks_per_clock = self.ticks_per_clock.or(out.ticks_per_clock);
         let (org, ours) = (&mut out.organization, self.organization);
@@ -140,6 +185,7 @@ impl RawDevice {
         org.columns = ours.columns.or(org.columns);
         org.access_bytes = ours.access_bytes.or(org.access_bytes);
         org.data_pins = ours.data_pins.or(org.data_pins);
+        org.ecc_pins = ours.ecc_pins.or(org.ecc_pins);
         org.pin_gbps = ours.pin_gbps.or(org.pin_gbps);
         org.devices = ours.devices.or(org.devices);
         org.standby_level = ours.standby_level.or(org.standby_level.take());
@@ -158,6 +204,13 @@ impl RawDevice {
         out.timing_cycles.extend(self.timing_cycles);
         out.timing_ns.extend(self.timing_ns);
         out.timing_expressions.extend(self.timing_expressions);
+        // A figure that this file gives itself is no longer the base's assumption, but where it says so again.
+        let given = |figure: &String| self.currents_ma.contains_key(figure) || self.parameters.contains_key(figure);
+        out.energy.assumed.retain(|a| !given(&a.figure));
+        for assumed in self.energy.assumed {
+            out.energy.assumed.retain(|a| (&a.part, &a.figure) != (&assumed.part, &assumed.figure));
+            out.energy.assumed.push(assumed);
+        }
         out.currents_ma.extend(self.currents_ma);
         out.parameters.extend(self.parameters);
         for command in self.commands {
@@ -202,6 +255,9 @@ impl RawDevice {
         out.energy.active_power_down_ma = self.energy.active_power_down_ma.or(out.energy.active_power_down_ma);
         out.energy.precharge_power_down_ma = self.energy.precharge_power_down_ma.or(out.energy.precharge_power_down_ma);
         out.energy.self_refresh_ma = self.energy.self_refresh_ma.or(out.energy.self_refresh_ma);
+        out.energy.vpp_v = self.energy.vpp_v.or(out.energy.vpp_v);
+        out.energy.standby_vpp_ma = self.energy.standby_vpp_ma.or(out.energy.standby_vpp_ma);
+        out.energy.unknown.extend(self.energy.unknown);
         out.energy.commands.extend(self.energy.commands);
         out.base = self.base.or(out.base);
         out

@@ -39,6 +39,8 @@ pub struct TimingRow {
     pub window: u32,
     /// Between different nodes under one parent.
     pub sibling: bool,
+    /// The reference controller keeps it too ([`Device::reference_rows`]).
+    pub reference: bool,
 }
 
 /// Refresh, resolved.
@@ -154,6 +156,8 @@ pub struct Device {
     pub access_bytes: u32,
     /// Data pins of the channel.
     pub data_pins: u32,
+    /// Pins beside them for the bits of an error-correcting code: no data, and no bandwidth.
+    pub ecc_pins: u32,
     /// Data rate of a pin, gigabits per second.
     pub pin_gbps: f64,
     /// The command set.
@@ -206,7 +210,12 @@ impl Device {
         u64::from(self.banks) * u64::from(self.rows) * self.row_bytes()
     }
 
-    /// Peak rate of the channel's pins, bytes per second.
+    /// Bytes of error-correcting code that the channel holds beside [`Device::capacity_bytes`].
+    pub fn ecc_bytes(&self) -> u64 {
+        self.capacity_bytes() / u64::from(self.data_pins.max(1)) * u64::from(self.ecc_pins)
+    }
+
+    /// Peak rate of the channel's data pins, bytes per second; pins of an error-correcting code add nothing.
     pub fn pin_bandwidth(&self) -> f64 {
         f64::from(self.data_pins) * self.pin_gbps * 1e9 / 8.0
     }
@@ -227,6 +236,16 @@ impl Device {
             }
             None => (1, 0),
         }
+    }
+
+    /// This device with the rows alone that the reference controller keeps: those of the simulator that it agrees with, without
+    /// what physics adds to them.
+    #[must_use]
+    pub fn reference_rows(&self) -> Self {
+        let mut device = self.clone();
+        device.timing.retain(|row| row.reference);
+        device.flatten();
+        device
     }
 
     /// Evaluates an expression over this device's named quantities.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 /// Named quantities of a device: timings in cycles, currents in milliamperes, counts.
 pub(crate) type Symbols = BTreeMap<String, f64>;
 
-/// Evaluates an expression of numbers, names, `+ - * /`, parentheses, `max(a, b)`, `min(a, b)` and `ceil(a)`.
+/// Evaluates an expression of numbers, names, `+ - * /`, parentheses, `max(a, b)`, `min(a, b)`, `ceil(a)` and
+/// `floor(a)`.
 pub(crate) fn evaluate(text: &str, symbols: &Symbols) -> Result<f64, String> {
     let mut parser = Parser { rest: text, symbols, depth: 0 };
     let value = parser.sum()?;
@@ -19,7 +20,7 @@ pub(crate) fn evaluate(text: &str, symbols: &Symbols) -> Result<f64, String> {
 pub(crate) fn evaluate_integer(text: &str, symbols: &Symbols) -> Result<i64, String> {
     let value = evaluate(text, symbols)?;
     if (value - value.round()).abs() > 1e-6 || value.abs() > 1e12 {
-        return Err(format!("`{text}` is {value}, not a whole number of cycles: wrap it in ceil()"));
+        return Err(format!("`{text}` is {value}, not a whole number of cycles: wrap it in ceil() or floor()"));
     }
     Ok(value.round() as i64)
 }
@@ -120,7 +121,8 @@ impl Parser<'_> {
             ("min", Some(second)) => Ok(first.min(second)),
             // A quotient that is whole but for rounding must not be pushed up a cycle.
             ("ceil", None) => Ok((first - 1e-9).ceil()),
-            _ => Err(format!("calls `{name}`: the functions are max(a, b), min(a, b) and ceil(a)")),
+            ("floor", None) => Ok((first + 1e-9).floor()),
+            _ => Err(format!("calls `{name}`: the functions are max(a, b), min(a, b), ceil(a) and floor(a)")),
         }
     }
 
@@ -144,6 +146,7 @@ mod tests {
         assert_eq!(value("-(nCL - 20) / 2"), Ok(2.0));
         assert_eq!(value("max(nCL, 20) + min(nBL, 1) + ceil(nBL / 3)"), Ok(23.0));
         assert_eq!(evaluate_integer("ceil(1000 / 1000)", &symbols), Ok(1));
+        assert_eq!(evaluate_integer("floor(nCL / 3) + floor(nCL / 4)", &symbols), Ok(9));
     }
 
     #[test]
@@ -162,7 +165,7 @@ mod tests {
             let error = evaluate(text, &symbols).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");
         }
-        assert!(evaluate_integer("nCL / 3", &symbols).unwrap_err().contains("ceil()"));
+        assert!(evaluate_integer("nCL / 3", &symbols).unwrap_err().contains("ceil() or floor()"));
         assert!(evaluate(&"(".repeat(100_000), &symbols).is_err());
         assert!(evaluate(&"-".repeat(100_000), &symbols).is_err());
     }

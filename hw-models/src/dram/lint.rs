@@ -1,6 +1,12 @@
 //! What cannot be right in a device, though every number of it is a number.
 
+mod floors;
+mod refreshes;
+mod unused;
+
 use banksia_input::{InputError, Source};
+
+pub use unused::check_names;
 
 use super::device::{CommandId, Device, Effect};
 use super::table::RawDevice;
@@ -14,7 +20,11 @@ pub fn lint(raw: &RawDevice, device: &Device) -> Vec<Finding> {
     relations(device, &mut out);
     data_rate(device, &mut out);
     missing_rows(device, &mut out);
+    refreshes::refreshes(device, &mut out);
     units(raw, &mut out);
+    unused::parameters(raw, &mut out);
+    floors::floors(raw, device, &mut out);
+    reclocked(raw, &mut out);
     if raw.source.trim().len() < 12 {
         out.push("`source` does not say where the numbers come from".into());
     }
@@ -169,6 +179,25 @@ fn missing_rows(device: &Device, out: &mut Vec<Finding>) {
     if device.refresh.is_none() && device.commands.iter().any(|c| c.effect == Effect::Refresh) {
         out.push("has a refresh command, and no [refresh] that issues it".into());
     }
+}
+
+/// A new clock over a base that gives its timings in cycles.
+fn reclocked(raw: &RawDevice, out: &mut Vec<Finding>) {
+    let (Some(first), Some(clock)) = (raw.reclocked.first(), raw.clock_ps) else { return };
+    let shorter: Vec<String> = raw
+        .reclocked
+        .iter()
+        .map(|r| {
+            let ns = |ps: f64| r.cycles as f64 * ps / 1000.0;
+            format!("{} {:.2} ns to {:.2}", r.name, ns(r.clock_ps), ns(clock))
+        })
+        .collect();
+    out.push(format!(
+        "a clock of {clock} ps over `{}`, which gives its timings in cycles of {} ps, shortens {}: give them again, in [timing_ns]",
+        first.base,
+        first.clock_ps,
+        shorter.join(", ")
+    ));
 }
 
 /// A quantity's unit is in its key.

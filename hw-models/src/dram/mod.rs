@@ -8,9 +8,11 @@
 //!                                                        energy       checker (shares no code with Channel)
 //! ```
 
+pub mod assumed;
 pub mod catalog;
 pub mod channel;
 pub mod checker;
+pub mod compare;
 pub mod controller;
 pub mod device;
 mod embedded;
@@ -20,8 +22,11 @@ pub mod lint;
 pub mod memory;
 mod roles;
 pub mod table;
+pub mod witness;
 
+pub use assumed::Assumed;
 pub use channel::{Channel, CommandLog, LoggedCommand, NoLog};
+pub use compare::{Shared, shared_assumptions};
 pub use device::{Bus, Command, CommandId, DataDirection, Device, Effect, LevelId, Needs};
 pub use energy::EnergyModel;
 

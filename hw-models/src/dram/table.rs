@@ -19,6 +19,18 @@ pub struct RawDevice {
     /// The file that this one builds on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// The simulator whose preset this is: its numbers are kept to agree with it, and the standard's minima do not hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset_of: Option<String>,
+    /// Timings and currents that the source lists and no row here uses; any other such is taken for a mistake in its name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unused: Vec<String>,
+    /// Every file that this one builds on, from the nearest.
+    #[serde(skip)]
+    pub bases: Vec<String>,
+    /// Timings that a new clock over a base made shorter.
+    #[serde(skip)]
+    pub reclocked: Vec<Reclocked>,
     /// Period of the command clock, picoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ps: Option<f64>,
@@ -69,6 +81,19 @@ pub struct RawDevice {
     pub energy: RawEnergy,
 }
 
+/// A timing that a base gives in cycles, under a clock that is not its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reclocked {
+    /// The base.
+    pub base: String,
+    /// Its clock, picoseconds.
+    pub clock_ps: f64,
+    /// The timing.
+    pub name: String,
+    /// Its cycles.
+    pub cycles: u64,
+}
+
 /// The path of the `i`-th entry of a merged list, in the file that wrote it where that is not a base.
 pub(crate) fn entry_path(list: &str, i: usize, own: Option<usize>) -> String {
     match own {
@@ -99,6 +124,9 @@ pub struct RawOrganization {
     /// Data pins of the channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_pins: Option<u32>,
+    /// Pins beside them that carry the bits of an error-correcting code: they hold no data of a request and add no bandwidth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecc_pins: Option<u32>,
     /// Data rate of a pin, gigabits per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin_gbps: Option<f64>,
@@ -173,6 +201,15 @@ fn zero() -> String {
 
 fn one() -> u32 {
     1
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 fn one_cycle() -> f64 {
@@ -263,6 +300,10 @@ pub struct RawConstraint {
     /// The row holds between different nodes of the level, under the same parent (rank-to-rank turn-around).
     #[serde(default)]
     pub sibling: bool,
+    /// The simulator that the reference controller agrees with has the row too. A row that physics needs and that simulator lacks
+    /// says `reference = false`: every controller keeps it but that one.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub reference: bool,
     /// Which entry of its list this is in the file at hand; none where a base wrote it.
     #[serde(skip)]
     pub own: Option<usize>,
@@ -458,13 +499,40 @@ pub struct RawEnergy {
     /// Current of one device in self-refresh, milliamperes, an expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_refresh_ma: Option<String>,
+    /// Voltage of the word lines' own supply (VPP), volts, where the device has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpp_v: Option<f64>,
+    /// Current of one device from that supply whatever it does, milliamperes, an expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby_vpp_ma: Option<String>,
+    /// Clock at which the currents were given, picoseconds; the device's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currents_at_ps: Option<f64>,
+    /// Parts that the device takes and that no figure is given for: a total without them is a lower bound.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+    /// Figures that are another device's, or a guess.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<RawAssumed>,
     /// Energy by command.
     #[serde(default, rename = "command", skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<RawCommandEnergy>,
 }
 
-/// The energy that each issue of some commands adds to one part. Either `current_ma` and `cycles` (times the supply
-/// voltage and the number of devices), or `pj`.
+/// A figure of the energy that is not known of this device.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAssumed {
+    /// The part of the energy that it goes into.
+    pub part: String,
+    /// Its name under [currents_ma] or [parameters].
+    pub figure: String,
+    /// Whose it is: a device, or a source.
+    pub of: String,
+}
+
+/// The energy that each issue of some commands adds to one part. Either `current_ma` or `current_vpp_ma` and `cycles` (times
+/// the voltage of that supply and the number of devices), or `pj`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawCommandEnergy {
@@ -475,6 +543,12 @@ pub struct RawCommandEnergy {
     /// Current above the background, milliamperes per device, an expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_ma: Option<String>,
+    /// As `current_ma`, from the supply of the word lines (`vpp_v`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_vpp_ma: Option<String>,
+    /// The current goes with the clock, as that of a burst does: at another clock than `currents_at_ps` it is scaled in proportion.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_clock: bool,
     /// For how many cycles that current flows, an expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cycles: Option<String>,

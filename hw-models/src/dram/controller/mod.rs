@@ -74,6 +74,8 @@ impl<R: Recorder> Controller<R> {
     /// # Errors
     /// The device lacks what the policies need, or the address map does not fit it.
     pub fn new(device: &Arc<Device>, options: &ControllerOptions, recorder: R) -> Result<Self, InputError> {
+        let dropped = options.config.reference_model && device.timing.iter().any(|row| !row.reference);
+        let device = if dropped { &Arc::new(device.reference_rows()) } else { device };
         let shape = Shape::new(device, &options.config, options.channels)?;
         refresh::check(&shape)?;
         let limit = options.outstanding;

@@ -57,6 +57,8 @@ impl<'a> Compiler<'a> {
         let access_bytes =
             src.check(&key("access_bytes"), self.need(&key("access_bytes"), org.access_bytes)?, 1..=4096)?;
         let data_pins = src.check(&key("data_pins"), self.need(&key("data_pins"), org.data_pins)?, 1..=65536)?;
+        let ecc_pins = src.check(&key("ecc_pins"), org.ecc_pins.unwrap_or(0), 0..=data_pins)?;
+        self.check_beats(&levels, access_bytes, data_pins)?;
         let pin_gbps = src.check(&key("pin_gbps"), self.need(&key("pin_gbps"), org.pin_gbps)?, 1e-3..=1e3)?;
         let bytes = u128::from(banks) * u128::from(rows) * u128::from(columns) * u128::from(access_bytes);
         if bytes > u128::from(MAX_CHANNEL_BYTES) {
@@ -72,6 +74,11 @@ impl<'a> Compiler<'a> {
         self.symbols.insert("data_pins".into(), f64::from(data_pins));
         self.symbols.insert("pin_gbps".into(), pin_gbps);
         self.symbols.insert("banks".into(), f64::from(banks));
+        self.symbols.insert("rows".into(), f64::from(rows));
+        self.symbols.insert("row_bytes".into(), f64::from(columns) * f64::from(access_bytes));
+        for level in &levels {
+            self.symbols.insert(format!("banks_per_{}", level.name), f64::from(level.banks));
+        }
         self.timings(clock_ps)?;
 
         let commands = self.commands(&levels, access_bytes)?;
@@ -95,6 +102,7 @@ impl<'a> Compiler<'a> {
             columns,
             access_bytes,
             data_pins,
+            ecc_pins,
             pin_gbps,
             commands,
             timing,
@@ -155,6 +163,23 @@ impl<'a> Compiler<'a> {
             level.banks = nodes / level.nodes;
         }
         Ok(levels)
+    }
+
+    /// An access fills whole beats of its pins. Pins that it does not fill are those of an error-correcting code.
+    fn check_beats(&self, levels: &[Level], access_bytes: u32, data_pins: u32) -> Result<(), InputError> {
+        let parts = levels.iter().find(|l| l.name == "pseudochannel").map_or(1, |l| l.per_parent);
+        let (pins, bits) = (data_pins / parts, access_bytes * 8);
+        if pins > 0 && pins * parts == data_pins && bits.is_multiple_of(pins) {
+            return Ok(());
+        }
+        let problem =
+            format!("is {data_pins}: an access of {access_bytes} bytes does not fill whole beats of so many pins");
+        let data = (0..=pins.max(1).ilog2()).rev().map(|b| 1u32 << b).find(|p| bits.is_multiple_of(*p)).unwrap_or(1);
+        Err(self.source.error("organization.data_pins", problem).help(format!(
+            "bits of an error-correcting code are capacity, not bandwidth: write data_pins = {} and ecc_pins = {}",
+            data * parts,
+            data_pins.saturating_sub(data * parts)
+        )))
     }
 
     fn timings(&mut self, clock_ps: f64) -> Result<(), InputError> {
@@ -412,6 +437,7 @@ impl<'a> Compiler<'a> {
                     cycles: cycles as Cycle,
                     window: row.window,
                     sibling: row.sibling,
+                    reference: row.reference,
                 });
             }
         }
@@ -468,7 +494,12 @@ fn from_spreads(commands: &[Command], names: &str) -> bool {
 
 impl Device {
     /// Turns the timing rows into what one issue of each command sets.
-    fn flatten(&mut self) {
+    pub(super) fn flatten(&mut self) {
+        self.updates.clear();
+        self.update_ranges.clear();
+        self.rings.clear();
+        self.ring_slots = 0;
+        self.level_base.clear();
         let mut base = 0;
         for level in &self.levels {
             self.level_base.push(base);
