@@ -14,7 +14,7 @@ pub use csv::{CsvSink, Lines};
 pub use generate::{Generator, Traffic};
 pub use report::MemoryReport;
 pub use run::{MemoryError, MemoryOptions, run, run_logged};
-pub use trace::TraceReader;
+pub use trace::{TraceFormat, TraceReader};
 
 use banksia_input::InputError;
 
@@ -27,4 +27,14 @@ pub trait RequestSource: Send {
     /// # Errors
     /// The source cannot be read, or a line of it makes no sense.
     fn fill(&mut self, into: &mut Vec<Request>, most: usize) -> Result<bool, InputError>;
+
+    /// Whether any request so far came with a time of its own.
+    fn timed(&self) -> bool {
+        false
+    }
+
+    /// How many transactions so far lay beyond the memory, and were taken from its beginning on again.
+    fn wrapped(&self) -> u64 {
+        0
+    }
 }
