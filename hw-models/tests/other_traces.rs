@@ -77,11 +77,17 @@ fn packets(frequency: u64, packets: &[[u64; 4]]) -> Vec<u8> {
 fn each_format_gives_the_requests_of_the_own() {
     for (text, same) in [
         ("0x80 READ 3\n\n0x1C0 WRITE   160\n0xff P_MEM_RD 165\n40 BOFF 170\n", "3 R 2\n160 W 7\n165 R 3\n170 W 1\n"),
-        ("# a comment\n31: read 0x40\n33:\twrite\t0x80\t0x0123456789\n81: (128) read 0x100\n90: (2) write 0x7f\n", "31 R 1\n33 W 2\n81 R 4\n81 R 5\n90 W 1\n90 W 2\n"),
+        (
+            "# a comment\n31: read 0x40\n33:\twrite\t0x80\t0x0123456789\n81: (128) read 0x100\n90: (2) write 0x7f\n",
+            "31 R 1\n33 W 2\n81 R 4\n81 R 5\n90 W 1\n90 W 2\n",
+        ),
         ("31 read 0x40\n", "31 R 1\n"),
         ("0x80 R\r\n0x40 W\r\n0x12345\n", "R 2\nW 1\nR 0x12345\n"),
         ("LD 0x80\nST 64\n", "R 2\nW 1\n"),
-        ("r,128,64,4000\nw,64,64,0,5001\n7,r,192,32,256,6250,4198400\nr,0,200,7500\n", "4 R 2\n5 W 1\n5 R 3\n6 R 0\n6 R 1\n6 R 2\n6 R 3\n"),
+        (
+            "r,128,64,4000\nw,64,64,0,5001\n7,r,192,32,256,6250,4198400\nr,0,200,7500\n",
+            "4 R 2\n5 W 1\n5 R 3\n6 R 0\n6 R 1\n6 R 2\n6 R 3\n",
+        ),
     ] {
         assert_eq!(read(text).unwrap().0, own(same), "{text}");
         assert_eq!(read(text).unwrap().2, same.starts_with(|c: char| c.is_ascii_digit()), "{text}");
@@ -177,7 +183,10 @@ fn what_cannot_be_read_says_why() {
         ("31: (12 read 0x40\n", "t.txt:1: has the length `(12`"),
         ("31: (0) read 0x40\n", "t.txt:1: asks for no bytes"),
         ("31: (99999999999) read 0x40\n", "t.txt:1: asks for 99999999999 bytes at a time"),
-        ("31: (64) read 0xffffffffffffffff\n", "t.txt:1: asks for 64 bytes at 0xffffffffffffffff: they end past 64 bits"),
+        (
+            "31: (64) read 0xffffffffffffffff\n",
+            "t.txt:1: asks for 64 bytes at 0xffffffffffffffff: they end past 64 bits",
+        ),
         ("99999999999999: read 0x40\n", "t.txt:1: has the cycle 99999999999999: this memory's clock is followed to"),
         ("0x80 R\n0x80 READ\n", "t.txt:2: has `READ` where R or W should stand"),
         ("LD 0x80\nLOAD 5\n", "t.txt:2: has `LOAD` where LD or ST should stand"),
@@ -229,10 +238,28 @@ fn files_run_as_what_they_were_written_from() {
 /// What begins as a line of each format does, and goes on as it likes.
 fn garbled() -> impl Strategy<Value = Vec<u8>> {
     let begin = prop::sample::select(vec![
-        &b""[..], b"R ", b"12 W ", b"0x80 READ ", b"0x80 READ 3\n", b"31: ", b"31: read 0x40\n", b"31: (", b"0x80 R\n",
-        b"LD ", b"LD 0\nST ", b"R 0,", b"3 4\n", b"r,", b"r,1,64,3\n", b"7,w,", b"gem5", b"gem5\x02\x18\x01", b"gem5\x02\x18\x01\x0a",
+        &b""[..],
+        b"R ",
+        b"12 W ",
+        b"0x80 READ ",
+        b"0x80 READ 3\n",
+        b"31: ",
+        b"31: read 0x40\n",
+        b"31: (",
+        b"0x80 R\n",
+        b"LD ",
+        b"LD 0\nST ",
+        b"R 0,",
+        b"3 4\n",
+        b"r,",
+        b"r,1,64,3\n",
+        b"7,w,",
+        b"gem5",
+        b"gem5\x02\x18\x01",
+        b"gem5\x02\x18\x01\x0a",
     ]);
-    let alphabet = prop::sample::select(b"0123456789abcdefxRWrwuLDST:(), #\n\r\t-\x00\x01\x08\x0a\x10\x18\x20\x80\xff".to_vec());
+    let alphabet =
+        prop::sample::select(b"0123456789abcdefxRWrwuLDST:(), #\n\r\t-\x00\x01\x08\x0a\x10\x18\x20\x80\xff".to_vec());
     let rest = prop_oneof![prop::collection::vec(alphabet, 0..60), prop::collection::vec(any::<u8>(), 0..60)];
     (begin, rest).prop_map(|(begin, rest)| [begin, &rest].concat())
 }
