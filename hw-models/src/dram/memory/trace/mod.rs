@@ -1,6 +1,7 @@
 //! Request traces: this project's own text, and those of other simulators; plain or compressed with gzip.
 
 mod access;
+mod cut;
 mod dramsim3;
 mod dramsys;
 mod format;
@@ -11,7 +12,6 @@ mod ramulator;
 
 pub use format::TraceFormat;
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::ops::Range;
@@ -22,7 +22,8 @@ use flate2::read::MultiGzDecoder;
 
 use super::super::controller::Request;
 use super::RequestSource;
-use access::{Access, after_0x, done, hexadecimal, next, number, shown, words};
+use access::{after_0x, done, hexadecimal, next, number, shown, words};
+use cut::Cutter;
 use format::Unit;
 use plain::{has_cycle, plain_line};
 
@@ -40,13 +41,10 @@ pub struct TraceReader {
     /// Transactions of the memory, and the latest arrival that it can count.
     transactions: u64,
     latest: u64,
-    /// The command clock, where it is known, and that of the trace, where it was given, in femtoseconds.
-    clock_fs: Option<u64>,
+    /// The clock of the trace, where it was given, in femtoseconds.
     trace_clock_fs: Option<u64>,
     /// The format, once it is known.
     format: Option<TraceFormat>,
-    /// Cycles in so many units of the trace's time.
-    rate: (u128, u128),
     /// The format is known and can be read.
     ready: bool,
     /// The header of a packet trace has been read.
@@ -56,22 +54,12 @@ pub struct TraceReader {
     /// The arrival of the line before.
     last: u64,
     timed: bool,
-    wrapped: u64,
-    /// Transactions of the last line that are not yet given.
-    left: VecDeque<Run>,
+    /// What other tools' requests become.
+    cutter: Cutter,
     /// What was read: of it, the bytes `rest` are not yet parsed.
     buffer: Vec<u8>,
     rest: Range<usize>,
     ended: bool,
-}
-
-/// Transactions of one request, one after the other.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    write: bool,
-    next: u64,
-    count: u64,
-    arrival: u64,
 }
 
 impl std::fmt::Debug for TraceReader {
@@ -88,9 +76,6 @@ const LONGEST: usize = 1 << 16;
 
 /// The latest cycle that any memory can count.
 const LATEST: u64 = 1 << 60;
-
-/// Femtoseconds in a second.
-const SECOND_FS: u128 = 1_000_000_000_000_000;
 
 impl TraceReader {
     /// Opens a trace of transactions of `access_bytes`.
@@ -126,18 +111,15 @@ impl TraceReader {
             access_bytes: u64::from(access_bytes),
             transactions: u64::MAX,
             latest: LATEST,
-            clock_fs: None,
             trace_clock_fs: None,
             format: None,
-            rate: (1, 1),
             ready: false,
             opened: false,
             line: 0,
             sequence: 0,
             last: 0,
             timed: false,
-            wrapped: 0,
-            left: VecDeque::new(),
+            cutter: Cutter::new(u64::from(access_bytes)),
             buffer: vec![0; BLOCK],
             rest: 0..0,
             ended: false,
@@ -148,6 +130,7 @@ impl TraceReader {
     #[must_use]
     pub fn within(mut self, transactions: u64, latest: u64) -> Self {
         self.transactions = transactions;
+        self.cutter.transactions = transactions;
         self.latest = latest.min(LATEST);
         self
     }
@@ -162,15 +145,21 @@ impl TraceReader {
     /// The memory's command clock, and that of the trace where it is another, in femtoseconds. Without the first, a time counts cycles.
     #[must_use]
     pub fn clock(mut self, clock_fs: u64, trace_clock_fs: Option<u64>) -> Self {
-        self.clock_fs = Some(clock_fs.max(1));
+        self.cutter.clock_fs = Some(clock_fs.max(1));
         self.trace_clock_fs = trace_clock_fs;
         self
     }
 
     fn error(&self, problem: impl Into<String>) -> InputError {
-        let error = InputError::new(&self.name, problem);
         let format = self.format.unwrap_or(TraceFormat::Banksia);
-        let error = if format == TraceFormat::Gem5 { error } else { error.at_line(self.line) };
+        // A packet trace has no lines.
+        let error = match format {
+            TraceFormat::Gem5 if self.opened => {
+                InputError::new(&self.name, format!("packet {}: {}", self.line, problem.into()))
+            }
+            TraceFormat::Gem5 => InputError::new(&self.name, problem),
+            _ => InputError::new(&self.name, problem).at_line(self.line),
+        };
         error.help(format.help())
     }
 
@@ -340,60 +329,14 @@ impl TraceReader {
                 fail(&format!("is given, and a trace of format `{}` has no times", format.name()))
             }
             (_, Unit::PerSecond(ticks), None) => {
-                self.set_rate(SECOND_FS, ticks);
+                self.cutter.set_ticks(ticks);
                 Ok(())
             }
             (_, _, Some(fs)) => {
-                self.set_rate(u128::from(fs), 1);
+                self.cutter.set_clock(fs);
                 Ok(())
             }
             (_, _, None) => Ok(()),
-        }
-    }
-
-    /// Sets the rate of a time of which `per` are so many femtoseconds.
-    fn set_rate(&mut self, fs: u128, per: u64) {
-        if let Some(clock_fs) = self.clock_fs {
-            self.rate = (fs, u128::from(clock_fs) * u128::from(per));
-        }
-    }
-
-    /// Takes in the request of a line or packet: its transactions, and its arrival.
-    fn keep(&mut self, access: Access) -> Result<(), InputError> {
-        let (num, den) = self.rate;
-        let cycles = u128::from(access.time).checked_mul(num).map(|t| t.div_ceil(den));
-        let arrival = cycles.map_or(u64::MAX, |c| u64::try_from(c).unwrap_or(u64::MAX));
-        self.in_time(arrival)?;
-        let bytes = access.bytes.unwrap_or(1);
-        let Some(more) = bytes.checked_sub(1) else { return Err(self.error("asks for no bytes: a size of 0")) };
-        let Some(end) = access.address.checked_add(more) else {
-            return Err(self.error(format!("asks for {bytes} bytes at {:#x}: they end past 64 bits", access.address)));
-        };
-        let first = access.address / self.access_bytes;
-        // Without a length it is one transaction, wherever in it the address lies.
-        let count = end / self.access_bytes - first + 1;
-        if count > self.transactions.min(1 << 32) {
-            let whole = u128::from(self.transactions) * u128::from(self.access_bytes);
-            return Err(self.error(format!("asks for {bytes} bytes at a time, and the memory has {whole}")));
-        }
-        self.left.push_back(Run { write: access.write, next: first, count, arrival });
-        Ok(())
-    }
-
-    /// Gives the transactions of the last line, until there are `until`.
-    fn give(&mut self, into: &mut Vec<Request>, until: usize) {
-        while into.len() < until {
-            let Some(run) = self.left.front_mut() else { return };
-            let index = if self.transactions < u64::MAX { run.next % self.transactions.max(1) } else { run.next };
-            self.wrapped += u64::from(run.next != index);
-            into.push(Request { write: run.write, index, arrival: run.arrival, sequence: self.sequence });
-            self.sequence += 1;
-            // An address has at most 64 bits, and a transaction at least one byte.
-            run.next = run.next.wrapping_add(1);
-            run.count -= 1;
-            if run.count == 0 {
-                self.left.pop_front();
-            }
         }
     }
 
@@ -406,7 +349,11 @@ impl TraceReader {
         until: usize,
     ) -> Result<(), InputError> {
         loop {
-            self.give(into, until);
+            while into.len() < until {
+                let Some((write, index, arrival)) = self.cutter.give() else { break };
+                into.push(Request { write, index, arrival, sequence: self.sequence });
+                self.sequence += 1;
+            }
             if into.len() >= until {
                 return Ok(());
             }
@@ -421,11 +368,12 @@ impl TraceReader {
                 let Some((parsed, length)) = self.message(rest)? else { return Ok(()) };
                 (parsed, length)
             };
-            let place = if self.opened { format!("packet {}: ", self.line) } else { String::new() };
-            let found = parsed.map_err(|e| self.error(place + &e))?;
+            let found = parsed.map_err(|e| self.error(e))?;
             self.rest.start += length;
             for access in found.into_iter().flatten() {
-                self.keep(access)?;
+                let arrival = self.cutter.arrival(access.time);
+                self.in_time(arrival)?;
+                self.cutter.take(&access, arrival).map_err(|e| self.error(e))?;
                 self.timed |= format.unit() != Unit::None;
             }
         }
@@ -439,11 +387,12 @@ impl TraceReader {
             return Err(self.error("does not begin with the bytes `gem5`, as a packet trace does"));
         }
         let body = rest.get(magic..).unwrap_or_default();
-        let packet = self.line + usize::from(self.opened);
-        let message = gem5::message(body, LONGEST - 16).map_err(|e| self.error(format!("packet {packet} {e}")))?;
+        let part = || if self.opened { format!("packet {}", self.line + 1) } else { "the header".into() };
+        let fail = |problem: String| InputError::new(&self.name, problem).help(TraceFormat::Gem5.help());
+        let message = gem5::message(body, LONGEST - 16).map_err(|e| fail(format!("{} {e}", part())))?;
         let Some((message, length)) = message else {
             if self.ended && !(self.opened && body.is_empty()) {
-                return Err(self.error(format!("ends within packet {packet}")));
+                return Err(fail(format!("ends within {}", part())));
             }
             return Ok(None);
         };
@@ -455,7 +404,7 @@ impl TraceReader {
         self.opened = true;
         self.line = 0;
         if self.trace_clock_fs.is_none() {
-            self.set_rate(SECOND_FS, ticks);
+            self.cutter.set_ticks(ticks);
         }
         Ok(Some((Ok([None; 2]), magic + length)))
     }
@@ -495,6 +444,6 @@ impl RequestSource for TraceReader {
     }
 
     fn wrapped(&self) -> u64 {
-        self.wrapped
+        self.cutter.wrapped
     }
 }
