@@ -28,9 +28,15 @@ pub struct MemoryArgs {
     /// The device: a name from `banksia list hardware`, or a TOML file.
     #[arg(long, value_name = "NAME|FILE")]
     pub device: String,
-    /// The requests: lines `[CYCLE] R|W INDEX` or `[CYCLE] R|W 0xADDRESS`, plain or gzip.
+    /// The requests: lines `[CYCLE] R|W INDEX` or `[CYCLE] R|W 0xADDRESS`, or a trace of DRAMsim3, DRAMSys, Ramulator or gem5; plain or gzip.
     #[arg(long, value_name = "FILE", required_unless_present = "generate", conflicts_with = "generate")]
     pub trace: Option<PathBuf>,
+    /// The trace's format: banksia, dramsim3, dramsys, ramulator, ramulator2, ramulator-cpu, gem5 or gem5-text [default: as its first request shows].
+    #[arg(long, value_name = "NAME", requires = "trace")]
+    pub trace_format: Option<String>,
+    /// The clock that the trace's times count, in ps [default: this memory's; a gem5 trace says it].
+    #[arg(long, value_name = "PS", requires = "trace")]
+    pub trace_clock_ps: Option<f64>,
     /// Make the requests: stream, random, mix, chase or strided.
     #[arg(long, value_name = "TRAFFIC")]
     pub generate: Option<String>,
@@ -225,7 +231,10 @@ fn source(
     let span = (device.capacity_bytes() / u64::from(device.access_bytes)).saturating_mul(u64::from(args.channels));
     if let Some(path) = &args.trace {
         let latest = options.latest_arrival(device, args.commands.is_some());
-        return Ok(Box::new(TraceReader::open(path, device.access_bytes)?.within(span, latest)));
+        let format = args.trace_format.as_deref().map(str::parse).transpose()?;
+        let clock_fs = device.clock_fs * u64::from(device.ticks_per_clock);
+        let reader = TraceReader::open(path, device.access_bytes)?.within(span, latest).format(format);
+        return Ok(Box::new(reader.clock(clock_fs, trace_clock_fs(args)?)));
     }
     let traffic: Traffic = args.generate.as_deref().unwrap_or_default().parse()?;
     let mut generator = Generator::new(traffic, args.requests, span, args.seed).stride(args.stride);
@@ -233,6 +242,16 @@ fn source(
         generator = generator.write_share(share);
     }
     Ok(Box::new(generator.interval(interval.unwrap_or(0.0))))
+}
+
+/// The clock that a trace's times count, in femtoseconds.
+fn trace_clock_fs(args: &MemoryArgs) -> Result<Option<u64>, InputError> {
+    let Some(ps) = args.trace_clock_ps else { return Ok(None) };
+    if !(0.001..=1e12).contains(&ps) {
+        let problem = format!("is {ps}: must be from 0.001 to 1e12 ps, as 5000 for 200 MHz");
+        return Err(InputError::new("command line", problem).key("--trace-clock-ps"));
+    }
+    Ok(Some((ps * 1000.0).round() as u64))
 }
 
 /// Shares of the peak at which a bandwidth-latency curve is taken.

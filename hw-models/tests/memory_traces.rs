@@ -25,7 +25,7 @@ fn every_form_of_a_line_is_read() {
     let plain: Vec<(bool, u64, u64, u64)> = got.iter().map(|r| (r.write, r.index, r.arrival, r.sequence)).collect();
     assert_eq!(
         plain,
-        [(false, 5, 0, 0), (true, 4, 0, 1), (false, 7, 12, 2), (true, 1, 13, 3), (false, u64::MAX, 0, 4)]
+        [(false, 5, 0, 0), (true, 4, 0, 1), (false, 7, 12, 2), (true, 1, 13, 3), (false, u64::MAX, 13, 4)]
     );
 }
 

@@ -1,6 +1,4 @@
-//! Instruction traces and the instruction set that they are written in.
-
-use std::io::{BufRead, Read};
+//! The instruction set that a device's traces are written in.
 
 use banksia_input::{InputError, Source};
 
@@ -44,14 +42,8 @@ pub enum Operand {
     Register,
 }
 
-/// The lines of a trace that are not the device's instructions.
-const HOST_LINES: &str = "`R|W MEM CHANNEL BANK ROW`, `R|W GPR REGISTER` and `W CFR REGISTER VALUE`";
-
 /// Channels at most.
 const MOST_CHANNELS: u32 = 65_536;
-
-/// The longest line, in bytes: longer than any instruction can be.
-const LONGEST: usize = 1 << 16;
 
 /// Why an instruction cannot be unrolled into a command, if it cannot: a row must be opened for it by one command, at all of its banks.
 fn unusable(device: &Device, command: CommandId) -> Option<String> {
@@ -80,34 +72,6 @@ fn unusable(device: &Device, command: CommandId) -> Option<String> {
     }
 }
 
-/// A number, decimal or with `0x`.
-fn number(word: &str) -> Option<u128> {
-    match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
-        Some(digits) => u128::from_str_radix(digits, 16).ok(),
-        None => word.parse().ok(),
-    }
-}
-
-/// A mask of channels: a number, in hexadecimal of any length.
-fn mask(word: &str) -> Option<ChannelSet> {
-    let bits = |value: u128, first: u32| {
-        (0..128).filter(|i| value >> i & 1 == 1).fold(ChannelSet::EMPTY, |all, i| all.or(&ChannelSet::one(first + i)))
-    };
-    let Some(digits) = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) else {
-        return number(word).map(|value| bits(value, 0));
-    };
-    // A sign would be taken for a part of a number.
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut all = ChannelSet::EMPTY;
-    for (i, part) in digits.as_bytes().rchunks(32).enumerate() {
-        let value = u128::from_str_radix(std::str::from_utf8(part).ok()?, 16).ok()?;
-        all = all.or(&bits(value, 128 * i as u32));
-    }
-    Some(all)
-}
-
 /// A device's instruction set.
 #[derive(Debug, Clone)]
 pub struct IsaSet {
@@ -128,8 +92,8 @@ pub struct IsaSet {
     /// The instructions.
     pub instructions: Vec<InstructionKind>,
     /// The host's own kinds, after the device's: access to its registers, and a read and a write of the banks.
-    host: [Option<usize>; 3],
-    columns: u32,
+    pub(super) host: [Option<usize>; 3],
+    pub(super) columns: u32,
     pub(super) banks: u32,
     pub(super) rows: u32,
 }
@@ -292,139 +256,5 @@ impl IsaSet {
     /// The instruction of a name, or the host's own.
     pub fn kind(&self, name: &str) -> Option<usize> {
         self.instructions.iter().position(|k| k.name == name)
-    }
-
-    /// Reads a trace; `take` gets each instruction in order, up to and with the one that ends it.
-    ///
-    /// # Errors
-    /// A line cannot be read, or names or asks for what the device does not have; or there is no instruction.
-    pub fn read(
-        &self,
-        name: &str,
-        input: &mut dyn BufRead,
-        mut take: impl FnMut(&Instruction),
-    ) -> Result<(), InputError> {
-        let mut line = Vec::new();
-        let mut number = 0;
-        let mut instructions = 0u64;
-        loop {
-            line.clear();
-            number += 1;
-            let fail = |problem: String| InputError::new(name, problem).at_line(number);
-            let read = Read::take(&mut *input, LONGEST as u64 + 1).read_until(b'\n', &mut line);
-            if read.map_err(|e| fail(format!("cannot be read: {e}")))? == 0 {
-                break;
-            }
-            if line.len() > LONGEST {
-                return Err(fail("is longer than any instruction can be".into()));
-            }
-            let text = std::str::from_utf8(&line).map_err(|_| fail("is not UTF-8 text".into()))?;
-            let text = text.split('#').next().unwrap_or_default();
-            let words: Vec<&str> = text.split_whitespace().collect();
-            if words.is_empty() {
-                continue;
-            }
-            let instruction = self.parse(name, number, &words)?;
-            take(&instruction);
-            instructions += 1;
-            if self.instructions[instruction.kind].ends {
-                break;
-            }
-        }
-        if instructions == 0 {
-            let help = format!("an instruction is a line `{} NAME OPERAND...`", self.prefix);
-            return Err(InputError::new(name, "has no instruction").help(help));
-        }
-        Ok(())
-    }
-
-    fn parse(&self, file: &str, line: usize, words: &[&str]) -> Result<Instruction, InputError> {
-        let fail = |problem: String| InputError::new(file, problem).at_line(line);
-        if words[0] != self.prefix {
-            if matches!(words[0], "R" | "W") {
-                return self.parse_host(file, line, words);
-            }
-            let problem = format!("begins with `{}`: an instruction begins with `{}`", words[0], self.prefix);
-            return Err(fail(problem).help(format!("write `{} NAME OPERAND...`, or {HOST_LINES}", self.prefix)));
-        }
-        let Some(name) = words.get(1) else { return Err(fail("names no instruction".into())) };
-        let kind = self.instructions.iter().position(|k| k.name == *name).ok_or_else(|| {
-            let known = self.instructions.iter().map(|k| k.name.as_str()).filter(|n| !n.contains(' '));
-            InputError::unknown_name(file, "instruction", name, known).at_line(line)
-        })?;
-        let spec = &self.instructions[kind];
-        if words.len() - 2 != spec.operands.len() {
-            let given = words.len() - 2;
-            return Err(fail(format!("gives {name} {given} operands: it takes {:?}", spec.operands).to_lowercase()));
-        }
-        let mut out =
-            Instruction { kind, columns: 1, channels: self.all_channels(), bank: 0, row: spec.fixed_row.unwrap_or(0) };
-        for (operand, word) in spec.operands.iter().zip(&words[2..]) {
-            if *operand == Operand::Channels {
-                let mask = mask(word).ok_or_else(|| fail(format!("has `{word}` where a number should stand")))?;
-                if mask.is_empty() || !mask.within(&self.all_channels()) {
-                    return Err(fail(format!("has channels {word}: a mask of {} channels", self.channels)));
-                }
-                out.channels = mask;
-                continue;
-            }
-            let value = number(word);
-            let value = value.ok_or_else(|| fail(format!("has `{word}` where a number should stand")))?;
-            let within = |what: &str, least: u128, most: u128| {
-                if (least..=most).contains(&value) {
-                    Ok(value as u32)
-                } else {
-                    Err(fail(format!("has {what} {value}: must be from {least} to {most}")))
-                }
-            };
-            match operand {
-                Operand::Columns => out.columns = within("columns", 1, u128::from(self.columns))?,
-                Operand::Bank => out.bank = within("bank", 0, u128::from(self.banks) - 1)?,
-                Operand::Row => out.row = within("row", 0, u128::from(self.rows) - 1)?,
-                Operand::Register | Operand::Channels => {}
-            }
-        }
-        Ok(out)
-    }
-
-    /// A line of the host's own: `R|W GPR|CFR ...`, which takes a cycle of its time, or `R|W MEM CHANNEL BANK ROW`, an ordinary access.
-    fn parse_host(&self, file: &str, line: usize, words: &[&str]) -> Result<Instruction, InputError> {
-        let fail = |problem: String| {
-            InputError::new(file, problem).at_line(line).help(format!("the host's own lines are {HOST_LINES}"))
-        };
-        let write = words[0] == "W";
-        let base = Instruction { kind: 0, columns: 1, channels: ChannelSet::one(0), bank: 0, row: 0 };
-        match words.get(1) {
-            Some(&("GPR" | "CFR")) => {
-                let kind = self.host[0].ok_or_else(|| fail("has no use for host registers".into()))?;
-                Ok(Instruction { kind, ..base })
-            }
-            Some(&"MEM") => {
-                let kind = self.host[1 + usize::from(write)]
-                    .ok_or_else(|| fail("is an access, and the device has no read and write for it".into()))?;
-                let &[channel, bank, row] = &words[2..] else {
-                    return Err(fail(format!(
-                        "gives MEM {} operands: it takes channel, bank and row",
-                        words.len() - 2
-                    )));
-                };
-                let within = |what: &str, word: &str, count: u32| {
-                    number(word)
-                        .and_then(|n| u32::try_from(n).ok())
-                        .filter(|n| *n < count)
-                        .ok_or_else(|| fail(format!("has {what} `{word}`: must be from 0 to {}", count - 1)))
-                };
-                let channel = within("channel", channel, self.channels)?;
-                let (bank, row) = (within("bank", bank, self.banks)?, within("row", row, self.rows)?);
-                Ok(Instruction { kind, channels: ChannelSet::one(channel), bank, row, ..base })
-            }
-            Some(other) => Err(fail(format!("has `{other}` where GPR, CFR or MEM should stand"))),
-            None => Err(fail(format!("ends after `{}`", words[0]))),
-        }
-    }
-
-    /// A source for a trace in memory, for tests and generators.
-    pub fn read_source(&self, source: &Source, take: impl FnMut(&Instruction)) -> Result<(), InputError> {
-        self.read(source.name(), &mut source.text().as_bytes(), take)
     }
 }

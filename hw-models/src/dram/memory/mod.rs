@@ -14,7 +14,7 @@ pub use csv::{CsvSink, Lines};
 pub use generate::{Generator, Traffic};
 pub use report::{MemoryReport, Percentiles};
 pub use run::{MemoryError, MemoryOptions, run, run_logged};
-pub use trace::TraceReader;
+pub use trace::{TraceFormat, TraceReader};
 
 use banksia_input::InputError;
 
