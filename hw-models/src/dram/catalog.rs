@@ -6,7 +6,7 @@ use std::sync::Arc;
 use banksia_input::{InputError, Source};
 
 use super::device::Device;
-use super::table::RawDevice;
+use super::table::{RawDevice, RawIsa, RawKernel};
 
 use super::embedded::EMBEDDED;
 
@@ -117,7 +117,21 @@ fn parse(source: &Source) -> Result<RawDevice, InputError> {
             return Err(source.error(&format!("command[{i}].name"), problem).help("give it another name"));
         }
     }
+    for (i, instruction) in raw.instructions.iter().enumerate() {
+        if let Some(first) = raw.instructions[..i].iter().position(|other| other.name == instruction.name) {
+            let problem = format!("`{}` is already an instruction: instruction[{first}]", instruction.name);
+            return Err(source.error(&format!("instruction[{i}].name"), problem).help("give it another name"));
+        }
+    }
     Ok(raw)
+}
+
+/// A table that both files may have, key by key.
+fn merged<T>(ours: Option<T>, base: Option<T>, over: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (ours, base) {
+        (Some(ours), Some(base)) => Some(over(ours, base)),
+        (ours, base) => ours.or(base),
+    }
 }
 
 impl RawDevice {
@@ -168,9 +182,14 @@ impl RawDevice {
         }
         out.constraints.extend(self.constraints);
         out.refresh = self.refresh.or(out.refresh);
-        out.isa = self.isa.or(out.isa);
-        out.kernel = self.kernel.or(out.kernel);
-        out.instructions.extend(self.instructions);
+        out.isa = merged(self.isa, out.isa, RawIsa::over);
+        out.kernel = merged(self.kernel, out.kernel, RawKernel::over);
+        for instruction in self.instructions {
+            match out.instructions.iter_mut().find(|i| i.name == instruction.name) {
+                Some(same) => *same = instruction,
+                None => out.instructions.push(instruction),
+            }
+        }
         let (ours, base) = (self.controller, &mut out.controller);
         let fields = [
             (ours.activate, &mut base.activate),

@@ -72,6 +72,10 @@ impl<'a> Compiler<'a> {
         self.symbols.insert("data_pins".into(), f64::from(data_pins));
         self.symbols.insert("pin_gbps".into(), pin_gbps);
         self.symbols.insert("banks".into(), f64::from(banks));
+        if let Some(kernel) = &raw.kernel {
+            let counts = [("kernel_blocks", kernel.blocks), ("kernel_lanes", kernel.lanes)];
+            self.symbols.extend(counts.into_iter().filter_map(|(name, n)| Some((name.to_owned(), f64::from(n?)))));
+        }
         self.timings(clock_ps)?;
 
         let commands = self.commands(&levels, access_bytes)?;
