@@ -8,7 +8,7 @@ use banksia_input::{InputError, Source};
 use super::device::Device;
 use super::embedded::{EMBEDDED, RENAMED};
 use super::lint::check_names;
-use super::table::{RawDevice, Reclocked};
+use super::table::{RawDevice, RawIsa, RawKernel, Reclocked};
 
 /// What the names of embedded sources begin with.
 const CATALOG: &str = "catalog:";
@@ -129,6 +129,12 @@ fn parse(source: &Source) -> Result<RawDevice, InputError> {
             return Err(source.error(&format!("command[{i}].name"), problem).help("give it another name"));
         }
     }
+    for (i, instruction) in raw.instructions.iter().enumerate() {
+        if let Some(first) = raw.instructions[..i].iter().position(|other| other.name == instruction.name) {
+            let problem = format!("`{}` is already an instruction: instruction[{first}]", instruction.name);
+            return Err(source.error(&format!("instruction[{i}].name"), problem).help("give it another name"));
+        }
+    }
     Ok(raw)
 }
 
@@ -137,6 +143,14 @@ const CLOCKS: [&str; 8] = ["nBL", "nBL_min", "nBL_max", "nCCDS", "nCCDS_WR", "nC
 
 /// Currents of which a part goes with the clock.
 const WITH_CLOCK: [&str; 5] = ["IDD2N", "IDD3N", "IDD3P", "IDD4R", "IDD4W"];
+
+/// A table that both files may have, key by key.
+fn merged<T>(ours: Option<T>, base: Option<T>, over: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (ours, base) {
+        (Some(ours), Some(base)) => Some(over(ours, base)),
+        (ours, base) => ours.or(base),
+    }
+}
 
 impl RawDevice {
     /// Notes what this file's clock makes of the timings that a base gives in cycles of a slower one.
@@ -221,9 +235,14 @@ impl RawDevice {
         }
         out.constraints.extend(self.constraints);
         out.refresh = self.refresh.or(out.refresh);
-        out.isa = self.isa.or(out.isa);
-        out.kernel = self.kernel.or(out.kernel);
-        out.instructions.extend(self.instructions);
+        out.isa = merged(self.isa, out.isa, RawIsa::over);
+        out.kernel = merged(self.kernel, out.kernel, RawKernel::over);
+        for instruction in self.instructions {
+            match out.instructions.iter_mut().find(|i| i.name == instruction.name) {
+                Some(same) => *same = instruction,
+                None => out.instructions.push(instruction),
+            }
+        }
         let (ours, base) = (self.controller, &mut out.controller);
         let fields = [
             (ours.activate, &mut base.activate),

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod pim;
+
+pub use pim::{RawGemv, RawInstruction, RawIsa, RawKernel};
+
 /// One device file. A file with `base` takes every table of that file and writes its own entries over them: scalar
 /// entries replace, commands of the same name replace, other commands, timing rows and energy rows are added.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -390,91 +394,6 @@ pub struct RawController {
     /// Ends self-refresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_refresh_exit: Option<String>,
-}
-
-/// The instruction set of a PIM device.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawIsa {
-    /// The word with which every instruction of a trace begins.
-    pub prefix: String,
-    /// Channels of the machine.
-    pub channels: u32,
-    /// The command that goes before the first of another kind: register accesses, and everything else.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode_change: Option<String>,
-    /// Commands that a channel takes in ahead.
-    pub queue: u32,
-    /// Elements of a row over one bank.
-    pub row_elements: u32,
-    /// Elements of a column access.
-    pub column_elements: u32,
-    /// The instructions of a matrix-vector product.
-    pub gemv: RawGemv,
-}
-
-/// PIM units that are driven by ordinary accesses (Samsung HBM-PIM).
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawKernel {
-    /// Pseudo-channels of the machine.
-    pub channels: u32,
-    /// PIM blocks of a pseudo-channel.
-    pub blocks: u32,
-    /// Vector registers of each of a block's two files.
-    pub registers: u32,
-    /// Numbers of an access.
-    pub lanes: u32,
-    /// The row of the registers and of the PIM mode.
-    pub register_row: u32,
-    /// The row that takes the banks from single-bank to all-bank mode.
-    pub enter_row: u32,
-    /// The row that takes them back.
-    pub leave_row: u32,
-    /// A row of memory that every bank opens before and after.
-    pub park_row: u32,
-}
-
-/// The instructions of a matrix-vector product.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawGemv {
-    /// Puts a part of the input where the units read it.
-    pub load: String,
-    /// Sets the sums.
-    pub bias: String,
-    /// Multiplies a row and adds.
-    pub multiply: String,
-    /// Reads the sums.
-    pub read: String,
-}
-
-/// One instruction.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawInstruction {
-    /// Its name.
-    pub name: String,
-    /// Its operands in the order of the trace: `columns`, `channels` (a mask), `bank`, `row`, `register`.
-    pub operands: Vec<String>,
-    /// The command that it is unrolled into, where it is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
-    /// It accesses registers and buffers, not banks.
-    #[serde(default)]
-    pub registers: bool,
-    /// The next instruction waits for its data.
-    #[serde(default)]
-    pub blocks: bool,
-    /// It waits for everything before it.
-    #[serde(default)]
-    pub waits: bool,
-    /// It ends the trace.
-    #[serde(default)]
-    pub ends: bool,
-    /// The row that it uses, where that is no operand.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fixed_row: Option<u32>,
 }
 
 /// Energy of a device.

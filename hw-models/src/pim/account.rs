@@ -7,7 +7,7 @@ use banksia_sim::{Elapsed, Time};
 
 use super::config::PimMachine;
 use super::group::{ChannelTotals, Group};
-use super::{Drive, PimChannel, config};
+use super::{PimChannel, config};
 use crate::dram::{Cycle, DataDirection, Device};
 use crate::outcome::{ComponentOutcome, WorkedOut};
 use crate::program::{Program, VectorFunction};
@@ -25,7 +25,6 @@ struct OperatorTotals {
     name: String,
     busy: Elapsed,
     counts: Vec<u64>,
-    of_all: u64,
     vector: VectorTotals,
 }
 
@@ -95,9 +94,8 @@ impl Account {
     }
 
     /// The channels have run a block, with so many issues of each command, and been busy so long, all of them together.
-    pub(super) fn block(&mut self, operator: u32, counts: &[u64], of_all: u64, busy: Elapsed) {
+    pub(super) fn block(&mut self, operator: u32, counts: &[u64], busy: Elapsed) {
         let totals = &mut self.operators[self.map[operator as usize]];
-        totals.of_all += of_all;
         for (total, n) in totals.counts.iter_mut().zip(counts) {
             *total += n;
         }
@@ -181,24 +179,11 @@ impl Account {
         self.epoch.plus(end).as_secs_f64() * self.machine.file.vector_unit.idle_mw * 1e-3
     }
 
-    /// Bytes by channel of traffic. What a read in PIM mode delivers to the units does not leave by the pins.
-    fn traffic(&self, counts: &[u64], of_all: u64) -> BTreeMap<String, u64> {
-        let mut traffic = memory_traffic(&self.machine.device, counts);
-        if let Drive::Accesses(kernel) = &self.machine.drive {
-            if let Some(pins) = traffic.get_mut("pins_read") {
-                *pins = pins.saturating_sub(of_all * u64::from(self.machine.device.access_bytes));
-            }
-            *traffic.entry("bank_internal".into()).or_insert(0) += of_all * kernel.bytes_of_read();
-        }
-        traffic
-    }
-
     /// What was done until the end.
     pub(super) fn books(&self, end: Time, end_cycle: Cycle) -> Books {
         let device = &*self.machine.device;
         let mut outcome = Books::default();
         let (mut accesses, mut misses, mut mac_slots) = (0, 0, 0);
-        let macs_of_read = if let Drive::Accesses(kernel) = &self.machine.drive { kernel.macs_of_read() } else { 0 };
         for (c, totals) in self.channels.iter().enumerate() {
             accesses += totals.accesses;
             misses += totals.misses;
@@ -213,9 +198,8 @@ impl Account {
                 kind: "PIM channel".into(),
                 busy: elapsed(&self.machine.memory_clock, totals.busy),
                 energy_j: self.channel_energy(totals, end_cycle),
-                traffic_bytes: self.traffic(&totals.counts, totals.of_all),
+                traffic_bytes: memory_traffic(device, &totals.counts),
             });
-            mac_slots += totals.of_all * macs_of_read;
         }
         let energy = BTreeMap::from([
             ("vector_unit".to_owned(), self.vector_active_energy(self.vector.cycles)),
@@ -238,7 +222,7 @@ impl Account {
             let mut energy_j = device.energy.joules(&own, 0, 0);
             energy_j.remove("background");
             energy_j.insert("vector_unit".into(), self.vector_active_energy(totals.vector.cycles));
-            let mut traffic_bytes = self.traffic(&totals.counts, totals.of_all);
+            let mut traffic_bytes = memory_traffic(device, &totals.counts);
             traffic_bytes.extend(vector_traffic(&totals.vector));
             outcome.operators.push(OperatorBooks {
                 name: totals.name.clone(),

@@ -30,8 +30,6 @@ pub(super) struct BlockRun {
     pub(super) busy: Cycle,
     /// Issues of each command, over all channels.
     pub(super) counts: Vec<u64>,
-    /// Reads that every block's unit took, over all channels.
-    pub(super) of_all: u64,
 }
 
 enum Unit {
@@ -101,7 +99,6 @@ impl BlockUnit {
     /// It can never be done, in words.
     pub(super) fn run(&mut self, block: &Checked, start: Cycle) -> Result<BlockRun, String> {
         let before = self.counts();
-        let of_all = self.reads_of_all();
         let (free, done, busy) = match (&mut self.unit, block) {
             (Unit::Instructions(isa), Checked::Instructions(list)) => {
                 let busy =
@@ -112,7 +109,7 @@ impl BlockUnit {
             }
             (Unit::Accesses { controller, busy, busy_until }, Checked::Accesses(list)) => {
                 let Block::Accesses(list) = &**list else {
-                    return Ok(BlockRun { free: start, done: start, busy: 0, counts: before, of_all: 0 });
+                    return Ok(BlockRun { free: start, done: start, busy: 0, counts: before });
                 };
                 controller.idle_until(start)?;
                 let done = controller.serve(list, start)?.max(start);
@@ -128,21 +125,14 @@ impl BlockUnit {
         for (now, before) in counts.iter_mut().zip(before) {
             *now -= before;
         }
-        Ok(BlockRun { free, done, busy, counts, of_all: self.reads_of_all() - of_all })
-    }
-
-    fn reads_of_all(&self) -> u64 {
-        match &self.unit {
-            Unit::Instructions(_) => 0,
-            Unit::Accesses { controller, .. } => controller.reads_of_all() * u64::from(self.channels),
-        }
+        Ok(BlockRun { free, done, busy, counts })
     }
 
     fn counts(&self) -> Vec<u64> {
         match &self.unit {
             Unit::Instructions(isa) => isa.counts(),
             Unit::Accesses { controller, .. } => {
-                controller.channel().counts().iter().map(|n| n * u64::from(self.channels)).collect()
+                controller.tally().counts().iter().map(|n| n * u64::from(self.channels)).collect()
             }
         }
     }
@@ -172,7 +162,8 @@ impl BlockUnit {
             }
             Unit::Accesses { controller, busy, .. } => {
                 let mut totals = totals(&self.device, controller.channel(), *busy, now);
-                totals.of_all = controller.reads_of_all();
+                // Accesses and misses are those of the bus; the rest is what they do.
+                totals.counts = controller.tally().counts().to_vec();
                 for channel in 0..self.channels {
                     book(channel, totals.clone());
                 }
@@ -192,7 +183,6 @@ fn totals(device: &Device, channel: &Channel, busy: Cycle, now: Cycle) -> Channe
         misses: of(&|c| c.effect == Effect::Open),
         active: channel.active_cycles(now),
         busy,
-        of_all: 0,
         counts,
     }
 }

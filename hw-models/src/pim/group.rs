@@ -12,8 +12,6 @@ pub(super) struct ChannelTotals {
     pub(super) busy: Cycle,
     pub(super) accesses: u64,
     pub(super) misses: u64,
-    /// Reads that every block's unit took, where accesses drive the units.
-    pub(super) of_all: u64,
 }
 
 impl ChannelTotals {
@@ -24,7 +22,6 @@ impl ChannelTotals {
             busy,
             accesses: channel.accesses(),
             misses: channel.misses(),
-            of_all: 0,
         }
     }
 

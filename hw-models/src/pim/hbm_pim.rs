@@ -8,19 +8,22 @@ use std::sync::Arc;
 use banksia_input::{InputError, Source};
 
 use super::host_controller::{ALL_BANK, ENTER_BANKS, HostController};
-use super::isa::IsaOutcome;
+use super::outcome::{ChannelsOutcome, IsaOutcome};
+use super::units::Units;
 use crate::dram::device::Roles;
-use crate::dram::table::RawKernel;
 use crate::dram::{Device, catalog};
-use crate::program::HostAccess;
+use crate::program::{ChannelSet, HostAccess};
 
 /// A kernel being put together.
 #[derive(Debug, Clone)]
 pub struct HostKernel {
     pub(super) device: Arc<Device>,
-    pub(super) units: RawKernel,
+    pub(super) units: Units,
     pub(super) roles: Roles,
     pub(super) accesses: Vec<HostAccess>,
+    /// Reads in PIM mode multiply.
+    multiplies: bool,
+    keeps_commands: bool,
 }
 
 /// Accesses of the longest kernel.
@@ -42,36 +45,22 @@ impl HostKernel {
     pub fn of(source: &Source, device: &Arc<Device>) -> Result<Self, InputError> {
         let name = &device.name;
         let fail = |problem: &str| InputError::new(format!("device {name}"), problem);
-        let units = catalog::resolved_source(source)?
+        let raw = catalog::resolved_source(source)?
             .kernel
             .ok_or_else(|| fail("has no PIM units that ordinary accesses drive").key("kernel"))?;
         let roles = device.roles.ok_or_else(|| fail("has no activate, precharge, read and write"))?;
         if roles.activate_second.is_some() {
             return Err(fail("opens rows by two commands, and its PIM units are driven by one").key("kernel"));
         }
-        source.check("kernel.channels", units.channels, 1..=1024)?;
-        source.check("kernel.blocks", units.blocks, 1..=4096)?;
-        source.check("kernel.registers", units.registers, 1..=1024)?;
-        source.check("kernel.lanes", units.lanes, 1..=65_536)?;
-        if device.banks < 10 || !device.banks.is_multiple_of(4) {
-            let problem = format!("is for ten banks or more, in fours: {name} has {}", device.banks);
-            return Err(source.error("kernel", problem));
-        }
-        let rows = [
-            ("register_row", units.register_row),
-            ("enter_row", units.enter_row),
-            ("leave_row", units.leave_row),
-            ("park_row", units.park_row),
-        ];
-        for (i, (key, row)) in rows.iter().enumerate() {
-            source.check(&format!("kernel.{key}"), *row, 0..=device.rows - 1)?;
-            // Opening one must not be taken for another: the banks would change their mode for nothing.
-            if let Some((other, _)) = rows[..i].iter().find(|(_, r)| r == row) {
-                let problem = format!("is {row}, as `kernel.{other}` is: each reserved row needs to be another");
-                return Err(source.error(&format!("kernel.{key}"), problem));
-            }
-        }
-        Ok(Self { device: device.clone(), units, roles, accesses: Vec::new() })
+        let units = Units::of(source, &raw, device)?;
+        Ok(Self { device: device.clone(), units, roles, accesses: Vec::new(), multiplies: true, keeps_commands: false })
+    }
+
+    /// Keeps every command that it will issue.
+    #[must_use]
+    pub fn keeping_commands(mut self) -> Self {
+        self.keeps_commands = true;
+        self
     }
 
     /// Channels of the machine.
@@ -194,6 +183,7 @@ impl HostKernel {
             return Err(InputError::new("--add", "is nothing, or does not fit in the rows below the reserved ones"));
         };
         Self::check_length("--add", operand.checked_mul(6))?;
+        self.multiplies = false;
         self.enter(1);
         self.set_mode();
         for tile in 0..tiles {
@@ -299,16 +289,24 @@ impl HostKernel {
             (false, _) => None,
         };
         let mut controller = HostController::new(&self.device, self.units, self.roles, refresh);
+        controller.set_multiplies(self.multiplies);
+        if self.keeps_commands {
+            controller.keep_commands();
+        }
         let cycles = controller.serve(&self.accesses, 0).map_err(|problem| {
             let help = "compare the reserved rows, and the time of a group of accesses with that between two refreshes";
             InputError::new(format!("device {}", device.name), problem).key("kernel").help(help)
         })?;
-        let (channel, channels) = (controller.channel(), u64::from(self.units.channels));
-        Ok(IsaOutcome {
-            cycles,
-            counts: channel.counts().iter().map(|n| n * channels).collect(),
-            active_cycles: channel.active_cycles(cycles) * channels,
-            standby_nodes: channel.standby_nodes() * channels,
-        })
+        let channel = controller.channel();
+        let (active_cycles, standby_nodes) = (channel.active_cycles(cycles), channel.standby_nodes());
+        let tally = controller.tally().clone();
+        let one = ChannelsOutcome {
+            members: ChannelSet::first(self.units.channels),
+            counts: tally.counts().to_vec(),
+            active_cycles,
+            touched: tally.touched().to_vec(),
+            commands: tally.into_commands(),
+        };
+        Ok(IsaOutcome::new(cycles, standby_nodes, vec![one]))
     }
 }

@@ -16,8 +16,9 @@ use std::collections::VecDeque;
 
 use std::sync::Arc;
 
+use super::tally::{PimCommand, Tally};
+use super::units::Units;
 use crate::dram::device::{Refresh as DeviceRefresh, Roles};
-use crate::dram::table::RawKernel;
 use crate::dram::{Channel, CommandId, Cycle, Device, NO_ROW};
 use crate::program::HostAccess;
 
@@ -47,9 +48,13 @@ enum Step {
 #[derive(Clone)]
 pub(super) struct HostController {
     device: Arc<Device>,
-    units: RawKernel,
+    units: Units,
     roles: Roles,
     channel: Channel,
+    /// What was issued, by what it did.
+    tally: Tally,
+    /// A read in PIM mode multiplies.
+    multiplies: bool,
     /// What is in the queue, with the first cycle in which it is there.
     queue: VecDeque<(Cycle, HostAccess)>,
     /// Accesses of the list in hand that have entered the queue, and of all of it.
@@ -68,13 +73,11 @@ pub(super) struct HostController {
     entering: u8,
     leaving: u8,
     closed_last: u32,
-    /// Reads of data in the all-bank modes: each is of every block's bank, whose unit takes it.
-    of_all: u64,
 }
 
 impl HostController {
     /// A controller at rest. The first refresh falls due half an interval after the start: there are two ranks, and theirs are staggered.
-    pub(super) fn new(device: &Arc<Device>, units: RawKernel, roles: Roles, refresh: Option<DeviceRefresh>) -> Self {
+    pub(super) fn new(device: &Arc<Device>, units: Units, roles: Roles, refresh: Option<DeviceRefresh>) -> Self {
         // An access waits no longer than a few of the longest waits, and as many refreshes fall into these.
         let longest = device.timing.iter().map(|r| r.cycles).max().unwrap_or(0);
         Self {
@@ -95,7 +98,8 @@ impl HostController {
             entering: 0,
             leaving: 0,
             closed_last: 0,
-            of_all: 0,
+            tally: Tally::new(device),
+            multiplies: true,
         }
     }
 
@@ -104,9 +108,19 @@ impl HostController {
         &self.channel
     }
 
-    /// Reads of data in the all-bank modes so far.
-    pub(super) fn reads_of_all(&self) -> u64 {
-        self.of_all
+    /// Whether a read in PIM mode multiplies and adds, as it does at first.
+    pub(super) fn set_multiplies(&mut self, multiplies: bool) {
+        self.multiplies = multiplies;
+    }
+
+    /// Keeps every command from here on.
+    pub(super) fn keep_commands(&mut self) {
+        self.tally.keep_commands();
+    }
+
+    /// What was issued, by what it did.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Nothing comes before a cycle: refreshes go out as they fall due.
@@ -227,7 +241,7 @@ impl HostController {
     }
 
     fn issue(&mut self, at: Cycle, step: Step) {
-        let (units, roles) = (&self.units, self.roles);
+        let (units, roles) = (self.units, self.roles);
         match step {
             Step::Drain(bank) => self.close(bank, at),
             Step::Close(turn) => {
@@ -236,7 +250,7 @@ impl HostController {
             }
             Step::Refresh => {
                 if let Some(refresh) = self.refresh {
-                    self.channel.issue(refresh.command, 0, NO_ROW, at);
+                    self.put((refresh.command, refresh.command), 0, NO_ROW, None, at);
                     self.refresh_due += refresh.interval;
                     self.refreshes += 1;
                 }
@@ -244,16 +258,16 @@ impl HostController {
             Step::Access(i) => {
                 let Some((_, a)) = self.queue.remove(i) else { return };
                 self.refreshes = 0;
-                let kept = [units.register_row, units.enter_row, units.leave_row, units.park_row];
-                self.of_all += u64::from(self.all_bank && !a.write && !kept.contains(&a.row));
                 let command = self.command(&a);
-                self.channel.issue(command, a.bank, a.row, at);
+                self.put((command, self.counts_as(&a)), a.bank, a.row, Some(a.column), at);
                 // A cycle on the command bus; then the latency; and the cycle in which the host sees that it is done.
                 self.done = self.done.max(at + 1 + self.device.spec(command).latency + 1);
             }
             Step::Activate(i) => {
                 let a = self.queue[i].1;
-                self.channel.issue(roles.activate, a.bank, a.row, at);
+                let all = self.all_bank && !units.is_of_registers(a.row);
+                let counts_as = if all { units.counted.activate_all } else { roles.activate };
+                self.put((roles.activate, counts_as), a.bank, a.row, None, at);
                 if !self.all_bank && a.row == units.enter_row {
                     self.all_bank = all_of(&ENTER_BANKS, a.bank, &mut self.entering);
                 }
@@ -261,9 +275,36 @@ impl HostController {
         }
     }
 
+    /// The command that has the energy of an access: what leaves the device or enters it is ordinary data, what goes to a reserved row is
+    /// for registers, and in the all-bank modes every block's bank is accessed and nothing goes over the pins.
+    fn counts_as(&self, access: &HostAccess) -> CommandId {
+        let counted = &self.units.counted;
+        match (self.units.is_of_registers(access.row), self.all_bank, access.write) {
+            (true, _, true) => counted.write_register,
+            (true, _, false) | (false, false, _) => self.command(access),
+            (false, true, true) => counted.write_all,
+            (false, true, false) if self.multiplies => counted.multiply_all,
+            (false, true, false) => counted.read_all,
+        }
+    }
+
+    /// Puts a command on the bus, and counts it as what it does.
+    fn put(&mut self, (on_bus, command): (CommandId, CommandId), bank: u32, row: u32, column: Option<u32>, at: Cycle) {
+        self.channel.issue(on_bus, bank, row, at);
+        if command == on_bus {
+            self.tally.add(&self.device, on_bus, bank, 1);
+        } else if command == self.units.counted.write_register {
+            self.tally.add_at(command, std::iter::empty());
+        } else {
+            self.tally.add_at(command, self.units.banks_of_all(self.device.banks, bank));
+        }
+        self.tally.note(PimCommand { cycle: at, command, on_bus, bank, row, column });
+    }
+
     fn close(&mut self, bank: u32, at: Cycle) {
         let row = self.channel.open_row(bank);
-        self.channel.issue(self.roles.precharge, bank, NO_ROW, at);
+        let close = self.roles.precharge;
+        self.put((close, close), bank, NO_ROW, None, at);
         if self.all_bank && row == self.units.leave_row {
             self.all_bank = !all_of(&ALL_BANK, bank, &mut self.leaving);
         }

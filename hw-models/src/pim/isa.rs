@@ -10,23 +10,13 @@ use std::sync::Arc;
 use banksia_input::InputError;
 
 use super::isa_access::QUEUE;
-use super::isa_lane::{Access, Lane, needed, node_of, ready};
+use super::isa_lane::{Access, Lane, ready};
 use super::isa_trace::{Instruction, IsaSet};
+use super::isa_unroll::{Unroll, node_for};
+use super::outcome::{ChannelsOutcome, IsaOutcome};
+use super::tally::Tally;
 use crate::dram::{Channel, CommandId, Cycle, Device, NO_ROW, Needs};
 use crate::program::ChannelSet;
-
-/// What a program of instructions did.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IsaOutcome {
-    /// Cycles until everything was done.
-    pub cycles: Cycle,
-    /// Issues of each of the device's commands, over all channels.
-    pub counts: Vec<u64>,
-    /// Cycles with rows open, summed over standby nodes of all channels.
-    pub active_cycles: Cycle,
-    /// Standby nodes of all channels.
-    pub standby_nodes: u64,
-}
 
 /// A machine of channels that run a device's instructions.
 #[derive(Clone)]
@@ -70,6 +60,7 @@ impl IsaMachine {
         let lanes = vec![Lane {
             members: ChannelSet::first(set.channels),
             channel: Channel::new(device.clone()),
+            tally: Tally::new(&device),
             next: 1,
             registers: false,
             pending: 0,
@@ -82,6 +73,13 @@ impl IsaMachine {
             busy_until: 0,
         }];
         Ok(Self { device, set, lanes, refresh, host: 1, end: 0 })
+    }
+
+    /// Keeps every command from here on.
+    #[must_use]
+    pub fn keeping_commands(mut self) -> Self {
+        self.lanes.iter_mut().for_each(|l| l.tally.keep_commands());
+        self
     }
 
     /// Simulates every channel by itself, whatever it is told. The results are the same.
@@ -144,10 +142,11 @@ impl IsaMachine {
             let lane = &mut self.lanes[channel];
             if !lane.accesses.is_empty() {
                 // The channel takes an instruction in once no access waits in its queues.
-                handed = handed.max(lane.serve(&self.device, self.set.mode_change, None));
+                handed = handed.max(lane.serve_waiting(&self.device, self.set.mode_change));
             }
             lane.next = lane.next.max(self.host);
-            let last = unroll(lane, &self.device, self.set.mode_change, command, registers, instruction, queue);
+            let unroll = Unroll { device: &self.device, mode_change: self.set.mode_change, command, registers, queue };
+            let last = unroll.run(lane, instruction);
             let done = last + self.device.spec(command).latency;
             lane.pending = lane.pending.max(done);
             lane.instructed = last + 1;
@@ -185,7 +184,7 @@ impl IsaMachine {
                 from,
                 command,
                 write,
-                bank: instruction.bank,
+                bank: node_for(&self.device, command, instruction.bank),
                 row: instruction.row,
                 active: false,
             });
@@ -203,25 +202,31 @@ impl IsaMachine {
     /// Refreshes channels as often as it falls due until a cycle, each time from `from` on at the earliest.
     fn refresh(&mut self, channel: usize, until: Cycle, from: Cycle) {
         let Some(refresh) = self.device.refresh else { return };
+        let nodes = self.device.levels[self.device.spec(refresh.command).scope.0 as usize].nodes;
         let lane = &mut self.lanes[channel];
         while lane.refresh_due <= lane.next.max(until) {
             let mut at = lane.next.max(from).max(lane.refresh_due);
             if lane.registers {
                 if let Some(change) = self.set.mode_change {
                     at = ready(&lane.channel, &self.device, change, 0, at);
-                    lane.channel.issue(change, 0, NO_ROW, at);
+                    lane.issue(&self.device, (change, 0), NO_ROW, None, at);
                     at += 1;
                 }
                 lane.registers = false;
             }
-            let close = self.device.spec(refresh.command).close_with;
-            if let Some(close) = close.filter(|_| !lane.channel.state_allows(refresh.command, 0, NO_ROW)) {
-                at = ready(&lane.channel, &self.device, close, 0, at);
-                lane.channel.issue(close, 0, NO_ROW, at);
+            for node in 0..nodes {
+                if !lane.channel.state_allows(refresh.command, node, NO_ROW) {
+                    for (close, node) in closers(&self.device, refresh.command, node) {
+                        at = ready(&lane.channel, &self.device, close, node, at);
+                        lane.issue(&self.device, (close, node), NO_ROW, None, at);
+                        at += 1;
+                    }
+                }
+                at = ready(&lane.channel, &self.device, refresh.command, node, at);
+                lane.issue(&self.device, (refresh.command, node), NO_ROW, None, at);
+                at += 1;
             }
-            at = ready(&lane.channel, &self.device, refresh.command, 0, at);
-            lane.channel.issue(refresh.command, 0, NO_ROW, at);
-            lane.next = at + 1;
+            lane.next = at;
             lane.refresh_due += refresh.interval;
         }
     }
@@ -231,13 +236,15 @@ impl IsaMachine {
         self.serve_all();
         let busy = self.lanes.iter().map(|l| l.pending).max().unwrap_or(0);
         let cycles = self.end.max(busy);
-        let all = |of: &dyn Fn(&Lane) -> u64| self.lanes.iter().map(|l| of(l) * u64::from(l.members.len())).sum();
-        IsaOutcome {
-            cycles,
-            counts: self.counts(),
-            active_cycles: all(&|l| l.channel.active_cycles(cycles)),
-            standby_nodes: all(&|l| l.channel.standby_nodes()),
-        }
+        let standby_nodes = u64::from(self.device.levels[self.device.standby.0 as usize].nodes);
+        let channels = self.lanes.into_iter().map(|lane| ChannelsOutcome {
+            members: lane.members,
+            counts: lane.channel.counts().to_vec(),
+            active_cycles: lane.channel.active_cycles(cycles),
+            touched: lane.tally.touched().to_vec(),
+            commands: lane.tally.into_commands(),
+        });
+        IsaOutcome::new(cycles, standby_nodes, channels.collect())
     }
 
     /// Issues of each of the device's commands so far, over all channels.
@@ -293,50 +300,11 @@ impl IsaMachine {
     }
 }
 
-/// Issues an instruction's commands on a channel, with what must go before them. Returns the cycle of the last.
-fn unroll(
-    lane: &mut Lane,
-    device: &Device,
-    mode_change: Option<CommandId>,
-    command: CommandId,
-    registers: bool,
-    instruction: &Instruction,
-    queue: usize,
-) -> Cycle {
-    let spec = device.spec(command);
-    let node = if device.levels[spec.scope.0 as usize].nodes > 1 { instruction.bank } else { 0 };
-    let row = if spec.needs == Needs::Open { instruction.row } else { NO_ROW };
-    let needs_change = mode_change.filter(|_| lane.registers != registers);
-    let mut change = needs_change;
-    loop {
-        let next = needed(&lane.channel, device, command, node, row);
-        let at = ready(&lane.channel, device, next, node_of(device, next, command, node), lane.next);
-        // The change of mode takes the place of whichever command is ready.
-        if let Some(mode) = change.take() {
-            lane.channel.issue(mode, 0, NO_ROW, at.max(lane.channel.earliest(mode, 0)));
-            lane.registers = registers;
-            lane.next = at + 1;
-            continue;
-        }
-        if next == command {
-            lane.next = at;
-            break;
-        }
-        let opened = if device.spec(next).needs == Needs::Closed { row } else { NO_ROW };
-        lane.channel.issue(next, node_of(device, next, command, node), opened, at);
-        lane.next = at + 1;
-    }
-    let count = u64::from(instruction.columns);
-    let (first, last) = lane.channel.issue_run(command, node, row, lane.next, count);
-    lane.next = last + 1;
-    // Every command of a run is as far from the one before it.
-    let gap = if count > 1 { (last - first) / (count - 1) } else { 0 };
-    let skipped = count.saturating_sub(queue as u64);
-    for i in skipped..count {
-        lane.taken.push_back(first + gap * i);
-    }
-    while lane.taken.len() > queue {
-        lane.taken.pop_front();
-    }
-    last
+/// What closes the banks below a node of a command, and at which of its own nodes.
+fn closers(device: &Device, command: CommandId, node: u32) -> impl Iterator<Item = (CommandId, u32)> {
+    let banks = device.banks_of(command, node);
+    device.spec(command).close_with.into_iter().flat_map(move |close| {
+        let each = device.levels[device.spec(close).scope.0 as usize].banks;
+        (banks.start / each..banks.end.div_ceil(each)).map(move |n| (close, n))
+    })
 }

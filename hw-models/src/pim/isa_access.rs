@@ -2,8 +2,10 @@
 //!
 //! As the public AiM simulator's controller serves them (arkhadem/aim_simulator, `AiM_dram_controller.cpp`): first ready, first come, first
 //! served; accesses that have opened their row go before the others, and their bank is not closed; of the others reads are served until writes
-//! fill four fifths of their queue, or no read is left, and writes until a fifth is left. Instructions and accesses do not mix: a channel takes
-//! the one kind when no command of the other waits. One rule is not followed: there the end of a program does not wait for accesses that have
+//! fill four fifths of their queue, or no read is left, and writes until a fifth is left. Instructions and accesses do not mix in a queue: a channel
+//! takes the one kind when no command of the other waits. But an access leaves its queue when it has opened its row, so that an instruction may come
+//! in before the access itself: whichever is ready goes, the access first. Where the one needs the registers' mode and the other does not, the mode
+//! changes to and fro, at each turn for the one that is ready. One rule is not followed: there the end of a program does not wait for accesses that have
 //! opened their row; here it waits for their data.
 
 use super::isa_lane::{Lane, needed, node_of, ready};
@@ -12,7 +14,15 @@ use crate::dram::{CommandId, Cycle, Device, NO_ROW, Needs};
 /// Reads, and writes, that a channel's controller holds.
 pub(super) const QUEUE: usize = 32;
 
+/// The next command of an access: its cycle, whether the access has not opened its row, its place, the command.
+pub(super) type Best = (Cycle, bool, usize, CommandId);
+
 impl Lane {
+    /// Whether the row that is open in a bank is that of an access which has opened it and is not done.
+    pub(super) fn is_wanted(&self, bank: u32) -> bool {
+        self.accesses.iter().any(|b| b.active && b.bank == bank && self.channel.open_row(bank) == b.row)
+    }
+
     /// Accesses of a kind that have not opened their row.
     pub(super) fn waiting(&self, write: bool) -> usize {
         self.accesses.iter().filter(|a| !a.active && a.write == write).count()
@@ -28,45 +38,56 @@ impl Lane {
     ) -> Cycle {
         let mut left = 0;
         while !self.accesses.is_empty() && until.is_none_or(|(write, most)| self.waiting(write) > most) {
-            let Some((at, _, i, next)) = self.best_access(device) else { break };
-            if let Some(mode) = mode_change.filter(|_| self.registers) {
-                // The change of mode takes the place of whichever command is ready.
-                self.channel.issue(mode, 0, NO_ROW, at.max(self.channel.earliest(mode, 0)));
-                self.registers = false;
-                self.next = at + 1;
-                continue;
-            }
-            let a = self.accesses[i];
-            let opens = device.spec(next).needs == Needs::Closed;
-            let row = if opens || next == a.command { a.row } else { NO_ROW };
-            self.channel.issue(next, node_of(device, next, a.command, a.bank), row, at);
-            self.next = at + 1;
-            if next == a.command {
-                self.pending = self.pending.max(at + device.spec(next).latency);
-                self.accesses.remove(i);
-            } else if opens {
-                self.accesses[i].active = true;
-            }
-            if !a.active && (opens || next == a.command) {
-                left = at;
-            }
+            let Some(best) = self.best_access(device) else { break };
+            left = self.serve_one(device, mode_change, best).unwrap_or(left);
         }
         left
     }
 
+    /// Serves accesses until every one has opened its row or is done. Returns the last cycle in which one left its queue.
+    pub(super) fn serve_waiting(&mut self, device: &Device, mode_change: Option<CommandId>) -> Cycle {
+        let mut left = 0;
+        while self.accesses.iter().any(|a| !a.active) {
+            let Some(best) = self.best_access(device) else { break };
+            left = self.serve_one(device, mode_change, best).unwrap_or(left);
+        }
+        left
+    }
+
+    /// Issues the next command of an access, or the change of mode in its place. The cycle, where the access leaves its queue with that.
+    pub(super) fn serve_one(&mut self, device: &Device, mode_change: Option<CommandId>, best: Best) -> Option<Cycle> {
+        let (at, _, i, next) = best;
+        if let Some(mode) = mode_change.filter(|_| self.registers) {
+            self.change_mode(device, mode, false, at);
+            return None;
+        }
+        let a = self.accesses[i];
+        let opens = device.spec(next).needs == Needs::Closed;
+        let row = if opens || next == a.command { a.row } else { NO_ROW };
+        self.issue(device, (next, node_of(device, next, a.command, a.bank)), row, None, at);
+        self.next = at + 1;
+        if next == a.command {
+            self.pending = self.pending.max(at + device.spec(next).latency);
+            self.accesses.remove(i);
+        } else if opens {
+            self.accesses[i].active = true;
+        }
+        (!a.active && (opens || next == a.command)).then_some(at)
+    }
+
     /// The access to serve next: cycle, class, place and command.
-    fn best_access(&mut self, device: &Device) -> Option<(Cycle, bool, usize, CommandId)> {
+    pub(super) fn best_access(&mut self, device: &Device) -> Option<Best> {
         let (reads, writes) = (self.waiting(false), self.waiting(true));
         self.writing =
             if self.writing { !(writes * 5 < QUEUE && reads > 0) } else { writes * 5 > QUEUE * 4 || reads == 0 };
-        let mut best: Option<(Cycle, bool, usize, CommandId)> = None;
+        let mut best: Option<Best> = None;
         for (i, a) in self.accesses.iter().enumerate() {
             if !a.active && a.write != self.writing {
                 continue;
             }
             let next = needed(&self.channel, device, a.command, a.bank, a.row);
             let closes = next != a.command && device.spec(next).needs != Needs::Closed;
-            if closes && self.accesses.iter().any(|b| b.active && b.bank == a.bank) {
+            if closes && self.is_wanted(a.bank) {
                 continue;
             }
             let at =

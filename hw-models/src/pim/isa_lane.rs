@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::tally::{PimCommand, Tally};
 use crate::dram::{Channel, CommandId, Cycle, Device, NO_ROW, Needs};
 use crate::program::ChannelSet;
 
@@ -23,6 +24,8 @@ pub(super) struct Access {
 pub(super) struct Lane {
     pub(super) members: ChannelSet,
     pub(super) channel: Channel,
+    /// What was issued, and where.
+    pub(super) tally: Tally,
     /// The first cycle at which the next command may be chosen.
     pub(super) next: Cycle,
     /// Register accesses are allowed; otherwise everything else is.
@@ -41,6 +44,68 @@ pub(super) struct Lane {
     /// Cycles at work in blocks, and until when the last one was.
     pub(super) busy: Cycle,
     pub(super) busy_until: Cycle,
+}
+
+impl Lane {
+    /// Issues a command at a cycle that the channel allows.
+    pub(super) fn issue(
+        &mut self,
+        device: &Device,
+        (command, node): (CommandId, u32),
+        row: u32,
+        column: Option<u32>,
+        at: Cycle,
+    ) {
+        self.channel.issue(command, node, row, at);
+        self.tally.add(device, command, node, 1);
+        self.note(device, (command, node), row, column, at);
+    }
+
+    /// Issues so many of a command, from a column on, each as early as it may. Returns the cycles of the first and the last.
+    pub(super) fn issue_run(
+        &mut self,
+        device: &Device,
+        (command, node): (CommandId, u32),
+        row: u32,
+        first_column: u32,
+        count: u64,
+    ) -> (Cycle, Cycle) {
+        if !self.tally.keeps_commands() {
+            self.tally.add(device, command, node, count);
+            return self.channel.issue_run(command, node, row, self.next, count);
+        }
+        let mut at = self.channel.earliest(command, node).max(self.next);
+        let first = at;
+        for i in 0..count as u32 {
+            at = self.channel.earliest(command, node).max(at);
+            self.issue(device, (command, node), row, Some(first_column + i), at);
+        }
+        (first, at)
+    }
+
+    fn note(
+        &mut self,
+        device: &Device,
+        (command, node): (CommandId, u32),
+        row: u32,
+        column: Option<u32>,
+        cycle: Cycle,
+    ) {
+        let spec = device.spec(command);
+        let bank = device.banks_of(command, node).start;
+        // A column is of a row: what accesses registers and buffers has none.
+        let column = column.filter(|_| spec.needs == Needs::Open);
+        self.tally.note(PimCommand { cycle, command, on_bus: command, bank, row, column });
+    }
+
+    /// Changes between register accesses and everything else, no sooner than at a cycle: the change takes the place of whichever command is
+    /// ready then.
+    pub(super) fn change_mode(&mut self, device: &Device, mode: CommandId, registers: bool, at: Cycle) {
+        let at = at.max(self.channel.earliest(mode, 0));
+        self.issue(device, (mode, 0), NO_ROW, None, at);
+        self.registers = registers;
+        self.next = at + 1;
+    }
 }
 
 /// The first cycle from `floor` on at which a command may issue: on its own clock edge, where a clock has two.

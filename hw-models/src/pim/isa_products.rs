@@ -2,7 +2,9 @@
 
 use banksia_input::InputError;
 
-use super::isa_trace::{Instruction, IsaSet};
+use super::isa_trace::{Instruction, InstructionKind, IsaSet};
+use crate::dram::Device;
+use crate::dram::table::RawIsa;
 use crate::program::ChannelSet;
 
 /// Matrix-vector products of one shape, that sets of channels compute in step: of one set for a matrix over all channels, of many
@@ -21,16 +23,86 @@ pub struct Products<'a> {
     pub packed: bool,
 }
 
+/// How a device's instructions make a matrix-vector product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IsaGemv {
+    /// Elements of a row of one bank.
+    pub(super) row_elements: u32,
+    /// Elements of a column access.
+    pub(super) column_elements: u32,
+    /// The instructions: load, bias, multiply, read.
+    pub(super) kinds: [usize; 4],
+}
+
+impl IsaGemv {
+    /// That of an `[isa]` table; `None` where it has no `gemv`. An error is a key and what is wrong with it.
+    pub(super) fn compile(
+        isa: &RawIsa,
+        instructions: &[InstructionKind],
+        device: &Device,
+    ) -> Result<Option<Self>, (String, String)> {
+        let Some(gemv) = &isa.gemv else { return Ok(None) };
+        let missing = |key: &str| (format!("isa.{key}"), "is missing, here and in the base".to_owned());
+        let row_elements = isa.row_elements.ok_or_else(|| missing("row_elements"))?;
+        let column_elements = isa.column_elements.ok_or_else(|| missing("column_elements"))?;
+        if column_elements == 0 {
+            return Err(("isa.column_elements".into(), "is 0: must be at least 1".into()));
+        }
+        let columns = row_elements / column_elements;
+        if columns == 0 || columns > device.columns || !row_elements.is_multiple_of(column_elements) {
+            let most = u64::from(device.columns) * u64::from(column_elements);
+            let problem = format!(
+                "is {row_elements}: must be whole columns of {column_elements} elements, from {column_elements} to {most}"
+            );
+            return Err(("isa.row_elements".into(), problem));
+        }
+        let parts = [
+            ("gemv.load", &gemv.load),
+            ("gemv.bias", &gemv.bias),
+            ("gemv.multiply", &gemv.multiply),
+            ("gemv.read", &gemv.read),
+        ];
+        let mut kinds = [0; 4];
+        for (slot, (key, name)) in kinds.iter_mut().zip(parts) {
+            let name = name.as_ref().ok_or_else(|| missing(key))?;
+            *slot = instructions
+                .iter()
+                .position(|k| k.name == *name)
+                .ok_or_else(|| (format!("isa.{key}"), format!("names `{name}`, which is no instruction")))?;
+        }
+        Ok(Some(Self { row_elements, column_elements, kinds }))
+    }
+}
+
 impl IsaSet {
+    /// Whether the device has a matrix-vector product of its own (`isa.gemv`).
+    pub fn has_gemv(&self) -> bool {
+        self.gemv.is_some()
+    }
+
+    /// Elements of a row of one bank in a matrix-vector product; 0 where the device has none.
+    pub fn row_elements(&self) -> u32 {
+        self.gemv.map_or(0, |g| g.row_elements)
+    }
+
+    /// Elements of a column access in a matrix-vector product; 0 where the device has none.
+    pub fn column_elements(&self) -> u32 {
+        self.gemv.map_or(0, |g| g.column_elements)
+    }
+
     /// The published mapping of a matrix-vector product: the outputs lie over channels and banks, a row of weights each; for
     /// each row's worth of input, it is loaded once, and every output of a bank gets its bias, is multiplied and read.
     ///
     /// # Errors
-    /// The matrix does not fit.
+    /// The device has no such product, or the matrix does not fit.
     pub fn gemv(&self, outputs: u64, inputs: u64, mut take: impl FnMut(&Instruction)) -> Result<(), InputError> {
         let fail = |problem: String| InputError::new("--gemv", problem);
         if outputs == 0 || inputs == 0 {
             return Err(fail("has a side of 0".into()));
+        }
+        if self.gemv.is_none() {
+            let problem = "is for a device with a matrix-vector product: this one's table has no `isa.gemv`";
+            return Err(fail(problem.into()).help("give --trace a file of its instructions, or the table `isa.gemv`"));
         }
         let all = [self.all_channels()];
         let products = Products { outputs, inputs, sets: &all, first_row: 0, packed: false };
@@ -55,17 +127,19 @@ impl IsaSet {
     fn shares(&self, products: &Products<'_>) -> (u64, u64) {
         let channels = products.sets.first().map_or(1, |s| u64::from(s.len()).max(1));
         let per_bank = products.outputs.div_ceil(channels * u64::from(self.banks));
-        (per_bank, products.inputs.div_ceil(u64::from(self.row_elements)))
+        (per_bank, products.inputs.div_ceil(u64::from(self.row_elements()).max(1)))
     }
 
     fn outputs_a_row(&self, products: &Products<'_>) -> u64 {
-        let columns = products.inputs.div_ceil(u64::from(self.column_elements)).max(1);
-        let row = u64::from(self.row_elements / self.column_elements);
+        let column_elements = self.column_elements().max(1);
+        let columns = products.inputs.div_ceil(u64::from(column_elements)).max(1);
+        let row = u64::from(self.row_elements() / column_elements);
         if products.packed { (row / columns).max(1) } else { 1 }
     }
 
-    /// The instructions of products that fit.
+    /// The instructions of products that fit; none where the device has no such product.
     pub fn products(&self, products: &Products<'_>, take: &mut impl FnMut(&Instruction)) {
+        let Some(IsaGemv { row_elements, column_elements, kinds }) = self.gemv else { return };
         let (per_bank, chunks) = self.shares(products);
         let outputs_a_row = self.outputs_a_row(products);
         let channels = products.sets.first().map_or(1, |s| u64::from(s.len()).max(1));
@@ -80,10 +154,11 @@ impl IsaSet {
             all
         };
         let whole = used(channels);
-        let [load, bias, multiply, read] = self.gemv;
+        let [load, bias, multiply, read] = kinds;
+        let (row_elements, column_elements) = (u64::from(row_elements), u64::from(column_elements));
         for chunk in 0..chunks {
-            let elements = (products.inputs - chunk * u64::from(self.row_elements)).min(u64::from(self.row_elements));
-            let columns = elements.div_ceil(u64::from(self.column_elements)) as u32;
+            let elements = (products.inputs - chunk * row_elements).min(row_elements);
+            let columns = elements.div_ceil(column_elements) as u32;
             // Each set has a vector of its own.
             for set in products.sets {
                 take(&Instruction { kind: load, columns, channels: set.clone(), bank: 0, row: 0 });

@@ -2,7 +2,8 @@
 
 use banksia_input::{InputError, Source};
 
-use crate::dram::table::{RawGemv, RawInstruction, RawIsa};
+use super::isa_products::IsaGemv;
+use crate::dram::table::{RawInstruction, RawIsa};
 use crate::dram::{CommandId, Device, Effect, Needs, catalog};
 use crate::program::ChannelSet;
 
@@ -50,6 +51,9 @@ fn unusable(device: &Device, command: CommandId) -> Option<String> {
     let spec = device.spec(command);
     let name = &spec.name;
     match spec.needs {
+        Needs::Any if spec.across.is_some() => {
+            Some(format!("names `{name}`, which acts across bank groups: an instruction's command acts in one place"))
+        }
         Needs::Any => None,
         Needs::Closed | Needs::Opening => {
             Some(format!("names `{name}`, which itself opens rows: an instruction's rows are opened as it needs them"))
@@ -83,12 +87,8 @@ pub struct IsaSet {
     pub mode_change: Option<CommandId>,
     /// Commands that a channel takes in ahead.
     pub queue: usize,
-    /// Elements of a row of one bank.
-    pub row_elements: u32,
-    /// Elements of a column access.
-    pub column_elements: u32,
-    /// The instructions of a matrix-vector product: load, bias, multiply, read.
-    pub gemv: [usize; 4],
+    /// The matrix-vector product, where the device has one.
+    pub(super) gemv: Option<IsaGemv>,
     /// The instructions.
     pub instructions: Vec<InstructionKind>,
     /// The host's own kinds, after the device's: access to its registers, and a read and a write of the banks.
@@ -144,21 +144,24 @@ impl IsaSet {
         let command = |key: &str, name: &str| {
             device.command(name).ok_or_else(|| (key.to_owned(), format!("names `{name}`, which is no command")))
         };
-        if isa.channels == 0 || isa.channels > MOST_CHANNELS {
-            return Err(("isa.channels".into(), format!("is {}: must be from 1 to {MOST_CHANNELS}", isa.channels)));
+        let needed = |key: &str, value: Option<u32>| {
+            value.ok_or_else(|| (format!("isa.{key}"), "is missing, here and in the base".to_owned()))
+        };
+        let Some(prefix) = isa.prefix.clone().filter(|p| !p.is_empty()) else {
+            let problem = "is missing, here and in the base: the word with which every instruction of a trace begins";
+            return Err(("isa.prefix".into(), problem.into()));
+        };
+        if matches!(&*prefix, "R" | "W") || prefix.contains(|c: char| c.is_whitespace() || c == '#') {
+            let problem = format!("is `{prefix}`: must be one word, and not that of the host's own lines, R or W");
+            return Err(("isa.prefix".into(), problem));
         }
-        if isa.queue == 0 || isa.queue > 65_536 {
-            return Err(("isa.queue".into(), format!("is {}: must be from 1 to 65536", isa.queue)));
+        let channels = needed("channels", isa.channels)?;
+        if channels == 0 || channels > MOST_CHANNELS {
+            return Err(("isa.channels".into(), format!("is {channels}: must be from 1 to {MOST_CHANNELS}")));
         }
-        if isa.column_elements == 0 {
-            return Err(("isa.column_elements".into(), "is 0: must be at least 1".into()));
-        }
-        let columns = isa.row_elements / isa.column_elements;
-        if columns == 0 || columns > device.columns || !isa.row_elements.is_multiple_of(isa.column_elements) {
-            let most = u64::from(device.columns) * u64::from(isa.column_elements);
-            let (given, least) = (isa.row_elements, isa.column_elements);
-            let problem = format!("is {given}: must be whole columns of {least} elements, from {least} to {most}");
-            return Err(("isa.row_elements".into(), problem));
+        let queue = needed("queue", isa.queue)?;
+        if queue == 0 || queue > 65_536 {
+            return Err(("isa.queue".into(), format!("is {queue}: must be from 1 to 65536")));
         }
         let mut instructions = Vec::with_capacity(raw.len());
         for (i, r) in raw.iter().enumerate() {
@@ -193,14 +196,7 @@ impl IsaSet {
                 fixed_row: r.fixed_row,
             });
         }
-        let RawGemv { load, bias, multiply, read } = &isa.gemv;
-        let mut gemv = [0; 4];
-        for (slot, name) in gemv.iter_mut().zip([load, bias, multiply, read]) {
-            *slot = instructions
-                .iter()
-                .position(|k| k.name == *name)
-                .ok_or_else(|| ("isa.gemv".to_owned(), format!("names `{name}`, which is no instruction")))?;
-        }
+        let gemv = IsaGemv::compile(isa, &instructions, device)?;
         // What the host does besides: a cycle for its own registers, and ordinary accesses.
         let mut host = [None; 3];
         let usable = |c: CommandId| Some(c).filter(|c| unusable(device, *c).is_none());
@@ -228,12 +224,10 @@ impl IsaSet {
         }
         Ok(Self {
             host,
-            prefix: isa.prefix.clone(),
-            channels: isa.channels,
+            prefix,
+            channels,
             mode_change,
-            queue: isa.queue as usize,
-            row_elements: isa.row_elements,
-            column_elements: isa.column_elements,
+            queue: queue as usize,
             gemv,
             instructions,
             columns: device.columns,

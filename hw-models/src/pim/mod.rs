@@ -15,9 +15,13 @@ mod isa_lane;
 mod isa_products;
 mod isa_reader;
 pub mod isa_trace;
+mod isa_unroll;
 mod metrics;
+pub mod outcome;
 pub mod pattern;
 pub mod system;
+pub mod tally;
+mod units;
 pub mod vector;
 
 use banksia_input::InputError;
@@ -26,12 +30,14 @@ pub use channel::{BlockTiming, PimChannel};
 pub use config::{PimFile, PimMachine};
 pub use drive::Drive;
 pub use hbm_pim::HostKernel;
-pub use isa::{IsaMachine, IsaOutcome};
+pub use isa::IsaMachine;
 pub use isa_products::Products;
 pub use isa_trace::{Instruction, IsaSet};
 pub use metrics::{peak_bandwidth_bytes_per_s, peak_macs_per_s};
+pub use outcome::{ChannelsOutcome, EnergyPlaces, IsaOutcome};
 pub use pattern::CompiledPattern;
 pub use system::PimSystem;
+pub use tally::PimCommand;
 pub use vector::VectorUnit;
 
 /// The sides of `OUTxIN`.

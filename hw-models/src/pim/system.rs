@@ -326,7 +326,7 @@ impl PimSystem {
         let run = unit
             .run(block, start)
             .map_err(|problem| RunError::Program { step: self.step, error: refused(instruction as usize, &problem) })?;
-        self.account.block(entry.operator, &run.counts, run.of_all, self.account.memory_time(run.busy));
+        self.account.block(entry.operator, &run.counts, self.account.memory_time(run.busy));
         let free = self.memory_edge(run.free.max(start))?;
         let done = self.memory_edge(run.done.max(start))?;
         if self.options.timeline_step == Some(self.step) {

@@ -52,6 +52,9 @@ impl Banks {
             Drive::Patterns => return None,
             Drive::Instructions(isa) => {
                 let set = isa.set().clone();
+                if !set.has_gemv() {
+                    return None;
+                }
                 // A row that an instruction keeps for itself ends what data may take.
                 let kept = set.instructions.iter().filter_map(|k| k.fixed_row).min();
                 (Kind::Instructions(set), u64::from(kept.unwrap_or(device.rows)))
@@ -110,7 +113,7 @@ impl Banks {
     /// Vectors' parts that a product is summed up of: what the vector unit adds.
     pub(crate) fn partial_sums(&self, inputs: u64) -> u64 {
         match &self.drive {
-            Kind::Instructions(set) => inputs.div_ceil(u64::from(set.row_elements)),
+            Kind::Instructions(set) => inputs.div_ceil(u64::from(set.row_elements()).max(1)),
             // Each lane of a register has a sum of its own.
             Kind::Accesses(_) => self.lanes * self.split,
         }

@@ -79,6 +79,10 @@ impl<'a> Compiler<'a> {
         for level in &levels {
             self.symbols.insert(format!("banks_per_{}", level.name), f64::from(level.banks));
         }
+        if let Some(kernel) = &raw.kernel {
+            let counts = [("kernel_blocks", kernel.blocks), ("kernel_lanes", kernel.lanes)];
+            self.symbols.extend(counts.into_iter().filter_map(|(name, n)| Some((name.to_owned(), f64::from(n?)))));
+        }
         self.timings(clock_ps)?;
 
         let commands = self.commands(&levels, access_bytes)?;
