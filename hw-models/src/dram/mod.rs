@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod channel;
 pub mod checker;
 pub mod controller;
+pub mod defaults;
 pub mod device;
 mod embedded;
 pub mod energy;
