@@ -15,7 +15,7 @@ use banksia_hw::dram::memory::{
     run, run_logged,
 };
 use banksia_hw::dram::{Device, catalog};
-use banksia_input::InputError;
+use banksia_input::{InputError, Source};
 use clap::{Args, ValueEnum};
 
 use crate::CliError;
@@ -183,14 +183,21 @@ fn named(error: MemoryError, args: &MemoryArgs) -> CliError {
                 _ => InputError { file: args.device.clone(), ..e }.into(),
             }
         }
+        // What a controller's file says is wrong on this device is said of that file, and of its line.
+        MemoryError::Input(e) if e.file == "controller" && is_file(&args.controller) => {
+            match (Source::read(args.controller.as_ref()), &e.key) {
+                (Ok(source), Some(key)) => InputError { help: e.help, ..source.error(key, e.problem) }.into(),
+                _ => InputError { file: args.controller.clone(), ..e }.into(),
+            }
+        }
         other => other.into(),
     }
 }
 
 fn options(args: &MemoryArgs, device: &Device) -> Result<MemoryOptions, CliError> {
     let fail = |key: &str, problem: String| CliError::from(InputError::new("command line", problem).key(key));
-    if args.channels == 0 || args.channels > 1024 || !args.channels.is_power_of_two() {
-        return Err(fail("--channels", format!("is {}: must be a power of two up to 1024", args.channels)));
+    if !(1..=1024).contains(&args.channels) {
+        return Err(fail("--channels", format!("is {}: must be from 1 to 1024", args.channels)));
     }
     if args.outstanding == Some(0) {
         return Err(fail("--outstanding", "is 0: must be at least 1".into()));

@@ -60,7 +60,7 @@ fn mistakes_say_what_would_be_right() {
         ("banksia memory --device ddr4-2400 --generate random", "ddr4-2400"),
         ("banksia memory --device ddr4-2400r --generate randm", "random"),
         ("banksia memory --device ddr4-2400r --generate random --controller fast", "reference"),
-        ("banksia memory --device ddr4-2400r --generate random --channels 3", "power of two"),
+        ("banksia memory --device ddr4-2400r --generate random --channels 1025", "from 1 to 1024"),
         ("banksia memory --device ddr4-2400r --trace /no/such/file", "cannot be read"),
         ("banksia memory --device ddr4-2400r", "--trace"),
         ("banksia pim --device ddr4-2400r --gemv 8x8", "instruction set"),

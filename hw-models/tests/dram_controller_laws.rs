@@ -65,8 +65,8 @@ fn config() -> impl Strategy<Value = ControllerConfig> {
         1 => Just(RefreshPolicy::SameBank)
     ];
     let sleep = prop_oneof![
-        2 => Just(None),
-        1 => (1..400u64, any::<bool>()).prop_map(|(after, self_refresh)| Some(Sleep { after, self_refresh }))
+        2 => Just(Sleep::NEVER),
+        1 => (1..400u64, any::<bool>()).prop_map(|(after, self_refresh)| if self_refresh { Sleep { self_refresh: Some(after), ..Sleep::NEVER } } else { Sleep { power_down: Some(after), ..Sleep::NEVER } })
     ];
     let queues = (1..=64u32, 1..=64u32, 0.01..0.5f32, 0.5..1.0f32);
     let cap = prop_oneof![2 => Just(None), 1 => (1..6u32).prop_map(Some)];
@@ -140,7 +140,7 @@ fn case() -> impl Strategy<Value = Case> {
                 _ => {}
             }
             if roles.power_down.is_none() || roles.self_refresh.is_none() {
-                config.sleep = None;
+                config.sleep = Sleep::NEVER;
             }
             let options = ControllerOptions { config, channels: 1, outstanding, exact_stepping: false };
             Case { device: name, options, requests }

@@ -47,13 +47,21 @@ fn run<R: Recorder>(mut c: Controller<R>, requests: &[Request]) -> (Statistics, 
     (c.statistics().clone(), c)
 }
 
+fn sleep(after: u64, self_refresh: bool) -> Sleep {
+    if self_refresh {
+        Sleep { self_refresh: Some(after), ..Sleep::NEVER }
+    } else {
+        Sleep { power_down: Some(after), ..Sleep::NEVER }
+    }
+}
+
 fn config() -> impl Strategy<Value = ControllerConfig> {
     let page =
         prop::sample::select(&[PagePolicy::Open, PagePolicy::Closed, PagePolicy::Timeout, PagePolicy::Adaptive][..]);
     let refresh = prop::sample::select(&[RefreshPolicy::AllBank, RefreshPolicy::PerBank, RefreshPolicy::SameBank][..]);
     let sleep = prop_oneof![
-        1 => Just(None),
-        1 => (1..3000u64, any::<bool>()).prop_map(|(after, self_refresh)| Some(Sleep { after, self_refresh }))
+        1 => Just(Sleep::NEVER),
+        1 => (1..3000u64, any::<bool>()).prop_map(|(after, self_refresh)| sleep(after, self_refresh))
     ];
     let scheduler = prop::sample::select(&[Scheduler::FrFcfs, Scheduler::RowHitsFirst][..]);
     (page, refresh, sleep, scheduler, 0..3u32, 1..9000u64).prop_map(
@@ -103,7 +111,7 @@ proptest! {
         }
         config.postpone = config.postpone.min(roles.max_postponed);
         if roles.power_down.is_none() || roles.self_refresh.is_none() {
-            config.sleep = None;
+            config.sleep = Sleep::NEVER;
         }
         if roles.auto_precharge.is_none() && config.page == PagePolicy::Closed {
             config.page = PagePolicy::Open;
@@ -127,7 +135,7 @@ fn skipped_is_stepped() {
             .map(|i| Request { write: i % 3 == 2, index: i * 7919, arrival: i / 3 * gap, sequence: i })
             .collect();
         for self_refresh in [None, Some(false), Some(true)] {
-            let sleep = self_refresh.filter(|_| sleeps).map(|self_refresh| Sleep { after: 60, self_refresh });
+            let sleep = self_refresh.filter(|_| sleeps).map_or(Sleep::NEVER, |deep| sleep(60, deep));
             let config = ControllerConfig { sleep, ..ControllerConfig::reference() };
             let (fast, mut a) = run(controller(&device, &config, false, Completions::default()), &requests);
             let (slow, mut b) = run(controller(&device, &config, true, Completions::default()), &requests);
@@ -145,10 +153,7 @@ fn a_gap_of_any_length_ends_at_once() {
         ("ddr4-2400r-2rank", ControllerConfig::reference()),
         ("ddr5-4800an", ControllerConfig { refresh: RefreshPolicy::SameBank, ..ControllerConfig::reference() }),
         ("hbm3-6400", ControllerConfig { refresh: RefreshPolicy::PerBank, ..ControllerConfig::default() }),
-        (
-            "ddr4-2400r",
-            ControllerConfig { sleep: Some(Sleep { after: 90, self_refresh: true }), ..ControllerConfig::default() },
-        ),
+        ("ddr4-2400r", ControllerConfig { sleep: sleep(90, true), ..ControllerConfig::default() }),
     ] {
         let device = catalog::load(name).unwrap();
         let late = 1_000_000_000_000_000_000;
@@ -158,7 +163,7 @@ fn a_gap_of_any_length_ends_at_once() {
         assert!(begun.elapsed().as_secs() < 5, "{name}");
         assert!((late..late + 100_000).contains(&stats.ticks), "{name}: {}", stats.ticks);
         let refresh = device.refresh.unwrap();
-        if config.sleep.is_none() && config.refresh == RefreshPolicy::AllBank {
+        if !config.sleep.is_some() && config.refresh == RefreshPolicy::AllBank {
             let ranks = u64::from(device.levels[device.spec(refresh.command).scope.0 as usize].nodes);
             let due = (stats.ticks - 1) / refresh.interval * ranks;
             assert!(due - stats.commands[refresh.command.0 as usize] <= 1, "{name}");

@@ -1,7 +1,7 @@
 //! The catalog's numbers, against the tables that its files cite, written down a second time.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use banksia_hw::dram::controller::{ControllerConfig, PagePolicy, RefreshPolicy, Scheduler};
+use banksia_hw::dram::controller::{ControllerConfig, PagePolicy, Scheduler, Sleep};
 use banksia_hw::dram::{Device, catalog};
 use banksia_input::Source;
 
@@ -113,8 +113,7 @@ fn the_controllers_named_on_the_command_line_are_these() {
     assert_eq!(empty, default);
     for c in [default, reference] {
         assert_eq!((c.page, c.page_timeout), (PagePolicy::Open, 200));
-        assert_eq!((c.refresh, c.postpone, c.sleep), (RefreshPolicy::AllBank, 0, None));
-        assert_eq!((c.read_queue, c.write_queue), (32, 32));
+        assert_eq!((c.postpone, c.sleep), (0, Sleep::NEVER));
         assert!((c.drain_high - 0.8).abs() < 1e-6 && (c.drain_low - 0.2).abs() < 1e-6);
     }
 }

@@ -64,14 +64,15 @@ fn writes_alone_have_no_latency_of_reads() {
 #[test]
 fn background_energy_is_that_of_the_state() {
     let device = catalog::load("ddr4-2400r").unwrap();
-    let sleep = |self_refresh| Some(Sleep { after: 20, self_refresh });
+    let power_down = Sleep { power_down: Some(20), ..Sleep::NEVER };
+    let self_refresh = Sleep { self_refresh: Some(20), ..Sleep::NEVER };
     let closed = ControllerConfig { page: PagePolicy::Closed, ..quiet() };
     for (config, ma) in [
         (quiet(), 43.0),
         (closed.clone(), 34.0),
-        (ControllerConfig { sleep: sleep(false), ..quiet() }, 37.0),
-        (ControllerConfig { sleep: sleep(false), ..closed }, 25.0),
-        (ControllerConfig { sleep: sleep(true), ..quiet() }, 30.0),
+        (ControllerConfig { sleep: power_down, ..quiet() }, 37.0),
+        (ControllerConfig { sleep: power_down, ..closed }, 25.0),
+        (ControllerConfig { sleep: self_refresh, ..quiet() }, 30.0),
     ] {
         let r = trace("R 0\n100000 R 1\n", &device, &options(1, config.clone()));
         close(r.energy_j["background"], ma * 1.2 * 0.833 * 8.0 * 100_000.0 * 1e-12, 0.01);

@@ -7,6 +7,7 @@ pub use command::{Command, CommandId, LevelId};
 pub(super) use compile::Compiler;
 
 use super::Cycle;
+use super::defaults::ControllerDefaults;
 use super::energy::EnergyModel;
 use super::expr::{Symbols, evaluate};
 pub use super::table::{RawBus as Bus, RawData as DataDirection, RawEffect as Effect, RawNeeds as Needs};
@@ -168,6 +169,8 @@ pub struct Device {
     pub refresh: Option<Refresh>,
     /// Which commands a memory controller uses for what, where the device has what one needs.
     pub roles: Option<Roles>,
+    /// What it asks of a controller that leaves a setting to it.
+    pub defaults: ControllerDefaults,
     /// The level whose banks share a standby state.
     pub standby: LevelId,
     /// Energy of commands and of standing still.

@@ -14,6 +14,7 @@ pub mod channel;
 pub mod checker;
 pub mod compare;
 pub mod controller;
+pub mod defaults;
 pub mod device;
 mod embedded;
 pub mod energy;

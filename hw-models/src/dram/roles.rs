@@ -3,6 +3,7 @@
 use banksia_input::InputError;
 
 use super::Cycle;
+use super::defaults::{ControllerDefaults, RefreshPolicy};
 use super::device::{Command, CommandId, Compiler, Effect, Level, Roles, Sync};
 
 impl Compiler<'_> {
@@ -97,6 +98,30 @@ impl Compiler<'_> {
         };
         self.check_roles(levels, commands, &roles)?;
         Ok(Some(roles))
+    }
+
+    /// What the device asks of a controller that leaves a setting to it.
+    pub(super) fn controller_defaults(&self, commands: &[Command]) -> Result<ControllerDefaults, InputError> {
+        let raw = &self.raw.controller;
+        let queue = raw.queue.map(|n| self.source.check("controller.queue", n, 1..=64)).transpose()?;
+        let key = "controller.default_refresh";
+        let refresh = self.raw.refresh.as_ref();
+        let given = |command: Option<&String>| command.is_some_and(|name| commands.iter().any(|c| c.name == *name));
+        let has = match raw.default_refresh {
+            None | Some(RefreshPolicy::Off) => true,
+            Some(RefreshPolicy::AllBank) => given(refresh.map(|r| &r.command)),
+            Some(RefreshPolicy::PerBank) => given(refresh.and_then(|r| r.bank_command.as_ref())),
+            Some(RefreshPolicy::SameBank) => given(refresh.and_then(|r| r.same_bank_command.as_ref())),
+            Some(RefreshPolicy::Device) => {
+                let problem =
+                    "is `device`, which is what it decides: write `all-bank`, `per-bank`, `same-bank` or `off`";
+                return Err(self.source.error(key, problem));
+            }
+        };
+        if !has {
+            return Err(self.source.error(key, "names a refresh for which [refresh] gives no command"));
+        }
+        Ok(ControllerDefaults { map: raw.map.clone(), queue, refresh: raw.default_refresh })
     }
 
     /// A role's command must do what the role is for, at the level that the controller gives it at.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 mod pim;
 
+use super::defaults::{MapSpec, RefreshPolicy};
 pub use pim::{RawGemv, RawInstruction, RawIsa, RawKernel};
 
 /// One device file. A file with `base` takes every table of that file and writes its own entries over them: scalar
@@ -338,7 +339,7 @@ pub struct RawRefresh {
     pub max_postponed: u32,
 }
 
-/// Which commands a memory controller uses for what. What is not given is the command of the customary name (`ACT`, `PREpb`,
+/// Which commands a memory controller uses for what, and what suits the device. A command that is not given is the command of the customary name (`ACT`, `PREpb`,
 /// `PREab`, `RD`, `WR`, `RDA`, `WRA`), where the device has it.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -394,6 +395,15 @@ pub struct RawController {
     /// Ends self-refresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_refresh_exit: Option<String>,
+    /// The address map of a controller that leaves it to the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<MapSpec>,
+    /// Entries of each queue of such a controller, 1 to 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+    /// Which refreshes such a controller issues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_refresh: Option<RefreshPolicy>,
 }
 
 /// Energy of a device.

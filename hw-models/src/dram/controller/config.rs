@@ -3,8 +3,8 @@
 use banksia_input::{InputError, Source};
 use serde::{Deserialize, Serialize};
 
+use super::super::defaults::{MapSpec, RefreshPolicy};
 use super::super::device::Device;
-use super::map::MapSpec;
 
 /// The order in which requests are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
@@ -34,28 +34,24 @@ pub enum PagePolicy {
     Adaptive,
 }
 
-/// Which refreshes are issued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RefreshPolicy {
-    /// None at all.
-    Off,
-    /// All banks of a rank (or pseudo-channel) at once.
-    #[default]
-    AllBank,
-    /// One bank after the other.
-    PerBank,
-    /// The same bank of every bank group (DDR5).
-    SameBank,
+/// When a rank is put to sleep, in idle cycles of the command clock: into power-down first, and into self-refresh later, where
+/// both are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sleep {
+    /// Before power-down; never where there is none.
+    pub power_down: Option<u64>,
+    /// Before self-refresh; never where there is none. Later than `power_down`.
+    pub self_refresh: Option<u64>,
 }
 
-/// When a rank is put to sleep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sleep {
-    /// Idle cycles of the command clock before it.
-    pub after: u64,
-    /// Into self-refresh instead of power-down.
-    pub self_refresh: bool,
+impl Sleep {
+    /// Ranks never sleep.
+    pub const NEVER: Self = Self { power_down: None, self_refresh: None };
+
+    /// Whether ranks ever sleep.
+    pub fn is_some(&self) -> bool {
+        self.power_down.is_some() || self.self_refresh.is_some()
+    }
 }
 
 /// The policies of a controller.
@@ -73,16 +69,16 @@ pub struct ControllerConfig {
     pub refresh: RefreshPolicy,
     /// How many all-bank refreshes may wait for idle time.
     pub postpone: u32,
-    /// Entries of the read queue, 1 to 64.
+    /// Entries of the read queue, 1 to 64; 0 for as many as suit the device.
     pub read_queue: u32,
-    /// Entries of the write queue, 1 to 64.
+    /// Entries of the write queue, 1 to 64; 0 for as many as suit the device.
     pub write_queue: u32,
     /// Share of the write queue above which writes are drained.
     pub drain_high: f32,
     /// Share of the write queue below which reads are served again.
     pub drain_low: f32,
     /// When ranks sleep, if ever.
-    pub sleep: Option<Sleep>,
+    pub sleep: Sleep,
     /// How transaction indices become banks, rows and columns.
     pub map: MapSpec,
     /// Keeps the reference simulator's model where that says less than the data sheets: requests to one address may pass one
@@ -91,9 +87,18 @@ pub struct ControllerConfig {
 }
 
 impl Default for ControllerConfig {
-    /// What a controller of today does: row hits first up to a cap, open rows, all-bank refresh.
+    /// What a controller of today does: row hits first up to a cap, open rows; address map, queues and refresh as suits the device.
     fn default() -> Self {
-        Self { scheduler: Scheduler::RowHitsFirst, row_hit_cap: Some(16), reference_model: false, ..Self::reference() }
+        Self {
+            scheduler: Scheduler::RowHitsFirst,
+            row_hit_cap: Some(16),
+            refresh: RefreshPolicy::Device,
+            read_queue: 0,
+            write_queue: 0,
+            map: MapSpec::of_the_device(),
+            reference_model: false,
+            ..Self::reference()
+        }
     }
 }
 
@@ -116,6 +121,64 @@ struct RawConfig {
     map: Option<MapSpec>,
 }
 
+impl RawConfig {
+    /// The refreshes: those that are named, all-bank where some may be postponed, or what suits the device.
+    fn refresh(&self) -> RefreshPolicy {
+        match (self.refresh, self.postponed_refreshes) {
+            (Some(refresh), _) => refresh,
+            (None, Some(1..)) => RefreshPolicy::AllBank,
+            (None, _) => RefreshPolicy::Device,
+        }
+    }
+
+    /// Refuses keys that would do nothing beside the others.
+    fn check_together(&self, source: &Source) -> Result<(), InputError> {
+        let long = 1..=1_000_000_000u64;
+        if let Some(cycles) = self.page_timeout_cycles {
+            let page = self.page.unwrap_or_default();
+            if !matches!(page, PagePolicy::Timeout | PagePolicy::Adaptive) {
+                let name = if page == PagePolicy::Closed { "closed" } else { "open" };
+                let problem = format!(
+                    "does nothing beside `page = \"{name}\"`: it is for `page = \"timeout\"` and `page = \"adaptive\"`"
+                );
+                return Err(source.error("page_timeout_cycles", problem));
+            }
+            source.check("page_timeout_cycles", cycles, long.clone())?;
+        }
+        if self.row_hit_cap.is_some() && self.scheduler == Some(Scheduler::Fcfs) {
+            let problem = "does nothing beside `scheduler = \"fcfs\"`, which passes no request over: \
+                           it is for `fr-fcfs` and `row-hits-first`";
+            return Err(source.error("row_hit_cap", problem));
+        }
+        if self.postponed_refreshes.is_some_and(|n| n > 0)
+            && let refresh @ (RefreshPolicy::Off | RefreshPolicy::PerBank | RefreshPolicy::SameBank) = self.refresh()
+        {
+            let name = match refresh {
+                RefreshPolicy::PerBank => "per-bank",
+                RefreshPolicy::SameBank => "same-bank",
+                _ => "off",
+            };
+            let problem = format!("does nothing beside `refresh = \"{name}\"`: it is for `refresh = \"all-bank\"`");
+            return Err(source.error("postponed_refreshes", problem));
+        }
+        for (key, cycles) in [
+            ("power_down_after_cycles", self.power_down_after_cycles),
+            ("self_refresh_after_cycles", self.self_refresh_after_cycles),
+        ] {
+            cycles.map(|n| source.check(key, n, long.clone())).transpose()?;
+        }
+        if let (Some(first), Some(then)) = (self.power_down_after_cycles, self.self_refresh_after_cycles)
+            && then <= first
+        {
+            let problem = format!(
+                "is {then}, and `power_down_after_cycles` {first}: power-down comes first, so this must be more"
+            );
+            return Err(source.error("self_refresh_after_cycles", problem));
+        }
+        Ok(())
+    }
+}
+
 impl ControllerConfig {
     /// The policies of the reference: those of Ramulator 2.1's default controllers, rule by rule in `docs/memory-controller.md`.
     pub fn reference() -> Self {
@@ -130,7 +193,7 @@ impl ControllerConfig {
             write_queue: 32,
             drain_high: 0.8,
             drain_low: 0.2,
-            sleep: None,
+            sleep: Sleep::NEVER,
             map: MapSpec::default(),
             reference_model: true,
         }
@@ -155,23 +218,10 @@ impl ControllerConfig {
     /// A key is unknown, or a value out of range.
     pub fn from_source(source: &Source) -> Result<Self, InputError> {
         let raw: RawConfig = source.parse()?;
+        raw.check_together(source)?;
         let base = Self::default();
-        let queue = |key: &str, given: Option<u32>, usual| source.check(key, given.unwrap_or(usual), 1..=64);
+        let queue = |key: &str, given: Option<u32>| given.map_or(Ok(0), |entries| source.check(key, entries, 1..=64));
         let share = |key: &str, given: Option<f32>, usual| source.check(key, given.unwrap_or(usual), 0.0..=1.0);
-        let long = 1..=1_000_000_000u64;
-        let sleep = match (raw.power_down_after_cycles, raw.self_refresh_after_cycles) {
-            (Some(_), Some(_)) => {
-                let problem = "cannot stand beside `power_down_after_cycles`";
-                return Err(source.error("self_refresh_after_cycles", problem));
-            }
-            (Some(n), None) => {
-                Some(Sleep { after: source.check("power_down_after_cycles", n, long.clone())?, self_refresh: false })
-            }
-            (None, Some(n)) => {
-                Some(Sleep { after: source.check("self_refresh_after_cycles", n, long.clone())?, self_refresh: true })
-            }
-            (None, None) => None,
-        };
         let config = Self {
             scheduler: raw.scheduler.unwrap_or(base.scheduler),
             row_hit_cap: match (raw.row_hit_cap, raw.scheduler) {
@@ -180,25 +230,41 @@ impl ControllerConfig {
                 (None, Some(_)) => None,
             },
             page: raw.page.unwrap_or(base.page),
-            page_timeout: source.check(
-                "page_timeout_cycles",
-                raw.page_timeout_cycles.unwrap_or(base.page_timeout),
-                long,
-            )?,
-            refresh: raw.refresh.unwrap_or(base.refresh),
+            page_timeout: raw.page_timeout_cycles.unwrap_or(base.page_timeout),
+            refresh: raw.refresh(),
             postpone: raw.postponed_refreshes.unwrap_or(base.postpone),
-            read_queue: queue("read_queue", raw.read_queue, base.read_queue)?,
-            write_queue: queue("write_queue", raw.write_queue, base.write_queue)?,
+            read_queue: queue("read_queue", raw.read_queue)?,
+            write_queue: queue("write_queue", raw.write_queue)?,
             drain_high: share("drain_high", raw.drain_high, base.drain_high)?,
             drain_low: share("drain_low", raw.drain_low, base.drain_low)?,
-            sleep,
+            sleep: Sleep { power_down: raw.power_down_after_cycles, self_refresh: raw.self_refresh_after_cycles },
             map: raw.map.unwrap_or(base.map),
             reference_model: false,
         };
+        if config.drain_low <= 0.0 {
+            let problem = "is 0: reads would never be served again after the first write; must be above 0";
+            return Err(source.error("drain_low", problem));
+        }
         if config.drain_low > config.drain_high {
-            return Err(source.error("drain_low", format!("is {}, above `drain_high`", config.drain_low)));
+            let (low, high) = (config.drain_low, config.drain_high);
+            let key = if raw.drain_low.is_some() { "drain_low" } else { "drain_high" };
+            let problem = format!("leaves `drain_low` ({low}) above `drain_high` ({high}): it must be at most as much");
+            return Err(source.error(key, problem));
         }
         Ok(config)
+    }
+
+    /// The same policies with what is left to the device as the device has it.
+    #[must_use]
+    pub fn for_device(&self, device: &Device) -> Self {
+        let usual = Self::reference();
+        let own = &device.defaults;
+        let queue = |given: u32| if given > 0 { given } else { own.queue.unwrap_or(usual.read_queue) };
+        let refresh = match self.refresh {
+            RefreshPolicy::Device => own.refresh.unwrap_or(usual.refresh),
+            given => given,
+        };
+        Self { refresh, read_queue: queue(self.read_queue), write_queue: queue(self.write_queue), ..self.clone() }
     }
 
     /// Whether every policy is one that the reference has, whatever its numbers: the fast path caches decisions then.
@@ -209,7 +275,7 @@ impl ControllerConfig {
             && self.page == PagePolicy::Open
             && matches!(self.refresh, RefreshPolicy::Off | RefreshPolicy::AllBank)
             && self.postpone == 0
-            && self.sleep.is_none()
+            && !self.sleep.is_some()
     }
 
     /// Checks that a device has what the policies need.
@@ -229,7 +295,7 @@ impl ControllerConfig {
             return fail("page", format!("is `closed`, and {} has no read and write with auto-precharge", device.name));
         }
         let (missing, name) = match self.refresh {
-            RefreshPolicy::Off => (false, "off"),
+            RefreshPolicy::Off | RefreshPolicy::Device => (false, "off"),
             RefreshPolicy::AllBank => (device.refresh.is_none(), "all-bank"),
             RefreshPolicy::PerBank => (roles.refresh_bank.is_none(), "per-bank"),
             RefreshPolicy::SameBank => (roles.refresh_same_bank.is_none(), "same-bank"),
@@ -247,15 +313,12 @@ impl ControllerConfig {
             let problem = format!("is {}: {} allows {}", self.postpone, device.name, roles.max_postponed);
             return fail("postponed_refreshes", problem);
         }
-        if let Some(sleep) = self.sleep {
-            let (has, what) = if sleep.self_refresh {
-                (roles.self_refresh.is_some(), "self_refresh_after_cycles")
-            } else {
-                (roles.power_down.is_some(), "power_down_after_cycles")
-            };
-            if !has {
-                return fail(what, format!("is set, and {} has no command for it", device.name));
-            }
+        let sleeps = [
+            (self.sleep.power_down.is_some() && roles.power_down.is_none(), "power_down_after_cycles"),
+            (self.sleep.self_refresh.is_some() && roles.self_refresh.is_none(), "self_refresh_after_cycles"),
+        ];
+        if let Some((_, key)) = sleeps.iter().find(|(lacks, _)| *lacks) {
+            return fail(key, format!("is set, and {} has no command for it", device.name));
         }
         Ok(())
     }

@@ -315,7 +315,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let standby = &mut self.standby[node];
         let time = now.saturating_sub(standby.since);
         standby.since = standby.since.max(now);
-        let self_refresh = self.shape.config.sleep.is_some_and(|s| s.self_refresh);
+        let self_refresh = self.shape.config.sleep.self_refresh.is_some();
         let account = match (asleep, standby.open > 0) {
             (false, true) => &mut self.stats.active_ticks,
             (false, false) => return,

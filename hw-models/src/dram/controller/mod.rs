@@ -27,12 +27,13 @@ use std::sync::Arc;
 
 use banksia_input::InputError;
 
-pub use config::{ControllerConfig, PagePolicy, RefreshPolicy, Scheduler, Sleep};
-pub use map::{AddressMap, MapSpec, Place, XorSpec};
+pub use config::{ControllerConfig, PagePolicy, Scheduler, Sleep};
+pub use map::{AddressMap, Place};
 pub use pins::Idle;
 pub use progress::Stall;
 pub use record::{Completion, Issued, Keep, Latencies, Recorder, Request, Silent, Statistics};
 
+pub use super::defaults::{MapSpec, RefreshPolicy, XorSpec};
 use super::device::Device;
 use fast::{DUAL, Fast, HALF, SINGLE, SPLIT};
 use shape::{Kind, Shape};
@@ -79,7 +80,7 @@ impl<R: Recorder> Controller<R> {
         let shape = Shape::new(device, &options.config, options.channels)?;
         refresh::check(&shape)?;
         let limit = options.outstanding;
-        Ok(Self(match (shape.kind, options.config.is_plain()) {
+        Ok(Self(match (shape.kind, shape.config.is_plain()) {
             _ if options.exact_stepping => Inner::Stepped(Box::new(Stepped::new(shape, limit, recorder))),
             (Kind::Single, true) => Inner::PlainSingle(Box::new(Fast::new(shape, limit, recorder))),
             (Kind::Dual, true) => Inner::PlainDual(Box::new(Fast::new(shape, limit, recorder))),

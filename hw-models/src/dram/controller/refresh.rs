@@ -52,10 +52,10 @@ pub(super) fn check(shape: &Shape) -> Result<(), InputError> {
 
 /// The key that gives the interval of the refresh in use.
 fn key(shape: &Shape) -> &'static str {
-    use super::config::RefreshPolicy;
+    use super::super::defaults::RefreshPolicy;
     match shape.config.refresh {
         RefreshPolicy::PerBank => "refresh.bank_interval",
         RefreshPolicy::SameBank => "refresh.same_bank_interval",
-        RefreshPolicy::AllBank | RefreshPolicy::Off => "refresh.interval",
+        RefreshPolicy::AllBank | RefreshPolicy::Off | RefreshPolicy::Device => "refresh.interval",
     }
 }

@@ -1,7 +1,8 @@
 //! The commands of a controller, by what they are for.
 
+use super::super::defaults::RefreshPolicy;
 use super::super::device::{CommandId, Device};
-use super::config::{ControllerConfig, PagePolicy, RefreshPolicy, Sleep};
+use super::config::{ControllerConfig, PagePolicy};
 
 /// Index of a role.
 pub(super) type Role = usize;
@@ -64,10 +65,7 @@ pub(super) fn ids(device: &Device, config: &ControllerConfig) -> [Option<Command
     ids[WRA] = roles.auto_precharge.map(|(_, w)| w);
     ids[REF_BANK] = roles.refresh_bank.map(|(c, _)| c);
     ids[REF_SAME] = roles.refresh_same_bank.map(|(c, _)| c);
-    let sleep = match config.sleep {
-        Some(Sleep { self_refresh: true, .. }) => roles.self_refresh,
-        _ => roles.power_down,
-    };
+    let sleep = if config.sleep.self_refresh.is_some() { roles.self_refresh } else { roles.power_down };
     ids[SLEEP] = sleep.map(|(enter, _)| enter);
     ids[WAKE] = sleep.map(|(_, exit)| exit);
     ids
@@ -80,7 +78,7 @@ pub(super) fn used(config: &ControllerConfig) -> u32 {
         used |= 1 << RDA | 1 << WRA;
     }
     used |= match config.refresh {
-        RefreshPolicy::Off => 0,
+        RefreshPolicy::Off | RefreshPolicy::Device => 0,
         RefreshPolicy::AllBank => 1 << REF,
         RefreshPolicy::PerBank => 1 << REF_BANK,
         RefreshPolicy::SameBank => 1 << REF_SAME,

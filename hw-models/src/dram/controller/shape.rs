@@ -5,8 +5,9 @@ use std::sync::Arc;
 use banksia_input::InputError;
 
 use super::super::Cycle;
+use super::super::defaults::RefreshPolicy;
 use super::super::device::{Bus, CommandId, Device};
-use super::config::{ControllerConfig, RefreshPolicy, Scheduler};
+use super::config::{ControllerConfig, Scheduler};
 use super::map::AddressMap;
 use super::role::{self, ROLES, Role};
 
@@ -62,6 +63,7 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn new(device: &Arc<Device>, config: &ControllerConfig, channels: u32) -> Result<Self, InputError> {
+        let config = &config.for_device(device);
         config.check(device)?;
         let fail = |problem: String| InputError::new(format!("device {}", device.name), problem);
         let roles = device.roles.ok_or_else(|| fail("has no commands for a controller".into()))?;
@@ -88,7 +90,7 @@ impl Shape {
             return Err(fail("refreshes another set of banks than its all-bank precharge closes".into()));
         }
         let refresh = match config.refresh {
-            RefreshPolicy::Off => None,
+            RefreshPolicy::Off | RefreshPolicy::Device => None,
             RefreshPolicy::AllBank => device.refresh.map(|r| (r.interval, role::REF)),
             RefreshPolicy::PerBank => roles.refresh_bank.map(|(_, t)| (t, role::REF_BANK)),
             RefreshPolicy::SameBank => roles.refresh_same_bank.map(|(_, t)| (t, role::REF_SAME)),
@@ -117,7 +119,7 @@ impl Shape {
             low: config.drain_low * config.write_queue as f32,
             row_hit_cap: config.row_hit_cap.filter(|_| config.scheduler != Scheduler::Fcfs),
             page_timeout: config.page_timeout * ticks,
-            sleep_after: config.sleep.map_or(0, |s| s.after * ticks),
+            sleep_after: config.sleep.self_refresh.or(config.sleep.power_down).map_or(0, |after| after * ticks),
             config: config.clone(),
             device: device.clone(),
         })

@@ -207,7 +207,7 @@ impl<R: Recorder> Stepped<R> {
         for (node, banks) in self.banks.chunks(per_node).enumerate() {
             let asleep = self.asleep[node * per_node / self.shape.rank_banks];
             let open = banks.iter().any(|b| b.row != Row::Closed);
-            let self_refresh = self.shape.config.sleep.is_some_and(|s| s.self_refresh);
+            let self_refresh = self.shape.config.sleep.self_refresh.is_some();
             match (asleep, open) {
                 (false, true) => self.stats.active_ticks += 1,
                 (false, false) => {}
@@ -265,7 +265,7 @@ impl<R: Recorder> Stepped<R> {
                 rounds = 1;
             }
         }
-        let self_refresh = self.shape.config.sleep.is_some_and(|s| s.self_refresh);
+        let self_refresh = self.shape.config.sleep.self_refresh.is_some();
         for _ in 0..rounds {
             for rank in (0..self.asleep.len()).filter(|r| !(self.asleep[*r] && self_refresh)) {
                 let turn = clock / interval - 1;
@@ -410,7 +410,10 @@ impl<R: Recorder> Stepped<R> {
     }
 
     fn rule_sleep(&mut self, clock: Cycle) {
-        let Some(sleep) = self.shape.config.sleep else { return };
+        let sleep = self.shape.config.sleep;
+        if !sleep.is_some() {
+            return;
+        }
         if self.owed > 0 {
             return;
         }
@@ -424,7 +427,7 @@ impl<R: Recorder> Stepped<R> {
                 continue;
             }
             let open = banks.clone().any(|b| self.banks[b].row != Row::Closed);
-            let command = if open && sleep.self_refresh { role::PREAB } else { role::SLEEP };
+            let command = if open && sleep.self_refresh.is_some() { role::PREAB } else { role::SLEEP };
             if self.can(command, first, clock) {
                 self.issue(command, first, None, clock);
                 if command == role::PREAB {

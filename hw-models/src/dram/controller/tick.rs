@@ -287,7 +287,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
 
     fn enqueue_refresh(&mut self, command: Role) {
         let turn = self.refresh_turn.wrapping_sub(1);
-        let self_refreshing = self.shape.config.sleep.is_some_and(|s| s.self_refresh);
+        let self_refreshing = self.shape.config.sleep.self_refresh.is_some();
         for rank in 0..self.ranks.len() {
             if self.ranks[rank].asleep && self_refreshing {
                 continue;
@@ -412,8 +412,8 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     /// The first rank to be put to sleep: when, which, and by which command.
     fn sleep_at(&self, floor: Cycle) -> (Cycle, usize, Role) {
         let mut best = (NEVER, 0, role::SLEEP);
-        let Some(sleep) = self.shape.config.sleep else { return best };
-        if self.owed > 0 {
+        let sleep = self.shape.config.sleep;
+        if !sleep.is_some() || self.owed > 0 {
             return best;
         }
         for (rank, r) in self.ranks.iter().enumerate() {
@@ -423,7 +423,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             if r.asleep || r.waiting > 0 || task || banks.iter().any(|b| b.row == OPENING) {
                 continue;
             }
-            let close = sleep.self_refresh && banks.iter().any(|b| b.row != NO_ROW);
+            let close = sleep.self_refresh.is_some() && banks.iter().any(|b| b.row != NO_ROW);
             let command = if close { role::PREAB } else { role::SLEEP };
             let due = r.idle_since + self.shape.sleep_after;
             let at = self.edge(command, self.timing.earliest(command, first).max(due).max(floor), first);
@@ -436,7 +436,9 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
 
     /// The first rank that sleeps and is wanted, and when it can wake.
     fn wake_rank(&self, floor: Cycle) -> Option<(Cycle, usize)> {
-        self.shape.config.sleep?;
+        if !self.shape.config.sleep.is_some() {
+            return None;
+        }
         let wanted = |(rank, r): &(usize, &super::fast::Rank)| {
             let task = || self.tasks.iter().any(|t| t.bank / self.shape.rank_banks == *rank);
             r.asleep && (r.waiting > 0 || task())

@@ -16,7 +16,7 @@ use super::{MemoryReport, RequestSource};
 /// What a memory is made of.
 #[derive(Debug, Clone)]
 pub struct MemoryOptions {
-    /// Channels, a power of two; each is one of the device.
+    /// Channels, each one of the device.
     pub channels: u32,
     /// The policies of every channel's controller.
     pub controller: ControllerConfig,
@@ -133,7 +133,7 @@ fn simulate<R: Recorder + Send>(
             }
         } else {
             for request in &block {
-                let channel = map.place(request.index).channel as usize;
+                let channel = map.channel(request.index) as usize;
                 channels[channel].1.push(Request { arrival: request.arrival * ticks, ..*request });
             }
         }

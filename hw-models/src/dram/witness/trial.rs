@@ -36,12 +36,15 @@ pub fn policies(device: &Device) -> Vec<ControllerConfig> {
     if refreshes.is_empty() {
         refreshes.push((RefreshPolicy::Off, 0));
     }
-    let mut sleeps = vec![None];
+    let mut sleeps = vec![Sleep::NEVER];
     if roles.power_down.is_some() {
-        sleeps.push(Some(Sleep { after: 90, self_refresh: false }));
+        sleeps.push(Sleep { power_down: Some(90), self_refresh: None });
     }
     if roles.self_refresh.is_some() {
-        sleeps.push(Some(Sleep { after: 400, self_refresh: true }));
+        sleeps.push(Sleep { power_down: None, self_refresh: Some(400) });
+    }
+    if roles.power_down.is_some() && roles.self_refresh.is_some() {
+        sleeps.push(Sleep { power_down: Some(60), self_refresh: Some(900) });
     }
     let mut pages = vec![PagePolicy::Open, PagePolicy::Timeout, PagePolicy::Adaptive];
     if roles.auto_precharge.is_some() {
