@@ -243,7 +243,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             }
         }
         let rank = task.bank / self.shape.rank_banks;
-        if self.ranks[rank].asleep {
+        if self.ranks[rank].asleep.is() {
             return Some((task.command, task.bank, NEVER));
         }
         let (command, bank) = match open {

@@ -10,7 +10,7 @@ use super::pins::Pins;
 use super::progress::{Stall, Watch};
 use super::queue::{BankView, Entry, Queue};
 use super::record::{Completion, Issued, Recorder, Request, Statistics};
-use super::role::{self, ROLES, Role};
+use super::role::{self, Asleep, ROLES, Role};
 use super::shape::Shape;
 use super::timing::{NEVER, Timing};
 
@@ -56,8 +56,11 @@ pub(super) struct Bank {
 pub(super) struct Rank {
     /// Requests queued or activated.
     pub waiting: u32,
-    pub asleep: bool,
+    pub asleep: Asleep,
+    /// Since its last request or refresh.
     pub idle_since: Cycle,
+    /// Since its last request.
+    pub rested_since: Cycle,
 }
 
 /// Open rows of a standby node, for the background energy.
@@ -311,31 +314,31 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     }
 
     /// Adds a standby node's time since the last change to its account.
-    pub(super) fn settle(&mut self, node: usize, now: Cycle, asleep: bool) {
+    pub(super) fn settle(&mut self, node: usize, now: Cycle, asleep: Asleep) {
         let standby = &mut self.standby[node];
         let time = now.saturating_sub(standby.since);
         standby.since = standby.since.max(now);
-        let self_refresh = self.shape.config.sleep.self_refresh.is_some();
         let account = match (asleep, standby.open > 0) {
-            (false, true) => &mut self.stats.active_ticks,
-            (false, false) => return,
-            (true, _) if self_refresh => &mut self.stats.self_refresh_ticks,
-            (true, true) => &mut self.stats.active_sleep_ticks,
-            (true, false) => &mut self.stats.precharged_sleep_ticks,
+            (Asleep::No, true) => &mut self.stats.active_ticks,
+            (Asleep::No, false) => return,
+            (Asleep::SelfRefresh, _) => &mut self.stats.self_refresh_ticks,
+            (Asleep::Down, true) => &mut self.stats.active_sleep_ticks,
+            (Asleep::Down, false) => &mut self.stats.precharged_sleep_ticks,
         };
         *account += time;
     }
 
     /// A rank falls asleep or wakes.
-    pub(super) fn set_asleep(&mut self, rank: usize, asleep: bool, now: Cycle) {
+    pub(super) fn set_asleep(&mut self, rank: usize, asleep: Asleep, now: Cycle) {
+        let before = self.ranks[rank].asleep;
         let banks = rank * self.shape.rank_banks..(rank + 1) * self.shape.rank_banks;
         for node in banks.start / self.shape.standby_banks..banks.end.div_ceil(self.shape.standby_banks) {
-            self.settle(node, now, !asleep);
+            self.settle(node, now, before);
         }
         self.ranks[rank].asleep = asleep;
         self.ranks[rank].idle_since = now;
         for bank in banks {
-            self.banks[bank].held = asleep;
+            self.banks[bank].held = asleep.is();
             self.classify(bank);
         }
         self.forget();
@@ -500,7 +503,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             self.held += u32::from(passes);
             let rank = &mut self.ranks[self.banks[bank].rank as usize];
             rank.waiting += 1;
-            rank.idle_since = cycle;
+            (rank.idle_since, rank.rested_since) = (cycle, cycle);
             self.forget();
         } else if request.write == self.draining {
             self.consider_new(bank, row, cycle + 1);
@@ -541,7 +544,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     fn pair(&mut self, command: Role, bank: usize, clock: Cycle) {
         if clock & 1 == 1 {
             self.paired_edge = clock + self.shape.bus_ticks[command];
-            self.paired_all = matches!(command, role::PREAB | role::REF | role::SLEEP | role::WAKE);
+            self.paired_all = role::is_of_rank(command);
             self.paired_bank = bank;
             if self.best[super::queue::CLOSE].at == self.paired_edge {
                 self.known[super::queue::CLOSE] = false;
@@ -578,7 +581,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             }
             let rank = &mut self.ranks[self.banks[bank].rank as usize];
             rank.waiting -= 1;
-            rank.idle_since = clock;
+            (rank.idle_since, rank.rested_since) = (clock, clock);
         }
         self.timing.issue(command, bank, clock);
         self.emit(command, bank, Some(entry.address), clock);

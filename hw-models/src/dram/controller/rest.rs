@@ -7,6 +7,7 @@ use super::config::PagePolicy;
 use super::course::{Point, Rest};
 use super::fast::{Fast, HALF, Standby};
 use super::record::{Recorder, Request};
+use super::role::Asleep;
 
 /// Intervals of refresh below which a gap is gone through as it is.
 const WORTH: Cycle = 16;
@@ -70,8 +71,11 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             state.extend([b.timeout, Cycle::from(b.timed_out)]);
         }
         for r in &self.ranks {
-            let sleeps = if shape.config.sleep.is_some() { left(r.idle_since + shape.sleep_after) } else { 0 };
-            state.extend([Cycle::from(r.waiting), Cycle::from(r.asleep), sleeps]);
+            let down =
+                if shape.config.sleep.power_down.is_some() { left(r.idle_since + shape.power_down_after) } else { 0 };
+            let rests = shape.config.sleep.self_refresh.is_some() && r.asleep != Asleep::SelfRefresh;
+            let rests = if rests { left(r.rested_since + shape.self_refresh_after) } else { 0 };
+            state.extend([Cycle::from(r.waiting), r.asleep as Cycle, down, rests]);
         }
         self.timing.remaining(clock, &mut state);
         let s = &self.stats;

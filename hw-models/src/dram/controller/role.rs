@@ -8,7 +8,7 @@ use super::config::{ControllerConfig, PagePolicy};
 pub(super) type Role = usize;
 
 /// How many there are, rounded up to a power of two.
-pub(super) const ROLES: usize = 16;
+pub(super) const ROLES: usize = 32;
 
 /// Opens a row, or begins to.
 pub(super) const ACT: Role = 0;
@@ -36,10 +36,46 @@ pub(super) const WRA: Role = 10;
 pub(super) const REF_BANK: Role = 11;
 /// Refreshes the same bank of every bank group.
 pub(super) const REF_SAME: Role = 12;
-/// Puts a rank to sleep.
+/// Takes a rank into power-down.
 pub(super) const SLEEP: Role = 13;
-/// Wakes it.
+/// Takes it out.
 pub(super) const WAKE: Role = 14;
+/// Takes a rank into self-refresh.
+pub(super) const SELF_REFRESH: Role = 15;
+/// Takes it out.
+pub(super) const SELF_REFRESH_EXIT: Role = 16;
+
+/// How a rank sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Asleep {
+    /// It does not.
+    #[default]
+    No,
+    /// In power-down.
+    Down,
+    /// In self-refresh.
+    SelfRefresh,
+}
+
+impl Asleep {
+    /// Whether it sleeps at all.
+    #[inline(always)]
+    pub(super) fn is(self) -> bool {
+        self != Asleep::No
+    }
+
+    /// The command that wakes it.
+    pub(super) fn waker(self) -> Role {
+        if self == Asleep::SelfRefresh { SELF_REFRESH_EXIT } else { WAKE }
+    }
+}
+
+/// Whether a role acts on a whole rank.
+#[inline(always)]
+pub(super) fn is_of_rank(role: Role) -> bool {
+    const OF_RANK: u32 = 1 << PREAB | 1 << REF | 1 << SLEEP | 1 << WAKE | 1 << SELF_REFRESH | 1 << SELF_REFRESH_EXIT;
+    OF_RANK >> role & 1 == 1
+}
 
 /// Whether a role moves data.
 #[inline(always)]
@@ -49,7 +85,7 @@ pub(super) fn is_access(role: Role) -> bool {
 }
 
 /// The device's command of each role under a configuration, where it has one.
-pub(super) fn ids(device: &Device, config: &ControllerConfig) -> [Option<CommandId>; ROLES] {
+pub(super) fn ids(device: &Device) -> [Option<CommandId>; ROLES] {
     let mut ids = [None; ROLES];
     let Some(roles) = device.roles else { return ids };
     ids[ACT] = Some(roles.activate);
@@ -65,9 +101,10 @@ pub(super) fn ids(device: &Device, config: &ControllerConfig) -> [Option<Command
     ids[WRA] = roles.auto_precharge.map(|(_, w)| w);
     ids[REF_BANK] = roles.refresh_bank.map(|(c, _)| c);
     ids[REF_SAME] = roles.refresh_same_bank.map(|(c, _)| c);
-    let sleep = if config.sleep.self_refresh.is_some() { roles.self_refresh } else { roles.power_down };
-    ids[SLEEP] = sleep.map(|(enter, _)| enter);
-    ids[WAKE] = sleep.map(|(_, exit)| exit);
+    ids[SLEEP] = roles.power_down.map(|(enter, _)| enter);
+    ids[WAKE] = roles.power_down.map(|(_, exit)| exit);
+    ids[SELF_REFRESH] = roles.self_refresh.map(|(enter, _)| enter);
+    ids[SELF_REFRESH_EXIT] = roles.self_refresh.map(|(_, exit)| exit);
     ids
 }
 
@@ -83,8 +120,11 @@ pub(super) fn used(config: &ControllerConfig) -> u32 {
         RefreshPolicy::PerBank => 1 << REF_BANK,
         RefreshPolicy::SameBank => 1 << REF_SAME,
     };
-    if config.sleep.is_some() {
+    if config.sleep.power_down.is_some() {
         used |= 1 << SLEEP | 1 << WAKE;
+    }
+    if config.sleep.self_refresh.is_some() {
+        used |= 1 << SELF_REFRESH | 1 << SELF_REFRESH_EXIT;
     }
     used
 }

@@ -58,7 +58,10 @@ pub(super) struct Shape {
     pub page_timeout: Cycle,
     /// The cap on row hits; first come, first served has none, because it passes no request over.
     pub row_hit_cap: Option<u32>,
-    pub sleep_after: Cycle,
+    /// Idle ticks before power-down.
+    pub power_down_after: Cycle,
+    /// Ticks without a request before self-refresh.
+    pub self_refresh_after: Cycle,
 }
 
 impl Shape {
@@ -67,7 +70,7 @@ impl Shape {
         config.check(device)?;
         let fail = |problem: String| InputError::new(format!("device {}", device.name), problem);
         let roles = device.roles.ok_or_else(|| fail("has no commands for a controller".into()))?;
-        let ids = role::ids(device, config);
+        let ids = role::ids(device);
         let specs = ids.map(|id| id.map(|id| device.spec(id)));
         let dual = device.commands.iter().any(|c| c.bus == Bus::Column);
         let kind = match (dual, device.ticks_per_clock, roles.activate_second.is_some()) {
@@ -119,7 +122,8 @@ impl Shape {
             low: config.drain_low * config.write_queue as f32,
             row_hit_cap: config.row_hit_cap.filter(|_| config.scheduler != Scheduler::Fcfs),
             page_timeout: config.page_timeout * ticks,
-            sleep_after: config.sleep.self_refresh.or(config.sleep.power_down).map_or(0, |after| after * ticks),
+            power_down_after: config.sleep.power_down.map_or(0, |after| after * ticks),
+            self_refresh_after: config.sleep.self_refresh.map_or(0, |after| after * ticks),
             config: config.clone(),
             device: device.clone(),
         })

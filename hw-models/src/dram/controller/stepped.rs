@@ -10,7 +10,7 @@ use super::history::History;
 use super::pins::Pins;
 use super::progress::Watch;
 use super::record::{Completion, Issued, Recorder, Request, Statistics};
-use super::role::{self, Role};
+use super::role::{self, Asleep, Role};
 use super::shape::{Kind, Shape};
 
 /// A request and where it lies.
@@ -62,8 +62,10 @@ pub(super) struct Stepped<R> {
     shape: Shape,
     history: History,
     banks: Vec<Bank>,
-    asleep: Vec<bool>,
+    asleep: Vec<Asleep>,
+    /// The last request or refresh of each rank, and the last request.
     idle_since: Vec<Cycle>,
+    rested_since: Vec<Cycle>,
     reads: Vec<Waiting>,
     writes: Vec<Waiting>,
     active: Vec<Waiting>,
@@ -97,8 +99,9 @@ impl<R: Recorder> Stepped<R> {
         Self {
             history: History::new(&shape.device),
             banks: vec![bank; shape.banks],
-            asleep: vec![false; ranks],
+            asleep: vec![Asleep::No; ranks],
             idle_since: vec![0; ranks],
+            rested_since: vec![0; ranks],
             reads: Vec::new(),
             writes: Vec::new(),
             active: Vec::new(),
@@ -184,6 +187,7 @@ impl<R: Recorder> Stepped<R> {
         queue.push(Waiting { request: *request, accepted: cycle, bank, row: place.row, started: false });
         self.in_channel += 1;
         self.idle_since[bank / self.shape.rank_banks] = cycle;
+        self.rested_since[bank / self.shape.rank_banks] = cycle;
         true
     }
 
@@ -207,13 +211,12 @@ impl<R: Recorder> Stepped<R> {
         for (node, banks) in self.banks.chunks(per_node).enumerate() {
             let asleep = self.asleep[node * per_node / self.shape.rank_banks];
             let open = banks.iter().any(|b| b.row != Row::Closed);
-            let self_refresh = self.shape.config.sleep.self_refresh.is_some();
             match (asleep, open) {
-                (false, true) => self.stats.active_ticks += 1,
-                (false, false) => {}
-                (true, _) if self_refresh => self.stats.self_refresh_ticks += 1,
-                (true, true) => self.stats.active_sleep_ticks += 1,
-                (true, false) => self.stats.precharged_sleep_ticks += 1,
+                (Asleep::No, true) => self.stats.active_ticks += 1,
+                (Asleep::No, false) => {}
+                (Asleep::SelfRefresh, _) => self.stats.self_refresh_ticks += 1,
+                (Asleep::Down, true) => self.stats.active_sleep_ticks += 1,
+                (Asleep::Down, false) => self.stats.precharged_sleep_ticks += 1,
             }
         }
     }
@@ -265,9 +268,8 @@ impl<R: Recorder> Stepped<R> {
                 rounds = 1;
             }
         }
-        let self_refresh = self.shape.config.sleep.self_refresh.is_some();
         for _ in 0..rounds {
-            for rank in (0..self.asleep.len()).filter(|r| !(self.asleep[*r] && self_refresh)) {
+            for rank in (0..self.asleep.len()).filter(|r| self.asleep[*r] != Asleep::SelfRefresh) {
                 let turn = clock / interval - 1;
                 self.refreshes.push_back((command, self.shape.refresh_target(command, rank, turn)));
             }
@@ -309,17 +311,26 @@ impl<R: Recorder> Stepped<R> {
     }
 
     fn rule_wake(&mut self, clock: Cycle) -> bool {
+        let can = |rank: usize| self.can(self.asleep[rank].waker(), rank * self.shape.rank_banks, clock);
         let wanted = (0..self.asleep.len()).find(|rank| {
-            self.asleep[*rank]
+            self.asleep[*rank].is()
                 && (self.rank_waits(*rank) || self.refreshes.iter().any(|(_, b)| self.rank_of(*b) == *rank))
         });
-        let Some(rank) = wanted else { return false };
-        let bank = rank * self.shape.rank_banks;
-        if !self.can(role::WAKE, bank, clock) {
-            return false;
-        }
-        self.issue(role::WAKE, bank, None, clock);
-        self.asleep[rank] = false;
+        let sleep = self.shape.config.sleep;
+        let goes_on = |rank: usize| {
+            let rested = clock >= self.rested_since[rank] + self.shape.self_refresh_after;
+            self.asleep[rank] == Asleep::Down && rested && can(rank)
+        };
+        let rank = match wanted {
+            Some(rank) => Some(rank).filter(|rank| can(*rank)),
+            None if sleep.power_down.is_some() && sleep.self_refresh.is_some() && self.owed == 0 => {
+                (0..self.asleep.len()).find(|rank| goes_on(*rank))
+            }
+            None => None,
+        };
+        let Some(rank) = rank else { return false };
+        self.issue(self.asleep[rank].waker(), rank * self.shape.rank_banks, None, clock);
+        self.asleep[rank] = Asleep::No;
         self.idle_since[rank] = clock;
         true
     }
@@ -327,7 +338,7 @@ impl<R: Recorder> Stepped<R> {
     fn rule_refresh(&mut self, clock: Cycle) -> bool {
         let Some((command, first)) = self.refreshes.front().copied() else { return false };
         let banks = self.banks_of_refresh(command, first);
-        if self.asleep[self.rank_of(first)] || banks.iter().any(|b| self.banks[*b].row == Row::Opening) {
+        if self.asleep[self.rank_of(first)].is() || banks.iter().any(|b| self.banks[*b].row == Row::Opening) {
             return false;
         }
         let open: Vec<usize> = banks.iter().copied().filter(|b| self.banks[*b].row != Row::Closed).collect();
@@ -411,10 +422,7 @@ impl<R: Recorder> Stepped<R> {
 
     fn rule_sleep(&mut self, clock: Cycle) {
         let sleep = self.shape.config.sleep;
-        if !sleep.is_some() {
-            return;
-        }
-        if self.owed > 0 {
+        if !sleep.is_some() || self.owed > 0 {
             return;
         }
         for rank in 0..self.asleep.len() {
@@ -422,19 +430,25 @@ impl<R: Recorder> Stepped<R> {
             let banks = first..first + self.shape.rank_banks;
             let refresh = self.refreshes.iter().any(|(_, b)| self.rank_of(*b) == rank);
             let opening = banks.clone().any(|b| self.banks[b].row == Row::Opening);
-            let rested = clock >= self.idle_since[rank] + self.shape.sleep_after;
-            if self.asleep[rank] || self.rank_waits(rank) || refresh || opening || !rested {
+            if self.asleep[rank].is() || self.rank_waits(rank) || refresh || opening {
                 continue;
             }
             let open = banks.clone().any(|b| self.banks[b].row != Row::Closed);
-            let command = if open && sleep.self_refresh.is_some() { role::PREAB } else { role::SLEEP };
+            let rested = clock >= self.rested_since[rank] + self.shape.self_refresh_after;
+            let idle = clock >= self.idle_since[rank] + self.shape.power_down_after;
+            let command = if sleep.self_refresh.is_some() && rested {
+                if open { role::PREAB } else { role::SELF_REFRESH }
+            } else if sleep.power_down.is_some() && idle {
+                role::SLEEP
+            } else {
+                continue;
+            };
             if self.can(command, first, clock) {
                 self.issue(command, first, None, clock);
-                if command == role::PREAB {
-                    self.close_rank(first);
-                } else {
-                    self.asleep[rank] = true;
-                    self.idle_since[rank] = clock;
+                match command {
+                    role::PREAB => self.close_rank(first),
+                    role::SLEEP => self.asleep[rank] = Asleep::Down,
+                    _ => self.asleep[rank] = Asleep::SelfRefresh,
                 }
                 return;
             }
@@ -524,7 +538,7 @@ impl<R: Recorder> Stepped<R> {
             .refreshes
             .front()
             .is_some_and(|(c, first)| *c != role::REF && self.banks_of_refresh(*c, *first).contains(&bank));
-        refreshed || self.asleep[self.rank_of(bank)]
+        refreshed || self.asleep[self.rank_of(bank)].is()
     }
 
     fn banks_of_refresh(&self, command: Role, first: usize) -> Vec<usize> {
@@ -583,7 +597,7 @@ impl<R: Recorder> Stepped<R> {
         if self.shape.kind == Kind::HalfClock && clock % 2 == 1 && !role::is_access(command) {
             self.rising = Some(Rising {
                 edge: clock + self.shape.device.spec(id).bus_cycles,
-                whole_rank: matches!(command, role::PREAB | role::REF | role::SLEEP | role::WAKE),
+                whole_rank: role::is_of_rank(command),
                 bank,
             });
         }
@@ -693,6 +707,7 @@ impl<R: Recorder> Stepped<R> {
         }
         let rank = self.rank_of(w.bank);
         self.idle_since[rank] = clock;
+        self.rested_since[rank] = clock;
         let keeps = if write { self.shape.write_keeps } else { self.shape.read_keeps };
         self.data_clock_until = self.data_clock_until.max(clock + keeps);
         let completion = Completion {

@@ -5,7 +5,7 @@ use super::config::PagePolicy;
 use super::fast::{DUAL, Fast, HALF, SPLIT, Task};
 use super::queue::{ACCESS, CLOSE};
 use super::record::Recorder;
-use super::role::{self, Role};
+use super::role::{self, Asleep, Role};
 use super::timing::NEVER;
 
 impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
@@ -287,9 +287,8 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
 
     fn enqueue_refresh(&mut self, command: Role) {
         let turn = self.refresh_turn.wrapping_sub(1);
-        let self_refreshing = self.shape.config.sleep.self_refresh.is_some();
         for rank in 0..self.ranks.len() {
-            if self.ranks[rank].asleep && self_refreshing {
+            if self.ranks[rank].asleep == Asleep::SelfRefresh {
                 continue;
             }
             let bank = self.shape.refresh_target(command, rank, turn);
@@ -315,7 +314,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             return;
         }
         let (count, apart) = self.shape.refresh_banks(task.command);
-        let asleep = self.ranks[task.bank / self.shape.rank_banks].asleep;
+        let asleep = self.ranks[task.bank / self.shape.rank_banks].asleep.is();
         for bank in (0..count).map(|i| task.bank + i * apart) {
             self.banks[bank].held = held || asleep;
             self.classify(bank);
@@ -381,9 +380,10 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             if command == role::PREAB {
                 self.precharge_all(bank, clock);
             } else {
-                self.timing.issue(role::SLEEP, bank, clock);
-                self.emit(role::SLEEP, bank, None, clock);
-                self.set_asleep(rank, true, clock);
+                self.timing.issue(command, bank, clock);
+                self.emit(command, bank, None, clock);
+                let asleep = if command == role::SLEEP { Asleep::Down } else { Asleep::SelfRefresh };
+                self.set_asleep(rank, asleep, clock);
             }
         }
     }
@@ -409,7 +409,8 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         best
     }
 
-    /// The first rank to be put to sleep: when, which, and by which command.
+    /// The first rank to be put to sleep, or closed for that: when, which, and by which command. Self-refresh takes the place of
+    /// power-down from its own time on.
     fn sleep_at(&self, floor: Cycle) -> (Cycle, usize, Role) {
         let mut best = (NEVER, 0, role::SLEEP);
         let sleep = self.shape.config.sleep;
@@ -420,13 +421,22 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             let first = rank * self.shape.rank_banks;
             let banks = &self.banks[first..first + self.shape.rank_banks];
             let task = self.tasks.iter().any(|t| t.bank / self.shape.rank_banks == rank);
-            if r.asleep || r.waiting > 0 || task || banks.iter().any(|b| b.row == OPENING) {
+            if r.asleep.is() || r.waiting > 0 || task || banks.iter().any(|b| b.row == OPENING) {
                 continue;
             }
-            let close = sleep.self_refresh.is_some() && banks.iter().any(|b| b.row != NO_ROW);
-            let command = if close { role::PREAB } else { role::SLEEP };
-            let due = r.idle_since + self.shape.sleep_after;
-            let at = self.edge(command, self.timing.earliest(command, first).max(due).max(floor), first);
+            let at = |command: Role, due: Cycle| {
+                self.edge(command, self.timing.earliest(command, first).max(due).max(floor), first)
+            };
+            let rested = r.rested_since + self.shape.self_refresh_after;
+            let down = sleep.power_down.map(|_| at(role::SLEEP, r.idle_since + self.shape.power_down_after));
+            let (at, command) = match down {
+                Some(at) if sleep.self_refresh.is_none() || at < rested => (at, role::SLEEP),
+                _ => {
+                    let close = banks.iter().any(|b| b.row != NO_ROW);
+                    let command = if close { role::PREAB } else { role::SELF_REFRESH };
+                    (at(command, rested), command)
+                }
+            };
             if at < best.0 {
                 best = (at, rank, command);
             }
@@ -434,19 +444,29 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         best
     }
 
-    /// The first rank that sleeps and is wanted, and when it can wake.
+    /// The first rank that sleeps and is wanted, and when it can wake; where none is, the first in power-down that goes on to
+    /// self-refresh.
     fn wake_rank(&self, floor: Cycle) -> Option<(Cycle, usize)> {
-        if !self.shape.config.sleep.is_some() {
+        let sleep = self.shape.config.sleep;
+        if !sleep.is_some() {
             return None;
         }
+        let at = |rank: usize, due: Cycle| {
+            let (bank, command) = (rank * self.shape.rank_banks, self.ranks[rank].asleep.waker());
+            self.edge(command, self.timing.earliest(command, bank).max(due).max(floor), bank)
+        };
         let wanted = |(rank, r): &(usize, &super::fast::Rank)| {
             let task = || self.tasks.iter().any(|t| t.bank / self.shape.rank_banks == *rank);
-            r.asleep && (r.waiting > 0 || task())
+            r.asleep.is() && (r.waiting > 0 || task())
         };
-        let (rank, _) = self.ranks.iter().enumerate().find(wanted)?;
-        let bank = rank * self.shape.rank_banks;
-        let at = self.edge(role::WAKE, self.timing.earliest(role::WAKE, bank).max(floor), bank);
-        Some((at, rank))
+        if let Some((rank, _)) = self.ranks.iter().enumerate().find(wanted) {
+            return Some((at(rank, 0), rank));
+        }
+        if sleep.power_down.is_none() || sleep.self_refresh.is_none() || self.owed > 0 {
+            return None;
+        }
+        let down = self.ranks.iter().enumerate().filter(|(_, r)| r.asleep == Asleep::Down);
+        down.map(|(rank, r)| (at(rank, r.rested_since + self.shape.self_refresh_after), rank)).min()
     }
 
     fn wake_at(&self, floor: Cycle) -> Cycle {
@@ -456,10 +476,10 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     fn wake(&mut self, clock: Cycle) -> bool {
         match self.wake_rank(clock) {
             Some((at, rank)) if at <= clock => {
-                let bank = rank * self.shape.rank_banks;
-                self.timing.issue(role::WAKE, bank, clock);
-                self.emit(role::WAKE, bank, None, clock);
-                self.set_asleep(rank, false, clock);
+                let (bank, command) = (rank * self.shape.rank_banks, self.ranks[rank].asleep.waker());
+                self.timing.issue(command, bank, clock);
+                self.emit(command, bank, None, clock);
+                self.set_asleep(rank, Asleep::No, clock);
                 self.hold_head(true);
                 true
             }

@@ -9,7 +9,12 @@ use super::config::ControllerConfig;
 use super::role::{self, ROLES, Role};
 
 /// Roles that issue now and then, at many banks.
-const RARE: u32 = 1 << role::PREAB | 1 << role::REF | 1 << role::SLEEP | 1 << role::WAKE;
+const RARE: u32 = 1 << role::PREAB
+    | 1 << role::REF
+    | 1 << role::SLEEP
+    | 1 << role::WAKE
+    | 1 << role::SELF_REFRESH
+    | 1 << role::SELF_REFRESH_EXIT;
 
 /// Roles whose scope is one bank.
 const ONE_BANK: u32 = 1 << role::ACT
