@@ -1,7 +1,7 @@
 //! The catalog's numbers, against the tables that its files cite, written down a second time.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use banksia_hw::dram::controller::{ControllerConfig, PagePolicy, Scheduler, Sleep};
+use banksia_hw::dram::controller::{ControllerConfig, PagePolicy, RefreshPolicy, Scheduler, Sleep};
 use banksia_hw::dram::{Device, catalog};
 use banksia_input::Source;
 
@@ -111,6 +111,9 @@ fn the_controllers_named_on_the_command_line_are_these() {
     assert_eq!((reference.scheduler, reference.row_hit_cap), (Scheduler::FrFcfs, None));
     let empty = ControllerConfig::from_source(&Source::from_text("c.toml", "")).unwrap();
     assert_eq!(empty, default);
+    let queues = |c: &ControllerConfig| (c.refresh, c.read_queue, c.write_queue);
+    assert_eq!(queues(&reference), (RefreshPolicy::AllBank, 32, 32));
+    assert_eq!(queues(&default), (RefreshPolicy::Device, 0, 0));
     for c in [default, reference] {
         assert_eq!((c.page, c.page_timeout), (PagePolicy::Open, 200));
         assert_eq!((c.postpone, c.sleep), (0, Sleep::NEVER));

@@ -57,8 +57,11 @@ pub enum MemoryError {
     Output(#[from] std::io::Error),
 }
 
-/// Requests read at a time: as many as stay in a core's cache.
+/// Requests read at a time for one channel: as many as stay in a core's cache.
 const BLOCK: usize = 1 << 13;
+
+/// Requests read at a time for each of several channels: what lies between two meetings of the threads is long beside a meeting.
+const SHARE: usize = 1 << 11;
 
 /// Runs a source's requests to the end.
 ///
@@ -98,50 +101,37 @@ fn simulate<R: Recorder + Send>(
     recorder: impl Fn(u32) -> R,
     mut heard: impl FnMut(&mut R) -> std::io::Result<()>,
 ) -> Result<MemoryReport, MemoryError> {
-    let mut block = Vec::with_capacity(BLOCK);
-    let mut more = source.fill(&mut block, BLOCK)?;
-    let timed = source.timed();
     let controller = ControllerOptions {
         config: options.controller.clone(),
         channels: options.channels,
         outstanding: options.outstanding,
         exact_stepping: options.exact_stepping,
     };
-    let map = AddressMap::new(&options.controller.map, device, options.channels)?;
-    let ticks = u64::from(device.ticks_per_clock);
+    let mut dealer = Dealer {
+        map: AddressMap::new(&options.controller.map, device, options.channels)?,
+        device,
+        latest,
+        most: BLOCK.max(SHARE * options.channels as usize),
+        block: Vec::new(),
+        dealt: (0..options.channels).map(|_| Vec::new()).collect(),
+    };
     let mut channels = (0..options.channels)
-        .map(|c| {
-            let mut controller = Controller::new(device, &controller, recorder(c))?;
-            if timed {
-                controller.count_from_arrival();
-            }
-            Ok((controller, Vec::with_capacity(BLOCK)))
-        })
+        .map(|c| Ok((Controller::new(device, &controller, recorder(c))?, Vec::new())))
         .collect::<Result<Vec<(Controller<R>, Vec<Request>)>, InputError>>()?;
+    let mut more = dealer.next(source)?;
+    // Known once the first requests are.
+    let timed = source.timed();
+    if timed {
+        channels.iter_mut().for_each(|(c, _)| c.count_from_arrival());
+    }
     loop {
-        if let Some(late) = block.iter().find(|r| r.arrival > latest) {
-            let problem = format!(
-                "arrives at cycle {}: on {} channel(s) of {}, the clock is followed to {latest}",
-                late.arrival, options.channels, device.name
-            );
-            return Err(InputError::new(format!("request {}", late.sequence), problem).into());
+        for ((_, requests), dealt) in channels.iter_mut().zip(&mut dealer.dealt) {
+            std::mem::swap(requests, dealt);
         }
-        if let [(_, requests)] = &mut channels[..] {
-            std::mem::swap(requests, &mut block);
-            if ticks > 1 {
-                requests.iter_mut().for_each(|r| r.arrival *= ticks);
-            }
-        } else {
-            for request in &block {
-                let channel = map.channel(request.index) as usize;
-                channels[channel].1.push(Request { arrival: request.arrival * ticks, ..*request });
-            }
-        }
-        block.clear();
         let last = !more;
-        // The next block is read while this one is simulated.
+        // The next block is read and dealt while this one is simulated.
         let (next, ()) = rayon::join(
-            || if last { Ok(false) } else { source.fill(&mut block, BLOCK) },
+            || if last { Ok(false) } else { dealer.next(source) },
             || {
                 channels.par_iter_mut().with_max_len(1).for_each(|(controller, requests)| {
                     controller.advance(requests, last);
@@ -164,4 +154,46 @@ fn simulate<R: Recorder + Send>(
     let statistics: Vec<Statistics> = channels.iter().map(|(c, _)| c.statistics().clone()).collect();
     let run = RunFacts { outstanding: options.outstanding, timed, wrapped: source.wrapped() };
     Ok(MemoryReport::new(device, &statistics, &run))
+}
+
+/// Reads requests and deals them among the channels.
+struct Dealer<'a> {
+    map: AddressMap,
+    device: &'a Device,
+    /// The latest arrival that can be counted.
+    latest: u64,
+    /// Requests read at a time.
+    most: usize,
+    block: Vec<Request>,
+    /// Each channel's, in order, with arrivals in ticks.
+    dealt: Vec<Vec<Request>>,
+}
+
+impl Dealer<'_> {
+    /// Deals the next requests into the channels' lists, which must be empty. Whether there are more.
+    fn next(&mut self, source: &mut dyn RequestSource) -> Result<bool, InputError> {
+        let ticks = u64::from(self.device.ticks_per_clock);
+        let channels = self.dealt.len();
+        let alone = channels == 1;
+        let into = if alone { &mut self.dealt[0] } else { &mut self.block };
+        let more = source.fill(into, self.most)?;
+        if let Some(late) = into.iter().find(|r| r.arrival > self.latest) {
+            let problem = format!(
+                "arrives at cycle {}: on {channels} channel(s) of {}, the clock is followed to {}",
+                late.arrival, self.device.name, self.latest
+            );
+            return Err(InputError::new(format!("request {}", late.sequence), problem));
+        }
+        if alone {
+            if ticks > 1 {
+                into.iter_mut().for_each(|r| r.arrival *= ticks);
+            }
+            return Ok(more);
+        }
+        for request in self.block.drain(..) {
+            let channel = self.map.channel(request.index) as usize;
+            self.dealt[channel].push(Request { arrival: request.arrival * ticks, ..request });
+        }
+        Ok(more)
+    }
 }

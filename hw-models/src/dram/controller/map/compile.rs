@@ -127,6 +127,12 @@ impl Draft {
             let what = InputError::unknown_name("controller", "field of the address map", name, known);
             return Err(InputError { help: what.help, ..self.teller.error("map.bits", what.problem) });
         };
+        // A device's own map is its standard's: a variant may have less of a field than is cut.
+        let own = self.teller.0.is_some();
+        if own && self.fields[field].done {
+            return Ok(());
+        }
+        let bits = bits.map(|b| if own { b.min(self.fields[field].left.trailing_zeros()) } else { b });
         if self.fields[field].done {
             let problem = format!("has `{entry}` where nothing of `{name}` is left: an entry before it took all");
             let help = format!("leave one of them out, or cut the first, `{name}:1`");
