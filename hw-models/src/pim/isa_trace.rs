@@ -4,7 +4,7 @@ use std::io::{BufRead, Read};
 
 use banksia_input::{InputError, Source};
 
-use super::isa_products::IsaGemv;
+use super::isa_gemv::IsaGemv;
 use crate::dram::table::{RawInstruction, RawIsa};
 use crate::dram::{CommandId, Device, Effect, Needs, catalog};
 use crate::program::ChannelSet;
@@ -47,9 +47,6 @@ pub enum Operand {
 
 /// The lines of a trace that are not the device's instructions.
 const HOST_LINES: &str = "`R|W MEM CHANNEL BANK ROW`, `R|W GPR REGISTER` and `W CFR REGISTER VALUE`";
-
-/// Channels at most.
-const MOST_CHANNELS: u32 = 65_536;
 
 /// The longest line, in bytes: longer than any instruction can be.
 const LONGEST: usize = 1 << 16;
@@ -150,6 +147,9 @@ pub struct Instruction {
 }
 
 impl IsaSet {
+    /// Channels at most.
+    pub const MOST_CHANNELS: u32 = 65_536;
+
     /// The instruction set of a device in the catalog or a file.
     ///
     /// # Errors
@@ -192,8 +192,8 @@ impl IsaSet {
             return Err(("isa.prefix".into(), problem));
         }
         let channels = needed("channels", isa.channels)?;
-        if channels == 0 || channels > MOST_CHANNELS {
-            return Err(("isa.channels".into(), format!("is {channels}: must be from 1 to {MOST_CHANNELS}")));
+        if channels == 0 || channels > Self::MOST_CHANNELS {
+            return Err(("isa.channels".into(), format!("is {channels}: must be from 1 to {}", Self::MOST_CHANNELS)));
         }
         let queue = needed("queue", isa.queue)?;
         if queue == 0 || queue > 65_536 {
@@ -232,7 +232,8 @@ impl IsaSet {
                 fixed_row: r.fixed_row,
             });
         }
-        let gemv = IsaGemv::compile(isa, &instructions, device)?;
+        let gemv =
+            IsaGemv::compile(isa, device, |name| instructions.iter().position(|k: &InstructionKind| k.name == name))?;
         // What the host does besides: a cycle for its own registers, and ordinary accesses.
         let mut host = [None; 3];
         let usable = |c: CommandId| Some(c).filter(|c| unusable(device, *c).is_none());
