@@ -1,6 +1,6 @@
 //! `banksia memory`: requests through a memory controller.
 
-mod output_file;
+pub(crate) mod output_file;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -9,6 +9,7 @@ use banksia_hw::dram::lint::lint;
 use banksia_hw::dram::memory::{Generator, MemoryOptions, Traffic, run};
 use banksia_hw::dram::table::RawDevice;
 use banksia_hw::dram::{Channel, LoggedCommand, NO_ROW, catalog};
+use banksia_hw::pim::{IsaMachine, IsaSet, PimCommand};
 use banksia_input::Source;
 
 /// The TOML blocks of the page.
@@ -54,5 +55,34 @@ fn the_pim_command_is_a_command_like_any_other() {
     channel.issue(close, 0, NO_ROW, closed);
     Checker::new(&device).accept_all(channel.log()).unwrap();
     let joules = device.energy.joules(channel.counts(), 0, 0);
-    assert!((joules["row_add"] - 600e-12).abs() < 1e-18);
+    assert!((joules["bank_read"] - 16.0 * 600e-12).abs() < 1e-15, "five additions in sixteen banks");
+}
+
+/// The same device by its instructions, between a host's accesses and over refreshes: every command is legal.
+#[test]
+fn its_instructions_run() {
+    let source = &blocks()[1];
+    let device = catalog::load_source(source).unwrap();
+    assert_eq!(lint(&catalog::resolved_source(source).unwrap(), &device), Vec::<String>::new());
+    let set = IsaSet::of(source, &device).unwrap();
+    let mut machine = IsaMachine::new(device.clone(), set.clone(), true).unwrap().keeping_commands();
+    let lines = "W MEM 0 3 7\nSUM ADD 16 0x3 7\nR MEM 1 9 8\nSUM ADD 16 0x3 8\nSUM READ 2 0x3\n".repeat(60);
+    set.read_source(&Source::from_text("t", lines + "SUM END\n"), |i| machine.run(i)).unwrap();
+    let outcome = machine.finish();
+    let count = |name: &str| outcome.counts[device.command(name).unwrap().0 as usize];
+    assert_eq!((count("ADDROW"), count("RDSUM"), count("WR"), count("RD")), (2 * 60 * 32, 2 * 60 * 2, 60, 60));
+    assert!(count("REFab") > 0, "it is long enough for refreshes");
+    for channel in &outcome.channels {
+        let node = |c: &PimCommand| c.bank / device.levels[device.spec(c.on_bus).scope.0 as usize].banks;
+        let logged = channel.commands.iter().map(|c| LoggedCommand {
+            cycle: c.cycle,
+            command: c.on_bus,
+            node: node(c),
+            row: c.row,
+        });
+        Checker::new(&device).accept_all(&logged.collect::<Vec<_>>()).unwrap();
+    }
+    // No product of its own: that is said.
+    let error = set.gemv(8, 8, |_| {}).unwrap_err().to_string();
+    assert!(error.contains("isa.gemv"), "{error}");
 }

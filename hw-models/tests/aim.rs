@@ -1,5 +1,5 @@
 //! SK hynix AiM against the measured cycles of the public AiM simulator (`tests/reference/pim`), which issues no refresh.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::PathBuf;
 
@@ -147,6 +147,90 @@ fn ordinary_accesses_take_their_place() {
     ] {
         let got = run(&format!("{accesses}{mac}AiM EOC\n"), false).cycles;
         assert_eq!(got, cycles, "{accesses}");
+    }
+}
+
+/// An access that has opened its row goes before the instructions that come after it, as soon as it is ready; where these need the registers' mode,
+/// the mode changes to and fro. Cycles of the public AiM simulator (commit 0f28a07): 106 of the first trace.
+#[test]
+fn a_register_command_waits_for_accesses_before_it() {
+    for (trace, cycles) in [
+        // ACT 1, TMOD 2 and 34, WR 66, TMOD 68, WRGB 100 and 102.
+        ("AiM WR_SBK 0 1 0 0\nAiM WR_GB 2 0 1\n", 106),
+        ("W MEM 0 0 0\nAiM WR_GB 2 0 1\n", 106),
+        // ACT 1, TMOD 2, WRGB 34 and 36; the read is ready at 37: TMOD 37, RD 69, whose data is waited for (that simulator does not).
+        ("AiM RD_SBK 0 1 0 0\nAiM WR_GB 2 0 1\n", 69 + 52),
+        // A channel without accesses is not held up by one that has some.
+        ("AiM WR_SBK 0 1 0 0\nAiM WR_GB 2 0 2\n", 40),
+    ] {
+        assert_eq!(run(&format!("{trace}AiM EOC\n"), false).cycles, cycles, "{trace}");
+    }
+}
+
+/// A row that an access has opened is not closed before the access is done, whatever comes in between; and every command is legal.
+#[test]
+fn accesses_and_instructions_mixed_at_random_are_legal_and_complete() {
+    let device = catalog::load("gddr6-aim").unwrap();
+    let set = IsaSet::load("gddr6-aim", &device).unwrap().with_channels(2);
+    let lines = [
+        "AiM WR_SBK 0 1 % #",
+        "AiM RD_SBK 0 3 % #",
+        "W MEM 0 % #",
+        "R MEM 1 % #",
+        "AiM WR_GB 3 0 0x3",
+        "AiM WR_BIAS 0 0x1",
+        "AiM RD_MAC 0 0x2",
+        "AiM MAC_ABK 5 0x3 #",
+        "AiM MAC_SBK 3 0x1 % #",
+        "AiM COPY_BKGB 2 0x2 % #",
+        "AiM AF 0x3",
+        "AiM WR_ABK 0 0x3 #",
+    ];
+    let mut random = 1u64;
+    let mut next = |n: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % n
+    };
+    for round in 0..30 {
+        let mut trace = String::new();
+        let mut accesses = 0;
+        for _ in 0..200 {
+            let line = lines[next(lines.len() as u64) as usize];
+            accesses += match line.split(' ').nth(1) {
+                Some("MEM" | "WR_SBK") => 1,
+                Some("RD_SBK") => 2,
+                _ => 0,
+            };
+            let (bank, row) = (next(16).to_string(), next(3).to_string());
+            trace += &(line.replace('%', &bank).replace('#', &row) + "\n");
+        }
+        let mut kept = IsaMachine::new(device.clone(), set.clone(), round % 2 == 1).unwrap().keeping_commands();
+        let mut plain = IsaMachine::new(device.clone(), set.clone(), round % 2 == 1).unwrap();
+        set.read_source(&Source::from_text("t", trace.clone()), |i| {
+            kept.run(i);
+            plain.run(i);
+        })
+        .unwrap();
+        let (kept, plain) = (kept.finish(), plain.finish());
+        assert_eq!((kept.cycles, &kept.counts), (plain.cycles, &plain.counts));
+        let mut done = 0;
+        for channel in &kept.channels {
+            let mut checker = banksia_hw::dram::checker::Checker::new(&device);
+            let logged: Vec<_> = channel
+                .commands
+                .iter()
+                .map(|c| banksia_hw::dram::LoggedCommand {
+                    cycle: c.cycle,
+                    command: c.on_bus,
+                    node: c.bank / device.levels[device.spec(c.on_bus).scope.0 as usize].banks,
+                    row: c.row,
+                })
+                .collect();
+            checker.accept_all(&logged).unwrap_or_else(|e| panic!("round {round}: {e:?}\n{trace}"));
+            let access = |name: &str| channel.counts[device.command(name).unwrap().0 as usize];
+            done += (access("RD") + access("WR")) * u64::from(channel.members.len());
+        }
+        assert_eq!(done, accesses, "round {round}");
     }
 }
 

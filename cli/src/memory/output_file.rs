@@ -11,7 +11,7 @@ use crate::CliError;
 
 /// A file that is being written.
 #[derive(Debug)]
-pub(super) struct OutputFile {
+pub(crate) struct OutputFile {
     /// As the user wrote it.
     name: String,
     /// Where the file goes at the end, and what it is called until then; nothing for a pipe or a device, which is written to at once.
@@ -24,7 +24,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// Nothing can be written there, in words that name the option.
-    pub(super) fn create(key: &str, path: &Path) -> Result<Self, CliError> {
+    pub(crate) fn create(key: &str, path: &Path) -> Result<Self, CliError> {
         let name = path.display().to_string();
         let fail = |e: &dyn std::fmt::Display| {
             CliError::from(
@@ -55,7 +55,7 @@ impl OutputFile {
     }
 
     /// What to write to.
-    pub(super) fn writer(&mut self) -> &mut dyn Write {
+    pub(crate) fn writer(&mut self) -> &mut dyn Write {
         &mut self.file
     }
 
@@ -63,7 +63,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// The rest of it cannot be written.
-    pub(super) fn finish(mut self) -> Result<(), CliError> {
+    pub(crate) fn finish(mut self) -> Result<(), CliError> {
         let moved = self.file.flush().and_then(|()| match &self.move_to {
             Some((from, to)) => fs::rename(from, to),
             None => Ok(()),
@@ -87,7 +87,7 @@ impl Drop for OutputFile {
 ///
 /// # Errors
 /// Two of them are the same, in words that name both options.
-pub(super) fn check_apart(inputs: &[(&str, &Path)], outputs: &[(&str, &Path)]) -> Result<(), InputError> {
+pub(crate) fn check_apart(inputs: &[(&str, &Path)], outputs: &[(&str, &Path)]) -> Result<(), InputError> {
     for (i, (key, path)) in outputs.iter().enumerate() {
         let Some(place) = place(path) else { continue };
         let same = |(_, other): &&(&str, &Path)| self::place(other).is_some_and(|p| p == place);

@@ -30,6 +30,9 @@ pub struct HostKernel {
 const LONGEST: u64 = 1 << 24;
 
 impl HostKernel {
+    /// Channels at most.
+    pub const MOST_CHANNELS: u32 = Units::MOST_CHANNELS;
+
     /// A kernel of no access, for a device that has such units.
     ///
     /// # Errors

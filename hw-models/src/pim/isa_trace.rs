@@ -2,7 +2,7 @@
 
 use banksia_input::{InputError, Source};
 
-use super::isa_products::IsaGemv;
+use super::isa_gemv::IsaGemv;
 use crate::dram::table::{RawInstruction, RawIsa};
 use crate::dram::{CommandId, Device, Effect, Needs, catalog};
 use crate::program::ChannelSet;
@@ -42,9 +42,6 @@ pub enum Operand {
     /// A host register, which takes no time.
     Register,
 }
-
-/// Channels at most.
-const MOST_CHANNELS: u32 = 65_536;
 
 /// Why an instruction cannot be unrolled into a command, if it cannot: a row must be opened for it by one command, at all of its banks.
 fn unusable(device: &Device, command: CommandId) -> Option<String> {
@@ -114,6 +111,9 @@ pub struct Instruction {
 }
 
 impl IsaSet {
+    /// Channels at most.
+    pub const MOST_CHANNELS: u32 = 65_536;
+
     /// The instruction set of a device in the catalog or a file.
     ///
     /// # Errors
@@ -156,8 +156,8 @@ impl IsaSet {
             return Err(("isa.prefix".into(), problem));
         }
         let channels = needed("channels", isa.channels)?;
-        if channels == 0 || channels > MOST_CHANNELS {
-            return Err(("isa.channels".into(), format!("is {channels}: must be from 1 to {MOST_CHANNELS}")));
+        if channels == 0 || channels > Self::MOST_CHANNELS {
+            return Err(("isa.channels".into(), format!("is {channels}: must be from 1 to {}", Self::MOST_CHANNELS)));
         }
         let queue = needed("queue", isa.queue)?;
         if queue == 0 || queue > 65_536 {
@@ -196,7 +196,8 @@ impl IsaSet {
                 fixed_row: r.fixed_row,
             });
         }
-        let gemv = IsaGemv::compile(isa, &instructions, device)?;
+        let gemv =
+            IsaGemv::compile(isa, device, |name| instructions.iter().position(|k: &InstructionKind| k.name == name))?;
         // What the host does besides: a cycle for its own registers, and ordinary accesses.
         let mut host = [None; 3];
         let usable = |c: CommandId| Some(c).filter(|c| unusable(device, *c).is_none());

@@ -11,6 +11,7 @@ pub mod hbm_pim;
 mod host_controller;
 pub mod isa;
 mod isa_access;
+mod isa_gemv;
 mod isa_lane;
 mod isa_products;
 mod isa_reader;

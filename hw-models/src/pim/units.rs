@@ -31,6 +31,9 @@ pub(super) struct Counted {
 }
 
 impl Units {
+    /// Channels at most.
+    pub(super) const MOST_CHANNELS: u32 = 1024;
+
     /// The units of a device.
     ///
     /// # Errors
@@ -48,8 +51,12 @@ impl Units {
             let known = device.commands.iter().map(|c| c.name.as_str());
             device.command(name).ok_or_else(|| source.unknown_name(&key, "command", name, known))
         };
+        if device.banks < 10 || !device.banks.is_multiple_of(4) {
+            let problem = format!("is for ten banks or more, in fours: {} has {}", device.name, device.banks);
+            return Err(source.error("kernel", problem));
+        }
         let units = Self {
-            channels: source.check("kernel.channels", need("channels", raw.channels)?, 1..=1024)?,
+            channels: source.check("kernel.channels", need("channels", raw.channels)?, 1..=Self::MOST_CHANNELS)?,
             blocks: source.check("kernel.blocks", need("blocks", raw.blocks)?, 1..=device.banks)?,
             registers: source.check("kernel.registers", need("registers", raw.registers)?, 1..=1024)?,
             lanes: source.check("kernel.lanes", need("lanes", raw.lanes)?, 1..=65_536)?,
@@ -65,10 +72,6 @@ impl Units {
                 write_register: command("write_register", &raw.write_register)?,
             },
         };
-        if device.banks < 10 || !device.banks.is_multiple_of(4) {
-            let problem = format!("is for ten banks or more, in fours: {} has {}", device.name, device.banks);
-            return Err(source.error("kernel", problem));
-        }
         let rows = [
             ("register_row", units.register_row),
             ("enter_row", units.enter_row),

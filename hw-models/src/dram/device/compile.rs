@@ -80,8 +80,12 @@ impl<'a> Compiler<'a> {
             self.symbols.insert(format!("banks_per_{}", level.name), f64::from(level.banks));
         }
         if let Some(kernel) = &raw.kernel {
-            let counts = [("kernel_blocks", kernel.blocks), ("kernel_lanes", kernel.lanes)];
-            self.symbols.extend(counts.into_iter().filter_map(|(name, n)| Some((name.to_owned(), f64::from(n?)))));
+            for (name, count) in [("blocks", kernel.blocks), ("lanes", kernel.lanes)] {
+                if let Some(n) = count {
+                    let n = src.check(&format!("kernel.{name}"), n, 1..=65_536)?;
+                    self.symbols.insert(format!("kernel_{name}"), f64::from(n));
+                }
+            }
         }
         self.timings(clock_ps)?;
 
