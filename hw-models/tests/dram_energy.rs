@@ -57,7 +57,10 @@ fn a_bit_costs_the_same_at_every_clock() {
     };
     assert!(bits("hbm2e-3600") > bits("hbm4-8000"), "{} and {}", bits("hbm2e-3600"), bits("hbm4-8000"));
     let marks = &load("ddr5-6400").energy.assumed;
-    assert!(marks.iter().any(|a| a.figure == "IDD4R" && (a.value - 318.0).abs() < 1e-9 && a.of.contains("scaled")), "{marks:?}");
+    assert!(
+        marks.iter().any(|a| a.figure == "IDD4R" && (a.value - 318.0).abs() < 1e-9 && a.of.contains("scaled")),
+        "{marks:?}"
+    );
     assert!(!load("ddr5-4800").energy.assumed.iter().any(|a| a.of.contains("scaled")));
 }
 
@@ -95,7 +98,8 @@ fn what_is_not_known_is_said() {
         assert_eq!(e.unknown_asleep, ["power-down", "self-refresh"], "{name}");
     }
     assert!(load("ddr4-2400r").energy.unknown_asleep.is_empty());
-    let text = "name = \"made\"\nsource = \"a test of parts\"\nbase = \"ddr4-2400r\"\n[energy]\nunknown = [\"register\"]\n";
+    let text =
+        "name = \"made\"\nsource = \"a test of parts\"\nbase = \"ddr4-2400r\"\n[energy]\nunknown = [\"register\"]\n";
     let made = catalog::load_source(&Source::from_text("made.toml", text)).unwrap();
     assert!(made.energy.unknown.contains(&"register".to_owned()));
 }
@@ -119,7 +123,8 @@ fn comparisons_know_what_they_share() {
     assert!(shared_assumptions(&[&a, &b]).is_empty() && shared_assumptions(&[&a]).is_empty());
     assert!(shared_assumptions(&[&load("ddr5-4800"), &load("ddr5-6400")]).iter().any(|s| s.figure == "IDD4R"));
     // A file that gives the figure itself no longer assumes it.
-    let text = "name = \"made\"\nsource = \"a test of marks\"\nbase = \"hbm4-8000\"\n[parameters]\nio_pj_per_bit = 0.6\n";
+    let text =
+        "name = \"made\"\nsource = \"a test of marks\"\nbase = \"hbm4-8000\"\n[parameters]\nio_pj_per_bit = 0.6\n";
     let made = catalog::load_source(&Source::from_text("made.toml", text)).unwrap();
     assert!(!made.energy.assumed.iter().any(|a| a.figure == "io_pj_per_bit"));
     let text = "name = \"made\"\nsource = \"a test of marks\"\nbase = \"ddr4-2400r\"\n[energy]\nassumed = [{ part = \"read\", figure = \"IDD9\", of = \"x\" }]\n";
