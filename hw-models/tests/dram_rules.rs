@@ -247,3 +247,17 @@ fn ecc_pins_add_no_bandwidth() {
         assert!(error.contains(help) && error.contains("capacity, not bandwidth"), "{base}: {error}");
     }
 }
+
+/// Twelve dies are three stacks of four: half as many banks again as in eight, at the same pace of refresh for each.
+#[test]
+fn twelve_high_stacks_are_three_of_four() {
+    for (name, eight, gigabytes, channels) in [
+        ("hbm3-6400-24gb-12hi", "hbm3-6400", 24, 16),
+        ("hbm3e-9200-36gb-12hi", "hbm3e-9200", 36, 16),
+        ("hbm4-8000-12hi", "hbm4-8000", 48, 32),
+    ] {
+        let [device, base] = [name, eight].map(|n| catalog::load(n).unwrap());
+        assert_eq!((device.banks, base.banks), (96, 64), "{name}");
+        assert_eq!(device.capacity_bytes() * channels, gigabytes << 30, "{name}");
+    }
+}
