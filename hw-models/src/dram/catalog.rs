@@ -17,11 +17,14 @@ const MAX_DEPTH: usize = 8;
 
 /// The names of the embedded devices (a base without an organisation is none).
 pub fn names() -> Vec<&'static str> {
-    EMBEDDED
-        .iter()
-        .filter(|(_, text)| text.contains("\n[organization]\ncount = ") || text.contains("\nclock_ps = "))
-        .map(|(name, _)| *name)
-        .collect()
+    EMBEDDED.iter().filter(|(_, text)| is_device(text)).map(|(name, _)| *name).collect()
+}
+
+/// Whether an embedded file has a clock, or builds on one that has: a base of a standard has none.
+fn is_device(text: &str) -> bool {
+    let base = text.lines().find_map(|l| l.strip_prefix("base = \"")?.strip_suffix('"'));
+    let below = || EMBEDDED.iter().find(|(name, _)| Some(*name) == base);
+    text.contains("\nclock_ps = ") || below().is_some_and(|(_, text)| is_device(text))
 }
 
 /// The device of a name in the catalog, or of a TOML file where the name is a path (it ends in `.toml`).

@@ -197,7 +197,7 @@ const STANDARDS: [Standard; 9] = [
         floors: &[
             ("nBL", 2.0, 0.0),
             ("nCCDS", 2.0, 0.0),
-            ("nCCDL", 2.0, 2.5),
+            ("nCCDL", 2.0, 0.0),
             ("nPPD", 2.0, 0.0),
             ("nRFC", 0.0, 260.0),
         ],

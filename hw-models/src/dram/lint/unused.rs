@@ -49,8 +49,11 @@ pub fn check_names(source: &Source, own: &RawDevice, merged: &RawDevice) -> Resu
     Ok(())
 }
 
-/// Parameters that nothing uses.
+/// Parameters that nothing uses. Of a file whose base has not been merged in nothing can be said.
 pub(super) fn parameters(raw: &RawDevice, out: &mut Vec<String>) {
+    if raw.base.is_some() {
+        return;
+    }
     let used = used(raw);
     for name in raw.parameters.keys() {
         if !used.contains(name.as_str()) && !raw.unused.contains(name) {

@@ -134,10 +134,7 @@ impl MemoryReport {
             .fold(nodes.saturating_mul(ticks), u64::saturating_sub);
         let model = &device.energy;
         let mut energy_j = model.joules(&counts, active, precharged);
-        let asleep = active_sleep as f64 * model.active_power_down_pj_per_cycle
-            + precharged_sleep as f64 * model.precharge_power_down_pj_per_cycle
-            + self_refresh as f64 * model.self_refresh_pj_per_cycle;
-        *energy_j.entry("background".into()).or_default() += asleep * 1e-12;
+        model.add_asleep(&mut energy_j, active_sleep, precharged_sleep, self_refresh);
         let rate = |requests: u64| {
             let bytes = requests as f64 * f64::from(device.access_bytes);
             if seconds > 0.0 { bytes / seconds } else { 0.0 }
