@@ -218,7 +218,8 @@ fn refreshes_that_leave_no_time_are_refused() {
     assert_eq!(stats.requests, 200);
     // HBM3's activations hold their bus for longer than one tick, and never find it free: that is found at work.
     let device = made("hbm3-6400", "[timing_cycles]\nnREFI = 561");
-    let mut c = controller(&device, &ControllerConfig::default(), false, Completions::default());
+    let all_bank = ControllerConfig { refresh: RefreshPolicy::AllBank, ..ControllerConfig::default() };
+    let mut c = controller(&device, &all_bank, false, Completions::default());
     c.advance(&requests, true);
     assert!(matches!(c.stalled(), Some(Stall::Starved { .. })), "{:?}", c.stalled());
 }
