@@ -171,7 +171,7 @@ impl MemoryReport {
             row_conflicts: sum(|c| c.row_conflicts),
             commands: commands.map(|(c, n)| (c.name.clone(), *n)).collect(),
             energy_total_j,
-            energy_unknown: model.unknown.clone(),
+            energy_unknown: model.unknown_in(active_sleep + precharged_sleep, self_refresh),
             average_power_w: if seconds > 0.0 { energy_total_j / seconds } else { 0.0 },
             energy_j,
         }
