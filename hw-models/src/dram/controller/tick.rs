@@ -16,7 +16,9 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             self.refresh_due();
         }
         if !P {
-            self.forget();
+            if !self.keeps {
+                self.forget();
+            }
             self.release_owed();
         }
         let next = clock + 1;
@@ -49,13 +51,17 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let active = self.active_best(next);
         let task = if self.tasks.is_empty() { NEVER } else { self.task_next(next).map_or(NEVER, |t| t.2) };
         if self.requests_held_back() {
-            return if P { active.min(task) } else { active.min(task).min(self.wake_at(next)) };
+            return if P || !self.rests { active.min(task) } else { active.min(task).min(self.wake_at(next)) };
         }
         if self.stale_mode {
             return next;
         }
         let visit = active.min(task).min(self.any_best(next).1.at);
-        if P { visit } else { visit.min(self.wake_at(next)).min(self.idle_close_at(next).0).min(self.sleep_at(next).0) }
+        if P || !self.rests {
+            visit
+        } else {
+            visit.min(self.wake_at(next)).min(self.idle_close_at(next).0).min(self.sleep_at(next).0)
+        }
     }
 
     /// Rule 3 does not apply: an all-bank refresh waits.
@@ -70,7 +76,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             self.issue_active(clock);
             return;
         }
-        if !P && self.wake(clock) {
+        if !P && self.rests && self.wake(clock) {
             return;
         }
         if self.issue_task(clock) {
@@ -88,7 +94,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             self.activate_second(clock);
             return;
         }
-        if !P && !self.requests_held_back() {
+        if !P && self.rests && !self.requests_held_back() {
             self.idle_rules(clock);
         }
     }
@@ -108,7 +114,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
 
     #[inline(always)]
     fn row_slot(&mut self, clock: Cycle) {
-        if !P && self.wake(clock) {
+        if !P && self.rests && self.wake(clock) {
             return;
         }
         if self.issue_task(clock) || self.requests_held_back() {
@@ -118,7 +124,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let (class, best) = self.row_best(clock);
         if best.at <= clock {
             self.issue_queued(class, best.slot, clock);
-        } else if !P {
+        } else if !P && self.rests {
             self.idle_rules(clock);
         }
     }
@@ -319,6 +325,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             self.banks[bank].held = held || asleep;
             self.classify(bank);
         }
+        self.forget();
     }
 
     /// Rule 2: the refresh at the head of its queue. Whether it issued something.
