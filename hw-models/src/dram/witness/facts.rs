@@ -60,6 +60,9 @@ pub(super) struct Facts {
     pub stack_gap: Cycle,
     /// tRAS, tRCD of reads and writes, read to precharge, end of write data to precharge.
     pub restore: Cycle,
+    /// From an activation to the next where the device precharges by itself, once the row is restored: tRAS + tRP, or a clock less where
+    /// tRC is rounded to less than both together.
+    pub row_cycle: Cycle,
     pub to_read: Cycle,
     pub to_write: Cycle,
     pub read_to_precharge: Cycle,
@@ -102,6 +105,8 @@ impl Facts {
         // Optional names: what has none is as the general one.
         let optional = |names: &[&str]| names.iter().find_map(|n| device.timing(n)).map(|c| c as Cycle * ticks);
         let precharge_all = optional(&["nRPab"]).unwrap_or(precharge);
+        let row_cycle = restore + precharge;
+        let row_cycle = optional(&["nRC"]).map_or(row_cycle, |rc| rc.clamp(row_cycle.saturating_sub(ticks), row_cycle));
         let level_banks = |name: &str| device.levels.iter().find(|l| l.name == name).map(|l| l.banks);
         let whole = device.banks.max(1);
         let mut commands = Vec::with_capacity(device.commands.len());
@@ -147,6 +152,7 @@ impl Facts {
             clock: ticks,
             stack_gap: optional(&["nCCDR"]).unwrap_or(0),
             restore,
+            row_cycle,
             to_read,
             to_write,
             read_to_precharge,
