@@ -33,10 +33,10 @@ pub struct MemoryArgs {
     #[arg(long, value_name = "FILE", required_unless_present = "generate", conflicts_with = "generate")]
     pub trace: Option<PathBuf>,
     /// The trace's format: banksia, dramsim3, dramsys, ramulator, ramulator2, ramulator-cpu, gem5 or gem5-text [default: as its first request shows].
-    #[arg(long, value_name = "NAME", requires = "trace")]
+    #[arg(long, value_name = "NAME", requires = "trace", conflicts_with = "generate")]
     pub trace_format: Option<String>,
     /// The clock that the trace's times count, in ps [default: this memory's; a gem5 trace says it].
-    #[arg(long, value_name = "PS", requires = "trace")]
+    #[arg(long, value_name = "PS", requires = "trace", conflicts_with = "generate")]
     pub trace_clock_ps: Option<f64>,
     /// Make the requests: stream, random, mix, chase or strided.
     #[arg(long, value_name = "TRAFFIC")]

@@ -165,7 +165,7 @@ impl EnergyModel {
                 of("current_vpp_ma", current)? * of("cycles", cycles)? * scale * unit
             }
             _ => {
-                let problem = "needs either `pj`, or `current_ma` (or `current_vpp_ma`) and `cycles`";
+                let problem = "needs either `pj`, or `current_ma` and `cycles`, or `current_vpp_ma` and `cycles`";
                 return Err(source.error(entry, problem));
             }
         };

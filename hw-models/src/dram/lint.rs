@@ -20,7 +20,7 @@ pub fn lint(raw: &RawDevice, device: &Device) -> Vec<Finding> {
     relations(device, &mut out);
     data_rate(device, &mut out);
     missing_rows(device, &mut out);
-    refreshes::refreshes(device, &mut out);
+    refreshes::refreshes(raw, device, &mut out);
     units(raw, &mut out);
     unused::parameters(raw, &mut out);
     floors::floors(raw, device, &mut out);

@@ -419,7 +419,8 @@ impl<'a> Compiler<'a> {
         // else would ever run.
         let (id, spec) = (CommandId(command as u8), &commands[command]);
         let nodes = Cycle::from(levels[spec.scope.0 as usize].nodes);
-        let own = timing.iter().filter(|r| r.from == id && r.to == id);
+        // Of the rows that physics adds the controllers speak, where refresh is on.
+        let own = timing.iter().filter(|r| r.from == id && r.to == id && r.reference);
         let round = own
             .map(|r| {
                 let times = if r.level == spec.scope { 1 } else { nodes };

@@ -2,18 +2,21 @@
 
 use crate::dram::Cycle;
 use crate::dram::device::{CommandId, Device, Effect};
+use crate::dram::table::RawDevice;
 
 /// How far intervals, rounded to clocks, and energies may lie from one another.
 const ROUNDING: f64 = 0.02;
 
 /// Looks a device's refresh commands over.
-pub(super) fn refreshes(device: &Device, out: &mut Vec<String>) {
+pub(super) fn refreshes(raw: &RawDevice, device: &Device, out: &mut Vec<String>) {
     for (i, spec) in device.commands.iter().enumerate() {
         if spec.effect != Effect::Refresh {
             continue;
         }
         let id = CommandId(i as u8);
-        if energy(device, id) <= 0.0 {
+        // One that a base brings, and that nothing in this device issues, costs nothing.
+        let own = raw.commands.get(i).is_some_and(|c| c.own.is_some());
+        if energy(device, id) <= 0.0 && (own || issued(raw, &spec.name)) {
             out.push(format!("{} refreshes, and takes no energy", spec.name));
         }
         blocks(device, id, out);
@@ -36,6 +39,15 @@ pub(super) fn refreshes(device: &Device, out: &mut Vec<String>) {
             out.push(format!("a tREFI of {name} takes {ours:.0} pJ, and one of {all} {theirs:.0}"));
         }
     }
+}
+
+/// Whether a controller or an instruction issues a refresh command.
+fn issued(raw: &RawDevice, name: &str) -> bool {
+    let named = raw.refresh.as_ref().is_some_and(|r| {
+        let others = [&r.bank_command, &r.same_bank_command];
+        r.command == name || others.iter().any(|c| c.as_deref() == Some(name))
+    });
+    named || raw.instructions.iter().any(|i| i.command.as_deref() == Some(name))
 }
 
 /// Energy of one issue, picojoules.
