@@ -48,3 +48,22 @@ fn a_file_without_a_row_to_use_is_refused_with_the_columns() {
         }
     }
 }
+
+/// The witness's rows are devices; every command that it judges obeys. A row says how many.
+#[test]
+fn the_witness_judges_as_many_commands_as_a_row_says() {
+    let text = "device,commands\nddr4-3200aa-2rank,40000\nhbm3-6400,40000\nnosuch,10\nhbm4-8000,0\n";
+    let path = std::env::temp_dir().join(format!("banksia-witness-{}.csv", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let options = ValidateOptions { measured: Some(path.clone()), ..ValidateOptions::default() };
+    let all = run_suite("memory-witness", &options, &|_, _| ()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let pairs: Vec<_> = all.iter().flat_map(|c| &c.pairs).collect();
+    assert_eq!(pairs.len(), 2);
+    for pair in pairs {
+        assert!(pair.measured > 20_000.0 && pair.measured == pair.predicted, "{pair:?}");
+    }
+    let reasons: Vec<&String> = all.iter().flat_map(|c| c.skipped.keys()).collect();
+    assert!(reasons.iter().any(|r| r.contains("nosuch")), "{reasons:?}");
+    assert!(reasons.iter().any(|r| r.contains("1 to 10^12")), "{reasons:?}");
+}

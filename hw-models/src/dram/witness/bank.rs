@@ -42,7 +42,7 @@ impl Bank {
             judged = Err((Law::Busy, format!("the bank is refreshed until tick {}", self.busy)));
         }
         let own = match entry.effect {
-            Effect::Open => self.open(at, facts),
+            Effect::Open => self.open(at),
             Effect::OpenFirst | Effect::SelfRefresh => self.idle(at),
             Effect::Close => self.close(at, entry.precharge, facts),
             Effect::Refresh => self.refresh(entry, at, facts),
@@ -63,7 +63,7 @@ impl Bank {
         Ok(())
     }
 
-    fn open(&mut self, at: Cycle, facts: &Facts) -> Judged {
+    fn open(&mut self, at: Cycle) -> Judged {
         let judged = self.idle(at);
         self.open = true;
         self.opened = at;

@@ -102,14 +102,14 @@ impl Iterator for Traffic {
         let any = self.random.random_range(0..self.span);
         let (index, writes) = match kind {
             0 => (any, 50),
-            1 => (((any % 4) << 20 | (any >> 8) % 512) % self.span, 40),
+            1 => ((((any % 4) << 20) | ((any >> 8) % 512)) % self.span, 40),
             2 => {
                 self.streamed += 1;
                 (self.streamed % self.span, 33)
             }
             _ => (any % (1 << 14).min(self.span), 50),
         };
-        if kind == 3 && self.made % 24 == 0 {
+        if kind == 3 && self.made.is_multiple_of(24) {
             let most = if self.random.random_range(0..8u32) == 0 { 12 * self.interval } else { self.interval };
             self.arrival += self.random.random_range(0..most.max(1));
         }
