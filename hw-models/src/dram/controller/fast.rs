@@ -11,6 +11,7 @@ use super::progress::{Stall, Watch};
 use super::queue::{BankView, Entry, Queue};
 use super::record::{Completion, Issued, Recorder, Request, Statistics};
 use super::role::{self, Asleep, ROLES, Role};
+use super::row_hammer::RowHammer;
 use super::shape::Shape;
 use super::timing::{NEVER, Timing};
 
@@ -84,6 +85,8 @@ pub(super) struct Fast<const K: u8, const P: bool, R> {
     pub active: Vec<Entry>,
     pub activating: Vec<(Entry, Cycle)>,
     pub tasks: VecDeque<Task>,
+    /// What is done against RowHammer.
+    pub hammer: Option<Box<RowHammer>>,
     /// Drain mode: writes are served.
     pub draining: bool,
     /// Writes in the queue whose address an older read waits for: none is served until it has been.
@@ -168,6 +171,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             active: Vec::with_capacity(64),
             activating: Vec::new(),
             tasks: VecDeque::new(),
+            hammer: RowHammer::new(&shape),
             draining: false,
             held: 0,
             ordered: !shape.config.reference_model,
@@ -212,6 +216,9 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     pub(super) fn advance(&mut self, requests: &[Request], last: bool) {
         self.run(requests, last);
         self.stats.idle_ticks = self.pins.idle;
+        if let Some(hammer) = &self.hammer {
+            (self.stats.alerts, self.stats.most_activations) = hammer.counts();
+        }
         self.stats.commands.fill(0);
         for (id, issued) in self.shape.ids.iter().zip(self.issued) {
             if let Some(id) = id {
@@ -338,8 +345,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         self.ranks[rank].asleep = asleep;
         self.ranks[rank].idle_since = now;
         for bank in banks {
-            self.banks[bank].held = asleep.is();
-            self.classify(bank);
+            self.hold(bank, false);
         }
         self.forget();
     }
@@ -634,6 +640,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
                 }
                 b.timed_out = NO_ROW;
             }
+            self.count_activation(bank, entry.row, clock);
         }
         if K == SPLIT {
             self.activating.push((entry, clock + self.shape.activate_deadline));
