@@ -66,6 +66,13 @@ impl Compiler<'_> {
             if commands[at].effect != Effect::Refresh {
                 return Err(src.error(&key, format!("`{name}` does not refresh")));
             }
+            let refreshes = self.raw.refresh.iter().flat_map(|r| {
+                [Some(&r.command), r.bank_command.as_ref(), r.same_bank_command.as_ref()].into_iter().flatten()
+            });
+            if refreshes.into_iter().any(|refresh| refresh == name) {
+                let problem = format!("is `{name}`, the refresh itself: an RFM is a command of its own");
+                return Err(src.error(&key, problem));
+            }
             Ok(CommandId(at as u8))
         };
         let Some(all) = &raw.rfm_all else {
