@@ -365,9 +365,9 @@ fn table(r: &MemoryReport, device: &Device) -> String {
         );
     }
     if let Some(done) = &r.row_hammer {
-        let counted = done.most_activations_of_a_row.map_or_else(String::new, |most| {
-            format!(", {} alerts, a row activated at most {most} times", done.alerts)
-        });
+        let counted = done
+            .most_activations_of_a_row
+            .map_or_else(String::new, |most| format!(", {} alerts, a row activated at most {most} times", done.alerts));
         row("against RowHammer", format!("{} RFM commands{counted}", done.rfms));
     }
     let commands: Vec<String> = r.commands.iter().map(|(c, n)| format!("{c} {n}")).collect();

@@ -61,9 +61,9 @@ fn a_bank_gets_an_rfm_for_so_many_activations() {
         for imt in [32, 64, 80] {
             let device = made(base, &format!("raaimt = {imt}"));
             let config = config(RowHammerPolicy::Rfm, RefreshPolicy::Off);
-            let (done, _) = drive(&device, &config, (Some(1), false), &hammer(&device, 4000), Keep::default());
+            let (done, _) = drive(&device, &config, (Some(1), false), &hammer(&device, 4011), Keep::default());
             let opened = issues(&device, &done, "ACT");
-            assert!(opened > 3990, "{base}: {opened}");
+            assert!(opened > 4000, "{base}: {opened}");
             assert_eq!(issues(&device, &done, some), opened / imt, "{base} {imt}");
             assert_eq!(issues(&device, &done, "RFMab"), 0);
         }
@@ -89,7 +89,7 @@ fn a_bank_gets_an_rfm_for_so_many_activations() {
     "#;
     let device = catalog::load_source(&Source::from_text("made.toml", text)).unwrap();
     let config = config(RowHammerPolicy::Rfm, RefreshPolicy::Off);
-    let (done, _) = drive(&device, &config, (Some(1), false), &hammer(&device, 500), Keep::default());
+    let (done, _) = drive(&device, &config, (Some(1), false), &hammer(&device, 511), Keep::default());
     assert_eq!(issues(&device, &done, "RFMab"), issues(&device, &done, "ACT") / 50);
 }
 
@@ -99,10 +99,8 @@ fn refreshes_count_as_rfms() {
     for (refresh, kinds) in [(RefreshPolicy::AllBank, "REFab"), (RefreshPolicy::SameBank, "REFsb")] {
         let device = made("ddr5-6400", "raaimt = 40");
         let config = config(RowHammerPolicy::Rfm, refresh);
-        let spaced: Vec<Request> = hammer(&device, 2000)
-            .into_iter()
-            .map(|r| Request { arrival: r.sequence * 12_480 / 35, ..r })
-            .collect();
+        let spaced: Vec<Request> =
+            hammer(&device, 2000).into_iter().map(|r| Request { arrival: r.sequence * 12_480 / 35, ..r }).collect();
         let (done, _) = drive(&device, &config, (None, false), &spaced, Keep::default());
         assert_eq!(issues(&device, &done, "RFMsb"), 0, "{kinds}: 35 activations in tREFI");
         let (done, _) = drive(&device, &config, (Some(1), false), &hammer(&device, 4000), Keep::default());
@@ -119,7 +117,7 @@ fn row_counting_bounds_the_activations_of_a_row() {
             let keys = format!("prac_threshold = {threshold}\nprac_rfms = {rfms}\nprac_delay_acts = {rfms}");
             let device = made(base, &keys);
             let config = config(RowHammerPolicy::Prac, RefreshPolicy::AllBank);
-            let (done, _) = drive(&device, &config, (None, false), &hammer(&device, 6000), Keep::default());
+            let (done, _) = drive(&device, &config, (Some(1), false), &hammer(&device, 6000), Keep::default());
             let name = format!("{base} {threshold} {rfms}");
             assert!(done.alerts > 6000 / threshold / 2 - 8, "{name}: {} alerts", done.alerts);
             let managed = issues(&device, &done, "RFMab");
@@ -175,7 +173,8 @@ fn skipped_pauses_count_their_refreshes() {
                     list.into_iter().map(|r| Request { arrival: r.sequence / 30 * gap, ..r }).collect()
                 };
                 let name = format!("{base} {refresh:?} {policy:?}");
-                for intervals in [40, 9000] {
+                // Through every row once and on, where that is quickly gone through without skipping.
+                for intervals in if refresh == RefreshPolicy::AllBank { vec![40, 9000] } else { vec![40] } {
                     let requests = paused(intervals * interval + 777);
                     let (skipped, mut a) = drive(&device, &config, (Some(1), false), &requests, Completions::default());
                     let (gone, mut b) = drive(&device, &config, (Some(1), false), &requests, Keep::default());
@@ -267,7 +266,6 @@ fn mistakes_are_named() {
     says(refused("ddr5-6400-prac", "prac_alert_ns = -3"), &["row_hammer.prac_alert_ns"]);
     says(refused("ddr5-6400", "raaimt = true"), &["raaimt"]);
     says(refused("ddr4-2400r", "raaimt = 32"), &["row_hammer.rfm_all", "is missing"]);
-    says(refused("ddr4-2400r", "rfm_all = \"REFab\"\nraammt = 32"), &["row_hammer.raaimt", "raammt"]);
     // A number for an expression.
     let offer = made("ddr5-6400", "raaimt = 64\nraammt = 200").row_hammer.unwrap().management.unwrap();
     assert_eq!((offer.initial, offer.maximum, offer.credit, offer.credit_some), (64, 200, 64, 32));
@@ -276,7 +274,10 @@ fn mistakes_are_named() {
     assert_eq!(controller("row_hammer = \"prac\"").unwrap().row_hammer, RowHammerPolicy::Prac);
     assert!(controller("row_hammer = \"parc\"").unwrap_err().problem.contains("prac"));
     let lacks = |policy, device: &str| config(policy, RefreshPolicy::Off).check(&catalog::load(device).unwrap());
-    says(lacks(RowHammerPolicy::Rfm, "ddr4-2400r").unwrap_err(), &["row_hammer", "`rfm`", "ddr4-2400r", "[row_hammer]"]);
+    says(
+        lacks(RowHammerPolicy::Rfm, "ddr4-2400r").unwrap_err(),
+        &["row_hammer", "`rfm`", "ddr4-2400r", "[row_hammer]"],
+    );
     says(lacks(RowHammerPolicy::Prac, "ddr5-6400").unwrap_err(), &["row_hammer", "`prac`", "ddr5-6400-prac"]);
 }
 
@@ -346,9 +347,11 @@ fn the_page_says_what_it_costs() {
         ("`prac`, threshold 32", counting(32), prac),
     ];
     let mut table = String::new();
-    for (title, traffic) in
-        [("random reads", Traffic::Random), ("a stream", Traffic::Stream), ("two rows of one bank in turn", Traffic::Strided)]
-    {
+    for (title, traffic) in [
+        ("random reads", Traffic::Random),
+        ("a stream", Traffic::Stream),
+        ("two rows of one bank in turn", Traffic::Strided),
+    ] {
         table += &format!("| {title} | GB/s | read latency | energy a request | RFMs | alerts | a row at most |\n");
         table += "|---|--:|--:|--:|--:|--:|--:|\n";
         for (name, device, policy) in &cases {

@@ -60,9 +60,10 @@ impl Compiler<'_> {
         let src = self.source;
         let find = |key: &str, name: &str| -> Result<CommandId, InputError> {
             let key = format!("row_hammer.{key}");
-            let at = commands.iter().position(|c| c.name == name).ok_or_else(|| {
-                src.unknown_name(&key, "command", name, commands.iter().map(|c| c.name.as_str()))
-            })?;
+            let at = commands
+                .iter()
+                .position(|c| c.name == name)
+                .ok_or_else(|| src.unknown_name(&key, "command", name, commands.iter().map(|c| c.name.as_str())))?;
             if commands[at].effect != Effect::Refresh {
                 return Err(src.error(&key, format!("`{name}` does not refresh")));
             }
@@ -99,13 +100,10 @@ impl Compiler<'_> {
     fn management(&self) -> Result<Option<RefreshManagement>, InputError> {
         let (Some(raw), src) = (&self.raw.row_hammer, self.source) else { return Ok(None) };
         let Some(initial) = raw.raaimt else {
-            if let Some((key, _)) = [
-                ("raammt", &raw.raammt),
-                ("ref_credit", &raw.ref_credit),
-                ("ref_credit_some", &raw.ref_credit_some),
-            ]
-            .iter()
-            .find(|(_, text)| text.is_some())
+            if let Some((key, _)) =
+                [("raammt", &raw.raammt), ("ref_credit", &raw.ref_credit), ("ref_credit_some", &raw.ref_credit_some)]
+                    .iter()
+                    .find(|(_, text)| text.is_some())
             {
                 return Err(src.error("row_hammer.raaimt", format!("is missing beside `{key}`")));
             }
@@ -135,9 +133,7 @@ impl Compiler<'_> {
                 ("prac_delay_acts", raw.prac_delay_acts.is_some()),
             ];
             return match beside.iter().find(|(_, given)| *given) {
-                Some((key, _)) => {
-                    Err(src.error("row_hammer.prac_threshold", format!("is missing beside `{key}`")))
-                }
+                Some((key, _)) => Err(src.error("row_hammer.prac_threshold", format!("is missing beside `{key}`"))),
                 None => Ok(None),
             };
         };

@@ -8,7 +8,8 @@ use rand::RngExt;
 
 use super::super::Cycle;
 use super::super::controller::{
-    Controller, ControllerConfig, ControllerOptions, PagePolicy, RefreshPolicy, Request, RowHammerPolicy, Scheduler, Sleep,
+    Controller, ControllerConfig, ControllerOptions, PagePolicy, RefreshPolicy, Request, RowHammerPolicy, Scheduler,
+    Sleep,
 };
 use super::super::device::Device;
 use super::Witness;
