@@ -86,6 +86,7 @@ fn a_bank_gets_an_rfm_for_so_many_activations() {
         needs = "closed"
         effect = "refresh"
         latency = "nRFC"
+        close_with = "PREab"
     "#;
     let device = catalog::load_source(&Source::from_text("made.toml", text)).unwrap();
     let config = config(RowHammerPolicy::Rfm, RefreshPolicy::Off);
@@ -272,7 +273,7 @@ fn mistakes_are_named() {
 
     let controller = |text: &str| ControllerConfig::from_source(&Source::from_text("c.toml", text));
     assert_eq!(controller("row_hammer = \"prac\"").unwrap().row_hammer, RowHammerPolicy::Prac);
-    assert!(controller("row_hammer = \"parc\"").unwrap_err().problem.contains("prac"));
+    assert!(format!("{:?}", controller("row_hammer = \"parc\"").unwrap_err()).contains("prac"));
     let lacks = |policy, device: &str| config(policy, RefreshPolicy::Off).check(&catalog::load(device).unwrap());
     says(
         lacks(RowHammerPolicy::Rfm, "ddr4-2400r").unwrap_err(),
