@@ -1,5 +1,6 @@
 //! `banksia memory`: requests through a memory controller.
 
+pub(crate) mod compare;
 pub(crate) mod output_file;
 
 use std::collections::BTreeMap;
@@ -23,9 +24,9 @@ use crate::args::Format;
 use output_file::{OutputFile, check_apart};
 
 /// A memory and what is asked of it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct MemoryArgs {
-    /// The device: a name from `banksia list hardware`, or a TOML file.
+    /// The device: a name from `banksia list hardware`, or a TOML file; several with commas between them are compared.
     #[arg(long, value_name = "NAME|FILE")]
     pub device: String,
     /// The requests: lines `[CYCLE] R|W INDEX` or `[CYCLE] R|W 0xADDRESS`, or a trace of DRAMsim3, DRAMSys, Ramulator or gem5; plain or gzip.
@@ -98,6 +99,28 @@ pub enum Switch {
 /// # Errors
 /// Bad input, or a file that cannot be written.
 pub fn output(args: &MemoryArgs) -> Result<String, CliError> {
+    if args.device.contains(',') {
+        return compare::output(args);
+    }
+    let (device, report) = match simulate(args)? {
+        Done::Report(run) => *run,
+        Done::Curve(csv) => return Ok(csv),
+    };
+    match args.format {
+        Format::Json => json(&report, &device.energy.known(&report.energy_j)),
+        Format::Table => Ok(table(&report, &device)),
+    }
+}
+
+/// What a run gave.
+enum Done {
+    Report(Box<(Arc<Device>, MemoryReport)>),
+    /// The lines of `--curve`.
+    Curve(String),
+}
+
+/// Runs one device.
+fn simulate(args: &MemoryArgs) -> Result<Done, CliError> {
     let device = load(&args.device)?;
     let options = options(args, &device)?;
     let outputs = [
@@ -108,7 +131,7 @@ pub fn output(args: &MemoryArgs) -> Result<String, CliError> {
     let outputs: Vec<(&str, &Path)> = outputs.into_iter().filter_map(|(key, path)| Some((key, path?))).collect();
     check_apart(&inputs(args), &outputs)?;
     if let Some(path) = &args.curve {
-        return curve(args, &device, &options, path);
+        return curve(args, &device, &options, path).map(Done::Curve);
     }
     let mut source = source(args, &device, &options, args.interval)?;
     let create = |key, path: &Option<PathBuf>| path.as_deref().map(|p| OutputFile::create(key, p)).transpose();
@@ -136,10 +159,7 @@ pub fn output(args: &MemoryArgs) -> Result<String, CliError> {
         );
     }
     [commands, completions].into_iter().flatten().try_for_each(OutputFile::finish)?;
-    match args.format {
-        Format::Json => json(&report, &device.energy.known(&report.energy_j)),
-        Format::Table => Ok(table(&report, &device)),
-    }
+    Ok(Done::Report(Box::new((device, report))))
 }
 
 /// The device of a name or a file. What a file has of contradictions is warned of; what would move more than the pins carry is
@@ -375,5 +395,14 @@ fn table(r: &MemoryReport, device: &Device) -> String {
     row("energy", energy_row(&device.energy.known(&r.energy_j)));
     let at_least = if r.energy_unknown.is_empty() { "" } else { "at least " };
     row("average power", format!("{at_least}{:.3} W", r.average_power_w));
+    let mut assumed: Vec<&str> = device.energy.assumed.iter().map(|a| a.part.as_str()).collect();
+    assumed.sort_unstable();
+    assumed.dedup();
+    if !assumed.is_empty() {
+        row(
+            "  assumed in part",
+            format!("{} (`banksia show hardware {}` says from what)", assumed.join(", "), r.device),
+        );
+    }
     out
 }

@@ -158,8 +158,8 @@ fn a_register_command_waits_for_accesses_before_it() {
         // ACT 1, TMOD 2 and 34, WR 66, TMOD 68, WRGB 100 and 102.
         ("AiM WR_SBK 0 1 0 0\nAiM WR_GB 2 0 1\n", 106),
         ("W MEM 0 0 0\nAiM WR_GB 2 0 1\n", 106),
-        // ACT 1, TMOD 2, WRGB 34 and 36; the read is ready at 37: TMOD 37, RD 69, whose data is waited for (that simulator does not).
-        ("AiM RD_SBK 0 1 0 0\nAiM WR_GB 2 0 1\n", 69 + 52),
+        // ACT 1, TMOD 2, WRGB 34 and 36; a read may come 12 after that: TMOD 48, RD 80, whose data is waited for (that simulator does not).
+        ("AiM RD_SBK 0 1 0 0\nAiM WR_GB 2 0 1\n", 80 + 52 + 1),
         // A channel without accesses is not held up by one that has some.
         ("AiM WR_SBK 0 1 0 0\nAiM WR_GB 2 0 2\n", 40),
     ] {

@@ -98,6 +98,10 @@ fn what_is_not_known_is_said() {
         assert_eq!(e.unknown_asleep, ["power-down", "self-refresh"], "{name}");
     }
     assert!(load("ddr4-2400r").energy.unknown_asleep.is_empty());
+    let hbm3 = &load("hbm3-6400").energy;
+    assert_eq!(hbm3.unknown_in(0, 0), ["background"]);
+    assert_eq!(hbm3.unknown_in(0, 9), ["background", "self-refresh"]);
+    assert_eq!(hbm3.unknown_in(9, 9), ["background", "power-down", "self-refresh"]);
     let text =
         "name = \"made\"\nsource = \"a test of parts\"\nbase = \"ddr4-2400r\"\n[energy]\nunknown = [\"register\"]\n";
     let made = catalog::load_source(&Source::from_text("made.toml", text)).unwrap();

@@ -151,8 +151,11 @@ fn headline(page: &mut Page, report: &RunReport) {
     if let (Some(rate), Some(tokens)) = (report.tokens_per_s, tokens) {
         grid.row(["throughput".into(), format!("{} tokens/s", rate_text(rate)), format!("{} tokens", count(tokens))]);
     }
-    grid.row(["energy".into(), quantity(report.energy_j, "J"), per_token(report.energy_j, "J")]);
-    grid.row(["average power".into(), quantity(report.power_w, "W"), String::new()]);
+    // A part that a device's file does not give is not nothing.
+    let unknown = report.metrics.iter().any(|(name, n)| name.ends_with("energy_unknown_parts") && *n > 0.0);
+    let known = |text: String| if unknown { format!("at least {text}") } else { text };
+    grid.row(["energy".into(), known(quantity(report.energy_j, "J")), per_token(report.energy_j, "J")]);
+    grid.row(["average power".into(), known(quantity(report.power_w, "W")), String::new()]);
     if report.workload.flops > 0.0 && report.latency_s > 0.0 {
         let rate = report.workload.flops / report.latency_s;
         let peak = machine.peak_flops_per_s;

@@ -143,6 +143,24 @@ fn weights_are_read_whole_and_no_faster_than_banks_deliver() {
     }
 }
 
+/// A run keeps the books of the product by itself: every byte that comes out of a bank pays for that, and what is not published is not nothing.
+#[test]
+fn a_run_pays_for_every_bank_that_it_reads() {
+    for (machine, ..) in MACHINES {
+        let run = report(machine, "\"gpt2-medium\"", &["machine.memory.refresh=false"], RunOptions::default());
+        let pj_per_bit = 0.44 + 1.01;
+        let inside = run.traffic_bytes["bank_internal"] as f64 * 8.0 * pj_per_bit * 1e-12;
+        let part = |name: &str| run.energy_parts_j.get(name).copied().unwrap_or(0.0);
+        let banks = part("bank_read") + part("bank_write");
+        // Ordinary accesses of the host come on top.
+        assert!(banks >= 0.999_999 * inside && banks < 1.6 * inside, "{machine}: {banks} J, {inside} J inside");
+        assert!(run.metrics["mac_utilization"] > 0.1 && run.metrics["mac_utilization"] <= 1.0, "{machine}");
+        assert!(run.metrics["energy_unknown_parts"] >= 1.0, "{machine}: standing still is not known");
+        let page = banksia_reports::terminal(&run, None, false);
+        assert!(page.contains("at least"), "{machine}: {page}");
+    }
+}
+
 #[test]
 fn what_does_not_fit_says_how_many_channels_do() {
     let folder = Folder::new("pim-family");

@@ -59,8 +59,8 @@ fn judge(device: Option<&str>, commands: Option<&str>) -> Result<(u64, u64), Str
     let (mut judged, mut breaches) = (0, 0);
     for (i, config) in policies.iter().enumerate() {
         // About two commands a request; some policies give more.
-        let traffic = Traffic::new(&device, each.div_ceil(2), i as u64);
-        let witness = watch(&device, config, traffic, false).map_err(plain)?;
+        let mut traffic = Traffic::new(&device, each.div_ceil(2), i as u64);
+        let witness = watch(&device, config, &mut traffic, false).map_err(plain)?;
         judged += witness.commands();
         breaches += witness.breaches();
     }

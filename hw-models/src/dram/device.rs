@@ -2,6 +2,7 @@
 
 mod command;
 mod compile;
+mod organization;
 
 pub use command::{Command, CommandId, LevelId};
 pub(super) use compile::Compiler;

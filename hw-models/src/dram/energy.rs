@@ -256,6 +256,16 @@ impl EnergyModel {
         }
     }
 
+    /// The parts that a run knows nothing of, which was so many cycles in power-down and in self-refresh: where there is one, its total is a
+    /// lower bound.
+    pub fn unknown_in(&self, power_down: u64, self_refresh: u64) -> Vec<String> {
+        let asleep = |part: &String| match part.as_str() {
+            "power-down" => power_down > 0,
+            _ => self_refresh > 0,
+        };
+        self.unknown.iter().cloned().chain(self.unknown_asleep.iter().filter(|p| asleep(p)).cloned()).collect()
+    }
+
     /// Energy by part for a report: `None` where the device's file does not say what a part takes. Where any is `None`, a sum of the
     /// others is a lower bound.
     pub fn known(&self, joules: &BTreeMap<String, f64>) -> BTreeMap<String, Option<f64>> {

@@ -86,7 +86,8 @@ impl HostController {
             all: 0,
             refreshes: 0,
             patience: refresh.map_or(Cycle::MAX, |r| 64 + 8 * longest / r.interval),
-            channel: Channel::new(Arc::clone(device)),
+            // The published simulator's controller, kernel for kernel: with the rows that it keeps.
+            channel: Channel::new(Arc::new(device.reference_rows())),
             device: Arc::clone(device),
             queue: VecDeque::with_capacity(QUEUE),
             entered: 0,

@@ -52,7 +52,7 @@ pub(super) fn metrics(machine: &PimMachine, outcome: &Outcome) -> BTreeMap<Strin
         .refresh
         .map_or(0, |r| outcome.commands.get(&machine.device.spec(r.command).name).copied().unwrap_or(0));
     let (accesses, misses) = (outcome.count("accesses") as f64, outcome.count("row_misses") as f64);
-    BTreeMap::from([
+    let mut metrics = BTreeMap::from([
         ("row_hit_rate".to_owned(), 1.0 - ratio(misses, accesses)),
         ("mac_utilization".to_owned(), ratio(useful_macs, outcome.count("mac_slots") as f64)),
         ("bank_bandwidth_bytes_per_s".to_owned(), ratio(bytes("bank_internal"), latency_s)),
@@ -60,5 +60,11 @@ pub(super) fn metrics(machine: &PimMachine, outcome: &Outcome) -> BTreeMap<Strin
         ("pin_utilization".to_owned(), ratio(pins, latency_s * pin_peak)),
         ("refreshes_per_channel".to_owned(), refresh as f64 / f64::from(machine.channels())),
         ("refresh_enabled".to_owned(), f64::from(u8::from(machine.file.memory.refresh))),
-    ])
+    ]);
+    // Parts of the energy that the device's file does not give: the whole is at least what is said.
+    let unknown = machine.device.energy.unknown.len();
+    if unknown > 0 {
+        metrics.insert("energy_unknown_parts".to_owned(), unknown as f64);
+    }
+    metrics
 }

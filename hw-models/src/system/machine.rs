@@ -363,6 +363,10 @@ fn pim(
         None => base,
     };
     let device = dram::catalog::load_source(&device_source)?;
+    // As for `banksia pim`: a file of one's own must not move more than its pins carry.
+    if machines::as_path(name, beside).is_some() {
+        dram::lint::check_pins(&device_source, &device)?;
+    }
     let mut text = device_source.text().to_owned();
     if let Some(base) = base_of(&device_source) {
         append_files(&mut text, &base, Path::new(device_source.name()));

@@ -193,10 +193,25 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         }
     }
 
+    /// Whether decisions are kept from tick to tick: with policies whose candidates depend on their own bank alone, and on its
+    /// timing rows.
+    #[inline(always)]
+    pub(super) fn keeps(&self) -> bool {
+        P || self.keeps
+    }
+
+    /// A bank's candidates of any class may have changed.
+    #[inline(always)]
+    pub(super) fn mend(&mut self, bank: usize, floor: Cycle) {
+        self.touch(ACCESS, bank, floor);
+        self.touch(OPEN, bank, floor);
+        self.touch(CLOSE, bank, floor);
+    }
+
     /// After a command at a bank: voids or mends the decisions that it may have changed.
     #[inline(always)]
     pub(super) fn affected(&mut self, command: Role, bank: usize) {
-        if !P {
+        if !self.keeps() {
             self.forget();
             return;
         }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::super::{Cycle, NO_ROW, OPENING};
 use super::best::{Best, NOTHING};
+use super::config::{PagePolicy, RowHammerPolicy, Scheduler};
 use super::course::Rest;
 use super::pins::Pins;
 use super::progress::{Stall, Watch};
@@ -93,6 +94,10 @@ pub(super) struct Fast<const K: u8, const P: bool, R> {
     pub held: u32,
     /// Requests to one address keep their order.
     ordered: bool,
+    /// Decisions are kept from tick to tick; always where the policies are the reference's.
+    pub keeps: bool,
+    /// Rows are closed for idleness, or ranks sleep.
+    pub rests: bool,
     /// Queue sizes changed since the mode was last evaluated.
     pub stale_mode: bool,
     pub next_refresh: Cycle,
@@ -175,6 +180,11 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             draining: false,
             held: 0,
             ordered: !shape.config.reference_model,
+            keeps: shape.config.page == PagePolicy::Open
+                && shape.config.scheduler != Scheduler::Fcfs
+                && shape.config.row_hammer == RowHammerPolicy::Off,
+            rests: shape.config.sleep.is_some()
+                || matches!(shape.config.page, PagePolicy::Timeout | PagePolicy::Adaptive),
             stale_mode: true,
             next_refresh: shape.refresh.map_or(NEVER, |(interval, _)| interval),
             refresh_turn: 0,
@@ -403,7 +413,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             active: b.active,
             held: b.held,
             capped: self.shape.row_hit_cap.is_some_and(|cap| b.accesses >= cap),
-            protect: self.shape.config.scheduler == super::config::Scheduler::RowHitsFirst,
+            protect: self.shape.config.scheduler == Scheduler::RowHitsFirst,
         }
     }
 
@@ -510,7 +520,11 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             let rank = &mut self.ranks[self.banks[bank].rank as usize];
             rank.waiting += 1;
             (rank.idle_since, rank.rested_since) = (cycle, cycle);
-            self.forget();
+            if !self.keeps {
+                self.forget();
+            } else if request.write == self.draining {
+                self.mend(bank, cycle + 1);
+            }
         } else if request.write == self.draining {
             self.consider_new(bank, row, cycle + 1);
         }
@@ -582,7 +596,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             b.touched = clock;
             let row = b.row;
             let keep = b.active || self.reads.wants(bank, row) || self.writes.wants(bank, row);
-            if self.shape.config.page == super::config::PagePolicy::Closed && !keep {
+            if self.shape.config.page == PagePolicy::Closed && !keep {
                 command = if entry.write { role::WRA } else { role::RDA };
             }
             let rank = &mut self.ranks[self.banks[bank].rank as usize];

@@ -16,7 +16,9 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             self.refresh_due();
         }
         if !P {
-            self.forget();
+            if !self.keeps {
+                self.forget();
+            }
             self.release_owed();
             self.release_alerts(clock);
         }
@@ -56,13 +58,17 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let active = self.active_best(next);
         let task = if self.tasks.is_empty() { NEVER } else { self.task_next(next).map_or(NEVER, |t| t.2) };
         if self.requests_held_back() {
-            return if P { active.min(task) } else { active.min(task).min(self.wake_at(next)) };
+            return if P || !self.rests { active.min(task) } else { active.min(task).min(self.wake_at(next)) };
         }
         if self.stale_mode {
             return next;
         }
         let visit = active.min(task).min(self.any_best(next).1.at);
-        if P { visit } else { visit.min(self.wake_at(next)).min(self.idle_close_at(next).0).min(self.sleep_at(next).0) }
+        if P || !self.rests {
+            visit
+        } else {
+            visit.min(self.wake_at(next)).min(self.idle_close_at(next).0).min(self.sleep_at(next).0)
+        }
     }
 
     /// Rule 3 does not apply: an all-bank refresh waits.
@@ -77,7 +83,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             self.issue_active(clock);
             return;
         }
-        if !P && self.wake(clock) {
+        if !P && self.rests && self.wake(clock) {
             return;
         }
         if self.issue_task(clock) {
@@ -95,7 +101,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             self.activate_second(clock);
             return;
         }
-        if !P && !self.requests_held_back() {
+        if !P && self.rests && !self.requests_held_back() {
             self.idle_rules(clock);
         }
     }
@@ -115,7 +121,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
 
     #[inline(always)]
     fn row_slot(&mut self, clock: Cycle) {
-        if !P && self.wake(clock) {
+        if !P && self.rests && self.wake(clock) {
             return;
         }
         if self.issue_task(clock) || self.requests_held_back() {
@@ -125,7 +131,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         let (class, best) = self.row_best(clock);
         if best.at <= clock {
             self.issue_queued(class, best.slot, clock);
-        } else if !P {
+        } else if !P && self.rests {
             self.idle_rules(clock);
         }
     }
@@ -324,6 +330,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         for bank in (0..count).map(|i| task.bank + i * apart) {
             self.hold(bank, held);
         }
+        self.forget();
     }
 
     /// Keeps requests off a bank, for the refresh at the head or where it sleeps or may have no activation.

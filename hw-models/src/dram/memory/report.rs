@@ -188,7 +188,7 @@ impl MemoryReport {
             row_hammer: row_hammer(device, channels, &counts, run.row_hammer),
             commands: commands.map(|(c, n)| (c.name.clone(), *n)).collect(),
             energy_total_j,
-            energy_unknown: model.unknown.clone(),
+            energy_unknown: model.unknown_in(active_sleep + precharged_sleep, self_refresh),
             average_power_w: if seconds > 0.0 { energy_total_j / seconds } else { 0.0 },
             energy_j,
         }

@@ -16,8 +16,8 @@ pub(super) struct Bank {
     open: bool,
     /// When its row was opened.
     opened: Cycle,
-    /// Before this its row may not be closed.
-    closable: Cycle,
+    /// Before this what was read and written of its row keeps it from being closed.
+    used: Cycle,
     /// Before this it is not precharged.
     precharged: Cycle,
     /// Before this it is refreshing.
@@ -44,7 +44,7 @@ impl Bank {
         let own = match entry.effect {
             Effect::Open => self.open(at, facts),
             Effect::OpenFirst | Effect::SelfRefresh => self.idle(at),
-            Effect::Close => self.close(at, entry.precharge),
+            Effect::Close => self.close(at, entry.precharge, facts),
             Effect::Refresh => self.refresh(entry, at, facts),
             Effect::None | Effect::AccessAndClose => self.access(entry, at, facts),
             Effect::PowerDown | Effect::Wake => Ok(()),
@@ -67,19 +67,19 @@ impl Bank {
         let judged = self.idle(at);
         self.open = true;
         self.opened = at;
-        self.closable = at + facts.restore;
+        self.used = at;
         judged
     }
 
-    fn close(&mut self, at: Cycle, precharge: Cycle) -> Judged {
+    fn close(&mut self, at: Cycle, precharge: Cycle, facts: &Facts) -> Judged {
         if !self.open {
             return Ok(());
         }
-        let early = at < self.closable;
+        let closable = self.used.max(self.opened + facts.restore);
         self.open = false;
-        self.precharged = at.max(self.closable) + precharge;
-        if early {
-            return Err((Law::Restore, format!("the row is restored at tick {}", self.closable)));
+        self.precharged = at.max(closable) + precharge;
+        if at < closable {
+            return Err((Law::Restore, format!("the row is restored at tick {closable}")));
         }
         Ok(())
     }
@@ -100,10 +100,10 @@ impl Bank {
         if at < self.opened + from {
             judged = judged.and(Err((Law::State, format!("the row is open at tick {}", self.opened + from))));
         }
-        self.closable = self.closable.max(until);
+        self.used = self.used.max(until);
         if entry.effect == Effect::AccessAndClose {
             self.open = false;
-            self.precharged = self.closable + entry.precharge;
+            self.precharged = (self.used + entry.precharge).max(self.opened + facts.row_cycle);
         }
         judged
     }

@@ -186,17 +186,21 @@ impl Witness {
         if !entry.touches {
             return;
         }
+        let mut first = None;
         for i in 0..entry.count {
-            let first = bank + i * entry.apart;
-            for bank in first..first + entry.banks {
-                let state = &mut self.banks[bank as usize];
-                if let Err((law, reason)) = state.take(&entry, at, &self.facts) {
-                    self.breach(law, clock, command, bank, reason);
+            let node = bank + i * entry.apart;
+            for bank in node..node + entry.banks {
+                if let Err(broken) = self.banks[bank as usize].take(&entry, at, &self.facts) {
+                    first.get_or_insert((bank, broken));
                 }
                 if let Some(Err(reason)) = self.hammer.as_mut().map(|h| h.take(command, &entry, bank)) {
                     self.breach(Law::Hammer, clock, command, bank, reason);
                 }
             }
+        }
+        // What a command does to many banks at once it breaks once.
+        if let Some((bank, (law, reason))) = first {
+            self.breach(law, clock, command, bank, reason);
         }
     }
 

@@ -140,7 +140,7 @@ impl Iterator for Traffic {
 pub fn watch(
     device: &Arc<Device>,
     config: &ControllerConfig,
-    requests: impl Iterator<Item = Request>,
+    requests: &mut dyn Iterator<Item = Request>,
     order: bool,
 ) -> Result<Witness, InputError> {
     let options = ControllerOptions { config: config.clone(), channels: 1, outstanding: None, exact_stepping: false };

@@ -7,6 +7,9 @@ use super::super::super::device::Device;
 use super::radix::{Digit, LevelBits, Radix};
 use super::{AddressMap, BANK, CHANNEL, COLUMN, Piece, ROW, invert};
 
+/// Levels that a standard's map may name and a device of it lack.
+const LEVELS: [&str; 5] = ["rank", "pseudochannel", "sid", "bankgroup", "bank"];
+
 /// Where the bits of a field go.
 struct Field {
     name: String,
@@ -75,6 +78,14 @@ impl AddressMap {
         for entry in bits {
             draft.entry(entry)?;
         }
+        if draft.own() {
+            // Levels that a variant has beyond its standard's lie on top.
+            for field in 0..draft.fields.len() {
+                if draft.fields[field].left > 1 {
+                    draft.take(field, None)?;
+                }
+            }
+        }
         let unnamed = draft.fields.iter().find(|f| f.left > 1);
         if let Some(field) = unnamed {
             let problem = if field.left == field.size {
@@ -100,12 +111,19 @@ impl AddressMap {
 }
 
 impl Draft {
+    /// Whether the map is the device's own. That is its standard's, and a variant may have other levels, or less of a field than is
+    /// cut from it: what it lacks is passed over.
+    fn own(&self) -> bool {
+        self.teller.0.is_some()
+    }
+
     /// One entry of `bits`.
     fn entry(&mut self, entry: &str) -> Result<(), InputError> {
         if entry == "levels" {
+            let own = self.own();
             let levels: Vec<usize> =
                 (0..self.fields.len()).filter(|f| self.fields[*f].target == BANK && !self.fields[*f].done).collect();
-            if levels.is_empty() {
+            if levels.is_empty() && !own {
                 let problem = "has `levels` where nothing of a level is left: leave it out, or the levels before it";
                 return Err(self.teller.error("map.bits", problem));
             }
@@ -123,12 +141,14 @@ impl Draft {
             }
         };
         let Some(field) = self.fields.iter().position(|f| f.name == name) else {
+            if self.own() && LEVELS.contains(&name) {
+                return Ok(());
+            }
             let known: Vec<&str> = self.fields.iter().map(|f| f.name.as_str()).chain(["levels"]).collect();
             let what = InputError::unknown_name("controller", "field of the address map", name, known);
             return Err(InputError { help: what.help, ..self.teller.error("map.bits", what.problem) });
         };
-        // A device's own map is its standard's: a variant may have less of a field than is cut.
-        let own = self.teller.0.is_some();
+        let own = self.own();
         if own && self.fields[field].done {
             return Ok(());
         }
