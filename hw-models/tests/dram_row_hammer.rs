@@ -175,12 +175,17 @@ fn skipped_pauses_count_their_refreshes() {
                 };
                 let name = format!("{base} {refresh:?} {policy:?}");
                 // Through every row once and on, where that is quickly gone through without skipping.
-                for intervals in if refresh == RefreshPolicy::AllBank { vec![40, 9000] } else { vec![40] } {
+                let first = base == "ddr5-6400" && refresh == RefreshPolicy::AllBank;
+                for intervals in if first { vec![40, 9000] } else { vec![40] } {
                     let requests = paused(intervals * interval + 777);
                     let (skipped, mut a) = drive(&device, &config, (Some(1), false), &requests, Completions::default());
                     let (gone, mut b) = drive(&device, &config, (Some(1), false), &requests, Keep::default());
                     assert_eq!(a.recorder().0, b.recorder().completions, "{name}");
                     assert_eq!(skipped, gone, "{name}");
+                }
+                // Stepping takes long: others are held to it without pauses, by the laws of the controller.
+                if !first {
+                    continue;
                 }
                 let requests = paused(18 * interval + 777);
                 let (skipped, mut a) = drive(&device, &config, (Some(1), false), &requests, Completions::default());
@@ -203,10 +208,10 @@ fn managed_banks_obey_physics() {
             for page in [PagePolicy::Open, PagePolicy::Closed] {
                 let config = ControllerConfig { page, ..config.clone() };
                 let name = format!("{base} {:?} {:?} {page:?}", config.refresh, config.row_hammer);
-                let mut witness = watch(&device, &config, trial::Traffic::new(&device, 1500, 5), true).unwrap();
+                let mut witness = watch(&device, &config, &mut trial::Traffic::new(&device, 1500, 5), true).unwrap();
                 assert_eq!(witness.kept(), [], "{name}");
                 assert_eq!(witness.order().unwrap().turned(), 0, "{name}");
-                let attack = watch(&device, &config, hammer(&device, 600).into_iter(), false).unwrap();
+                let attack = watch(&device, &config, &mut hammer(&device, 600).into_iter(), false).unwrap();
                 assert_eq!(attack.kept(), [], "{name}");
                 tried += 1;
             }
