@@ -384,6 +384,12 @@ fn table(r: &MemoryReport, device: &Device) -> String {
             format!("{} reads forwarded, {} writes merged", r.forwarded_reads, r.absorbed_writes),
         );
     }
+    if let Some(done) = &r.row_hammer {
+        let counted = done
+            .most_activations_of_a_row
+            .map_or_else(String::new, |most| format!(", {} alerts, a row activated at most {most} times", done.alerts));
+        row("against RowHammer", format!("{} RFM commands{counted}", done.rfms));
+    }
     let commands: Vec<String> = r.commands.iter().map(|(c, n)| format!("{c} {n}")).collect();
     row("commands", commands.join(", "));
     row("energy", energy_row(&device.energy.known(&r.energy_j)));

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use banksia_hw::dram::checker::Checker;
 use banksia_hw::dram::controller::{
     AddressMap, Completion, Controller, ControllerConfig, ControllerOptions, Issued, Keep, MapSpec, PagePolicy,
-    Recorder, RefreshPolicy, Request, Scheduler, Sleep, Statistics, XorSpec,
+    Recorder, RefreshPolicy, Request, RowHammerPolicy, Scheduler, Sleep, Statistics, XorSpec,
 };
 use banksia_hw::dram::{Device, Effect, LoggedCommand, NO_ROW, Needs, catalog};
+use banksia_input::Source;
 use proptest::prelude::*;
 
 /// One device of each course of a tick, with and without ranks.
@@ -43,6 +44,20 @@ impl Recorder for Bounded {
     }
 }
 
+/// A device whose counter-measures against RowHammer are needed often; the catalog's own without any.
+fn load(name: &str, policy: RowHammerPolicy) -> Arc<Device> {
+    if policy == RowHammerPolicy::Off {
+        return catalog::load(name).unwrap();
+    }
+    let few = "raaimt = 4\nraammt = 6\nprac_threshold = 3\nprac_rfms = 2\nprac_alert_ns = 100";
+    let text = format!("name = \"few\"\nsource = \"a test of the laws\"\nbase = \"{name}\"\n[row_hammer]\n{few}\n");
+    catalog::load_source(&Source::from_text("few.toml", text)).unwrap()
+}
+
+fn row_hammer() -> impl Strategy<Value = RowHammerPolicy> {
+    prop_oneof![2 => Just(RowHammerPolicy::Off), 1 => Just(RowHammerPolicy::Rfm), 1 => Just(RowHammerPolicy::Prac)]
+}
+
 #[derive(Debug, Clone)]
 struct Case {
     device: &'static str,
@@ -71,7 +86,8 @@ fn config() -> impl Strategy<Value = ControllerConfig> {
     let queues = (1..=64u32, 1..=64u32, 0.01..0.5f32, 0.5..1.0f32);
     let cap = prop_oneof![2 => Just(None), 1 => (1..6u32).prop_map(Some)];
     let xor = prop::collection::vec(prop::collection::vec(10..30u32, 1..3), 0..2);
-    (scheduler, cap, page, 1..500u64, refresh, 0..5u32, sleep, queues, xor, any::<bool>()).prop_map(
+    let last = (any::<bool>(), row_hammer());
+    (scheduler, cap, page, 1..500u64, refresh, 0..5u32, sleep, queues, xor, last).prop_map(
         |(
             scheduler,
             row_hit_cap,
@@ -82,7 +98,7 @@ fn config() -> impl Strategy<Value = ControllerConfig> {
             sleep,
             (read_queue, write_queue, low, high),
             xor,
-            reference_model,
+            (reference_model, row_hammer),
         )| {
             let xor = xor.into_iter().map(|with| XorSpec { field: "bank".into(), bit: 0, with }).collect();
             ControllerConfig {
@@ -97,6 +113,7 @@ fn config() -> impl Strategy<Value = ControllerConfig> {
                 drain_high: high,
                 drain_low: low,
                 sleep,
+                row_hammer,
                 map: MapSpec { xor, ..MapSpec::default() },
                 reference_model,
             }
@@ -139,6 +156,9 @@ fn case() -> impl Strategy<Value = Case> {
                 RefreshPolicy::SameBank if roles.refresh_same_bank.is_none() => config.refresh = RefreshPolicy::AllBank,
                 _ => {}
             }
+            if device.row_hammer.is_none() {
+                config.row_hammer = RowHammerPolicy::Off;
+            }
             if roles.power_down.is_none() || roles.self_refresh.is_none() {
                 config.sleep = Sleep::NEVER;
             }
@@ -177,7 +197,7 @@ proptest! {
 
     #[test]
     fn skipping_is_stepping_and_legal(case in case()) {
-        let device = catalog::load(case.device).unwrap();
+        let device = load(case.device, case.options.config.row_hammer);
         let (fast, kept) = run(&device, &case, false, usize::MAX);
         let (slow, stepped) = run(&device, &case, true, usize::MAX);
         for (f, s) in kept.commands.iter().zip(&stepped.commands) {
@@ -204,7 +224,7 @@ proptest! {
 
     #[test]
     fn cutting_a_trace_changes_nothing(case in case(), cut in 1..50usize, exact in any::<bool>()) {
-        let device = catalog::load(case.device).unwrap();
+        let device = load(case.device, case.options.config.row_hammer);
         prop_assert_eq!(run(&device, &case, exact, usize::MAX), run(&device, &case, exact, cut));
     }
 }

@@ -8,7 +8,7 @@ use banksia_input::{InputError, Source};
 use super::device::Device;
 use super::embedded::{EMBEDDED, RENAMED};
 use super::lint::check_names;
-use super::table::{RawDevice, RawIsa, RawKernel, Reclocked};
+use super::table::{RawDevice, RawIsa, RawKernel, RawRowHammer, Reclocked};
 
 /// What the names of embedded sources begin with.
 const CATALOG: &str = "catalog:";
@@ -238,6 +238,7 @@ impl RawDevice {
         }
         out.constraints.extend(self.constraints);
         out.refresh = self.refresh.or(out.refresh);
+        out.row_hammer = merged(self.row_hammer, out.row_hammer, RawRowHammer::over);
         out.isa = merged(self.isa, out.isa, RawIsa::over);
         out.kernel = merged(self.kernel, out.kernel, RawKernel::over);
         for instruction in self.instructions {

@@ -11,6 +11,7 @@ use super::Cycle;
 use super::defaults::ControllerDefaults;
 use super::energy::EnergyModel;
 use super::expr::{Symbols, evaluate};
+use super::row_hammer::RowHammer;
 pub use super::table::{RawBus as Bus, RawData as DataDirection, RawEffect as Effect, RawNeeds as Needs};
 
 /// A level of the hierarchy.
@@ -170,6 +171,8 @@ pub struct Device {
     pub refresh: Option<Refresh>,
     /// Which commands a memory controller uses for what, where the device has what one needs.
     pub roles: Option<Roles>,
+    /// What it offers against RowHammer.
+    pub row_hammer: Option<RowHammer>,
     /// What it asks of a controller that leaves a setting to it.
     pub defaults: ControllerDefaults,
     /// The level whose banks share a standby state.

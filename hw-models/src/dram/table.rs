@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod pim;
+mod row_hammer;
 
 use super::defaults::{MapSpec, RefreshPolicy};
 pub use pim::{RawGemv, RawInstruction, RawIsa, RawKernel};
+pub use row_hammer::RawRowHammer;
 
 /// One device file. A file with `base` takes every table of that file and writes its own entries over them: scalar
 /// entries replace, commands of the same name replace, other commands, timing rows and energy rows are added.
@@ -69,6 +71,9 @@ pub struct RawDevice {
     /// Refresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<RawRefresh>,
+    /// What it offers against RowHammer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_hammer: Option<RawRowHammer>,
     /// Which commands a memory controller uses for what.
     #[serde(default)]
     pub controller: RawController,

@@ -54,6 +54,19 @@ impl Sleep {
     }
 }
 
+/// What is done against RowHammer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RowHammerPolicy {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Refresh management: the controller counts each bank's activations, and gives the device an RFM for so many.
+    Rfm,
+    /// Per-row activation counting: the device counts each row's activations, and the controller answers its alerts.
+    Prac,
+}
+
 /// The policies of a controller.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControllerConfig {
@@ -79,6 +92,8 @@ pub struct ControllerConfig {
     pub drain_low: f32,
     /// When ranks sleep, if ever.
     pub sleep: Sleep,
+    /// What is done against RowHammer.
+    pub row_hammer: RowHammerPolicy,
     /// How transaction indices become banks, rows and columns.
     pub map: MapSpec,
     /// Keeps the reference simulator's model where that says less than the data sheets: requests to one address may pass one
@@ -118,6 +133,7 @@ struct RawConfig {
     drain_low: Option<f32>,
     power_down_after_cycles: Option<u64>,
     self_refresh_after_cycles: Option<u64>,
+    row_hammer: Option<RowHammerPolicy>,
     map: Option<MapSpec>,
 }
 
@@ -194,6 +210,7 @@ impl ControllerConfig {
             drain_high: 0.8,
             drain_low: 0.2,
             sleep: Sleep::NEVER,
+            row_hammer: RowHammerPolicy::Off,
             map: MapSpec::default(),
             reference_model: true,
         }
@@ -238,6 +255,7 @@ impl ControllerConfig {
             drain_high: share("drain_high", raw.drain_high, base.drain_high)?,
             drain_low: share("drain_low", raw.drain_low, base.drain_low)?,
             sleep: Sleep { power_down: raw.power_down_after_cycles, self_refresh: raw.self_refresh_after_cycles },
+            row_hammer: raw.row_hammer.unwrap_or(base.row_hammer),
             map: raw.map.unwrap_or(base.map),
             reference_model: false,
         };
@@ -276,6 +294,7 @@ impl ControllerConfig {
             && matches!(self.refresh, RefreshPolicy::Off | RefreshPolicy::AllBank)
             && self.postpone == 0
             && !self.sleep.is_some()
+            && self.row_hammer == RowHammerPolicy::Off
     }
 
     /// Checks that a device has what the policies need.
@@ -320,6 +339,31 @@ impl ControllerConfig {
         if let Some((_, key)) = sleeps.iter().find(|(lacks, _)| *lacks) {
             return fail(key, format!("is set, and {} has no command for it", device.name));
         }
-        Ok(())
+        self.check_row_hammer(device)
+    }
+
+    /// Checks that a device has what is to be done against RowHammer.
+    fn check_row_hammer(&self, device: &Device) -> Result<(), InputError> {
+        let offer = device.row_hammer;
+        let (has, name, what, help) = match self.row_hammer {
+            RowHammerPolicy::Off => return Ok(()),
+            RowHammerPolicy::Rfm => (
+                offer.is_some_and(|o| o.management.is_some()),
+                "rfm",
+                "a command and thresholds for refresh management",
+                "DDR5, HBM3 and HBM4 of the catalog have them; another device's file gives them in [row_hammer], as `rfm_all` and `raaimt`",
+            ),
+            RowHammerPolicy::Prac => (
+                offer.is_some_and(|o| o.counting.is_some()),
+                "prac",
+                "counters of its rows' activations",
+                "ddr5-6400-prac has them; another device's file gives them in [row_hammer], as `rfm_all` and `prac_threshold`",
+            ),
+        };
+        if has {
+            return Ok(());
+        }
+        let problem = format!("is `{name}`, and {} lacks {what}", device.name);
+        Err(InputError::new("controller", problem).key("row_hammer").help(help))
     }
 }

@@ -263,7 +263,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         }
         let (command, bank) = match open {
             None => (task.command, task.bank),
-            Some(_) if task.command == role::REF => (role::PREAB, task.bank),
+            Some(_) if matches!(task.command, role::REF | role::RFM_ALL) => (role::PREAB, task.bank),
             Some(bank) => (role::PRE, bank),
         };
         let mut at = floor;

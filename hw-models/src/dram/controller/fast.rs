@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 
 use super::super::{Cycle, NO_ROW, OPENING};
 use super::best::{Best, NOTHING};
-use super::config::{PagePolicy, Scheduler};
+use super::config::{PagePolicy, RowHammerPolicy, Scheduler};
 use super::course::Rest;
 use super::pins::Pins;
 use super::progress::{Stall, Watch};
 use super::queue::{BankView, Entry, Queue};
 use super::record::{Completion, Issued, Recorder, Request, Statistics};
 use super::role::{self, Asleep, ROLES, Role};
+use super::row_hammer::RowHammer;
 use super::shape::Shape;
 use super::timing::{NEVER, Timing};
 
@@ -85,6 +86,8 @@ pub(super) struct Fast<const K: u8, const P: bool, R> {
     pub active: Vec<Entry>,
     pub activating: Vec<(Entry, Cycle)>,
     pub tasks: VecDeque<Task>,
+    /// What is done against RowHammer.
+    pub hammer: Option<Box<RowHammer>>,
     /// Drain mode: writes are served.
     pub draining: bool,
     /// Writes in the queue whose address an older read waits for: none is served until it has been.
@@ -173,10 +176,13 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             active: Vec::with_capacity(64),
             activating: Vec::new(),
             tasks: VecDeque::new(),
+            hammer: RowHammer::new(&shape),
             draining: false,
             held: 0,
             ordered: !shape.config.reference_model,
-            keeps: shape.config.page == PagePolicy::Open && shape.config.scheduler != Scheduler::Fcfs,
+            keeps: shape.config.page == PagePolicy::Open
+                && shape.config.scheduler != Scheduler::Fcfs
+                && shape.config.row_hammer == RowHammerPolicy::Off,
             rests: shape.config.sleep.is_some()
                 || matches!(shape.config.page, PagePolicy::Timeout | PagePolicy::Adaptive),
             stale_mode: true,
@@ -220,6 +226,9 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     pub(super) fn advance(&mut self, requests: &[Request], last: bool) {
         self.run(requests, last);
         self.stats.idle_ticks = self.pins.idle;
+        if let Some(hammer) = &self.hammer {
+            (self.stats.alerts, self.stats.most_activations) = hammer.counts();
+        }
         self.stats.commands.fill(0);
         for (id, issued) in self.shape.ids.iter().zip(self.issued) {
             if let Some(id) = id {
@@ -346,8 +355,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         self.ranks[rank].asleep = asleep;
         self.ranks[rank].idle_since = now;
         for bank in banks {
-            self.banks[bank].held = asleep.is();
-            self.classify(bank);
+            self.hold(bank, false);
         }
         self.forget();
     }
@@ -646,6 +654,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
                 }
                 b.timed_out = NO_ROW;
             }
+            self.count_activation(bank, entry.row, clock);
         }
         if K == SPLIT {
             self.activating.push((entry, clock + self.shape.activate_deadline));

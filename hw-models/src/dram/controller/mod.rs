@@ -18,6 +18,7 @@ mod record;
 mod refresh;
 mod rest;
 mod role;
+mod row_hammer;
 mod shape;
 mod stepped;
 mod tick;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use banksia_input::InputError;
 
-pub use config::{ControllerConfig, PagePolicy, Scheduler, Sleep};
+pub use config::{ControllerConfig, PagePolicy, RowHammerPolicy, Scheduler, Sleep};
 pub use map::{AddressMap, Place};
 pub use pins::Idle;
 pub use progress::Stall;

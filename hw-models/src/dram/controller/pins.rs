@@ -89,6 +89,8 @@ pub(super) struct Pins {
     distances: (Cycle, Cycle),
     refresh: Cycle,
     refresh_bank: Cycle,
+    /// Refresh management of all banks, and of some.
+    management: (Cycle, Cycle),
     /// Idle ticks by cause, summed over groups of pins.
     pub idle: [Cycle; Idle::NAMES.len()],
 }
@@ -136,6 +138,9 @@ impl Pins {
             refresh_bank: roles
                 .and_then(|r| r.refresh_bank.or(r.refresh_same_bank))
                 .map_or(0, |(c, _)| device.spec(c).latency),
+            management: device.row_hammer.map_or((0, 0), |offer| {
+                (device.spec(offer.all).latency, offer.some.map_or(0, |id| device.spec(id).latency))
+            }),
             idle: [0; Idle::NAMES.len()],
         }
     }
@@ -151,6 +156,11 @@ impl Pins {
             role::PRE | role::RDA | role::WRA => self.closed(bank, clock),
             role::PREAB => (bank..bank + self.rank_banks).for_each(|bank| self.closed(bank, clock)),
             role::REF => self.ranks[bank / self.rank_banks].refresh = (due, clock + self.refresh),
+            role::RFM_ALL => self.ranks[bank / self.rank_banks].refresh = (clock, clock + self.management.0),
+            role::RFM_SOME => {
+                let ready = &mut self.banks[bank].ready;
+                *ready = (*ready).max(clock + self.management.1);
+            }
             role::REF_BANK | role::REF_SAME => {
                 let ready = &mut self.banks[bank].ready;
                 *ready = (*ready).max(clock + self.refresh_bank);

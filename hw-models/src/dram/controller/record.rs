@@ -139,6 +139,10 @@ pub struct Statistics {
     pub precharged_sleep_ticks: Cycle,
     /// Ticks in self-refresh, summed over standby nodes.
     pub self_refresh_ticks: Cycle,
+    /// Alerts of devices that count the activations of rows.
+    pub alerts: u64,
+    /// The most activations of a row between two refreshes of its neighbours, where rows are counted.
+    pub most_activations: u32,
 }
 
 /// Latencies by size, in ticks: those below 256 one by one, above 128 sizes in every octave.

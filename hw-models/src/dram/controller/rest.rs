@@ -77,6 +77,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             let rests = if rests { left(r.rested_since + shape.self_refresh_after) } else { 0 };
             state.extend([Cycle::from(r.waiting), r.asleep as Cycle, down, rests]);
         }
+        state.push(self.hammer.as_ref().map_or(0, |h| h.remaining(clock)));
         self.timing.remaining(clock, &mut state);
         let s = &self.stats;
         Point {
@@ -85,6 +86,18 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             issued: self.issued,
             standing: [s.active_ticks, s.active_sleep_ticks, s.precharged_sleep_ticks, s.self_refresh_ticks],
             state,
+        }
+    }
+
+    /// Tells of so many refreshes of each rank, in whole turns, to whom it concerns.
+    fn refresh_idle(&mut self, refreshes: u64) {
+        let (Some(hammer), Some((_, command))) = (&mut self.hammer, self.shape.refresh) else { return };
+        let turns = (self.shape.rank_banks / self.shape.refresh_banks(command).0).max(1) as u64;
+        for (bank, b) in self.banks.iter().enumerate() {
+            // A rank that refreshes itself has no refresh commands.
+            if self.ranks[b.rank as usize].asleep != Asleep::SelfRefresh {
+                hammer.refreshed_idle(bank, refreshes / turns);
+            }
         }
     }
 
@@ -99,6 +112,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
         self.cycle += by;
         self.next_refresh += by;
         self.refresh_turn = self.refresh_turn.wrapping_add((now.turn - before.turn).wrapping_mul(times));
+        self.refresh_idle((now.turn - before.turn).saturating_mul(times));
         self.data_clock_until = later(self.data_clock_until);
         self.last_done = later(self.last_done);
         self.paired_edge = later(self.paired_edge);

@@ -2,7 +2,7 @@
 
 use super::super::defaults::RefreshPolicy;
 use super::super::device::{CommandId, Device};
-use super::config::{ControllerConfig, PagePolicy};
+use super::config::{ControllerConfig, PagePolicy, RowHammerPolicy};
 
 /// Index of a role.
 pub(super) type Role = usize;
@@ -44,6 +44,10 @@ pub(super) const WAKE: Role = 14;
 pub(super) const SELF_REFRESH: Role = 15;
 /// Takes it out.
 pub(super) const SELF_REFRESH_EXIT: Role = 16;
+/// Gives every bank of a rank time against RowHammer.
+pub(super) const RFM_ALL: Role = 17;
+/// Gives one bank, or the same bank of every bank group, time against RowHammer.
+pub(super) const RFM_SOME: Role = 18;
 
 /// How a rank sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,8 +77,15 @@ impl Asleep {
 /// Whether a role acts on a whole rank.
 #[inline(always)]
 pub(super) fn is_of_rank(role: Role) -> bool {
-    const OF_RANK: u32 = 1 << PREAB | 1 << REF | 1 << SLEEP | 1 << WAKE | 1 << SELF_REFRESH | 1 << SELF_REFRESH_EXIT;
+    const SLEEPS: u32 = 1 << SLEEP | 1 << WAKE | 1 << SELF_REFRESH | 1 << SELF_REFRESH_EXIT;
+    const OF_RANK: u32 = 1 << PREAB | 1 << REF | 1 << RFM_ALL | SLEEPS;
     OF_RANK >> role & 1 == 1
+}
+
+/// Whether a role gives time against RowHammer.
+#[inline(always)]
+pub(super) fn is_management(role: Role) -> bool {
+    role == RFM_ALL || role == RFM_SOME
 }
 
 /// Whether a role moves data.
@@ -105,6 +116,8 @@ pub(super) fn ids(device: &Device) -> [Option<CommandId>; ROLES] {
     ids[WAKE] = roles.power_down.map(|(_, exit)| exit);
     ids[SELF_REFRESH] = roles.self_refresh.map(|(enter, _)| enter);
     ids[SELF_REFRESH_EXIT] = roles.self_refresh.map(|(_, exit)| exit);
+    ids[RFM_ALL] = device.row_hammer.map(|offer| offer.all);
+    ids[RFM_SOME] = device.row_hammer.and_then(|offer| offer.some);
     ids
 }
 
@@ -126,5 +139,10 @@ pub(super) fn used(config: &ControllerConfig) -> u32 {
     if config.sleep.self_refresh.is_some() {
         used |= 1 << SELF_REFRESH | 1 << SELF_REFRESH_EXIT;
     }
+    used |= match config.row_hammer {
+        RowHammerPolicy::Off => 0,
+        RowHammerPolicy::Rfm => 1 << RFM_ALL | 1 << RFM_SOME,
+        RowHammerPolicy::Prac => 1 << RFM_ALL,
+    };
     used
 }

@@ -132,7 +132,7 @@ impl Shape {
     /// The banks that a refresh of a role covers, from its first: how many, how far apart.
     pub(super) fn refresh_banks(&self, command: Role) -> (usize, usize) {
         match command {
-            role::REF => (self.rank_banks, 1),
+            role::REF | role::RFM_ALL => (self.rank_banks, 1),
             _ => self.spreads[command],
         }
     }

@@ -11,6 +11,7 @@ use super::pins::Pins;
 use super::progress::Watch;
 use super::record::{Completion, Issued, Recorder, Request, Statistics};
 use super::role::{self, Asleep, Role};
+use super::row_hammer::RowHammer;
 use super::shape::{Kind, Shape};
 
 /// A request and where it lies.
@@ -72,6 +73,7 @@ pub(super) struct Stepped<R> {
     /// Requests whose activation is half given, with its deadline.
     activating: Vec<(Waiting, Cycle)>,
     refreshes: VecDeque<(Role, usize)>,
+    hammer: Option<Box<RowHammer>>,
     owed: u32,
     draining: bool,
     rising: Option<Rising>,
@@ -107,6 +109,7 @@ impl<R: Recorder> Stepped<R> {
             active: Vec::new(),
             activating: Vec::new(),
             refreshes: VecDeque::new(),
+            hammer: RowHammer::new(&shape),
             owed: 0,
             draining: false,
             rising: None,
@@ -230,6 +233,7 @@ impl<R: Recorder> Stepped<R> {
             self.complete(Completion { done: clock - 1, ..completion }, arrived);
         }
         self.refreshes_due(clock);
+        self.alerts_due(clock);
         match self.shape.kind {
             Kind::Single | Kind::Split => self.slot(clock, Slot::Any),
             Kind::Dual => {
@@ -273,6 +277,13 @@ impl<R: Recorder> Stepped<R> {
                 let turn = clock / interval - 1;
                 self.refreshes.push_back((command, self.shape.refresh_target(command, rank, turn)));
             }
+        }
+    }
+
+    /// The RFMs of alerts whose time is over go before every refresh that waits.
+    fn alerts_due(&mut self, clock: Cycle) {
+        while let Some((rank, rfms)) = self.hammer.as_mut().and_then(|h| h.take_due(clock)) {
+            (0..rfms).for_each(|_| self.refreshes.push_front((role::RFM_ALL, rank * self.shape.rank_banks)));
         }
     }
 
@@ -347,7 +358,7 @@ impl<R: Recorder> Stepped<R> {
         }
         let (next, bank) = match open.first() {
             None => (command, first),
-            Some(_) if command == role::REF => (role::PREAB, first),
+            Some(_) if matches!(command, role::REF | role::RFM_ALL) => (role::PREAB, first),
             Some(bank) => (role::PRE, *bank),
         };
         if !self.can(next, bank, clock) {
@@ -359,6 +370,7 @@ impl<R: Recorder> Stepped<R> {
             role::PREAB => self.close_rank(bank),
             _ => {
                 self.refreshes.pop_front();
+                self.count_refresh(command, first, clock);
                 let rank = self.rank_of(bank);
                 self.idle_since[rank] = clock;
             }
@@ -538,7 +550,18 @@ impl<R: Recorder> Stepped<R> {
             .refreshes
             .front()
             .is_some_and(|(c, first)| *c != role::REF && self.banks_of_refresh(*c, *first).contains(&bank));
-        refreshed || self.asleep[self.rank_of(bank)].is()
+        refreshed || self.asleep[self.rank_of(bank)].is() || self.hammer.as_ref().is_some_and(|h| h.blocks(bank))
+    }
+
+    /// Tells of a refresh or an RFM; what it makes needless is dropped, and what is still needed waits.
+    fn count_refresh(&mut self, command: Role, first: usize, clock: Cycle) {
+        let Some(hammer) = &mut self.hammer else { return };
+        let again = hammer.issued(command, first, self.shape.refresh_banks(command), clock);
+        self.refreshes.extend(again);
+        if !role::is_management(command) {
+            self.refreshes.retain(|(c, bank)| !role::is_management(*c) || hammer.still_needs(*c, *bank));
+        }
+        (self.stats.alerts, self.stats.most_activations) = hammer.counts();
     }
 
     fn banks_of_refresh(&self, command: Role, first: usize) -> Vec<usize> {
@@ -649,6 +672,10 @@ impl<R: Recorder> Stepped<R> {
             bank.timeout = (bank.timeout * 2).min(longest);
         }
         bank.row = if split { Row::Opening } else { Row::Open(w.row) };
+        if let Some(hammer) = &mut self.hammer {
+            self.refreshes.extend(hammer.activated(w.bank, w.row, clock));
+            (self.stats.alerts, self.stats.most_activations) = hammer.counts();
+        }
         self.issue(role::ACT, w.bank, Some(w.request.index), clock);
         if split {
             self.activating.push((w, clock + self.shape.activate_deadline));

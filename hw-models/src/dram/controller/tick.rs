@@ -20,6 +20,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
                 self.forget();
             }
             self.release_owed();
+            self.release_alerts(clock);
         }
         let next = clock + 1;
         if K == DUAL || K == HALF {
@@ -45,6 +46,12 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
     /// The first clock from `next` on at which a rule can give something.
     #[inline(always)]
     fn next_visit(&mut self, next: Cycle) -> Cycle {
+        let visit = self.next_of_rules(next);
+        if P { visit } else { visit.min(self.hammer.as_ref().map_or(NEVER, |h| h.due()).max(next)) }
+    }
+
+    #[inline(always)]
+    fn next_of_rules(&mut self, next: Cycle) -> Cycle {
         if !P && self.owed > 0 && self.tasks.is_empty() && self.ranks.iter().all(|r| r.waiting == 0) {
             return next;
         }
@@ -320,12 +327,56 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
             return;
         }
         let (count, apart) = self.shape.refresh_banks(task.command);
-        let asleep = self.ranks[task.bank / self.shape.rank_banks].asleep.is();
         for bank in (0..count).map(|i| task.bank + i * apart) {
-            self.banks[bank].held = held || asleep;
-            self.classify(bank);
+            self.hold(bank, held);
         }
         self.forget();
+    }
+
+    /// Keeps requests off a bank, for the refresh at the head or where it sleeps or may have no activation.
+    pub(super) fn hold(&mut self, bank: usize, held: bool) {
+        let asleep = self.ranks[self.banks[bank].rank as usize].asleep.is();
+        let blocked = self.hammer.as_ref().is_some_and(|h| h.blocks(bank));
+        self.banks[bank].held = held || asleep || blocked;
+        self.classify(bank);
+    }
+
+    // ---- RowHammer ----
+
+    /// A row of a bank is opened; its requests are sorted anew after this.
+    #[inline(always)]
+    pub(super) fn count_activation(&mut self, bank: usize, row: u32, clock: Cycle) {
+        let Some(hammer) = &mut self.hammer else { return };
+        let due = hammer.activated(bank, row, clock);
+        let blocked = hammer.blocks(bank);
+        if let Some((command, bank)) = due {
+            self.tasks.push_back(Task { command, bank });
+            self.hold_head(true);
+        }
+        self.banks[bank].held |= blocked;
+    }
+
+    /// The RFMs of alerts whose time is over go before every refresh that waits.
+    fn release_alerts(&mut self, clock: Cycle) {
+        while let Some((rank, rfms)) = self.hammer.as_mut().and_then(|h| h.take_due(clock)) {
+            let first = rank * self.shape.rank_banks;
+            self.hold_head(false);
+            (0..rfms).for_each(|_| self.tasks.push_front(Task { command: role::RFM_ALL, bank: first }));
+            (first..first + self.shape.rank_banks).for_each(|bank| self.hold(bank, false));
+            self.hold_head(true);
+        }
+    }
+
+    /// Tells of a refresh or an RFM; what it makes needless is dropped, and what is still needed waits.
+    fn count_refresh(&mut self, command: Role, first: usize, clock: Cycle) {
+        let Some(hammer) = &mut self.hammer else { return };
+        let (count, apart) = self.shape.refresh_banks(command);
+        let again = hammer.issued(command, first, (count, apart), clock);
+        self.tasks.extend(again.map(|(command, bank)| Task { command, bank }));
+        if !role::is_management(command) {
+            self.tasks.retain(|t| !role::is_management(t.command) || hammer.still_needs(t.command, t.bank));
+        }
+        (0..count).for_each(|i| self.hold(first + i * apart, false));
     }
 
     /// Rule 2: the refresh at the head of its queue. Whether it issued something.
@@ -353,6 +404,9 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
                 self.emit(command, bank, None, clock);
                 self.hold_head(false);
                 self.tasks.pop_front();
+                if !P {
+                    self.count_refresh(command, bank, clock);
+                }
                 self.hold_head(true);
                 self.ranks[bank / self.shape.rank_banks].idle_since = clock;
                 self.stale_mode = true;

@@ -11,6 +11,7 @@ use super::role::{self, ROLES, Role};
 /// Roles that issue now and then, at many banks.
 const RARE: u32 = 1 << role::PREAB
     | 1 << role::REF
+    | 1 << role::RFM_ALL
     | 1 << role::SLEEP
     | 1 << role::WAKE
     | 1 << role::SELF_REFRESH

@@ -95,6 +95,7 @@ impl<'a> Compiler<'a> {
         let standby_name = org.standby_level.clone().unwrap_or_else(|| "channel".into());
         let standby = self.level_named("organization.standby_level", &standby_name, &levels)?;
         let roles = self.roles(&levels, &commands)?;
+        let row_hammer = self.row_hammer(&levels, &commands, roles.as_ref())?;
         let defaults = self.controller_defaults(&commands)?;
         let mut energy = EnergyModel::compile(raw, src, &self.symbols, &commands, devices, clock_ps)?;
         energy.per_tick(self.ticks);
@@ -117,6 +118,7 @@ impl<'a> Compiler<'a> {
             timing,
             refresh,
             roles,
+            row_hammer,
             defaults,
             standby,
             energy,

@@ -19,7 +19,13 @@ pub(super) fn floors(raw: &RawDevice, device: &Device, out: &mut Vec<String>) {
     let clock_ps = device.clock_fs as f64 / 1000.0 * f64::from(device.ticks_per_clock);
     let chip = Chip::of(raw, device);
     let limits = standard.floors.iter().copied().chain((standard.by_chip)(&chip));
+    let counts = device.row_hammer.is_some_and(|offer| offer.counting.is_some());
     for (timing, clocks, ns) in limits {
+        // Where rows are counted, their timings are others.
+        let (timing, clocks, ns) = match standard.counting.iter().find(|(name, ..)| counts && *name == timing) {
+            Some(other) => *other,
+            None => (timing, clocks, ns),
+        };
         let Some(cycles) = device.timing(timing) else { continue };
         let least = clocks.max((ns * 1000.0 / clock_ps * standard.rounding - 1e-6).ceil());
         if cycles < least {
@@ -75,6 +81,8 @@ struct Standard {
     refi_ns: f64,
     floors: &'static [Floor],
     by_chip: fn(&Chip) -> Vec<Floor>,
+    /// In place of these where the device counts the activations of rows (PRAC).
+    counting: &'static [Floor],
 }
 
 fn none(_: &Chip) -> Vec<Floor> {
@@ -127,6 +135,7 @@ const STANDARDS: [Standard; 9] = [
             ("nRP", 0.0, 12.5),
         ],
         by_chip: ddr4,
+        counting: &[],
     },
     Standard {
         base: "ddr5",
@@ -148,6 +157,7 @@ const STANDARDS: [Standard; 9] = [
             ("nRP", 0.0, 13.75),
         ],
         by_chip: ddr5,
+        counting: &[("nRP", 0.0, 36.0), ("nRAS", 0.0, 16.0), ("nRTP", 12.0, 5.0), ("nWR", 0.0, 10.0)],
     },
     Standard {
         base: "lpddr5",
@@ -172,6 +182,7 @@ const STANDARDS: [Standard; 9] = [
             ("nPBR2ACT", 0.0, 7.5),
         ],
         by_chip: lpddr5,
+        counting: &[],
     },
     Standard {
         base: "hbm1",
@@ -180,6 +191,7 @@ const STANDARDS: [Standard; 9] = [
         refi_ns: 3900.0,
         floors: &[("nBL", 1.0, 0.0), ("nCCDS", 1.0, 0.0), ("nCCDL", 2.0, 0.0), ("nRFC", 0.0, 160.0)],
         by_chip: none,
+        counting: &[],
     },
     Standard {
         base: "hbm2",
@@ -188,6 +200,7 @@ const STANDARDS: [Standard; 9] = [
         refi_ns: 3900.0,
         floors: &[("nBL", 2.0, 0.0), ("nCCDS", 2.0, 0.0), ("nCCDL", 3.0, 0.0), ("nRFC", 0.0, 160.0)],
         by_chip: none,
+        counting: &[],
     },
     Standard {
         base: "hbm3",
@@ -202,6 +215,7 @@ const STANDARDS: [Standard; 9] = [
             ("nRFC", 0.0, 260.0),
         ],
         by_chip: none,
+        counting: &[],
     },
     Standard {
         base: "hbm4",
@@ -216,6 +230,7 @@ const STANDARDS: [Standard; 9] = [
             ("nRFC", 0.0, 260.0),
         ],
         by_chip: none,
+        counting: &[],
     },
     Standard {
         base: "gddr6-memory",
@@ -224,6 +239,7 @@ const STANDARDS: [Standard; 9] = [
         refi_ns: 1900.0,
         floors: &[("nBL", 2.0, 0.0), ("nCCDS", 2.0, 0.0), ("nCCDL", 3.0, 0.0)],
         by_chip: none,
+        counting: &[],
     },
     Standard {
         base: "gddr7",
@@ -232,5 +248,6 @@ const STANDARDS: [Standard; 9] = [
         refi_ns: 1900.0,
         floors: &[("nBL", 2.0, 0.0), ("nCCD", 2.0, 0.0)],
         by_chip: none,
+        counting: &[],
     },
 ];

@@ -12,7 +12,7 @@ mod trace;
 
 pub use csv::{CsvSink, Lines};
 pub use generate::{Generator, Traffic};
-pub use report::{MemoryReport, Percentiles};
+pub use report::{MemoryReport, Percentiles, RowHammerReport};
 pub use run::{MemoryError, MemoryOptions, run, run_logged};
 pub use trace::{TraceFormat, TraceReader};
 

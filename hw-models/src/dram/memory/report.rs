@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::super::controller::{Idle, Latencies, Statistics};
+use super::super::controller::{Idle, Latencies, RowHammerPolicy, Statistics};
 use super::super::device::Device;
 
 /// Latencies that so many of a hundred reads do not exceed, cycles of the command clock; each rounded up by less than one part in
@@ -28,6 +28,17 @@ impl Percentiles {
     }
 }
 
+/// What counter-measures against RowHammer did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RowHammerReport {
+    /// Alerts of the devices, which count the activations of rows (PRAC).
+    pub alerts: u64,
+    /// RFM commands.
+    pub rfms: u64,
+    /// The most activations of a row between two refreshes of its neighbours, where rows are counted (PRAC).
+    pub most_activations_of_a_row: Option<u32>,
+}
+
 /// What a report has to know of a run besides what its channels counted.
 pub(super) struct RunFacts {
     /// Requests that may be outstanding in a channel, where there is a limit.
@@ -36,6 +47,8 @@ pub(super) struct RunFacts {
     pub timed: bool,
     /// Requests whose address was wrapped.
     pub wrapped: u64,
+    /// What was done against RowHammer.
+    pub row_hammer: RowHammerPolicy,
 }
 
 /// The result of a run.
@@ -97,6 +110,9 @@ pub struct MemoryReport {
     pub row_misses: u64,
     /// Requests that found another row open.
     pub row_conflicts: u64,
+    /// What was done against RowHammer, where the controller's policies say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row_hammer: Option<RowHammerReport>,
     /// Issues of each command.
     pub commands: BTreeMap<String, u64>,
     /// Energy by part, joules.
@@ -169,6 +185,7 @@ impl MemoryReport {
             row_hits: sum(|c| c.row_hits),
             row_misses: sum(|c| c.row_misses),
             row_conflicts: sum(|c| c.row_conflicts),
+            row_hammer: row_hammer(device, channels, &counts, run.row_hammer),
             commands: commands.map(|(c, n)| (c.name.clone(), *n)).collect(),
             energy_total_j,
             energy_unknown: model.unknown_in(active_sleep + precharged_sleep, self_refresh),
@@ -176,6 +193,24 @@ impl MemoryReport {
             energy_j,
         }
     }
+}
+
+/// What was done against RowHammer, summed over channels.
+fn row_hammer(
+    device: &Device,
+    channels: &[Statistics],
+    counts: &[u64],
+    policy: RowHammerPolicy,
+) -> Option<RowHammerReport> {
+    let offer = device.row_hammer.filter(|_| policy != RowHammerPolicy::Off)?;
+    let some = offer.some.filter(|some| *some != offer.all);
+    let rfms = [Some(offer.all), some].into_iter().flatten().map(|id| counts[id.0 as usize]).sum();
+    let most = channels.iter().map(|c| c.most_activations).max();
+    Some(RowHammerReport {
+        alerts: channels.iter().map(|c| c.alerts).sum(),
+        rfms,
+        most_activations_of_a_row: most.filter(|_| policy == RowHammerPolicy::Prac),
+    })
 }
 
 /// The share of the time from which on busy pins are what bound a run.

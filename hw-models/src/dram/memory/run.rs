@@ -152,7 +152,12 @@ fn simulate<R: Recorder + Send>(
         more = next?;
     }
     let statistics: Vec<Statistics> = channels.iter().map(|(c, _)| c.statistics().clone()).collect();
-    let run = RunFacts { outstanding: options.outstanding, timed, wrapped: source.wrapped() };
+    let run = RunFacts {
+        outstanding: options.outstanding,
+        timed,
+        wrapped: source.wrapped(),
+        row_hammer: options.controller.row_hammer,
+    };
     Ok(MemoryReport::new(device, &statistics, &run))
 }
 

@@ -11,6 +11,8 @@
 //! * [`Law::Interval`]: each bank is refreshed once in tREFI whatever the kind of refresh, up to the refreshes that may be postponed.
 //! * [`Law::Restore`]: no row is closed before its cells are restored (tRAS, tRTP, write recovery), and no bank is activated,
 //!   refreshed or put into self-refresh before it is precharged (tRP); auto-precharge too.
+//! * [`Law::Hammer`]: under refresh management no bank is activated more than RAAMMT times without an RFM or a refresh
+//!   ([`Witness::managed`]).
 //! * [`Law::State`]: rows are opened in closed banks, columns accessed in open ones (after tRCD), and who sleeps is woken first.
 //!
 //! Commands are judged as they come, in time and memory that do not grow. All times count from a command's last tick on its bus, which is
@@ -18,6 +20,7 @@
 
 mod bank;
 mod facts;
+mod hammer;
 pub mod order;
 mod pins;
 pub mod trial;
@@ -27,6 +30,7 @@ use super::controller::{Completion, Issued, Recorder};
 use super::device::{CommandId, Device, Effect};
 use bank::{Bank, Rest};
 use facts::{Entry, Facts};
+use hammer::Hammer;
 use order::Order;
 use pins::{Burst, Pins};
 
@@ -44,6 +48,8 @@ pub enum Law {
     Interval,
     /// Rows are restored before they are closed, and banks precharged before they are used.
     Restore,
+    /// Under refresh management no bank is activated more often than its device allows.
+    Hammer,
     /// Banks are in the state that a command needs.
     State,
 }
@@ -77,6 +83,7 @@ pub struct Witness {
     breaches: u64,
     kept: Vec<Breach>,
     order: Option<Order>,
+    hammer: Option<Hammer>,
 }
 
 impl Witness {
@@ -94,6 +101,7 @@ impl Witness {
             breaches: 0,
             kept: Vec::new(),
             order: None,
+            hammer: None,
             facts,
         }
     }
@@ -102,6 +110,13 @@ impl Witness {
     #[must_use]
     pub fn keeping_order(mut self, device: &Device) -> Self {
         self.order = device.roles.map(|roles| Order::new(device.spec(roles.read).latency));
+        self
+    }
+
+    /// Judges refresh management too, for a controller that does it.
+    #[must_use]
+    pub fn managed(mut self, device: &Device) -> Self {
+        self.hammer = Hammer::new(device);
         self
     }
 
@@ -177,6 +192,9 @@ impl Witness {
             for bank in node..node + entry.banks {
                 if let Err(broken) = self.banks[bank as usize].take(&entry, at, &self.facts) {
                     first.get_or_insert((bank, broken));
+                }
+                if let Some(Err(reason)) = self.hammer.as_mut().map(|h| h.take(command, &entry, bank)) {
+                    self.breach(Law::Hammer, clock, command, bank, reason);
                 }
             }
         }

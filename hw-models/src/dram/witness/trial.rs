@@ -8,7 +8,8 @@ use rand::RngExt;
 
 use super::super::Cycle;
 use super::super::controller::{
-    Controller, ControllerConfig, ControllerOptions, PagePolicy, RefreshPolicy, Request, Scheduler, Sleep,
+    Controller, ControllerConfig, ControllerOptions, PagePolicy, RefreshPolicy, Request, RowHammerPolicy, Scheduler,
+    Sleep,
 };
 use super::super::device::Device;
 use super::Witness;
@@ -17,7 +18,7 @@ use super::Witness;
 const PIECE: u64 = 1 << 12;
 
 /// Every combination of page policy, refresh (all-bank, as many postponed as the standard lets, per-bank, same-bank) and sleep that a
-/// device takes.
+/// device takes; and with each refresh each counter-measure against RowHammer that it has.
 pub fn policies(device: &Device) -> Vec<ControllerConfig> {
     let Some(roles) = device.roles else { return Vec::new() };
     let mut refreshes = Vec::new();
@@ -51,7 +52,18 @@ pub fn policies(device: &Device) -> Vec<ControllerConfig> {
         pages.push(PagePolicy::Closed);
     }
     let mut out = Vec::new();
+    let offer = device.row_hammer;
+    let measures = [
+        (RowHammerPolicy::Rfm, offer.is_some_and(|o| o.management.is_some())),
+        (RowHammerPolicy::Prac, offer.is_some_and(|o| o.counting.is_some())),
+    ];
     for (refresh, postpone) in refreshes {
+        for (row_hammer, _) in measures.iter().filter(|(_, has)| *has) {
+            // The last: power-down and then self-refresh, where there are both.
+            let sleep = sleeps.last().copied().unwrap_or_default();
+            let config = ControllerConfig::default();
+            out.push(ControllerConfig { refresh, postpone, sleep, row_hammer: *row_hammer, ..config });
+        }
         for sleep in &sleeps {
             for page in &pages {
                 let scheduler = if *page == PagePolicy::Timeout { Scheduler::FrFcfs } else { Scheduler::RowHitsFirst };
@@ -134,6 +146,7 @@ pub fn watch(
     let options = ControllerOptions { config: config.clone(), channels: 1, outstanding: None, exact_stepping: false };
     let judge = Witness::new(device);
     let judge = if order { judge.keeping_order(device) } else { judge };
+    let judge = if config.row_hammer == RowHammerPolicy::Rfm { judge.managed(device) } else { judge };
     let mut controller = Controller::new(device, &options, judge)?;
     let mut requests = requests.peekable();
     let mut piece = Vec::with_capacity(PIECE as usize);
