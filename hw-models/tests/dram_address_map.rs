@@ -1,5 +1,5 @@
 //! Address maps: every one is a bijection between the indices within the capacity and the places, or an error that says why not.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
 
