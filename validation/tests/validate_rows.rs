@@ -61,7 +61,7 @@ fn the_witness_judges_as_many_commands_as_a_row_says() {
     let pairs: Vec<_> = all.iter().flat_map(|c| &c.pairs).collect();
     assert_eq!(pairs.len(), 2);
     for pair in pairs {
-        assert!(pair.measured > 20_000.0 && pair.measured == pair.predicted, "{pair:?}");
+        assert!(pair.measured > 20_000.0 && (pair.measured - pair.predicted).abs() < 0.5, "{pair:?}");
     }
     let reasons: Vec<&String> = all.iter().flat_map(|c| c.skipped.keys()).collect();
     assert!(reasons.iter().any(|r| r.contains("nosuch")), "{reasons:?}");
