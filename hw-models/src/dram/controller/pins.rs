@@ -49,6 +49,10 @@ struct BankPast {
     opened: Cycle,
     /// The first tick at which the bank itself allows an activation.
     ready: Cycle,
+    /// Its rank, bank group and pins: looked up, since a division would cost as much as all the rest.
+    rank: u16,
+    group: u16,
+    pins: u16,
     /// What kept its last activation.
     kept: u8,
 }
@@ -58,7 +62,7 @@ struct RankPast {
     /// The last four activations, a ring.
     opened: [Cycle; 4],
     next: u8,
-    group: u32,
+    group: u16,
     /// The last refresh: from when it was due to its end.
     refresh: (Cycle, Cycle),
 }
@@ -66,8 +70,8 @@ struct RankPast {
 #[derive(Debug, Clone, Copy, Default)]
 struct PinPast {
     free: Cycle,
+    group: u16,
     write: bool,
-    group: u32,
 }
 
 /// The account of a channel's pins.
@@ -79,8 +83,6 @@ pub(super) struct Pins {
     ranks: Vec<RankPast>,
     pins: Vec<PinPast>,
     rank_banks: usize,
-    pin_banks: usize,
-    group_banks: usize,
     burst: Cycle,
     row_cycle: Cycle,
     row_precharge: Cycle,
@@ -121,12 +123,17 @@ impl Pins {
         let banks = device.banks as usize;
         Self {
             kept,
-            banks: vec![BankPast::default(); banks],
+            banks: (0..banks)
+                .map(|bank| BankPast {
+                    rank: (bank / rank_banks) as u16,
+                    group: (bank / group_banks) as u16,
+                    pins: (bank / pin_banks) as u16,
+                    ..BankPast::default()
+                })
+                .collect(),
             ranks: vec![RankPast::default(); banks / rank_banks],
             pins: vec![PinPast::default(); banks / pin_banks],
             rank_banks,
-            pin_banks,
-            group_banks,
             burst: burst.round() as Cycle,
             row_cycle: wait(act, act, true, 1),
             row_precharge: wait(roles.map(|r| r.precharge), act, true, 1),
@@ -155,8 +162,10 @@ impl Pins {
             role::ACT => self.activated(bank, clock),
             role::PRE | role::RDA | role::WRA => self.closed(bank, clock),
             role::PREAB => (bank..bank + self.rank_banks).for_each(|bank| self.closed(bank, clock)),
-            role::REF => self.ranks[bank / self.rank_banks].refresh = (due, clock + self.refresh),
-            role::RFM_ALL => self.ranks[bank / self.rank_banks].refresh = (clock, clock + self.management.0),
+            role::REF => self.ranks[usize::from(self.banks[bank].rank)].refresh = (due, clock + self.refresh),
+            role::RFM_ALL => {
+                self.ranks[usize::from(self.banks[bank].rank)].refresh = (clock, clock + self.management.0)
+            }
             role::RFM_SOME => {
                 let ready = &mut self.banks[bank].ready;
                 *ready = (*ready).max(clock + self.management.1);
@@ -177,9 +186,8 @@ impl Pins {
 
     #[inline(always)]
     fn activated(&mut self, bank: usize, clock: Cycle) {
-        let rank = &mut self.ranks[bank / self.rank_banks];
         let past = &mut self.banks[bank];
-        let group = (bank / self.group_banks) as u32;
+        let (rank, group) = (&mut self.ranks[usize::from(past.rank)], past.group);
         let newest = rank.opened[(rank.next as usize + 3) & 3];
         let distance = if group == rank.group { self.distances.1 } else { self.distances.0 };
         let window = (rank.opened[rank.next as usize & 3] + self.window).max(newest + distance);
@@ -204,15 +212,15 @@ impl Pins {
         if !self.kept {
             return;
         }
-        let group = (bank / self.group_banks) as u32;
-        let pins = &mut self.pins[bank / self.pin_banks];
+        let past = self.banks[bank];
+        let (group, pins) = (past.group, &mut self.pins[usize::from(past.pins)]);
         let before = *pins;
         *pins = PinPast { free: clock + self.burst, write, group };
         if clock <= before.free {
             return;
         }
-        let (mut from, past) = (before.free, &self.banks[bank]);
-        let (due, end) = self.ranks[bank / self.rank_banks].refresh;
+        let mut from = before.free;
+        let (due, end) = self.ranks[usize::from(past.rank)].refresh;
         if end > from {
             // The rank drains from when the refresh is due.
             let held = end.min(clock).saturating_sub(due.max(from));
