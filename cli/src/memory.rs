@@ -99,9 +99,6 @@ pub enum Switch {
 /// # Errors
 /// Bad input, or a file that cannot be written.
 pub fn output(args: &MemoryArgs) -> Result<String, CliError> {
-    if args.device.contains(',') {
-        return compare::output(args);
-    }
     let (device, report) = match simulate(args)? {
         Done::Report(run) => *run,
         Done::Curve(csv) => return Ok(csv),
@@ -113,14 +110,14 @@ pub fn output(args: &MemoryArgs) -> Result<String, CliError> {
 }
 
 /// What a run gave.
-enum Done {
+pub(crate) enum Done {
     Report(Box<(Arc<Device>, MemoryReport)>),
     /// The lines of `--curve`.
     Curve(String),
 }
 
 /// Runs one device.
-fn simulate(args: &MemoryArgs) -> Result<Done, CliError> {
+pub(crate) fn simulate(args: &MemoryArgs) -> Result<Done, CliError> {
     let device = load(&args.device)?;
     let options = options(args, &device)?;
     let outputs = [
@@ -309,7 +306,7 @@ fn curve(args: &MemoryArgs, device: &Arc<Device>, options: &MemoryOptions, path:
 }
 
 /// A report as JSON, `null` for the energy of a part that the device's file does not give.
-fn json(report: &MemoryReport, energy_j: &BTreeMap<String, Option<f64>>) -> Result<String, CliError> {
+pub(crate) fn json(report: &MemoryReport, energy_j: &BTreeMap<String, Option<f64>>) -> Result<String, CliError> {
     let mut text = serde_json::to_string_pretty(report)
         .map_err(|e| CliError::Failed(format!("the report cannot be written as JSON: {e}")))?;
     // In the text, since a JSON value would not keep the order of the keys.

@@ -23,6 +23,7 @@ pub fn execute(cli: &Cli) -> Result<(), Error> {
         Command::Sweep(args) => sweep::execute(args),
         Command::Plot(args) => plot::execute(args),
         Command::Map(args) => map::execute(args),
+        Command::Memory(args) if args.device.contains(',') => print(&crate::memory::compare::output(args)?),
         Command::Memory(args) => print(&crate::memory::output(args)?),
         Command::Pim(args) => print(&crate::pim::output(args)?),
         Command::Validate(args) => validate::execute(args),

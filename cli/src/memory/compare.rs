@@ -8,13 +8,13 @@ use banksia_hw::dram::memory::MemoryReport;
 use banksia_hw::dram::{Device, shared_assumptions};
 use banksia_input::InputError;
 
-use super::{Done, MemoryArgs, json, simulate};
 use crate::CliError;
 use crate::args::Format;
+use crate::memory::{Done, MemoryArgs, json, simulate};
 
 /// Runs every device and gives what is to be printed: a line a device, or a list of reports. What the devices share without a source
 /// of their own is warned of, because it does not tell them apart.
-pub(super) fn output(args: &MemoryArgs) -> Result<String, CliError> {
+pub(crate) fn output(args: &MemoryArgs) -> Result<String, CliError> {
     let written = [("--commands", &args.commands), ("--completions", &args.completions), ("--curve", &args.curve)];
     if let Some((key, _)) = written.iter().find(|(_, path)| path.is_some()) {
         let problem = format!("is for one device, and --device names several: {}", args.device);

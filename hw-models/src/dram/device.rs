@@ -2,16 +2,17 @@
 
 mod command;
 mod compile;
+mod hammer;
 mod organization;
 
 pub use command::{Command, CommandId, LevelId};
 pub(super) use compile::Compiler;
+pub use hammer::{RefreshManagement, RowCounting, RowHammer};
 
 use super::Cycle;
 use super::defaults::ControllerDefaults;
 use super::energy::EnergyModel;
 use super::expr::{Symbols, evaluate};
-use super::row_hammer::RowHammer;
 pub use super::table::{RawBus as Bus, RawData as DataDirection, RawEffect as Effect, RawNeeds as Needs};
 
 /// A level of the hierarchy.

@@ -22,7 +22,7 @@ mod expr;
 pub mod lint;
 pub mod memory;
 mod roles;
-pub mod row_hammer;
+mod row_hammer;
 pub mod table;
 pub mod witness;
 

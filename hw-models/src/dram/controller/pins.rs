@@ -164,7 +164,7 @@ impl Pins {
             role::PREAB => (bank..bank + self.rank_banks).for_each(|bank| self.closed(bank, clock)),
             role::REF => self.ranks[usize::from(self.banks[bank].rank)].refresh = (due, clock + self.refresh),
             role::RFM_ALL => {
-                self.ranks[usize::from(self.banks[bank].rank)].refresh = (clock, clock + self.management.0)
+                self.ranks[usize::from(self.banks[bank].rank)].refresh = (clock, clock + self.management.0);
             }
             role::RFM_SOME => {
                 let ready = &mut self.banks[bank].ready;

@@ -267,7 +267,8 @@ impl<R: Recorder> Stepped<R> {
             self.owed += u32::from(due);
             let idle =
                 self.reads.is_empty() && self.writes.is_empty() && self.active.is_empty() && self.activating.is_empty();
-            if self.owed > 0 && self.refreshes.is_empty() && (idle || self.owed > self.shape.config.postpone) {
+            let queued = self.refreshes.iter().any(|(c, _)| *c == command);
+            if self.owed > 0 && !queued && (idle || self.owed > self.shape.config.postpone) {
                 self.owed -= 1;
                 rounds = 1;
             }

@@ -52,7 +52,7 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
 
     #[inline(always)]
     fn next_of_rules(&mut self, next: Cycle) -> Cycle {
-        if !P && self.owed > 0 && self.tasks.is_empty() && self.ranks.iter().all(|r| r.waiting == 0) {
+        if !P && self.released().is_some() {
             return next;
         }
         let active = self.active_best(next);
@@ -312,12 +312,22 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
 
     /// Postponed refreshes go when no request waits, or when no more may be postponed.
     fn release_owed(&mut self) {
-        let Some((_, command)) = self.shape.refresh else { return };
-        let idle = self.ranks.iter().all(|r| r.waiting == 0);
-        if self.owed > 0 && self.tasks.is_empty() && (idle || self.owed > self.shape.config.postpone) {
+        if let Some(command) = self.released() {
             self.owed -= 1;
             self.enqueue_refresh(command);
         }
+    }
+
+    /// The command of the postponed refresh that goes now, if one does. Management against RowHammer that waits does not hold it up.
+    #[inline(always)]
+    fn released(&self) -> Option<Role> {
+        if self.owed == 0 {
+            return None;
+        }
+        let (_, command) = self.shape.refresh?;
+        let queued = self.tasks.iter().any(|t| t.command == command);
+        let goes = self.owed > self.shape.config.postpone || self.ranks.iter().all(|r| r.waiting == 0);
+        (!queued && goes).then_some(command)
     }
 
     /// A refresh of some banks only keeps requests off these while it is at the head.

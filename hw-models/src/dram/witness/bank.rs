@@ -2,13 +2,8 @@
 
 use super::super::Cycle;
 use super::super::device::Effect;
-use super::Law;
 use super::facts::{Column, Entry, Facts};
-
-/// A refresh that counts for a whole tREFI of a bank.
-pub(super) const WHOLE: u32 = 2;
-/// One of fine granularity.
-pub(super) const HALF: u32 = 1;
+use super::law::{Law, WHOLE, sleeps};
 
 /// What a bank goes through.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,8 +21,9 @@ pub(super) struct Bank {
     pub refreshed: u64,
     /// When it was last refreshed, or the stream began; moved on by the time in self-refresh.
     since: Cycle,
-    /// Time in self-refresh.
+    /// Time in self-refresh, and how often.
     slept: Cycle,
+    sleeps: u64,
 }
 
 type Judged = Result<(), (Law, String)>;
@@ -128,6 +124,7 @@ impl Bank {
     /// It spent some ticks in self-refresh.
     pub(super) fn slept(&mut self, ticks: Cycle) {
         self.slept += ticks;
+        self.sleeps += 1;
         self.since += ticks;
     }
 
@@ -136,8 +133,9 @@ impl Bank {
         let awake = end.saturating_sub(self.slept);
         let (due, slack) = (awake / interval, u64::from(allowance) + 2);
         let had = self.refreshed / u64::from(WHOLE);
-        // What a sleep of its own refreshes spares is the controller's to count.
-        if had > due + slack || (self.slept == 0 && had + slack < due) {
+        // What a sleep of its own refreshes spares is the controller's to count; each breaks an interval off, in which a refresh may
+        // have been, and the standards ask for one more at its end.
+        if had > due + slack + self.sleeps || (self.slept == 0 && had + slack < due) {
             return Err(format!(
                 "the bank had {} refreshes in {awake} ticks, of which {due} fall due, {slack} more or fewer",
                 self.refreshed as f64 / f64::from(WHOLE)
@@ -180,7 +178,7 @@ impl Rest {
         if at < self.awake {
             return Err(format!("it is awake at tick {}", self.awake));
         }
-        if super::sleeps(entry.effect) {
+        if sleeps(entry.effect) {
             self.asleep = true;
             self.self_refresh_since = (entry.effect == Effect::SelfRefresh).then_some(at);
             if at < self.quiet {

@@ -2,7 +2,7 @@
 
 use super::super::Cycle;
 use super::super::device::{Command, CommandId, DataDirection, Device, Effect, LevelId, Needs};
-use super::bank::{HALF, WHOLE};
+use super::law::{HALF, WHOLE, sleeps};
 
 /// A burst of a command: when it begins after the command, how long the pins carry it, which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +97,8 @@ impl Facts {
         let recovery = named(&["nWR"], "restoring what was written");
         let precharge = named(&["nRP"], "precharging a bank");
         let interval = device.refresh.map(|r| (r.command, named(&["nREFI"], "the interval of refreshes")));
-        let sleeps = device.commands.iter().any(|c| super::sleeps(c.effect));
-        let (wake, wake_refresh) = match sleeps {
+        let can_sleep = device.commands.iter().any(|c| sleeps(c.effect));
+        let (wake, wake_refresh) = match can_sleep {
             true => (named(&["nXP"], "waking from power-down"), named(&["nXS"], "waking from self-refresh")),
             false => (0, 0),
         };
@@ -139,7 +139,7 @@ impl Facts {
         let rest = device
             .commands
             .iter()
-            .filter(|c| super::sleeps(c.effect))
+            .filter(|c| sleeps(c.effect))
             .map(|c| device.levels[c.scope.0 as usize].banks)
             .min()
             .unwrap_or(device.levels[device.standby.0 as usize].banks);

@@ -1,7 +1,6 @@
 //! Activations of banks under refresh management.
 
-use super::super::device::{CommandId, Device, Effect};
-use super::super::row_hammer::RefreshManagement;
+use super::super::device::{CommandId, Device, Effect, RefreshManagement};
 use super::facts::Entry;
 
 /// Counts each bank's activations as its device does.

@@ -21,54 +21,23 @@
 mod bank;
 mod facts;
 mod hammer;
+mod law;
 pub mod order;
 mod pins;
 pub mod trial;
 
 use super::Cycle;
 use super::controller::{Completion, Issued, Recorder};
-use super::device::{CommandId, Device, Effect};
+use super::device::{CommandId, Device};
 use bank::{Bank, Rest};
 use facts::{Entry, Facts};
 use hammer::Hammer;
+pub use law::{Breach, Law};
 use order::Order;
 use pins::{Burst, Pins};
 
 /// Breaches that are kept in full; all are counted.
 const KEPT: usize = 16;
-
-/// What a stream of commands breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Law {
-    /// One burst at a time on the data pins.
-    Pins,
-    /// Nothing enters a bank that is being refreshed.
-    Busy,
-    /// Each bank is refreshed once in tREFI.
-    Interval,
-    /// Rows are restored before they are closed, and banks precharged before they are used.
-    Restore,
-    /// Under refresh management no bank is activated more often than its device allows.
-    Hammer,
-    /// Banks are in the state that a command needs.
-    State,
-}
-
-/// A law broken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("tick {clock}: {command} at bank {bank}: {reason}")]
-pub struct Breach {
-    /// Which law.
-    pub law: Law,
-    /// When the command issued.
-    pub clock: Cycle,
-    /// Its name.
-    pub command: String,
-    /// The bank, or the first of those that it acts on.
-    pub bank: u32,
-    /// What it breaks.
-    pub reason: String,
-}
 
 /// Judges commands of one channel in the order of their issue. It is a [`Recorder`], so that a controller can be run under its eyes.
 #[derive(Debug, Clone)]
@@ -246,7 +215,7 @@ impl Witness {
 
     /// Refreshes of a bank, in whole ones: those that refresh half a bank's share count one half.
     pub fn refreshes(&self, bank: u32) -> f64 {
-        self.banks.get(bank as usize).map_or(0.0, |b| b.refreshed as f64 / f64::from(bank::WHOLE))
+        self.banks.get(bank as usize).map_or(0.0, |b| b.refreshed as f64 / f64::from(law::WHOLE))
     }
 }
 
@@ -267,9 +236,4 @@ impl Recorder for Witness {
             order.completion(&completion);
         }
     }
-}
-
-/// Whether a command takes banks to sleep.
-fn sleeps(effect: Effect) -> bool {
-    matches!(effect, Effect::PowerDown | Effect::SelfRefresh)
 }

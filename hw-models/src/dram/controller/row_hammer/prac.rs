@@ -1,7 +1,7 @@
 //! Per-row activation counting: the device counts the activations of each row, and asks the controller for time.
 
 use super::super::super::Cycle;
-use super::super::super::row_hammer::RowCounting;
+use super::super::super::device::RowCounting;
 use super::super::timing::NEVER;
 
 /// Rows with the most activations that a bank keeps at hand to refresh the neighbours of: five are as safe as all

@@ -1,6 +1,6 @@
 //! Refresh management: the controller counts the activations of each bank.
 
-use super::super::super::row_hammer::RefreshManagement;
+use super::super::super::device::RefreshManagement;
 
 /// The rolling accumulated count of activations (RAA) of each bank.
 #[derive(Debug, Clone)]
