@@ -341,7 +341,11 @@ impl<R: Recorder> Stepped<R> {
             None => None,
         };
         let Some(rank) = rank else { return false };
-        self.issue(self.asleep[rank].waker(), rank * self.shape.rank_banks, None, clock);
+        let first = rank * self.shape.rank_banks;
+        self.issue(self.asleep[rank].waker(), first, None, clock);
+        if self.asleep[rank] == Asleep::SelfRefresh && self.shape.refresh.is_some_and(|(_, r)| r == role::REF) {
+            self.refreshes.push_back((role::REF, first));
+        }
         self.asleep[rank] = Asleep::No;
         self.idle_since[rank] = clock;
         true

@@ -551,6 +551,10 @@ impl<const K: u8, const P: bool, R: Recorder> Fast<K, P, R> {
                 self.timing.issue(command, bank, clock);
                 self.emit(command, bank, None, clock);
                 self.set_asleep(rank, Asleep::No, clock);
+                // The standards ask for a refresh after self-refresh, in which the device kept its own time.
+                if command == role::SELF_REFRESH_EXIT && self.shape.refresh.is_some_and(|(_, r)| r == role::REF) {
+                    self.tasks.push_back(Task { command: role::REF, bank });
+                }
                 self.hold_head(true);
                 true
             }
