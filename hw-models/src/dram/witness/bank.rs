@@ -133,9 +133,9 @@ impl Bank {
         let awake = end.saturating_sub(self.slept);
         let (due, slack) = (awake / interval, u64::from(allowance) + 2);
         let had = self.refreshed / u64::from(WHOLE);
-        // What a sleep of its own refreshes spares is the controller's to count; each breaks an interval off, in which a refresh may
+        // What a sleep of its own refreshes spares is the controller's to count. Each breaks an interval off, in which a refresh may
         // have been, and the standards ask for one more at its end.
-        if had > due + slack + self.sleeps || (self.slept == 0 && had + slack < due) {
+        if had > due + slack + 2 * self.sleeps || (self.slept == 0 && had + slack < due) {
             return Err(format!(
                 "the bank had {} refreshes in {awake} ticks, of which {due} fall due, {slack} more or fewer",
                 self.refreshed as f64 / f64::from(WHOLE)
