@@ -459,7 +459,7 @@ pub struct RawEnergy {
 pub struct RawAssumed {
     /// The part of the energy that it goes into.
     pub part: String,
-    /// Its name under [currents_ma] or [parameters].
+    /// Its name under `[currents_ma]` or `[parameters]`.
     pub figure: String,
     /// Whose it is: a device, or a source.
     pub of: String,
