@@ -10,7 +10,10 @@ mod gpus;
 mod known;
 mod measured;
 mod memory;
+mod models;
+mod operators;
 mod pim;
+mod replay;
 mod rows;
 mod value;
 mod witness;
@@ -31,7 +34,7 @@ use rows::{Row, columns, device_of, parse};
 use value::Value;
 
 /// The suites of the GPU, in the order in which they run by themselves.
-pub const GPU_SUITES: [&str; 7] = [
+pub const GPU_SUITES: [&str; 17] = [
     "known-programs",
     "h200",
     "h200-counters",
@@ -39,6 +42,16 @@ pub const GPU_SUITES: [&str; 7] = [
     "context-attention",
     "generation-attention",
     "known-programs-again",
+    "models",
+    "operators",
+    "moe",
+    "mamba2",
+    "gdn",
+    "kda",
+    "context-mla",
+    "generation-mla",
+    "mla-bmm",
+    "encoder-attention",
 ];
 
 /// Every suite, in the order in which they run by themselves.
@@ -129,6 +142,20 @@ fn suite(name: &str) -> Result<Suite, InputError> {
         "generation-attention" => {
             of(include_str!("../../tests/reference/gpu/generation_attention.csv"), frameworks::generation, of_gpu)
         }
+        "moe" => of(include_str!("../../tests/reference/gpu/moe.csv"), frameworks::moe, of_gpu),
+        "mamba2" => of(include_str!("../../tests/reference/gpu/mamba2.csv"), frameworks::mamba2, of_gpu),
+        "gdn" => of(include_str!("../../tests/reference/gpu/gdn.csv"), frameworks::gdn, of_gpu),
+        "kda" => of(include_str!("../../tests/reference/gpu/kda.csv"), frameworks::kda, of_gpu),
+        "context-mla" => of(include_str!("../../tests/reference/gpu/context_mla.csv"), frameworks::context_mla, of_gpu),
+        "generation-mla" => {
+            of(include_str!("../../tests/reference/gpu/generation_mla.csv"), frameworks::generation_mla, of_gpu)
+        }
+        "mla-bmm" => of(include_str!("../../tests/reference/gpu/mla_bmm.csv"), frameworks::mla_bmm, of_gpu),
+        "encoder-attention" => {
+            of(include_str!("../../tests/reference/gpu/encoder_attention.csv"), frameworks::encoder, of_gpu)
+        }
+        "models" => of(include_str!("../../tests/reference/gpu/models.csv"), models::row, only_h200),
+        "operators" => of(include_str!("../../tests/reference/gpu/operators.csv"), operators::row, only_h200),
         _ => Err(InputError::unknown_name("validate", "suite", name, suites())),
     }
 }

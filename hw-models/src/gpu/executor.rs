@@ -322,7 +322,12 @@ impl GpuExecutor {
             let seconds = sum.latency.as_secs_f64();
             let power = sum.energy.total_j() / seconds.max(f64::MIN_POSITIVE);
             let clock = limit.min(sum.clock_mhz_s / seconds.max(f64::MIN_POSITIVE));
-            if sum.launches == 0 || power <= 1.005 * p.limit_w || clock <= p.min_clock_mhz || round == SETTLING {
+            if !self.options.settle
+                || sum.launches == 0
+                || power <= 1.005 * p.limit_w
+                || clock <= p.min_clock_mhz
+                || round == SETTLING
+            {
                 break;
             }
             // Power beyond idling falls with about the cube of the clock where nothing else binds.

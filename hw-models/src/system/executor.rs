@@ -21,6 +21,9 @@ pub struct RunOptions {
     pub detail: Detail,
     /// The step, from 0, whose spans are recorded.
     pub timeline_step: Option<u64>,
+    /// Clocks settle where a step keeps the power limit, as they do in runs that last. Without, a step is a burst that ends before the
+    /// power controller acts.
+    pub settle: bool,
     /// The epoch moves, at the next border between steps, once time since the last has passed this.
     pub epoch_after: Time,
 }
@@ -31,6 +34,7 @@ impl Default for RunOptions {
             stepping: false,
             detail: Detail::DEFAULT,
             timeline_step: None,
+            settle: true,
             // A quarter of countable time: what is left is more than any step takes.
             epoch_after: Time::from_fs(u64::MAX / 4),
         }

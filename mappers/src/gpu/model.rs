@@ -26,10 +26,11 @@ pub(crate) use emit::{ChosenPart, Parts};
 pub(crate) use part::Place;
 pub use state::{AttentionKernels, GpuModel, GpuOptions};
 
-use lower::{Lowering, operands_of_product};
-use part::{Launch, Launches, Part, Work};
+use lower::Lowering;
+use part::{Launches, Part, Work};
 
 use super::frameworks::Framework;
+use super::launch::{Launch, operands_of_product};
 use super::select::{self, FINALISTS};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 use banksia_hw::gpu::estimate::Judge;

@@ -1,10 +1,18 @@
 //! The files of public serving frameworks (`ai-dynamo/aiconfigurator`): warm replays of a CUDA graph, without flushing L2.
 
 mod attention;
+mod encoder;
+mod latent;
+mod moe;
 mod products;
+mod state;
 
 pub(super) use attention::{context, generation};
+pub(super) use encoder::encoder;
+pub(super) use latent::{context_mla, generation_mla, mla_bmm};
+pub(super) use moe::moe;
 pub(super) use products::gemm;
+pub(super) use state::{gdn, kda, mamba2};
 
 use banksia_mappers::gpu::frameworks::Framework;
 

@@ -6,7 +6,8 @@ use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::program::{InstructionId, ProgramBuilder};
 use banksia_workloads::Step;
 
-use super::part::{Launch, Part, Place};
+use super::super::launch::{self, Launch};
+use super::part::{Part, Place};
 use super::state::GpuModel;
 use crate::plan::Unsupported;
 
@@ -60,22 +61,8 @@ impl ChosenPart {
     ) -> Option<InstructionId> {
         let operator = builder.operator(&self.part.label);
         builder.occurs(operator, self.part.flops as f64, 0.0);
-        let mut last = None;
-        let mut buffers = Vec::new();
-        for launch in self.launches.iter() {
-            buffers.clear();
-            for (operand, tensor) in launch.operands.iter().zip(&launch.kernel.tensors) {
-                let bytes = tensor.bytes();
-                buffers.push(match layer {
-                    Some(layer) if operand.own => builder.buffer(&format!("layer{layer}.{}", operand.name), bytes),
-                    _ if operand.own || suffix.is_empty() => builder.buffer(&operand.name, bytes),
-                    _ => builder.buffer(&format!("{}{suffix}", operand.name), bytes),
-                });
-            }
-            let work = builder.launch_of(&launch.kernel, &buffers);
-            last = Some(builder.push(operator, work, last.as_ref().map_or(after, std::slice::from_ref)));
-        }
-        last
+        let prefix = layer.map_or_else(String::new, |layer| format!("layer{layer}."));
+        launch::emit(builder, operator, &self.launches, &prefix, suffix, after)
     }
 }
 

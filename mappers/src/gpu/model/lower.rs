@@ -1,7 +1,6 @@
 //! From the operators of a step to launches.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op as TileOp, Path, Tensor, Tile, Trips};
 use banksia_workloads::{ActivationKind, Graph, Op, OperatorNode, Phase, Step};
@@ -12,37 +11,14 @@ use petgraph::visit::EdgeRef;
 use super::super::attention::Attention;
 use super::super::frameworks::{self, AttentionCall};
 use super::super::gemm::Gemm;
+use super::super::launch::{Launch, Operand};
 use super::super::layers::{copy_bytes, row_operator};
 use super::super::rows::gather;
 use super::super::select::Found;
 use super::super::{copy, lanes, one_role, reduction};
-use super::part::{Launch, Launches, Operand, Part, Place, Work};
+use super::part::{Launches, Part, Place, Work};
 use super::state::{AttentionKernels, GpuModel};
 use crate::plan::Unsupported;
-
-/// The kernel's tensors in some memory, in their order; what else it has is its own scratch.
-fn launch(kernel: Kernel, operands: impl IntoIterator<Item = Operand>) -> Launch {
-    let mut operands: Vec<Operand> = operands.into_iter().take(kernel.tensors.len()).collect();
-    operands.resize_with(kernel.tensors.len(), || Operand::shared("scratch"));
-    Launch { kernel: Arc::new(kernel), operands }
-}
-
-/// The memory of a product's kernels: of the kernel itself, of the sum over its parts, of the counter before it.
-pub(super) fn operands_of_product(kernel: &Kernel, swapped: bool, [a, b, c]: &[Operand; 3]) -> Vec<Operand> {
-    let workspace = || Operand::shared("workspace");
-    let mut operands = if kernel.name.starts_with("split reduction") {
-        vec![workspace(), c.clone()]
-    } else if kernel.name == "tile counter" {
-        vec![Operand::shared("counter")]
-    } else {
-        let (first, second) = if swapped { (b, a) } else { (a, b) };
-        // Parts of sums are of four bytes.
-        vec![first.clone(), second.clone(), c.clone()]
-    };
-    operands.truncate(kernel.tensors.len());
-    operands.resize_with(kernel.tensors.len(), || Operand::shared("scratch"));
-    operands
-}
 
 /// The lowering of one phase.
 pub(super) struct Lowering<'a> {
@@ -187,7 +163,7 @@ impl Lowering<'_> {
             };
             operands.truncate(tensors);
             operands.resize(tensors, out);
-            launch(kernel, operands)
+            Launch::new(kernel, operands)
         });
         kernels.collect()
     }
@@ -197,7 +173,7 @@ impl Lowering<'_> {
         let product = |m: u64, n: u64, k: u64| Gemm::new(int(m), int(n), int(k), self.model.dtype);
         let out = || part.output.clone();
         let weight = |i: usize| part.weights.get(i).cloned().unwrap_or_else(|| Operand::own("weight"));
-        let one = |kernel: Kernel, operands: Vec<Operand>| Ok(Launches::Kernels(vec![launch(kernel, operands)]));
+        let one = |kernel: Kernel, operands: Vec<Operand>| Ok(Launches::Kernels(vec![Launch::new(kernel, operands)]));
         let unknown = || Unsupported::Operator { mapper: "gpu", operator: part.label.clone(), kind: op.kind() };
         // A kernel over rows, with what lies beside them: gain and shift.
         let row = |name: &str, width: u64| {
@@ -226,8 +202,8 @@ impl Lowering<'_> {
                 let rows = Operand::shared("position_rows");
                 let sum = row_operator("add", int(m), int(width)).ok_or_else(unknown)?;
                 Ok(Launches::Kernels(vec![
-                    launch(table, [weight(0), rows.clone(), Operand::shared("position_indices")]),
-                    launch(sum, [part.input(0), rows, out()]),
+                    Launch::new(table, [weight(0), rows.clone(), Operand::shared("position_indices")]),
+                    Launch::new(sum, [part.input(0), rows, out()]),
                 ]))
             }
             Op::LayerNorm { width } => row("layernorm", width),

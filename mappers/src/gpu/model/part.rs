@@ -1,11 +1,9 @@
 //! The operators of a step, and what they are launched as.
 
-use std::sync::Arc;
-
-use banksia_hw::gpu::program::Kernel;
 use banksia_workloads::Op;
 
 use super::super::gemm::Gemm;
+use super::super::launch::{Launch, Operand};
 use super::super::select::Found;
 
 /// What the kernels of an operator depend on, apart from the phase: equal work has equal kernels.
@@ -102,31 +100,6 @@ impl Part {
     pub(super) fn input(&self, i: usize) -> Operand {
         self.inputs.get(i).cloned().unwrap_or_else(|| Operand::shared("input"))
     }
-}
-
-/// Memory that a tensor of a kernel lies in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Operand {
-    pub(super) name: String,
-    /// Each layer has its own: weights and caches. Other memory all layers use anew.
-    pub(super) own: bool,
-}
-
-impl Operand {
-    pub(super) fn shared(name: impl Into<String>) -> Self {
-        Self { name: name.into(), own: false }
-    }
-
-    pub(super) fn own(name: impl Into<String>) -> Self {
-        Self { name: name.into(), own: true }
-    }
-}
-
-/// A kernel, and the memory of each of its tensors.
-#[derive(Debug, Clone)]
-pub(super) struct Launch {
-    pub(super) kernel: Arc<Kernel>,
-    pub(super) operands: Vec<Operand>,
 }
 
 /// The launches of one operator.

@@ -10,7 +10,8 @@ use banksia_workloads::{Generation, GptConfig, Phase};
 use serde::{Deserialize, Serialize};
 
 use super::super::frameworks::Framework;
-use super::part::{Launch, Work};
+use super::super::launch::Launch;
+use super::part::Work;
 
 /// Which kernels compute attention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -1,0 +1,20 @@
+//! How frameworks take the sub-kernels of Mamba-2, gated delta networks and Kimi delta attention.
+
+use banksia_hw::gpu::sampling::Detail;
+
+use super::super::rows::Row;
+use super::value;
+use crate::gpus::Devices;
+use crate::value::Value;
+
+pub(crate) fn mamba2(row: &Row, _devices: &mut Devices, _detail: Detail) -> Vec<Value> {
+    vec![value(row, "mamba2", Err("not modelled yet".into()), &[])]
+}
+
+pub(crate) fn gdn(row: &Row, _devices: &mut Devices, _detail: Detail) -> Vec<Value> {
+    vec![value(row, "gdn", Err("not modelled yet".into()), &[])]
+}
+
+pub(crate) fn kda(row: &Row, _devices: &mut Devices, _detail: Detail) -> Vec<Value> {
+    vec![value(row, "kda", Err("not modelled yet".into()), &[])]
+}

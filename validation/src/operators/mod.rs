@@ -1,0 +1,84 @@
+//! `operators.csv`: operators of PyTorch, mamba-ssm and fla on an H200, from a CUDA graph, one file a family.
+
+mod attention;
+mod grouped;
+mod linear_attention;
+mod low_bit;
+mod routing;
+mod ssm;
+
+use banksia_hw::gpu::Gpu;
+use banksia_hw::gpu::sampling::Detail;
+use banksia_mappers::gpu::launch::Item;
+use serde_json::Value as Json;
+
+use crate::gpus::Devices;
+use crate::replay;
+use crate::rows::{Row, number};
+use crate::value::Value;
+
+/// What a row is launched as.
+pub(crate) struct Call {
+    /// In order.
+    pub(crate) items: Vec<Item>,
+    /// Sets of operands that take turns (`nbuf` of the program that measured it).
+    pub(crate) copies: u32,
+}
+
+/// Sets of operands of so many bytes each that rotate through three times an L2 of 60 MiB, at most so many.
+pub(crate) fn sets(bytes: u64, most: u32) -> u32 {
+    const ROTATED: u64 = 3 * (60 << 20);
+    u32::try_from(ROTATED.div_ceil(bytes.max(1))).unwrap_or(most).clamp(1, most.max(1))
+}
+
+/// A whole number among a row's arguments.
+pub(crate) fn argument(args: &Json, key: &str, most: u64) -> Result<u64, String> {
+    let value = args.get(key).ok_or_else(|| format!("argument {key} is missing"))?;
+    let whole = value.as_u64().filter(|n| *n <= most);
+    whole.ok_or_else(|| format!("argument {key} is {value}: must be a whole number up to {most}"))
+}
+
+/// Why a row is left out that a later capability will cover.
+fn later(op: &str, args: &Json) -> Option<&'static str> {
+    match op {
+        "conv2d" | "conv3d" | "avg_pool2d" | "group_norm" | "fft_conv" => {
+            Some("vision and diffusion operators are not modelled yet")
+        }
+        "adamw" | "cross_entropy" => Some("operators of training are not modelled yet"),
+        "copy_h2d" | "copy_d2h" => Some("copies to and from a host are not modelled yet"),
+        _ if args.get("bwd").and_then(Json::as_u64) == Some(1) => Some("backward passes are not modelled yet"),
+        _ => None,
+    }
+}
+
+fn call(op: &str, args: &Json, gpu: &Gpu) -> Result<Call, String> {
+    if let Some(reason) = later(op, args) {
+        return Err(reason.to_owned());
+    }
+    let spec = gpu.spec();
+    match op {
+        "grouped_gemm" => grouped::call(args, spec),
+        "moe_route" | "topk" | "sort" | "cumsum" | "index_add" | "transpose_copy" => routing::call(op, args, spec),
+        "ssd" | "ssm_state_update" | "causal_conv1d" => ssm::call(op, args, spec),
+        "linear_attention" => linear_attention::call(args, spec),
+        "attention" => attention::call(args, spec),
+        "gemm_w4a16" | "gemm_int8" | "gemm_24" => low_bit::call(op, args, spec),
+        _ => Err("operator not modelled".into()),
+    }
+}
+
+fn latency_us(gpu: &mut Gpu, op: &str, args: &str, detail: Detail) -> Result<f64, String> {
+    let args: Json = serde_json::from_str(&args.replace('\'', "\"")).map_err(|e| format!("args are not JSON: {e}"))?;
+    let Call { items, copies } = call(op, &args, gpu)?;
+    let launches = replay::resolve(gpu, items, detail)?;
+    Ok(replay::latency_s(gpu.spec(), &launches, copies, detail)? * 1e6)
+}
+
+pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+    let get = |key: &str| row.get(key).cloned().unwrap_or_default();
+    let (op, args) = (get("op"), get("args"));
+    let predicted = devices.get("h200").and_then(|gpu| latency_us(gpu, &op, &args, detail));
+    let label = format!("{op} {args}");
+    let measured = number(row, "latency_us").unwrap_or(f64::NAN);
+    vec![Value { device: "h200".into(), op, metric: "latency", label, measured, predicted }]
+}

@@ -1,0 +1,65 @@
+//! Launches replayed from a graph, as measurements do: warm, over sets of operands that take turns.
+
+use std::sync::Arc;
+
+use banksia_hw::gpu::estimate::Simulation;
+use banksia_hw::gpu::sampling::Detail;
+use banksia_hw::gpu::{Gpu, GpuSpec};
+use banksia_hw::program::{Program, ProgramBuilder};
+use banksia_hw::system::{Machine, RunOptions, System};
+use banksia_mappers::gpu::launch::{self, Item, Launch};
+
+/// The launches of an operator, kernels of its products chosen on the device.
+pub(crate) fn resolve(gpu: &mut Gpu, items: Vec<Item>, detail: Detail) -> Result<Vec<Launch>, String> {
+    launch::resolve(items, &mut Simulation { gpu, detail }).map_err(|e| e.to_string())
+}
+
+/// Seconds of one call, in a burst: a graph that ends before the power controller acts. Operands marked as a layer's own exist `copies` times and
+/// take turns; what launches find in L2 is what those before have left there. One round to warm up, one that counts.
+pub(crate) fn latency_s(spec: &GpuSpec, launches: &[Launch], copies: u32, detail: Detail) -> Result<f64, String> {
+    let machine = Machine::of_gpu(spec);
+    let mut system = System::new(&machine, RunOptions { detail, settle: false, ..RunOptions::default() });
+    let program = Arc::new(program(launches, copies.max(1)));
+    let mut at = [0.0; 2];
+    for at in &mut at {
+        system.run(&program).map_err(|e| e.to_string())?;
+        *at = system.elapsed().as_secs_f64();
+    }
+    Ok((at[1] - at[0]) / f64::from(copies.max(1)))
+}
+
+/// Seconds and joules of one call in a loop that lasts, its clock settled where the power limit is kept.
+pub(crate) fn sustained(
+    spec: &GpuSpec,
+    launches: &[Launch],
+    copies: u32,
+    detail: Detail,
+) -> Result<(f64, f64), String> {
+    let machine = Machine::of_gpu(spec);
+    let program = Arc::new(program(launches, copies.max(1)));
+    let mut total = [(0.0, 0.0); 2];
+    for (runs, at) in total.iter_mut().enumerate() {
+        let mut system = System::new(&machine, RunOptions { detail, ..RunOptions::default() });
+        for _ in 0..=runs {
+            system.run(&program).map_err(|e| e.to_string())?;
+        }
+        let outcome = system.finish();
+        let joules: f64 = outcome.components.iter().flat_map(|c| c.energy_j.values()).sum();
+        *at = (outcome.latency.as_secs_f64(), joules);
+    }
+    let [(first_s, first_j), (both_s, both_j)] = total;
+    let calls = f64::from(copies.max(1));
+    Ok(((both_s - first_s) / calls, (both_j - first_j) / calls))
+}
+
+fn program(launches: &[Launch], copies: u32) -> Program {
+    let mut builder = ProgramBuilder::new("replay", 0);
+    let operator = builder.operator("call");
+    builder.occurs(operator, 0.0, 0.0);
+    let mut last = None;
+    for copy in 0..copies {
+        let prefix = format!("set{copy}.");
+        last = launch::emit(&mut builder, operator, launches, &prefix, "", last.as_slice()).or(last);
+    }
+    builder.finish()
+}
