@@ -65,6 +65,6 @@ pub fn dtype_of(dtype: DataType) -> Dtype {
         DataType::F16 => Dtype::Fp16,
         DataType::Fp8 => Dtype::Fp8,
         DataType::Int8 | DataType::Int32 => Dtype::Int8,
-        DataType::Bf16 | DataType::Int4 => Dtype::Bf16,
+        DataType::Bf16 | DataType::Int4 | DataType::Nf4 | DataType::Fp4 | DataType::E8m0 => Dtype::Bf16,
     }
 }

@@ -5,18 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::path;
 use crate::known_keys::explain_key;
+use crate::model::Norm;
 use crate::op::ActivationKind;
 use crate::tensor::{DataType, Tensor, TensorKind};
-
-/// What normalises the input of attention and of the feed-forward layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Norm {
-    /// Mean and variance, with gain and shift.
-    LayerNorm,
-    /// Root mean square, with gain.
-    RmsNorm,
-}
 
 /// How a token's position enters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -353,10 +344,7 @@ impl GptConfig {
 
     /// Parameters of the tables and vectors of one norm.
     fn norm_parameters(&self) -> u64 {
-        match self.norm {
-            Norm::LayerNorm => self.width.saturating_mul(2),
-            Norm::RmsNorm => self.width,
-        }
+        self.norm.parameters(self.width)
     }
 
     fn parameters_wide(&self) -> u128 {

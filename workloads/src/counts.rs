@@ -12,7 +12,8 @@
 //! | layer norm | 7: sum, centre, square, sum, scale, gain, shift |
 //! | RMS norm | 4: square, sum, scale, gain |
 //! | rotary | 3 per rotated element |
-//! | GELU (tanh form), SiLU, ReLU | 9, 4, 1 |
+//! | GELU (tanh form), SiLU, ReLU, squared ReLU | 9, 4, 1, 2 |
+//! | tanh; sigmoid, softplus | 1; 3 |
 //! | position, residual, gate | 1 |
 //! | argmax | 1 per logit |
 //! | embedding, KV append | 0 |
@@ -134,6 +135,9 @@ impl OperatorNode {
                     ActivationKind::Gelu => 9,
                     ActivationKind::Silu => 4,
                     ActivationKind::Relu => 1,
+                    ActivationKind::Relu2 => 2,
+                    ActivationKind::Tanh => 1,
+                    ActivationKind::Sigmoid | ActivationKind::Softplus => 3,
                 };
                 elementwise(operations, 1, width)
             }

@@ -2,9 +2,10 @@
 
 use petgraph::graph::NodeIndex;
 
-use crate::config::{GptConfig, Norm, Positions};
+use crate::config::{GptConfig, Positions};
 use crate::generation::{Generation, Step};
 use crate::graph::Graph;
+use crate::model::Norm;
 use crate::op::{Op, OperatorNode};
 use crate::tensor::{DataType, Tensor, TensorKind};
 
@@ -158,6 +159,7 @@ impl Builder<'_> {
                 (Op::LayerNorm { width }, vec![gain, self.model.weight(format!("{full}.shift"), [width])])
             }
             Norm::RmsNorm => (Op::RmsNorm { width }, vec![gain]),
+            Norm::LayerNormNoShift | Norm::LayerNormPlain => (Op::LayerNorm { width }, vec![gain]),
         };
         self.plain(name, label, op, &[input], weights, width)
     }

@@ -29,14 +29,16 @@ mod graph;
 mod import;
 mod key;
 mod known_keys;
+pub mod model;
 mod op;
 mod tensor;
 pub mod zoo;
 
-pub use config::{GptConfig, GptFile, Norm, Positions, WeightMatrix};
+pub use config::{GptConfig, GptFile, Positions, WeightMatrix};
 pub use generation::{Generation, GenerationFile, Phase, Step};
 pub use graph::{Graph, GraphError};
 pub use import::{import_hf, import_hf_file, import_hf_named, load_model};
 pub use known_keys::{explain_key, not_modelled};
+pub use model::{Model, Norm};
 pub use op::{ActivationKind, Op, OperatorNode};
 pub use tensor::{DataType, Tensor, TensorKind};

@@ -14,6 +14,14 @@ pub enum ActivationKind {
     Relu,
     /// `x / (1 + exp(-x))`.
     Silu,
+    /// `max(x, 0)^2`.
+    Relu2,
+    /// `tanh(x)`: caps of scores and logits.
+    Tanh,
+    /// `1 / (1 + exp(-x))`: gates.
+    Sigmoid,
+    /// `log(1 + exp(x))`: time steps.
+    Softplus,
 }
 
 /// What a node computes. Shapes are written `[slowest, .., fastest]` with `b` = batch and `t` = tokens of this step

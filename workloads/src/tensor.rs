@@ -20,6 +20,12 @@ pub enum DataType {
     Int8,
     /// 4-bit integer, two to a byte.
     Int4,
+    /// The 16 quantiles of a normal distribution (QLoRA, arXiv 2305.14314), two to a byte.
+    Nf4,
+    /// A 4-bit floating-point format (E2M1), two to a byte: the elements of MXFP4 and NVFP4.
+    Fp4,
+    /// An 8-bit exponent alone (E8M0): scales of MX formats.
+    E8m0,
     /// 32-bit integer: token and position indices. Not a model's `dtype`.
     Int32,
 }
@@ -30,8 +36,8 @@ impl DataType {
         match self {
             Self::F32 | Self::Int32 => 32,
             Self::Bf16 | Self::F16 => 16,
-            Self::Fp8 | Self::Int8 => 8,
-            Self::Int4 => 4,
+            Self::Fp8 | Self::Int8 | Self::E8m0 => 8,
+            Self::Int4 | Self::Nf4 | Self::Fp4 => 4,
         }
     }
 
@@ -54,6 +60,9 @@ impl DataType {
             Self::Fp8 => "fp8",
             Self::Int8 => "int8",
             Self::Int4 => "int4",
+            Self::Nf4 => "nf4",
+            Self::Fp4 => "fp4",
+            Self::E8m0 => "e8m0",
             Self::Int32 => "int32",
         }
     }

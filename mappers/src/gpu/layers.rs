@@ -66,6 +66,8 @@ pub fn row_operator(op: &str, rows: u32, columns: u32) -> Option<Kernel> {
         // Exponential, sum, reciprocal and product, between the conversions that the sum of two has.
         "silu" => Some(elementwise_of(elements, 1, e(4.0, 2.0, 2.0, 2.1, 2.5))),
         "relu" => Some(elementwise_of(elements, 1, e(1.0, 2.0, 0.0, 2.1, 2.5))),
+        "relu2" => Some(elementwise_of(elements, 1, e(2.0, 2.0, 0.0, 2.1, 2.5))),
+        "tanh" | "sigmoid" | "softplus" => Some(elementwise_of(elements, 1, e(3.0, 2.0, 2.0, 2.1, 2.5))),
         // Welford's running mean and variance, then scale and shift. Instructions of a row are those that counters.csv has at
         // no column, less the reduction's.
         "layernorm" => Some(norm(1103.0, 2, e(9.0, 5.2, 1.0, 4.3, 3.8), e(4.7, 2.7, 0.0, 2.6, 3.8))),

@@ -147,8 +147,17 @@ impl Functions {
                     ..io
                 }]
             }
-            // x / (1 + exp(-x)): the series, one addition, a reciprocal, one product.
-            ActivationKind::Silu => {
+            ActivationKind::Relu2 => {
+                vec![VectorPhase { adds: n, multiplies: n, add_depth: 1, multiply_depth: 1, ..io }]
+            }
+            ActivationKind::Tanh => {
+                let terms = self.series.tanh_terms;
+                let (adds, multiplies) = (n * u64::from(terms), n * u64::from(1 + terms));
+                vec![VectorPhase { adds, multiplies, add_depth: terms, multiply_depth: 1 + terms, ..io }]
+            }
+            // x / (1 + exp(-x)): the series, one addition, a reciprocal, one product. A sigmoid has no product, the logarithm of a
+            // soft plus is a series as long as the exponential's in place of the reciprocal: no more.
+            ActivationKind::Silu | ActivationKind::Sigmoid | ActivationKind::Softplus => {
                 let (terms, iterations) = (self.series.exp_terms, self.series.reciprocal_iterations);
                 vec![VectorPhase {
                     adds: n * u64::from(1 + terms + iterations),

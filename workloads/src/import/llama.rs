@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::family::Family;
 use super::reader::Reader;
-use crate::config::{GptFile, Norm, Positions};
+use crate::config::{GptFile, Positions};
+use crate::model::Norm;
 use crate::op::ActivationKind;
 
 /// The families.

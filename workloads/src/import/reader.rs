@@ -7,7 +7,8 @@ use banksia_input::InputError;
 use serde_json::{Map, Value};
 
 use super::python_json::scan;
-use crate::config::{GptFile, Norm, Positions};
+use crate::config::{GptFile, Positions};
+use crate::model::Norm;
 use crate::op::ActivationKind;
 use crate::tensor::DataType;
 

@@ -243,6 +243,10 @@ impl Lowering<'_> {
                     ActivationKind::Gelu => "gelu",
                     ActivationKind::Silu => "silu",
                     ActivationKind::Relu => "relu",
+                    ActivationKind::Relu2 => "relu2",
+                    ActivationKind::Tanh => "tanh",
+                    ActivationKind::Sigmoid => "sigmoid",
+                    ActivationKind::Softplus => "softplus",
                 };
                 row(name, width)
             }
