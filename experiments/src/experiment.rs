@@ -39,7 +39,7 @@ use std::path::Path;
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_mappers::{Mapper, Plan, Problem, choose};
-use banksia_workloads::{Generation, GenerationFile, GptConfig, GptFile, explain_key, load_model, zoo};
+use banksia_workloads::{Generation, GenerationFile, GptFile, Model, explain_key, load_model, zoo};
 use serde::Deserialize;
 
 /// The file, before anything that it names has been looked up.
@@ -81,7 +81,7 @@ pub struct Experiment {
     /// The file with every setting applied, and every file that it builds on; what the catalog has belongs to the build.
     pub configuration: String,
     /// The model.
-    pub model: GptConfig,
+    pub model: Model,
     /// How the model is used.
     pub generation: Generation,
     /// The machine.
@@ -139,7 +139,7 @@ fn model(
     source: &Source,
     path: Option<&Path>,
     configuration: &mut String,
-) -> Result<GptConfig, InputError> {
+) -> Result<Model, InputError> {
     let key = "workload.model";
     match value {
         toml::Value::String(name) if name.ends_with(".toml") || name.ends_with(".json") => {
@@ -149,10 +149,13 @@ fn model(
                 InputError { help: e.help, ..source.error(key, problem) }
             })?;
             configuration.push_str(&format!("\n# model\n{}", file.text()));
-            load_model(&folder.join(name))
+            Ok(Model::from(&load_model(&folder.join(name))?))
         }
-        toml::Value::String(name) => zoo::load(name).map_err(|_| source.unknown_name(key, "model", name, zoo::names())),
-        toml::Value::Table(_) => {
+        toml::Value::String(name) => {
+            let model = zoo::load(name).map_err(|_| source.unknown_name(key, "model", name, zoo::names()))?;
+            Ok(Model::from(&model))
+        }
+        toml::Value::Table(table) => {
             // Parsed again where it stands, so that errors have its lines.
             #[derive(Deserialize)]
             struct Outer {
@@ -162,8 +165,21 @@ fn model(
             struct Inner {
                 model: GptFile,
             }
+            #[derive(Deserialize)]
+            struct OuterBlocks {
+                workload: InnerBlocks,
+            }
+            #[derive(Deserialize)]
+            struct InnerBlocks {
+                model: Model,
+            }
+            if table.contains_key("blocks") {
+                let outer: OuterBlocks = source.parse().map_err(|e| explain(source, e))?;
+                outer.workload.model.check(source, key)?;
+                return Ok(outer.workload.model);
+            }
             let outer: Outer = source.parse().map_err(|e| explain(source, e))?;
-            outer.workload.model.resolve(source, key)
+            Ok(Model::from(&outer.workload.model.resolve(source, key)?))
         }
         _ => Err(source.error(key, "must be a model's name, a file (.toml, or a config.json), or a table of sizes")),
     }

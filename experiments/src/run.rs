@@ -127,7 +127,7 @@ pub fn configuration_sha256(experiment: &Experiment) -> String {
 
 /// The report of an outcome.
 fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
-    let facts = experiment.machine.facts(dtype_of(experiment.model.dtype));
+    let facts = experiment.machine.facts(dtype_of(experiment.model.types.operands()));
     let latency_s = outcome.latency.as_secs_f64();
     let mut energy_parts_j: BTreeMap<String, f64> = BTreeMap::new();
     let mut traffic_bytes: BTreeMap<String, u64> = BTreeMap::new();

@@ -4,7 +4,7 @@ use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::program::Program;
 use banksia_hw::system::{Machine, System};
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, GptConfig};
+use banksia_workloads::{Generation, GptConfig, Model};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,7 +15,7 @@ use crate::pim_gpt::MappingSummary;
 #[derive(Debug, Clone, Copy)]
 pub struct Problem<'a> {
     /// The model.
-    pub model: &'a GptConfig,
+    pub model: &'a Model,
     /// How it is used.
     pub generation: &'a Generation,
     /// The machine.
@@ -25,6 +25,22 @@ pub struct Problem<'a> {
 }
 
 impl Problem<'_> {
+    /// The model as a decoder of one plain block, for a mapper that maps nothing else.
+    ///
+    /// # Errors
+    /// It is something else; the error names the mapper and those that would do.
+    pub fn plain_decoder(&self, mapper: &dyn Mapper) -> Result<GptConfig, InputError> {
+        self.model.as_gpt().ok_or_else(|| {
+            let problem = format!(
+                "is `{}`, which is not a decoder of one plain block: the {} mapping maps no other",
+                self.model.name,
+                mapper.name()
+            );
+            let help = "plain decoders have equal layers of attention without windows and a dense feed-forward layer, of one type; see `banksia list models`";
+            self.source.error("workload.model", problem).help(help)
+        })
+    }
+
     /// The options of a mapper: the table `[mapping]`, less `strategy`.
     ///
     /// # Errors

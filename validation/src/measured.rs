@@ -15,7 +15,7 @@ use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::layers;
 use banksia_mappers::gpu::select::{self, Found, dirty_share};
 use banksia_mappers::{Mapper, Problem};
-use banksia_workloads::{Generation, GptConfig};
+use banksia_workloads::{Generation, Model};
 use serde_json::Value as Json;
 
 use super::rows::{self, Row, SIDE, number};
@@ -156,7 +156,7 @@ fn gpt_decode(spec: &GpuSpec, args: &Json, detail: Detail) -> Result<LaunchTotal
     let text = format!(
         "name = \"gpt\"\nlayers = {layers}\nwidth = {width}\nheads = {heads}\nhead_dim = {head}\nvocab = {VOCABULARY}\nmax_positions = {keys}"
     );
-    let model = GptConfig::from_toml("gpt_decode", &text).map_err(|e| e.to_string())?;
+    let model = Model::from_toml("gpt_decode", &text).map_err(|e| e.to_string())?;
     let generation = Generation {
         context_tokens: u64::from(keys) - 1,
         prompt_tokens: 0,

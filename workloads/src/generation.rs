@@ -3,8 +3,8 @@
 use banksia_input::{InputError, Source};
 use serde::{Deserialize, Serialize};
 
-use crate::config::GptConfig;
 use crate::key::path;
+use crate::model::Model;
 
 /// Longest prompt or generation: far above any model's limit, and low enough that positions never overflow.
 const MAX_TOKENS: i64 = 1 << 30;
@@ -21,15 +21,75 @@ pub enum Phase {
     Decode,
 }
 
-/// One pass through the model.
+/// Sequences that are alike in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// How many.
+    pub sequences: u64,
+    /// Tokens of each that enter: the prompt or a chunk of it, 1 in decode, some in the verification of a draft.
+    pub new: u64,
+    /// Tokens of each that are in the cache before, or have passed through its state.
+    #[serde(default)]
+    pub past: u64,
+}
+
+impl Run {
+    /// Tokens in the cache once the step has written its own.
+    pub const fn context(&self) -> u64 {
+        self.past.saturating_add(self.new)
+    }
+
+    /// Tokens that enter, of all its sequences.
+    pub const fn tokens(&self) -> u64 {
+        self.sequences.saturating_mul(self.new)
+    }
+}
+
+/// One pass through the model: prompts, chunks of prompts, single tokens, drafts, or several of these at once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Step {
-    /// Prefill or decode.
+    /// Prefill where most that enters is of prompts, else decode.
     pub phase: Phase,
-    /// Tokens of each sequence that enter: the prompt, or 1.
-    pub tokens: u64,
-    /// Tokens in the KV cache once the step has written its own: what attention reads.
-    pub context: u64,
+    /// Its sequences, by how many tokens of each enter and are there.
+    pub runs: Vec<Run>,
+}
+
+impl Step {
+    /// A step of sequences that are all alike.
+    pub fn uniform(phase: Phase, sequences: u64, new: u64, past: u64) -> Self {
+        Self { phase, runs: vec![Run { sequences, new, past }] }
+    }
+
+    /// A step of one token of each sequence, which makes the context so long.
+    pub fn decode(sequences: u64, context: u64) -> Self {
+        Self::uniform(Phase::Decode, sequences, 1, context.saturating_sub(1))
+    }
+
+    /// A whole prompt of each sequence.
+    pub fn prefill(sequences: u64, tokens: u64) -> Self {
+        Self::uniform(Phase::Prefill, sequences, tokens, 0)
+    }
+
+    /// Tokens of a sequence that enter, at most.
+    pub fn tokens(&self) -> u64 {
+        self.runs.iter().map(|r| r.new).max().unwrap_or(0)
+    }
+
+    /// The longest context once the step has written its own tokens.
+    pub fn context(&self) -> u64 {
+        self.runs.iter().map(Run::context).max().unwrap_or(0)
+    }
+
+    /// Sequences.
+    pub fn sequences(&self) -> u64 {
+        self.runs.iter().fold(0, |sum, r| sum.saturating_add(r.sequences))
+    }
+
+    /// Tokens that enter, of all sequences.
+    pub fn all_tokens(&self) -> u64 {
+        self.runs.iter().fold(0, |sum, r| sum.saturating_add(r.tokens()))
+    }
 }
 
 /// A generation: every sequence of a batch has the same prompt and output length.
@@ -110,7 +170,7 @@ impl GenerationFile {
     ///
     /// # Errors
     /// A count is negative, zero where something must be, or absurd; or the generation is longer than the model's positions.
-    pub fn resolve(&self, source: &Source, table: &str, model: &GptConfig) -> Result<Generation, InputError> {
+    pub fn resolve(&self, source: &Source, table: &str, model: &Model) -> Result<Generation, InputError> {
         let count = |key: &str, value: i64, least: i64, most: i64| {
             source.check(&path(table, key), value, least..=most).map(i64::unsigned_abs)
         };
@@ -147,7 +207,7 @@ impl Generation {
     ///
     /// # Errors
     /// A count is zero or absurd, the cache would grow beyond `max_positions`, or an operator's counts would exceed 64 bits.
-    pub fn check(&self, model: &GptConfig, source: &Source, table: &str) -> Result<(), InputError> {
+    pub fn check(&self, model: &Model, source: &Source, table: &str) -> Result<(), InputError> {
         let most = MAX_TOKENS.unsigned_abs();
         source.check(&path(table, "context_tokens"), self.context_tokens, 0..=most)?;
         source
@@ -157,10 +217,13 @@ impl Generation {
         source.check(&path(table, "batch"), self.batch, 1..=MAX_BATCH.unsigned_abs())?;
         self.check_positions(model, source, table)?;
         for step in [self.step(0), self.step(self.generated_tokens - 1)].into_iter().flatten() {
-            if let Some(node) = model.distinct_operators(&step, self).iter().find(|n| !n.is_countable()) {
+            let graph = model.graph(&step, self);
+            if let Some((node, _)) = graph.operators().find(|(node, _)| !node.is_countable()) {
                 let problem = format!(
                     "makes the operator `{}` of a step of {} tokens at context {} exceed 64-bit counts",
-                    node.label, step.tokens, step.context
+                    node.label,
+                    step.tokens(),
+                    step.context()
                 );
                 let help = "use a smaller batch or fewer tokens";
                 return Err(source.error(&path(table, "batch"), problem).help(help));
@@ -170,7 +233,7 @@ impl Generation {
     }
 
     /// The longest context must have a position, unless that is to be ignored.
-    fn check_positions(&self, model: &GptConfig, source: &Source, table: &str) -> Result<(), InputError> {
+    fn check_positions(&self, model: &Model, source: &Source, table: &str) -> Result<(), InputError> {
         let limit = model.max_positions;
         let (context, prompt, last) = (self.context_tokens, self.prompt_tokens, self.last_context());
         if last <= limit || self.ignore_position_limit {
@@ -209,9 +272,9 @@ impl Generation {
         (index < self.generated_tokens).then(|| {
             let context = self.first_context().saturating_add(index);
             if index == 0 && self.prompt_tokens > 0 {
-                Step { phase: Phase::Prefill, tokens: self.prompt_tokens, context }
+                Step::uniform(Phase::Prefill, self.batch, self.prompt_tokens, self.context_tokens)
             } else {
-                Step { phase: Phase::Decode, tokens: 1, context }
+                Step::decode(self.batch, context)
             }
         })
     }

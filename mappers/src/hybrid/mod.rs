@@ -13,7 +13,7 @@ mod site;
 use banksia_hw::program::{LaunchMode, Program};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, Phase, Step};
+use banksia_workloads::{Generation, Model, Phase, Step};
 use serde::Deserialize;
 
 use crate::gpu::model::{AttentionKernels, GpuModel, GpuOptions, Parts, no_judge};
@@ -82,7 +82,8 @@ impl Mapper for HybridMapper {
 
 impl Hybrid {
     fn new(problem: &Problem<'_>, options: HybridOptions) -> Result<Self, InputError> {
-        let &Problem { model, generation, machine, source } = problem;
+        let &Problem { generation, machine, source, .. } = problem;
+        let model = &problem.plain_decoder(&HybridMapper)?;
         let site = Site::of(machine).ok_or_else(|| {
             let error =
                 source.error("machine.base", format!("is `{}`, which is not one GPU and one PIM device", machine.name));
@@ -92,7 +93,7 @@ impl Hybrid {
         let of_gpu = GpuOptions { launch: options.launch, attention: options.attention, ..GpuOptions::default() };
         let lower = |batch: u64| {
             let generation = Generation { batch, ..generation.clone() };
-            GpuModel::beside_cache(model.clone(), &generation, &site.spec, of_gpu, source)
+            GpuModel::beside_cache(Model::from(model), &generation, &site.spec, of_gpu, source)
         };
         let whole = lower(generation.batch)?;
         let mut parts: Vec<GpuModel> = Vec::new();

@@ -10,11 +10,11 @@
 
 use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::program::{InstructionId, Program, ProgramBuilder};
-use banksia_workloads::Step;
+use banksia_workloads::{Place, Step};
 
 use super::half::Half;
 use super::map::Hybrid;
-use crate::gpu::model::{ChosenPart, Parts, Place};
+use crate::gpu::model::{ChosenPart, Parts};
 use crate::plan::Unsupported;
 
 /// A half on its way through the layers.
@@ -46,7 +46,7 @@ impl Stream {
 
 impl Hybrid {
     fn stream(&self, phase: &str, step: &Step) -> Stream {
-        let mut builder = ProgramBuilder::new(phase, step.context);
+        let mut builder = ProgramBuilder::new(phase, step.context());
         builder.launch(self.launch);
         builder.on(self.site.gpu);
         Stream { builder, last: None }
@@ -80,7 +80,7 @@ impl Hybrid {
             stream.put(part, None, "", &mut after);
         }
         for layer in layers {
-            for part in parts.iter().filter(|p| p.place() == Place::Layer) {
+            for part in parts.iter().filter(|p| p.place() == Place::Layers) {
                 if part.is_of_cache()
                     && let Some(cached) = cached.get_mut(layer as usize)
                 {
@@ -90,7 +90,7 @@ impl Hybrid {
                 stream.put(part, Some(layer), "", &mut after);
                 if part.is_append() {
                     let last = stream.last;
-                    site.transfer(&mut stream.builder, "kv_to_pim", of_layer(step.tokens), false, last.as_slice());
+                    site.transfer(&mut stream.builder, "kv_to_pim", of_layer(step.tokens()), false, last.as_slice());
                 }
             }
         }
@@ -126,7 +126,7 @@ impl Hybrid {
                 if turn == self.model.layers {
                     self.ends(&mut stream, chain, Place::After);
                 } else {
-                    self.until_attention(&mut stream, chain, turn, step.context);
+                    self.until_attention(&mut stream, chain, turn, step.context());
                 }
             }
         }
@@ -145,7 +145,7 @@ impl Hybrid {
         let (site, model) = (&self.site, &self.model);
         let (sequences, batch) = (chain.half.sequences.clone(), chain.half.batch());
         stream.builder.on(site.gpu);
-        let in_layer = chain.parts.iter().filter(|p| p.place() == Place::Layer);
+        let in_layer = chain.parts.iter().filter(|p| p.place() == Place::Layers);
         for part in in_layer.take_while(|p| !p.is_of_cache()) {
             stream.put(part, Some(layer), chain.half.suffix, &mut chain.after);
         }
@@ -165,7 +165,7 @@ impl Hybrid {
     /// What of a layer is after its attention.
     fn after_attention(&self, stream: &mut Stream, chain: &mut Chain<'_>, layer: u32) {
         stream.builder.on(self.site.gpu);
-        let in_layer = chain.parts.iter().filter(|p| p.place() == Place::Layer);
+        let in_layer = chain.parts.iter().filter(|p| p.place() == Place::Layers);
         for part in in_layer.skip_while(|p| !p.is_of_cache()).filter(|p| !p.is_of_cache()) {
             stream.put(part, Some(layer), chain.half.suffix, &mut chain.after);
         }

@@ -14,7 +14,7 @@ mod summary;
 use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, GptConfig, Graph, Phase, Step};
+use banksia_workloads::{Generation, GptConfig, Graph, Step};
 
 pub(crate) use attention::PimAttention;
 pub use map::Pim;
@@ -56,7 +56,7 @@ impl Mapper for PimMapper {
         let machine = problem.machine.lone_pim_machine().ok_or_else(|| {
             problem.source.error("machine.base", "is not a PIM machine, to which alone the pim mapping maps")
         })?;
-        Ok(Box::new(Pim::new(problem.model.clone(), problem.generation.clone(), machine, problem.source)?))
+        Ok(Box::new(Pim::new(problem.plain_decoder(self)?, problem.generation.clone(), machine, problem.source)?))
     }
 }
 
@@ -84,7 +84,7 @@ impl Pim {
         let Some((banks, layout, attention)) = lay_out(banks.clone(), &model, &generation, machine) else {
             return Err(does_not_fit(&model, &generation, machine, &banks, source));
         };
-        let step = Step { phase: Phase::Decode, tokens: 1, context };
+        let step = Step::decode(generation.batch, context);
         let last_token = model.step_graph(&step, &generation);
         let without_head = Generation { lm_head: false, ..generation.clone() };
         let inner_token = model.step_graph(&step, &without_head);

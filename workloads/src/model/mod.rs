@@ -10,6 +10,7 @@ mod from_gpt;
 mod mixer;
 mod norm;
 mod parameters;
+mod routing;
 mod state;
 mod to_gpt;
 mod toml_file;
