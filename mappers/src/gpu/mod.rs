@@ -9,6 +9,7 @@ pub mod launch;
 pub mod layers;
 pub mod libraries;
 pub mod model;
+pub mod moe;
 pub mod multistage;
 pub mod probes;
 pub mod quantise;
