@@ -259,5 +259,8 @@ pub enum ImportFrom {
         /// Write over a file that is there already.
         #[arg(long)]
         force: bool,
+        /// Of a model with towers for pictures or sound, import the language model alone.
+        #[arg(long)]
+        text_only: bool,
     },
 }

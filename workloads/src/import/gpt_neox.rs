@@ -1,54 +1,53 @@
 //! GPT-NeoX and Pythia: attention and feed-forward side by side, a share of each head rotated.
 
 use banksia_input::InputError;
-use serde_json::json;
 
+use super::build::{LAYER, all, block};
 use super::family::Family;
 use super::reader::Reader;
-use crate::config::{GptFile, Positions};
+use crate::model::{AttentionSpec, Branch, Embed, FeedForwardSpec, HeadSpec, Mixer, Model, Norm, Stage};
 use crate::op::ActivationKind;
 
 /// The family.
-pub(super) const FAMILY: Family = Family { model_type: "gpt_neox", architectures: &["GPTNeoXForCausalLM"], read };
+pub(super) const FAMILY: Family = Family {
+    model_types: &["gpt_neox"],
+    architectures: &["GPTNeoXForCausalLM"],
+    read,
+    graph: "parallel attention and feed-forward with a norm each, partial rotary, biases",
+    refuses: "",
+};
 
-fn read(reader: &Reader<'_>) -> Result<GptFile, InputError> {
-    let width = reader.size("width", &["hidden_size"])?;
-    let heads = reader.size("heads", &["num_attention_heads"])?;
-    reader.only(
-        "attention_bias",
-        &[json!(true)],
-        "leaves out the biases of attention but not of the feed-forward layer",
-    )?;
-    // One number under three names, in the order of the library's versions.
-    let mut share: Option<(&str, f64)> = None;
-    for key in ["rotary_pct", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"] {
-        let Some(value) = reader.share(key)? else { continue };
-        match share {
-            Some((first, other)) if other.total_cmp(&value).is_ne() => {
-                return Err(reader.error(key, format!("is {value}, but `{first}` is {other}")));
-            }
-            Some(_) => {}
-            None => {
-                share = Some((key, value));
-                reader.rename("rotary_dim", key);
-            }
-        }
-    }
-    let share = share.map_or(0.25, |(_, value)| value);
-    let head_dim = if heads > 0 { width / heads } else { 0 };
-    // Hugging Face truncates too; both numbers are far below 2^52, so that the product is exact enough.
-    let rotary_dim = (head_dim.clamp(0, 1 << 30) as f64 * share) as i64;
-    Ok(GptFile {
-        layers: reader.size("layers", &["num_hidden_layers"])?,
-        max_positions: reader.positions("max_position_embeddings")?,
-        ffn_width: Some(reader.size("ffn_width", &["intermediate_size"])?),
+fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
+    let width = reader.sized("width", &["hidden_size"], 6144)?;
+    let layers = reader.layers(&["num_hidden_layers"], 44)?;
+    let heads = reader.sized("heads", &["num_attention_heads"], 64)?;
+    let vocab = reader.sized("vocab", &["vocab_size"], 50432)?;
+    let head_dim = reader.head_dim(width, heads)?;
+    let bias = reader.flag("attention_bias", true)?;
+    let attention = AttentionSpec {
+        rotary_dim: reader.rotary_dim(head_dim, 0.25)?,
+        qkv_bias: bias,
+        out_bias: bias,
+        ..AttentionSpec::new(heads, heads, head_dim)
+    };
+    let ffn = FeedForwardSpec {
+        inner: reader.sized("inner", &["intermediate_size"], 24576)?,
         activation: reader.activation("hidden_act", ActivationKind::Gelu)?,
-        tied_embeddings: reader.flag("tie_word_embeddings", false)?,
-        positions: if rotary_dim > 0 { Positions::Rotary } else { Positions::None },
-        rotary_dim: (rotary_dim > 0).then_some(rotary_dim),
-        parallel_block: reader.flag("use_parallel_residual", true)?,
-        width,
-        heads,
-        ..reader.base()?
+        gated: false,
+        bias: true,
+    };
+    let (attention, ffn) = (Mixer::Attention(attention), Mixer::FeedForward(ffn));
+    let stages = if reader.flag("use_parallel_residual", true)? {
+        let own = |mixer| Branch { norm: Some(Norm::LayerNorm), ..Branch::plain(mixer) };
+        vec![Stage { norm: None, branches: vec![own(attention), own(ffn)], post_norm: None, no_residual: false }]
+    } else {
+        vec![Stage::pre(Norm::LayerNorm, attention), Stage::pre(Norm::LayerNorm, ffn)]
+    };
+    let head =
+        HeadSpec { tied: reader.flag("tie_word_embeddings", false)?, ..HeadSpec::of(Norm::LayerNorm, vocab) };
+    Ok(Model {
+        pattern: all(LAYER, layers),
+        blocks: vec![block(LAYER, stages)],
+        ..reader.model(width, reader.positions("max_position_embeddings")?, Embed::of(vocab), head)?
     })
 }

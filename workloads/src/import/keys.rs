@@ -176,21 +176,19 @@ pub(super) fn check(reader: &Reader<'_>, family: &str, biased: bool) -> Result<(
     Err(reader.error(key, problem).help(help))
 }
 
-/// What no decoder of one plain block may say, whatever its family.
+/// What no model may say, unless its family has read it.
 pub(super) fn check_common(reader: &Reader<'_>) -> Result<(), InputError> {
-    let empty = |key: &str| reader.get(key).is_none_or(|value| absent(key, value, false));
     for (key, what) in [
-        ("quantization_config", "describes quantised weights, which differ in type from layer to layer"),
-        ("compression_config", "describes quantised weights, which differ in type from layer to layer"),
         ("auto_map", "names code of the model's own, which may compute anything"),
         ("is_encoder_decoder", "adds an encoder"),
         ("add_cross_attention", "adds cross attention to an encoder"),
         ("cross_attention_hidden_size", "adds cross attention to an encoder"),
         ("pruned_heads", "takes heads out of some layers"),
     ] {
-        // An empty table of quantisation says nothing, which is not the same as none.
-        let fine = if key.ends_with("_config") { reader.get(key).is_none_or(Value::is_null) } else { empty(key) };
-        reader.refuse_unless(key, fine, what)?;
+        if !reader.was_read(key) {
+            let empty = reader.get(key).is_none_or(|value| absent(key, value, false));
+            reader.refuse_unless(key, empty, what)?;
+        }
     }
     Ok(())
 }

@@ -5,69 +5,75 @@ use serde_json::{Value, json};
 
 use super::family::Family;
 use super::reader::Reader;
-use crate::config::{GptFile, Positions};
-use crate::model::Norm;
+use super::sizes::{Defaults, Sizes, pre};
+use super::windows::Windows;
+use crate::model::{AttentionSpec, Model, Norm};
 use crate::op::ActivationKind;
 
-/// The families.
+/// LLaMA, and what is published under its name: Yi, DeepSeek-LLM, Vicuna.
 pub(super) const LLAMA: Family = Family {
-    model_type: "llama",
+    model_types: &["llama"],
     // The second is how the first converted checkpoints spell it.
     architectures: &["LlamaForCausalLM", "LLaMAForCausalLM"],
-    read: |reader| read(reader, false),
+    read: llama,
+    graph: "grouped queries, rotary, SwiGLU, RMS norms, biases",
+    refuses: "`sliding_window`, `layer_types` with windows, partial rotary, draft heads (EAGLE) behind the same `model_type`",
 };
-pub(super) const MISTRAL: Family =
-    Family { model_type: "mistral", architectures: &["MistralForCausalLM"], read: |reader| read(reader, true) };
 
-fn read(reader: &Reader<'_>, mistral: bool) -> Result<GptFile, InputError> {
-    let max_positions = reader.positions("max_position_embeddings")?;
+/// Mistral.
+pub(super) const MISTRAL: Family = Family {
+    model_types: &["mistral"],
+    architectures: &["MistralForCausalLM"],
+    read: mistral,
+    graph: "LLaMA's with a sliding window in every layer",
+    refuses: "partial rotary",
+};
+
+const LLAMA_SIZES: Defaults = Defaults {
+    width: 4096,
+    layers: 32,
+    heads: 32,
+    kv_heads: 0,
+    head_dim: 0,
+    inner: 11008,
+    vocab: 32000,
+    positions: 2048,
+};
+const MISTRAL_SIZES: Defaults = Defaults { kv_heads: 8, inner: 14336, positions: 131_072, ..LLAMA_SIZES };
+
+fn llama(reader: &Reader<'_>) -> Result<Model, InputError> {
+    let sizes = Sizes::read(reader, &LLAMA_SIZES)?;
+    attends_to_all(reader, sizes.positions)?;
+    reader.rotates_all()?;
     let bias = reader.flag("attention_bias", false)?;
-    let ffn_bias = reader.flag("mlp_bias", false)?;
-    reader.refuse_unless(
-        if bias { "attention_bias" } else { "mlp_bias" },
-        bias == ffn_bias,
-        "puts biases on attention or the feed-forward layer only",
-    )?;
-    attends_to_all(reader, mistral, max_positions)?;
-    for key in [
-        "partial_rotary_factor",
-        "rotary_pct",
-        "rope_parameters.partial_rotary_factor",
-        "rope_scaling.partial_rotary_factor",
-    ] {
-        let whole = reader.share(key)?.is_none_or(|share| share >= 1.0);
-        reader.refuse_unless(key, whole, "rotates a part of each head, which these families do not")?;
-    }
-    let kv_heads = match reader.optional_size("kv_heads", "num_key_value_heads")? {
-        // The library's default is not the number of heads.
-        None if mistral => return Err(reader.missing("num_key_value_heads")),
-        given => given,
+    let mut ffn = sizes.gated(reader.activation("hidden_act", ActivationKind::Silu)?);
+    ffn.bias = reader.flag("mlp_bias", false)?;
+    let attention = AttentionSpec { qkv_bias: bias, out_bias: bias, ..sizes.attention() };
+    sizes.uniform(reader, Norm::RmsNorm, false, pre(Norm::RmsNorm, attention, ffn))
+}
+
+fn mistral(reader: &Reader<'_>) -> Result<Model, InputError> {
+    let sizes = Sizes::read(reader, &MISTRAL_SIZES)?;
+    reader.rotates_all()?;
+    // Its window has no switch; a file that says nothing has the library's.
+    let window = match reader.count("sliding_window")? {
+        Some(window) => window,
+        None if reader.get("sliding_window").is_some() => 0,
+        None => 4096,
     };
-    Ok(GptFile {
-        layers: reader.size("layers", &["num_hidden_layers"])?,
-        width: reader.size("width", &["hidden_size"])?,
-        heads: reader.size("heads", &["num_attention_heads"])?,
-        kv_heads,
-        head_dim: reader.optional_size("head_dim", "head_dim")?,
-        ffn_width: Some(reader.size("ffn_width", &["intermediate_size"])?),
-        activation: reader.activation("hidden_act", ActivationKind::Silu)?,
-        gated: true,
-        bias,
-        norm: Norm::RmsNorm,
-        positions: Positions::Rotary,
-        tied_embeddings: reader.flag("tie_word_embeddings", false)?,
-        max_positions,
-        ..reader.base()?
+    let ffn = sizes.gated(reader.activation("hidden_act", ActivationKind::Silu)?);
+    let windows = Windows::read(reader, sizes.layers, window, sizes.positions, |_| true)?;
+    windows.fill(sizes.decoder(reader, Norm::RmsNorm, false)?, |window, _| {
+        Ok(pre(Norm::RmsNorm, AttentionSpec { window, ..sizes.attention() }, ffn.clone()))
     })
 }
 
 /// No layer may look at a part of the context only.
-fn attends_to_all(reader: &Reader<'_>, mistral: bool, max_positions: i64) -> Result<(), InputError> {
-    let window = reader.integer("sliding_window")?;
-    // Mistral's window has no switch.
-    let off = !reader.flag("use_sliding_window", true)? && !mistral;
+fn attends_to_all(reader: &Reader<'_>, max_positions: u64) -> Result<(), InputError> {
+    let window = reader.count("sliding_window")?;
+    let off = !reader.flag("use_sliding_window", true)?;
     let windowed = !off && window.is_some_and(|window| window < max_positions);
-    reader.refuse_unless("sliding_window", !windowed, "limits attention to a window")?;
+    reader.refuse_unless("sliding_window", !windowed, "limits attention to a window, which LLaMA does not")?;
     // The layers that a window would begin or end at.
     reader.get("max_window_layers");
     let full = |kind: &Value| *kind == json!("full_attention");

@@ -5,18 +5,19 @@ use std::path::Path;
 use banksia_input::{InputError, Source};
 
 use super::name::of_folder;
-use super::{import, quantised};
-use crate::config::GptConfig;
+use super::reader::Reader;
+use super::{Naming, Parts, import, quantised};
+use crate::model::Model;
 
 /// Reads a model's file: a Hugging Face configuration where its name ends in `.json`, otherwise TOML.
 ///
 /// # Errors
-/// The file cannot be read, or is refused as by [`import_hf_file`] or [`GptConfig::from_source`].
-pub fn load_model(path: &Path) -> Result<GptConfig, InputError> {
+/// The file cannot be read, or is refused as by [`import_hf_file`] or [`Model::from_source`].
+pub fn load_model(path: &Path) -> Result<Model, InputError> {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
-        return import_hf_file(path, None);
+        return import_hf_file(path, None, Parts::Whole);
     }
-    GptConfig::from_source(&Source::read(path)?)
+    Model::from_source(&Source::read(path)?)
 }
 
 /// [`import_hf`](crate::import_hf) of a file. The model is called `name`, or as the file names it (`_name_or_path`), or as
@@ -24,11 +25,13 @@ pub fn load_model(path: &Path) -> Result<GptConfig, InputError> {
 ///
 /// # Errors
 /// The file cannot be read or imported, or a file beside it (`hf_quant_config.json`, `quantize_config.json`,
-/// `quant_config.json`) says that its weights are quantised.
-pub fn import_hf_file(path: &Path, name: Option<&str>) -> Result<GptConfig, InputError> {
+/// `quant_config.json`) says that its weights are quantised in a way that cannot be expressed.
+pub fn import_hf_file(path: &Path, name: Option<&str>, parts: Parts) -> Result<Model, InputError> {
     let source = Source::read(path)?;
-    let model = import(source.name(), source.text(), name, file_name(path))?;
-    quantised::check_beside(path)?;
+    let naming = Naming { given: name, otherwise: file_name(path) };
+    let reader = Reader::new(source.name(), source.text())?;
+    let mut model = import(&reader, &naming, parts)?;
+    quantised::beside(path, &mut model)?;
     Ok(model)
 }
 

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 pub(super) struct Scan {
     /// The text with Python's three numbers as strings. Lines are those of the file.
     pub json: String,
-    /// The line, from 1, of each key of the outermost object; of a key that is written twice, of the last, which holds.
+    /// The line, from 1, of each key, with the keys that lead to it and dots between; of a key that is written twice, of the
+    /// last, which holds. Keys of objects in lists have none.
     pub lines: HashMap<String, usize>,
 }
 
@@ -14,16 +15,22 @@ pub(super) struct Scan {
 pub(super) fn scan(text: &str) -> Scan {
     let mut json = String::with_capacity(text.len() + 16);
     let mut lines = HashMap::new();
-    let (mut line, mut depth) = (1usize, 0usize);
+    let mut line = 1usize;
+    // The keys that lead to each open object, with a dot behind each; none for lists and what is in them.
+    let mut open: Vec<Option<String>> = Vec::new();
+    // The last key, whose value is to come.
+    let mut last = Some(String::new());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         if c == '"' {
             let end = string_end(rest);
             let (string, after) = rest.split_at(end);
-            if depth == 1
+            if let Some(Some(prefix)) = open.last()
                 && after.trim_start().starts_with(':')
                 && let Ok(key) = serde_json::from_str::<String>(string)
             {
+                let key = format!("{prefix}{key}");
+                last = Some(format!("{key}."));
                 lines.insert(key, line);
             }
             line += string.matches('\n').count();
@@ -40,8 +47,14 @@ pub(super) fn scan(text: &str) -> Scan {
         }
         match c {
             '\n' => line += 1,
-            '{' | '[' => depth += 1,
-            '}' | ']' => depth = depth.saturating_sub(1),
+            '{' => open.push(last.take()),
+            '[' => {
+                last = None;
+                open.push(None);
+            }
+            '}' | ']' => {
+                open.pop();
+            }
             _ => {}
         }
         // A word is taken whole, so that no number is found inside it.
@@ -91,6 +104,7 @@ mod tests {
         assert_eq!(json["b\""][1], "-Infinity");
         assert_eq!(json["c"]["a"], "NaN, Infinity");
         assert_eq!(found.lines["a"], 1, "the key of the outer object");
+        assert_eq!(found.lines["c.a"], 3, "the key of the inner object");
         assert_eq!((found.lines["b\""], found.lines["c"], found.lines["Infinity"]), (2, 3, 4));
         for other in ["xNaN", "NaNs", "Infinity2", "--Infinity", "\"NaN", "{\"a\\", "é\"NaN\"ü", "1Infinity"] {
             assert!(serde_json::from_str::<serde_json::Value>(&scan(other).json).is_err(), "{other}");

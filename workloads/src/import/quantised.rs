@@ -6,12 +6,23 @@ use banksia_input::{InputError, Source};
 use serde_json::Value;
 
 use super::python_json::scan;
+use super::reader::Reader;
+use crate::model::Model;
 
 const HELP: &str = "import the 16-bit checkpoint that it was made from, or write a model that is of one type throughout as TOML (dtype = \"fp8\")";
 
+/// What the file itself says of its number formats.
+pub(super) fn of_file(reader: &Reader<'_>, _model: &mut Model) -> Result<(), InputError> {
+    for key in ["quantization_config", "compression_config"] {
+        let fine = reader.get(key).is_none_or(Value::is_null);
+        reader.refuse_unless(key, fine, "describes quantised weights, which differ in type from layer to layer")?;
+    }
+    Ok(())
+}
+
 /// Refuses a checkpoint whose neighbours say that it is quantised: its weights, activations, tables and cache differ in
 /// type, and a model has one.
-pub(super) fn check_beside(config: &Path) -> Result<(), InputError> {
+pub(super) fn beside(config: &Path, _model: &mut Model) -> Result<(), InputError> {
     for path in optimiser_files(config).into_iter().filter(|path| path.is_file()) {
         check_optimiser(&path, config)?;
     }
