@@ -149,7 +149,7 @@ fn model(
                 InputError { help: e.help, ..source.error(key, problem) }
             })?;
             configuration.push_str(&format!("\n# model\n{}", file.text()));
-            Ok(Model::from(&load_model(&folder.join(name))?))
+            load_model(&folder.join(name))
         }
         toml::Value::String(name) => {
             let model = zoo::load(name).map_err(|_| source.unknown_name(key, "model", name, zoo::names()))?;

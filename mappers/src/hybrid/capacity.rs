@@ -4,7 +4,7 @@ use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, GptConfig};
 
 use super::site::Site;
-use crate::pim::PimAttention;
+use crate::pim::{PimAttention, Sizes};
 
 /// Rows of every bank that are not for keys and values.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,8 +37,12 @@ pub(super) fn lay_out(
     activations: u64,
     source: &Source,
 ) -> Result<(PimAttention, Reserved), InputError> {
+    if model.dtype.bits() != 16 {
+        let problem = format!("`{}` is of type {}: its units multiply 16-bit numbers", model.name, model.dtype.name());
+        return Err(source.error("workload.model", problem).help("give a model with dtype = \"bf16\" or \"f16\""));
+    }
     // Of one token of one sequence, it is not for want of room.
-    PimAttention::new(&site.pim, model, 1, 1, 0).map_err(|why| {
+    PimAttention::new(&site.pim, sizes(model, 1), 1, 0).map_err(|why| {
         let problem = format!("has the PIM device {}, which cannot run attention: {why}", site.pim_name);
         source.error("machine.base", problem).help("give it one whose base is `aim`, `hbm-pim` or `attacc`")
     })?;
@@ -51,6 +55,12 @@ pub(super) fn lay_out(
         };
         source.error(key, problem).help(help)
     })
+}
+
+/// The attention of all layers, at a context.
+fn sizes(model: &GptConfig, context: u64) -> Sizes {
+    let GptConfig { layers, heads, kv_heads, head_dim, .. } = *model;
+    Sizes { layers, heads, kv_heads, key_dim: head_dim, value_dim: head_dim, context }
 }
 
 /// The most sequences, below a number that is too many.
@@ -72,7 +82,7 @@ impl Case<'_> {
         self.in_gpu(batch)?;
         let reserved = Reserved { rows: if self.site.shared { self.rows_of_gpu(batch)? } else { 0 } };
         let context = self.generation.last_context();
-        match PimAttention::new(&self.site.pim, self.model, batch, context, reserved.rows) {
+        match PimAttention::new(&self.site.pim, sizes(self.model, context), batch, reserved.rows) {
             Ok(attention) => Ok((attention, reserved)),
             Err(why) => {
                 let problem = format!("is {batch}: {} cannot hold its keys and values: {why}", self.site.pim_name);

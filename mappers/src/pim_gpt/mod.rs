@@ -21,7 +21,6 @@ use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, GptConfig, Step};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use lower::supports;
 pub use map::PimGpt;
 pub use summary::{MappingSummary, RegionSummary};
 

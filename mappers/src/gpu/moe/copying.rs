@@ -39,15 +39,7 @@ pub fn copying(g: &Grouped<'_>, t: &CopyingTile, spec: &GpuSpec) -> Option<Kerne
         return None;
     }
     // One tile, whose rows are any.
-    let gemm = Gemm {
-        m: total,
-        n: g.n,
-        k: g.k,
-        batch: 1,
-        dtype: g.dtype,
-        out_bytes: g.out_bytes,
-        block_scales: false,
-    };
+    let gemm = Gemm { m: total, n: g.n, k: g.k, batch: 1, dtype: g.dtype, out_bytes: g.out_bytes, block_scales: false };
     let tile = Multistage { split: 1, ..t.tile };
     let one = Gemm { m: 1, n: tile.bn, ..gemm };
     let mut kernel = multistage(&one, &tile, spec);
@@ -68,7 +60,8 @@ pub fn copying(g: &Grouped<'_>, t: &CopyingTile, spec: &GpuSpec) -> Option<Kerne
             }
             Op::Copy { tile: x, path, multicast, barrier } if ahead < 1.0 => {
                 let scale = |v: i64| (v as f64 * ahead) as i64;
-                let byte = Expr { base: scale(x.byte.base), work: x.byte.work.map(scale), loops: x.byte.loops.map(scale) };
+                let byte =
+                    Expr { base: scale(x.byte.base), work: x.byte.work.map(scale), loops: x.byte.loops.map(scale) };
                 let bytes = ((f64::from(x.bytes) * ahead) as u32).max(1);
                 out.push(Op::Copy { tile: Tile { byte, bytes, ..x }, path, multicast, barrier });
             }
@@ -116,7 +109,12 @@ pub fn copying(g: &Grouped<'_>, t: &CopyingTile, spec: &GpuSpec) -> Option<Kerne
             tile.bn,
             piece(tile.bk * g.weight_bits / 8),
         ),
-        Tensor::matrix(u64::from(total), u64::from(g.n) * u64::from(g.out_bytes), tile.bm, piece(tile.bn * g.out_bytes)),
+        Tensor::matrix(
+            u64::from(total),
+            u64::from(g.n) * u64::from(g.out_bytes),
+            tile.bm,
+            piece(tile.bn * g.out_bytes),
+        ),
     ];
     kernel.name = format!("grouped {total}x{}x{} copying {}x{}x{}", g.n, g.k, tile.bm, tile.bn, tile.bk);
     Some(kernel)
