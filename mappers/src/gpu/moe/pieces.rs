@@ -151,6 +151,23 @@ pub fn count(pairs: u32, experts: u32, threads: u32, then_ns: f64) -> Kernel {
     })
 }
 
+/// CTAs that look through the choices of a thread each for one expert, so many of a token, and add up over their threads (`blockExpertPrefixSum`,
+/// `mergeExpertPrefixSum` of TensorRT-LLM).
+pub fn scan(name: &str, ctas: u32, threads: u32, choices: u32) -> Kernel {
+    let warps = f64::from(threads.div_ceil(32));
+    let issue = warps * (60.0 + 3.0 * f64::from(choices));
+    pass(&Pass {
+        name: name.into(),
+        ctas,
+        threads,
+        reads: vec![threads * 4 * choices],
+        writes: threads * 4,
+        work: VectorWork { issue, alu: issue * 16.0, latency_cycles: 700.0, ..VectorWork::default() },
+        wait_ns: 0.0,
+        last_ns: 0.0,
+    })
+}
+
 /// Places of rows among their expert's: a thread for each choice adds to its expert's counter in L2 and writes where it lies. Additions to one counter follow
 /// one another: the fullest expert's choices at one a clock of L2.
 pub fn place(pairs: u32, fullest: u32, l2_clock_mhz: f64) -> Kernel {

@@ -33,7 +33,7 @@ fn default_config(host: Host, call: &MoeCall) -> Config {
         (Format::Fp8, Host::Sglang) if tokens <= experts => (64, 128, 128, 1, 4, 4),
         (Format::Fp8, Host::Sglang) => (128, 256, 128, 32, 8, 4),
         (Format::Fp8Block, Host::Sglang) => (64, 128, 128, 32, 4, 3),
-        (Format::Fp8Block, _) if tokens <= 64 => (16, 128, 128, 1, 4, 3),
+        (Format::Fp8Block, _) if tokens <= 64 => (16, 128, 128, if tokens <= 16 { 1 } else { 32 }, 4, 3),
         (Format::Fp8Block, _) => (64, 128, 128, 32, 4, 3),
         (Format::Weights4 { .. } | Format::Mxfp4 | Format::Nvfp4, _) if tokens <= experts => (16, 32, 64, 1, 4, 3),
         (Format::Weights4 { .. } | Format::Mxfp4 | Format::Nvfp4, _) => (64, 64, 64, 8, 4, 3),

@@ -27,6 +27,13 @@ const SCAN_NS: f64 = 1200.0;
 /// A thread an expert writes problem sizes, strides and pointers of both products: some twenty dependent stores of eight bytes.
 const STRIDES_NS: f64 = 700.0;
 
+/// Tokens of a CTA that counts, and how many such there are for each expert (`computeNumTokensPerBlock`).
+fn blocks_of(tokens: u32, experts: u32) -> (u32, u32) {
+    let fits = |&t: &u32| tokens.div_ceil(t).saturating_mul(experts) <= t;
+    let threads = [32, 64, 128, 256, 512, 1024].into_iter().find(fits).unwrap_or(1024);
+    (threads, tokens.div_ceil(threads))
+}
+
 /// The launches.
 ///
 /// # Errors
@@ -46,10 +53,11 @@ pub fn mixture(call: &MoeCall, spec: &GpuSpec, memory: &MoeMemory) -> Result<Vec
     if call.tokens <= SORTED_AT_ONCE {
         small(&mut items, pieces::chain("sort choices", 256, SORT_NS));
     } else {
-        let all = call.tokens.saturating_mul(call.top_k);
-        small(&mut items, pieces::elementwise("sums of blocks", u64::from(all) * u64::from(experts.min(32))));
+        let (threads, blocks) = blocks_of(call.tokens, experts);
+        let ctas = blocks.saturating_mul(experts).max(1);
+        small(&mut items, pieces::scan("sums of blocks", ctas, threads, call.top_k));
         small(&mut items, pieces::chain("sums of experts", 1024, SCAN_NS));
-        small(&mut items, pieces::elementwise("places", u64::from(all) * 4));
+        small(&mut items, pieces::scan("places", ctas, threads, 1));
     }
     items.push(Item::kernel(pieces::expand(pairs.max(1), call.hidden, e), [memory.input.clone(), own("permuted")]));
     if spec.tensor.warpgroup && call.format != Format::Fp8Block {
