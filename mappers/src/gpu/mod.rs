@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod cutlass;
 pub mod frameworks;
+pub mod fused;
 pub mod gemm;
 pub mod gemv;
 pub mod launch;
