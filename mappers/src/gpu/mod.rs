@@ -17,6 +17,7 @@ pub mod quantise;
 pub mod raster;
 pub mod rows;
 pub mod select;
+pub mod ssm;
 
 pub use model::GpuMapper;
 

@@ -1,4 +1,4 @@
-//! How frameworks take the sub-kernels of Mamba-2, gated delta networks and Kimi delta attention.
+//! How frameworks take the sub-kernels of gated delta networks and Kimi delta attention.
 
 use banksia_hw::gpu::sampling::Detail;
 
@@ -6,10 +6,6 @@ use super::super::rows::Row;
 use super::value;
 use crate::gpus::Devices;
 use crate::value::Value;
-
-pub(crate) fn mamba2(row: &Row, _devices: &mut Devices, _detail: Detail) -> Vec<Value> {
-    vec![value(row, "mamba2", Err("not modelled yet".into()), &[])]
-}
 
 pub(crate) fn gdn(row: &Row, _devices: &mut Devices, _detail: Detail) -> Vec<Value> {
     vec![value(row, "gdn", Err("not modelled yet".into()), &[])]
