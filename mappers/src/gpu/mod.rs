@@ -5,6 +5,7 @@ pub mod cutlass;
 pub mod frameworks;
 pub mod gemm;
 pub mod gemv;
+pub mod latent;
 pub mod launch;
 pub mod layers;
 pub mod libraries;

@@ -132,6 +132,7 @@ impl Lowering<'_> {
                     window: 0,
                     dtype: self.model.dtype,
                     kv_bytes: 2,
+                    ..Attention::default()
                 };
                 Ok(Launches::Kernels(self.attention(&a, part)))
             }
