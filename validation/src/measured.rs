@@ -91,6 +91,7 @@ pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: De
                 window: 0,
                 dtype: Dtype::Bf16,
                 kv_bytes: 2,
+                ..Attention::default()
             };
             rows::attention(&a, gpu.spec())?;
             vec![flash2(&a, gpu.spec())]

@@ -6,6 +6,7 @@ pub mod frameworks;
 pub mod fused;
 pub mod gemm;
 pub mod gemv;
+pub mod latent;
 pub mod launch;
 pub mod layers;
 pub mod libraries;

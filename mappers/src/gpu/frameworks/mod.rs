@@ -163,6 +163,7 @@ mod tests {
                         window: 0,
                         dtype: Dtype::Fp16,
                         kv_bytes: 2,
+                        ..Attention::default()
                     };
                     for prefill in [false, true] {
                         let kernels = attention(framework, &AttentionCall::new(a, prefill), &spec);
