@@ -15,10 +15,32 @@ mod values;
 mod windows;
 mod wrappers;
 
+mod baichuan;
+mod bert;
+mod bloom;
+mod classic;
+mod cohere;
+mod falcon;
+mod gemma;
+mod glm;
 mod gpt2;
+mod gpt_bigcode;
+mod gpt_j;
+mod gpt_neo;
 mod gpt_neox;
 mod llama;
+mod llama_likes;
+mod minicpm3;
+mod mllama;
+mod mpt;
+mod nemotron;
+mod olmo;
 mod opt;
+mod phi;
+mod qwen;
+mod seq_decoders;
+mod t5;
+mod whisper;
 
 use banksia_input::{InputError, Source};
 use serde_json::Value;
@@ -84,19 +106,21 @@ fn import(reader: &Reader<'_>, naming: &Naming<'_>, parts: Parts) -> Result<Mode
     };
     let source = format!("imported from a Hugging Face config.json of model_type {model_type}");
     if let Some(wrapper) = wrappers::by_type(&model_type) {
-        if parts == Parts::Whole {
+        if parts == Parts::Whole || wrapper.family.is_empty() {
             return Err(wrapper.refusal(reader, &model_type));
         }
         let source = format!("{source}: the language model alone");
-        let inner = match wrapper.text {
-            "" => reader.same_without(wrapper.towers),
-            key => reader.inside(key, &["dtype", "torch_dtype", "tie_word_embeddings", "quantization_config"])?,
+        let flat = wrapper.text.is_empty() || reader.get(wrapper.text).is_none_or(Value::is_null);
+        let inner = if flat {
+            // Files of the first versions have the language model's sizes among the others.
+            reader.same_without(wrapper.towers)
+        } else {
+            reader.inside(wrapper.text, &["dtype", "torch_dtype", "tie_word_embeddings", "quantization_config"])?
         };
-        let own = if wrapper.text.is_empty() { None } else { inner.text("model_type")? };
+        let own = if flat { None } else { inner.text("model_type")? };
         let name = own.unwrap_or(wrapper.family);
         let family = families::by_type(name).ok_or_else(|| unknown_family(&inner, name))?;
-        let checked = !wrapper.text.is_empty();
-        return read(&inner, family, checked).and_then(|model| named(model, reader, family, naming, source));
+        return read(&inner, family, !flat).and_then(|model| named(model, reader, family, naming, source));
     }
     let family = family.ok_or_else(|| unknown_family(reader, &model_type))?;
     read(reader, family, true).and_then(|model| named(model, reader, family, naming, source))
