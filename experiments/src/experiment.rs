@@ -21,6 +21,19 @@
 //! strategy = "pim-gpt"
 //! ```
 //!
+//! `[workload.types]` and `[workload.routing]` stand in place of the model's number formats and of which experts its tokens choose:
+//!
+//! ```toml
+//! [workload.types]
+//! weights = { dtype = "int4", group = 128, scale = "f16" }
+//! activations = "bf16"
+//! cache = "fp8"
+//!
+//! [workload.routing]
+//! distribution = "zipf"
+//! exponent = 1.0
+//! ```
+//!
 //! `[mapping]` has the keys of its strategy (`banksia show mappings NAME`); a machine of kind `gpu` has no `[device]`:
 //!
 //! ```toml
@@ -39,6 +52,7 @@ use std::path::Path;
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_mappers::{Mapper, Plan, Problem, choose};
+use banksia_workloads::model::{Routing, Types};
 use banksia_workloads::{Generation, GenerationFile, GptFile, Model, explain_key, load_model, zoo};
 use serde::Deserialize;
 
@@ -69,6 +83,9 @@ struct MachineTable {
 struct WorkloadTable {
     model: toml::Value,
     generation: GenerationFile,
+    /// In place of the model's own.
+    types: Option<Types>,
+    routing: Option<Routing>,
 }
 
 /// An experiment whose every part has been found and checked.
@@ -109,7 +126,14 @@ impl Experiment {
         let file: ExperimentFile = source.parse().map_err(|e| explain(source, e))?;
         let machine = Machine::read(&file.machine.base, source, path)?;
         let mut configuration = format!("# experiment\n{}\n{}", source.text(), machine.configuration);
-        let model = model(&file.workload.model, source, path, &mut configuration)?;
+        let mut model = model(&file.workload.model, source, path, &mut configuration)?;
+        if let Some(types) = file.workload.types {
+            model.types = types;
+        }
+        if let Some(routing) = file.workload.routing {
+            model.routing = routing;
+        }
+        model.check(source, "workload")?;
         let generation = file.workload.generation.resolve(source, "workload.generation", &model)?;
         let problem = Problem { model: &model, generation: &generation, machine: &machine, source };
         let mapper: &dyn Mapper = choose(&problem)?;

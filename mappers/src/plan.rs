@@ -25,6 +25,25 @@ pub struct Problem<'a> {
 }
 
 impl Problem<'_> {
+    /// Refuses chunks of prompts, drafts and runs of different lengths, for a mapper that takes whole prompts and single tokens.
+    ///
+    /// # Errors
+    /// The generation has one of these.
+    pub fn plain_generation(&self, mapper: &dyn Mapper) -> Result<(), InputError> {
+        let g = self.generation;
+        if g.is_plain() {
+            return Ok(());
+        }
+        let key = match (g.runs.is_empty(), g.draft_tokens) {
+            (false, _) => "runs",
+            (true, 0) => "chunk_tokens",
+            (true, _) => "draft_tokens",
+        };
+        let problem = format!("is given, but the {} mapping takes whole prompts and single tokens of equal sequences", mapper.name());
+        let path = format!("workload.generation.{key}");
+        Err(self.source.error(&path, problem).help("leave it out, or map to a GPU with the gpu mapping"))
+    }
+
     /// The model as a decoder of one plain block, for a mapper that maps nothing else.
     ///
     /// # Errors
@@ -111,6 +130,16 @@ pub enum Unsupported {
         operator: String,
         /// What it computes.
         kind: &'static str,
+    },
+    /// Sizes of an operator that its kernels do not have.
+    #[error("the mapping {mapper} cannot run the operator `{operator}`: {why}")]
+    Sizes {
+        /// The mapper.
+        mapper: &'static str,
+        /// The operator's label.
+        operator: String,
+        /// What is wrong, in words.
+        why: String,
     },
     /// A kernel that the device cannot run.
     #[error(transparent)]

@@ -127,7 +127,7 @@ fn steps() -> Vec<Step> {
         Step::decode(3, 30),
         Step::uniform(Phase::Decode, 2, 5, 50),
         Step::uniform(Phase::Prefill, 1, 32, 64),
-        Step { phase: Phase::Prefill, runs: mixed },
+        Step { phase: Phase::Prefill, runs: mixed, head: true },
     ]
 }
 

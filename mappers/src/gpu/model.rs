@@ -171,14 +171,25 @@ impl GpuModel {
 
     /// The steps between which every size lies: the prompt, and the first and last decode step.
     fn extreme_steps(&self) -> impl Iterator<Item = Step> {
-        let last = self.generation.generated_tokens.saturating_sub(1);
+        let last = self.generation.steps_in_all().saturating_sub(1);
         [0, 1, last].into_iter().filter_map(|i| self.generation.step(i))
     }
 
     /// Bytes of the keys and values of the longest context, and of recurrent states.
     fn kv_bytes(&self) -> u128 {
-        let g = &self.generation;
-        (self.model.kv_bytes(g.last_context()) + self.model.state_bytes()) * u128::from(g.batch)
+        let of = |(sequences, tokens): (u64, u64)| {
+            (self.model.kv_bytes(tokens) + self.model.state_bytes()) * u128::from(sequences)
+        };
+        self.generation.cached().into_iter().map(of).sum()
+    }
+
+    /// Experts of the model's mixtures, the most that a layer has.
+    pub(super) fn experts(&self) -> u64 {
+        let of = |mixer: &Mixer| match mixer {
+            Mixer::Experts(e) => e.experts,
+            _ => 0,
+        };
+        self.model.mixers().map(|(mixer, _)| of(mixer)).max().unwrap_or(0)
     }
 
     /// Bytes of activations at their most.
@@ -393,11 +404,11 @@ impl Plan for GpuModel {
     }
 
     fn programs(&self) -> u64 {
-        self.generation.generated_tokens
+        self.generation.steps_in_all()
     }
 
     fn program_of(&self, token: u64) -> u64 {
-        token.saturating_sub(1)
+        self.generation.step_of(token)
     }
 
     fn lower(&mut self, index: u64, judges: &mut dyn Judges) -> Result<Program, Unsupported> {
@@ -407,7 +418,7 @@ impl Plan for GpuModel {
     }
 
     fn layout(&mut self, token: u64, judges: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {
-        let step = self.step_of(token.saturating_sub(1))?;
+        let step = self.step_of(self.generation.step_of(token))?;
         let mut judge = judges.of(0).ok_or_else(no_judge)?;
         Ok(LayoutReport::Kernels(self.choices(&step, Parts::All, &mut *judge)?))
     }

@@ -76,6 +76,7 @@ impl Mapper for HybridMapper {
     }
 
     fn plan(&self, problem: &Problem<'_>) -> Result<Box<dyn Plan>, InputError> {
+        problem.plain_generation(self)?;
         Ok(Box::new(Hybrid::new(problem, problem.options(self)?)?))
     }
 }

@@ -53,6 +53,7 @@ impl Mapper for PimMapper {
         #[derive(Default, serde::Deserialize)]
         struct None {}
         let None {} = problem.options(self)?;
+        problem.plain_generation(self)?;
         let machine = problem.machine.lone_pim_machine().ok_or_else(|| {
             problem.source.error("machine.base", "is not a PIM machine, to which alone the pim mapping maps")
         })?;

@@ -82,6 +82,7 @@ impl Mapper for PimGptMapper {
         let machine = problem.machine.lone_pim_machine().ok_or_else(|| {
             problem.source.error("machine.base", "is not a PIM machine, to which alone the pim-gpt mapping maps")
         })?;
+        problem.plain_generation(self)?;
         Ok(Box::new(PimGpt::new(problem.plain_decoder(self)?, problem.generation, machine, options, problem.source)?))
     }
 }

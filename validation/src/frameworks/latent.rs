@@ -40,7 +40,7 @@ impl Taken {
         match framework {
             Framework::Sglang => Self { warm: 6.0, timed: 20.0, host_s: 0.0, gap_s: REPLAY_GAP_S },
             Framework::Trtllm => Self { warm: 20.0, timed: 6.0, host_s: 0.0, gap_s: REPLAY_GAP_S },
-            Framework::Vllm | Framework::Torch => {
+            Framework::Vllm | Framework::Torch | Framework::Compiled => {
                 Self { warm: 3.0, timed: 6.0, host_s: operations * DISPATCH_S, gap_s: 0.0 }
             }
         }

@@ -110,7 +110,7 @@ fn of_encoder(step: &Step, generation: &Generation) -> (Vec<Run>, Step) {
         Phase::Prefill => Run { new: 1, past: 0, ..*r },
         Phase::Decode => Run { past: r.past.saturating_sub(prompt).saturating_add(1), ..*r },
     };
-    (encoder, Step { phase: step.phase, runs: step.runs.iter().map(own).collect() })
+    (encoder, Step { runs: step.runs.iter().map(own).collect(), ..step.clone() })
 }
 
 impl Model {
@@ -173,10 +173,12 @@ impl Model {
             add(Place::Layers, &block.name, flow, first, layers, block.shared);
             first = first.saturating_add(layers);
         }
-        let mut after = flow(None);
-        let hidden = after.outside("hidden");
-        after.head(hidden, generation.lm_head);
-        add(Place::After, "", after, first, 1, false);
+        if step.head {
+            let mut after = flow(None);
+            let hidden = after.outside("hidden");
+            after.head(hidden, generation.lm_head);
+            add(Place::After, "", after, first, 1, false);
+        }
         StepGraph { regions }
     }
 
@@ -196,7 +198,9 @@ impl Model {
             }
         }
         flow.layer = None;
-        flow.head(hidden, generation.lm_head);
+        if step.head {
+            flow.head(hidden, generation.lm_head);
+        }
         flow.graph
     }
 

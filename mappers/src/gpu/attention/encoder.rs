@@ -13,7 +13,7 @@ pub fn encoder(framework: Framework, a: &Attention, spec: &GpuSpec) -> Vec<Kerne
     let hopper = spec.tensor.warpgroup;
     let varlen = Flash3 { varlen: true, ..Flash3::default() };
     match framework {
-        Framework::Torch => torch_sdpa(a, spec),
+        Framework::Torch | Framework::Compiled => torch_sdpa(a, spec),
         Framework::Vllm | Framework::Sglang if hopper => {
             let mut kernels = vec![prepare_varlen(spec, a.batch)];
             if framework == Framework::Vllm {

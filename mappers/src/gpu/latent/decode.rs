@@ -52,7 +52,7 @@ pub fn decode_kernels(framework: Framework, call: &LatentCall, spec: &GpuSpec, f
                 kernels.extend(over_lanes(call, spec));
             }
         }
-        Framework::Vllm | Framework::Torch => {
+        Framework::Vllm | Framework::Torch | Framework::Compiled => {
             kernels.push(cache_write(call, spec));
             if hopper && eight_bits {
                 kernels.push(concatenated(spec, call.of_heads(call.width())));

@@ -53,7 +53,7 @@ pub fn prefill(
             }
             all.push(over(&a, spec, Flash3 { unpacked: true, ..Flash3::default() }, operands, [k, v]));
         }
-        Framework::Vllm | Framework::Torch | Framework::Sglang => {
+        Framework::Vllm | Framework::Torch | Framework::Compiled | Framework::Sglang => {
             all.extend(items(vec![cache_write(call, spec)], operands));
             make(&mut all);
             let mut a = call.expanded();

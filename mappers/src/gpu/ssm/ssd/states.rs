@@ -3,7 +3,7 @@
 use banksia_hw::gpu::program::{Expr, Op, Path, Trips, VectorWork};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::super::code::{Takes, code, items, kernel, matrix, sum, tile, wide};
+use super::super::code::{Takes, code, items, kernel, matrix, sum, tile};
 use super::{Form, SsdNames, WIDTH};
 use crate::gpu::copy;
 use crate::gpu::launch::Item;
@@ -99,7 +99,7 @@ pub(super) fn chunk_states(f: &Form, spec: &GpuSpec, names: &SsdNames) -> Result
         ops.extend(small(stage));
         ops.push(Op::End);
     }
-    let mma = Op::Mma { dtype: wide(spec), m: WIDTH, n: STATE_COLUMNS, k: STATE_STEP, sync: !spec.tensor.warpgroup };
+    let mma = Op::Mma { dtype: super::super::code::wide(spec), m: WIDTH, n: STATE_COLUMNS, k: STATE_STEP, sync: !spec.tensor.warpgroup };
     ops.extend([
         Op::Loop(Trips::Work(5, 0)),
         Op::Wait(0),
@@ -216,7 +216,7 @@ pub(super) fn products(f: &Form, spec: &GpuSpec, names: &SsdNames) -> Result<Ite
         ops.extend(both(stage));
     }
     let sync = !spec.tensor.warpgroup;
-    let mma = Op::Mma { dtype: wide(spec), m: PRODUCT_ROWS, n: PRODUCT_COLUMNS, k: PRODUCT_STEP, sync };
+    let mma = Op::Mma { dtype: super::super::code::wide(spec), m: PRODUCT_ROWS, n: PRODUCT_COLUMNS, k: PRODUCT_STEP, sync };
     ops.extend([Op::Loop(Trips::Const(steps)), Op::Wait(0), Op::Sync, mma, Op::MmaWait(0), Op::Vector(code(83.0, 4))]);
     ops.push(Op::Loop(Trips::ExceptLast(PRODUCT_STAGES)));
     ops.extend(both(PRODUCT_STAGES));
