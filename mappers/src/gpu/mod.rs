@@ -9,11 +9,13 @@ pub mod gemv;
 pub mod launch;
 pub mod layers;
 pub mod libraries;
+pub mod low_bit;
 pub mod model;
 pub mod multistage;
 pub mod probes;
 pub mod quantise;
 pub mod raster;
+pub mod routing;
 pub mod rows;
 pub mod select;
 
