@@ -18,7 +18,8 @@ pub fn histogram(elements: u64, bins: u64) -> Kernel {
     let counts = shared_part(1, 0, 0, bins * 4);
     // Lanes of a warp that hit the same bin take turns: with b bins the fullest has about 32 / b of them and a few more.
     let turns = (32.0 / bins as f64).max(1.0) + 2.0;
-    let add = VectorWork { latency_cycles: turns * SWAP_CYCLES, ..lanes(THREADS as f64, 4.0, 8.0 + 6.0 * turns, 0.0, 10.0) };
+    let add =
+        VectorWork { latency_cycles: turns * SWAP_CYCLES, ..lanes(THREADS as f64, 4.0, 8.0 + 6.0 * turns, 0.0, 10.0) };
     let ops = vec![
         set_up(16, 60.0),
         Op::Sync,

@@ -11,7 +11,7 @@ mod topk;
 mod transpose;
 
 pub use histogram::histogram;
-pub use route::{RouteCall, RouteNames, route};
+pub use route::{RouteCall, RouteNames, combine, route};
 pub use scan::cumulative_sum;
 pub use scatter::{IndexAdd, index_add};
 pub use sort::{SortCall, SortNames, sort};

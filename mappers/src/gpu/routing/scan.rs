@@ -65,7 +65,12 @@ fn inner(rows: u64, columns: u64) -> Kernel {
     };
     // Levels up and down; every level is a barrier, a pair of reads of shared memory, a sum and a write.
     let levels = 2 * (u64::from(along.ilog2()) + 1);
-    let level = VectorWork { issue: 16.0 * 14.5, alu: 16.0 * 8.0 * 32.0, latency_cycles: 2.0 * 29.0 + 20.0, ..VectorWork::default() };
+    let level = VectorWork {
+        issue: 16.0 * 14.5,
+        alu: 16.0 * 8.0 * 32.0,
+        latency_cycles: 2.0 * 29.0 + 20.0,
+        ..VectorWork::default()
+    };
     let ops = vec![
         set_up(16, 60.0),
         Op::Loop(Trips::Const(turns(columns.div_ceil(chunk)))),
