@@ -8,6 +8,7 @@ pub mod gemv;
 pub mod launch;
 pub mod layers;
 pub mod libraries;
+pub mod linear;
 pub mod model;
 pub mod multistage;
 pub mod probes;
