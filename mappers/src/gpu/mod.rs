@@ -10,6 +10,7 @@ pub mod latent;
 pub mod launch;
 pub mod layers;
 pub mod libraries;
+pub mod linear;
 pub mod low_bit;
 pub mod model;
 pub mod moe;

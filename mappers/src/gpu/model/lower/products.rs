@@ -1,12 +1,14 @@
 //! Products with weights: whole, by head, by expert, in any format.
 
 use banksia_hw::gpu::program::Dtype;
+use banksia_workloads::model::WeightFormat;
 use banksia_workloads::{DataType, NodeTypes, Op, Phase};
 
 use super::{Lowering, One, int, matrix_type};
 use crate::gpu::frameworks;
 use crate::gpu::gemm::Gemm;
 use crate::gpu::launch::{Item, Operand};
+use crate::gpu::low_bit::{LowBit, LowBitCall, LowBitNames, low_bit};
 use crate::gpu::model::part::Launches;
 use crate::gpu::moe;
 use crate::gpu::select::Found;
@@ -72,7 +74,12 @@ impl Lowering<'_> {
             items.push(Item::Product(g, library, FOUND, [narrow, weight, output]));
             return Ok(items);
         }
-        Err(self.unknown(one.part, "product of this weight format"))
+        let Some(low) = low_bit_of(format, types.operands, g.k) else {
+            return Err(self.unknown(one.part, "product of this weight format"));
+        };
+        let call = LowBitCall { m: g.m, n: g.n, k: g.k, format: low, dtype: self.model.dtype };
+        let names = LowBitNames { input, weight, output };
+        self.items(one.part, low_bit(framework, &call, &self.model.spec, &names))
     }
 
     /// Scores and values as products of all heads, of plain PyTorch.
@@ -97,4 +104,23 @@ impl Lowering<'_> {
             _ => Err(self.unknown(part, one.op.kind())),
         }
     }
+}
+
+/// The kernels' name for a format of weights that matrix units do not multiply as they are; `None` where there are none.
+fn low_bit_of(format: &WeightFormat, operands: DataType, k: u32) -> Option<LowBit> {
+    let group = u32::try_from(format.group).ok()?;
+    Some(match (format.dtype, operands) {
+        (DataType::Bf16 | DataType::F16, _) if (format.kept, format.of) == (2, 4) => LowBit::Sparse24,
+        (_, _) if format.of > 0 => return None,
+        (DataType::Int8, DataType::Int8) if format.outliers_per_10000 > 0 => {
+            let columns = (u64::from(k) * format.outliers_per_10000).div_ceil(10_000);
+            LowBit::Int8Outliers { columns: u32::try_from(columns).unwrap_or(k) }
+        }
+        (DataType::Int8, DataType::Int8) => LowBit::Int8,
+        (DataType::Int4, _) => LowBit::Int4 { group },
+        (DataType::Nf4, _) => LowBit::Nf4 { block: group.max(1) },
+        (DataType::Fp8, _) => LowBit::Fp8WeightOnly,
+        (DataType::Fp4, _) => LowBit::Fp4 { group: group.max(1) },
+        _ => return None,
+    })
 }
