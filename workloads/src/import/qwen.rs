@@ -22,7 +22,7 @@ pub(super) const QWEN: Family = Family {
 
 /// The second, 1.5 and 2.5 among them; the text parts of Qwen2-VL and Qwen2.5-VL.
 pub(super) const QWEN2: Family = Family {
-    model_types: &["qwen2", "qwen2_vl_text", "qwen2_5_vl_text"],
+    model_types: &["qwen2", "qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text"],
     architectures: &["Qwen2ForCausalLM"],
     read: second,
     graph: "LLaMA's with biases on queries, keys and values; windows from `max_window_layers` on or by `layer_types`",
@@ -31,7 +31,7 @@ pub(super) const QWEN2: Family = Family {
 
 /// The third, and the text part of Qwen3-VL.
 pub(super) const QWEN3: Family = Family {
-    model_types: &["qwen3", "qwen3_vl_text"],
+    model_types: &["qwen3", "qwen3_vl_text", "qwen3_asr_text"],
     architectures: &["Qwen3ForCausalLM"],
     read: third,
     graph: "LLaMA's with a norm of query and key heads; windows as Qwen2's",
@@ -46,7 +46,9 @@ fn first(reader: &Reader<'_>) -> Result<Model, InputError> {
     reader.only("apply_residual_connection_post_layernorm", &[json!(false)], "adds what is normalised already")?;
     reader.only("pos_emb", &[json!("rotary")], "has other positions")?;
     reader.only("activation", &[json!("swiglu")], "has another feed-forward layer")?;
-    for flag in ["bf16", "fp16", "fp32", "params_dtype", "onnx_safe", "use_dynamic_ntk", "use_logn_attn", "bias_dropout_fusion"] {
+    for flag in
+        ["bf16", "fp16", "fp32", "params_dtype", "onnx_safe", "use_dynamic_ntk", "use_logn_attn", "bias_dropout_fusion"]
+    {
         // Of training and of rotation; a logarithm of the position multiplies queries.
         reader.get(flag);
     }
@@ -72,13 +74,13 @@ fn first(reader: &Reader<'_>) -> Result<Model, InputError> {
         head_dim,
         inner,
         vocab: reader.size("vocab", &["vocab_size"])?,
-        positions: reader.positions_or("max_position_embeddings", 8192)?,
+        positions: match reader.maybe_size("max_positions", &["max_position_embeddings"])? {
+            Some(given) => given,
+            None => reader.positions_or("n_positions", 8192)?,
+        },
     };
-    let attention = AttentionSpec {
-        qkv_bias: true,
-        rotary_dim: reader.rotary_dim(head_dim, 1.0)?,
-        ..sizes.attention()
-    };
+    let attention =
+        AttentionSpec { qkv_bias: true, rotary_dim: reader.rotary_dim(head_dim, 1.0)?, ..sizes.attention() };
     sizes.uniform(reader, Norm::RmsNorm, false, pre(Norm::RmsNorm, attention, sizes.gated(ActivationKind::Silu)))
 }
 
