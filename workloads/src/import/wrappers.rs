@@ -17,7 +17,17 @@ pub(super) struct Wrapper {
 }
 
 /// All wrappers.
-pub(super) const WRAPPERS: &[Wrapper] = &[];
+pub(super) const WRAPPERS: &[Wrapper] = &[
+    Wrapper { model_types: &["llama4"], text: "text_config", family: "llama4_text", towers: TOWERS },
+    Wrapper { model_types: &["gemma4"], text: "text_config", family: "gemma4_text", towers: TOWERS },
+    Wrapper { model_types: &["qwen3_5"], text: "text_config", family: "qwen3_5_text", towers: TOWERS },
+    Wrapper { model_types: &["qwen3_5_moe"], text: "text_config", family: "qwen3_5_moe_text", towers: TOWERS },
+    Wrapper { model_types: &["qwen3_vl_moe"], text: "text_config", family: "qwen3_vl_moe_text", towers: TOWERS },
+    Wrapper { model_types: &["kimi_k25"], text: "text_config", family: "deepseek_v3", towers: TOWERS },
+];
+
+/// Tables of towers, as most files call them.
+const TOWERS: &[&str] = &["vision_config", "audio_config"];
 
 /// The wrapper of a `model_type`.
 pub(super) fn by_type(model_type: &str) -> Option<&'static Wrapper> {
