@@ -21,6 +21,19 @@
 //! strategy = "pim-gpt"
 //! ```
 //!
+//! `[workload.types]` and `[workload.routing]` stand in place of the model's number formats and of which experts its tokens choose:
+//!
+//! ```toml
+//! [workload.types]
+//! weights = { dtype = "int4", group = 128, scale = "f16" }
+//! activations = "bf16"
+//! cache = "fp8"
+//!
+//! [workload.routing]
+//! distribution = "zipf"
+//! exponent = 1.0
+//! ```
+//!
 //! `[mapping]` has the keys of its strategy (`banksia show mappings NAME`); a machine of kind `gpu` has no `[device]`:
 //!
 //! ```toml
@@ -39,7 +52,8 @@ use std::path::Path;
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_mappers::{Mapper, Plan, Problem, choose};
-use banksia_workloads::{Generation, GenerationFile, GptConfig, GptFile, explain_key, load_model, zoo};
+use banksia_workloads::model::{Routing, Types};
+use banksia_workloads::{Generation, GenerationFile, GptFile, Model, explain_key, load_model, zoo};
 use serde::Deserialize;
 
 /// The file, before anything that it names has been looked up.
@@ -69,6 +83,9 @@ struct MachineTable {
 struct WorkloadTable {
     model: toml::Value,
     generation: GenerationFile,
+    /// In place of the model's own.
+    types: Option<Types>,
+    routing: Option<Routing>,
 }
 
 /// An experiment whose every part has been found and checked.
@@ -81,7 +98,7 @@ pub struct Experiment {
     /// The file with every setting applied, and every file that it builds on; what the catalog has belongs to the build.
     pub configuration: String,
     /// The model.
-    pub model: GptConfig,
+    pub model: Model,
     /// How the model is used.
     pub generation: Generation,
     /// The machine.
@@ -109,7 +126,14 @@ impl Experiment {
         let file: ExperimentFile = source.parse().map_err(|e| explain(source, e))?;
         let machine = Machine::read(&file.machine.base, source, path)?;
         let mut configuration = format!("# experiment\n{}\n{}", source.text(), machine.configuration);
-        let model = model(&file.workload.model, source, path, &mut configuration)?;
+        let mut model = model(&file.workload.model, source, path, &mut configuration)?;
+        if let Some(types) = file.workload.types {
+            model.types = types;
+        }
+        if let Some(routing) = file.workload.routing {
+            model.routing = routing;
+        }
+        model.check(source, "workload")?;
         let generation = file.workload.generation.resolve(source, "workload.generation", &model)?;
         let problem = Problem { model: &model, generation: &generation, machine: &machine, source };
         let mapper: &dyn Mapper = choose(&problem)?;
@@ -139,7 +163,7 @@ fn model(
     source: &Source,
     path: Option<&Path>,
     configuration: &mut String,
-) -> Result<GptConfig, InputError> {
+) -> Result<Model, InputError> {
     let key = "workload.model";
     match value {
         toml::Value::String(name) if name.ends_with(".toml") || name.ends_with(".json") => {
@@ -151,8 +175,11 @@ fn model(
             configuration.push_str(&format!("\n# model\n{}", file.text()));
             load_model(&folder.join(name))
         }
-        toml::Value::String(name) => zoo::load(name).map_err(|_| source.unknown_name(key, "model", name, zoo::names())),
-        toml::Value::Table(_) => {
+        toml::Value::String(name) => {
+            let model = zoo::load(name).map_err(|_| source.unknown_name(key, "model", name, zoo::names()))?;
+            Ok(Model::from(&model))
+        }
+        toml::Value::Table(table) => {
             // Parsed again where it stands, so that errors have its lines.
             #[derive(Deserialize)]
             struct Outer {
@@ -162,8 +189,21 @@ fn model(
             struct Inner {
                 model: GptFile,
             }
+            #[derive(Deserialize)]
+            struct OuterBlocks {
+                workload: InnerBlocks,
+            }
+            #[derive(Deserialize)]
+            struct InnerBlocks {
+                model: Model,
+            }
+            if table.contains_key("blocks") {
+                let outer: OuterBlocks = source.parse().map_err(|e| explain(source, e))?;
+                outer.workload.model.check(source, key)?;
+                return Ok(outer.workload.model);
+            }
             let outer: Outer = source.parse().map_err(|e| explain(source, e))?;
-            outer.workload.model.resolve(source, key)
+            Ok(Model::from(&outer.workload.model.resolve(source, key)?))
         }
         _ => Err(source.error(key, "must be a model's name, a file (.toml, or a config.json), or a table of sizes")),
     }

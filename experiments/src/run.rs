@@ -74,8 +74,9 @@ pub fn run_program(
         return Err(wrong(format!("claims more work than it does: {reason}")).into());
     }
     // A program is one step, whatever the experiment generates.
-    let workload = WorkloadInfo { prompt_tokens: 0, generated_tokens: 0, ..report.workload };
-    Ok((RunReport { tokens: None, tokens_per_s: None, workload, ..report }, outcome))
+    let workload = WorkloadInfo { prompt_tokens: 0, generated_tokens: 0, ..report.workload.clone() };
+    let none = RunReport { tokens: None, tokens_per_s: None, ttft_s: None, tpot_s: None, ..report };
+    Ok((RunReport { workload, ..none }, outcome))
 }
 
 fn checked(experiment: &Experiment, outcome: &Outcome) -> Result<RunReport, Error> {
@@ -127,7 +128,7 @@ pub fn configuration_sha256(experiment: &Experiment) -> String {
 
 /// The report of an outcome.
 fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
-    let facts = experiment.machine.facts(dtype_of(experiment.model.dtype));
+    let facts = experiment.machine.facts(dtype_of(experiment.model.types.operands()));
     let latency_s = outcome.latency.as_secs_f64();
     let mut energy_parts_j: BTreeMap<String, f64> = BTreeMap::new();
     let mut traffic_bytes: BTreeMap<String, u64> = BTreeMap::new();
@@ -152,6 +153,7 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         utilization_over_time: Vec::new(),
     });
     let flops: f64 = outcome.operators.iter().map(|o| o.flops).sum();
+    let serving = serving(experiment, outcome);
     RunReport {
         schema: SCHEMA,
         banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -180,6 +182,9 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         power_w: ratio(energy_j, latency_s),
         tokens: Some(tokens),
         tokens_per_s: Some(ratio(tokens as f64, latency_s)),
+        ttft_s: serving.map(|(first, _)| first),
+        tpot_s: serving.and_then(|(_, each)| each),
+        footprint_bytes: serving.map(|_| footprint(experiment)).unwrap_or_default(),
         metrics: outcome.metrics.clone(),
         operators: operators(outcome, energy_j),
         components: components.collect(),
@@ -189,6 +194,31 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         energy_parts_j,
         traffic_bytes,
     }
+}
+
+/// Seconds to the first token, and for each that follows; of a generation that has a prompt or a cache to begin with.
+fn serving(experiment: &Experiment, outcome: &Outcome) -> Option<(f64, Option<f64>)> {
+    let g = &experiment.generation;
+    let applies = g.runs.is_empty() && (g.prompt_tokens != 1 || g.context_tokens > 0);
+    let first = usize::try_from(experiment.plan.program_of(1)).ok()?;
+    let steps: Vec<f64> = steps(outcome).iter().map(|s| s.latency_s).collect();
+    // One program alone has no generation around it.
+    let whole = steps.len() as u64 == experiment.plan.programs();
+    if !(applies && whole) || first >= steps.len() {
+        return None;
+    }
+    let to_first: f64 = steps[..=first].iter().sum();
+    let after: f64 = steps[first + 1..].iter().sum();
+    let more = g.generated_tokens.saturating_sub(1);
+    Some((to_first, (more > 0).then(|| after / more as f64)))
+}
+
+fn footprint(experiment: &Experiment) -> BTreeMap<String, u64> {
+    let f = experiment.plan.footprint();
+    [("weights", f.weights), ("kv", f.kv), ("activations", f.activations)]
+        .into_iter()
+        .map(|(name, bytes)| (name.to_owned(), bytes))
+        .collect()
 }
 
 fn ratio(a: f64, b: f64) -> f64 {

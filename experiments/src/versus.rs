@@ -32,25 +32,11 @@ pub fn versus(experiment: &Experiment, report: &RunReport, names: &[String]) -> 
 
 fn against(experiment: &Experiment, report: &RunReport, device: &Roofline) -> Versus {
     let generation = experiment.mapped_generation();
-    let weight_bytes =
-        |graph: &banksia_workloads::Graph| -> f64 { graph.operators().map(|o| o.weight_bytes_read() as f64).sum() };
     let mut roofline_s = 0.0;
-    let mut decode: Option<(banksia_workloads::Graph, f64)> = None;
     for step in generation.steps() {
-        // Decode steps differ in their context alone.
-        if step.phase == banksia_workloads::Phase::Prefill || decode.is_none() {
-            let graph = experiment.model.step_graph(&step, generation);
-            let bytes = weight_bytes(&graph);
-            roofline_s += device.seconds(graph.flops() as f64, bytes + graph.kv_bytes_read() as f64);
-            if step.phase == banksia_workloads::Phase::Decode {
-                decode = Some((graph, bytes));
-            }
-            continue;
-        }
-        if let Some((graph, bytes)) = &mut decode {
-            graph.set_context(step.context);
-            roofline_s += device.seconds(graph.flops() as f64, *bytes + graph.kv_bytes_read() as f64);
-        }
+        let graph = experiment.model.graph(&step, generation);
+        let bytes = graph.weight_bytes_read() + graph.kv_bytes_read() + graph.state_bytes();
+        roofline_s += device.seconds(graph.flops() as f64, bytes as f64);
     }
     let roofline_j = roofline_s * device.power_w;
     Versus {

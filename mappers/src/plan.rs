@@ -4,7 +4,7 @@ use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::program::Program;
 use banksia_hw::system::{Machine, System};
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, GptConfig};
+use banksia_workloads::{Generation, GptConfig, Model};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,7 +15,7 @@ use crate::pim_gpt::MappingSummary;
 #[derive(Debug, Clone, Copy)]
 pub struct Problem<'a> {
     /// The model.
-    pub model: &'a GptConfig,
+    pub model: &'a Model,
     /// How it is used.
     pub generation: &'a Generation,
     /// The machine.
@@ -25,6 +25,41 @@ pub struct Problem<'a> {
 }
 
 impl Problem<'_> {
+    /// Refuses chunks of prompts, drafts and runs of different lengths, for a mapper that takes whole prompts and single tokens.
+    ///
+    /// # Errors
+    /// The generation has one of these.
+    pub fn plain_generation(&self, mapper: &dyn Mapper) -> Result<(), InputError> {
+        let g = self.generation;
+        if g.is_plain() {
+            return Ok(());
+        }
+        let key = match (g.runs.is_empty(), g.draft_tokens) {
+            (false, _) => "runs",
+            (true, 0) => "chunk_tokens",
+            (true, _) => "draft_tokens",
+        };
+        let problem = format!("is given, but the {} mapping takes whole prompts and single tokens of equal sequences", mapper.name());
+        let path = format!("workload.generation.{key}");
+        Err(self.source.error(&path, problem).help("leave it out, or map to a GPU with the gpu mapping"))
+    }
+
+    /// The model as a decoder of one plain block, for a mapper that maps nothing else.
+    ///
+    /// # Errors
+    /// It is something else; the error names the mapper and those that would do.
+    pub fn plain_decoder(&self, mapper: &dyn Mapper) -> Result<GptConfig, InputError> {
+        self.model.as_gpt().ok_or_else(|| {
+            let problem = format!(
+                "is `{}`, which is not a decoder of one plain block: the {} mapping maps no other",
+                self.model.name,
+                mapper.name()
+            );
+            let help = "plain decoders have equal layers of attention without windows and a dense feed-forward layer, of one type; see `banksia list models`";
+            self.source.error("workload.model", problem).help(help)
+        })
+    }
+
     /// The options of a mapper: the table `[mapping]`, less `strategy`.
     ///
     /// # Errors
@@ -95,6 +130,16 @@ pub enum Unsupported {
         operator: String,
         /// What it computes.
         kind: &'static str,
+    },
+    /// Sizes of an operator that its kernels do not have.
+    #[error("the mapping {mapper} cannot run the operator `{operator}`: {why}")]
+    Sizes {
+        /// The mapper.
+        mapper: &'static str,
+        /// The operator's label.
+        operator: String,
+        /// What is wrong, in words.
+        why: String,
     },
     /// A kernel that the device cannot run.
     #[error(transparent)]

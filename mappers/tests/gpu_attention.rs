@@ -54,6 +54,7 @@ fn flash_attention_takes_the_time_that_it_takes_on_the_chip() {
             window: n(7),
             dtype: Dtype::Bf16,
             kv_bytes: 2,
+            ..Attention::default()
         };
         let Some(kernels) = launches(f[0], &a, &gpu) else { continue };
         let measured: f64 = f[8].parse().unwrap();
@@ -99,6 +100,7 @@ fn flash_attention_2_reads_what_is_there() {
             window: 0,
             dtype: Dtype::Bf16,
             kv_bytes: 2,
+            ..Attention::default()
         };
         let kernel = flash2(&a, gpu.spec());
         let got = simulate(&mut gpu, &kernel, &CacheState::Foreign { dirty: 0.2 }, Detail::DEFAULT).unwrap().traffic;
@@ -127,6 +129,7 @@ fn decode_reads_its_cache_once() {
         window: 0,
         dtype: Dtype::Bf16,
         kv_bytes,
+        ..Attention::default()
     };
     for (device_name, a) in [
         ("a100", case(8, 16, 4, 8192, 2)),

@@ -24,6 +24,7 @@ fn half_precision_generates_on_every_device() {
                     window: 0,
                     dtype: Dtype::Fp16,
                     kv_bytes,
+                    ..Attention::default()
                 };
                 let steps = replayed(attention(framework, &AttentionCall::new(a, queries > 1), gpu.spec()));
                 let run = simulate_steps(&mut gpu, &steps, Detail::DEFAULT, f64::INFINITY);

@@ -233,6 +233,9 @@ fn report(model: &str, size: f64) -> RunReport {
         power_w: energy / latency,
         tokens: Some(tokens.into()),
         tokens_per_s: Some(f64::from(tokens) / latency),
+        ttft_s: None,
+        tpot_s: None,
+        footprint_bytes: std::collections::BTreeMap::new(),
         energy_parts_j: parts(energy).collect(),
         traffic_bytes: traffic.clone(),
         metrics: BTreeMap::from([

@@ -43,6 +43,15 @@ pub struct RunReport {
     /// `tokens / latency_s`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tokens_per_s: Option<f64>,
+    /// Seconds to the first token: of the steps that process the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_s: Option<f64>,
+    /// Seconds a token after the first, of each sequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tpot_s: Option<f64>,
+    /// Bytes that the model takes of the machine's memory: `weights`, `kv` (with recurrent states), `activations`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub footprint_bytes: BTreeMap<String, u64>,
 
     /// Energy by cause (`activate`, `mac`, `background`, `refresh`, `io`, ...), over all components.
     pub energy_parts_j: BTreeMap<String, f64>,

@@ -178,7 +178,7 @@ fn judged(what: &str, result: std::thread::Result<Result<Experiment, InputError>
         Ok(experiment) => experiment,
     };
     let parameters = experiment.model.parameters();
-    if experiment.generation.last_context() > 3 || parameters > 20_000_000 || experiment.model.layers > 4 {
+    if experiment.generation.last_context() > 3 || parameters > 20_000_000 || experiment.model.layers() > 4 {
         return Ok(());
     }
     let run = || {

@@ -132,7 +132,7 @@ fn one_chain_takes_the_sum_of_what_its_devices_take() {
     // But for the edges of the channels' clock.
     assert!(close(whole, sum, 1e-3), "{whole} s, {sum} s");
     // In the order of the machine's file: banks, gpu, and the link from one to the other.
-    let layers = u64::from(experiment.model.layers);
+    let layers = u64::from(experiment.model.layers());
     let transfers = program.instructions.iter().filter(|i| i.on == link);
     let (mut there, mut back) = (0, 0);
     for transfer in transfers {

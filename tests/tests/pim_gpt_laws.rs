@@ -15,7 +15,7 @@ use banksia_hw::pim::{CompiledPattern, PimChannel};
 use banksia_hw::program::{ChannelSet, Pattern, PatternStep, ProgramBuilder, VectorFunction, VectorPhase, Work};
 use banksia_hw::system::RunOptions;
 use banksia_reports::RunReport;
-use banksia_workloads::GptConfig;
+use banksia_workloads::Model;
 use pim::{MODELS, bank_bytes_per_s, experiment, program, step, weight_and_kv_bytes, whole};
 use rayon::prelude::*;
 
@@ -114,7 +114,8 @@ struct Counts {
     rd: u64,
 }
 
-fn expected(model: &GptConfig, channels: u64, context: u64, lm_head: bool, embedding: bool) -> Counts {
+fn expected(model: &Model, channels: u64, context: u64, lm_head: bool, embedding: bool) -> Counts {
+    let model = &model.as_gpt().unwrap();
     let mut counts = Counts::default();
     let columns = |elements: u64| elements.div_ceil(16);
     let mut matrix = |outputs: u64, inputs: u64, times: u64| {

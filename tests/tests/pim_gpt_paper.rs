@@ -72,7 +72,7 @@ impl Run {
 
     /// Operators of the graph of one token: what an eager framework launches at the least.
     fn operators_per_token(&self) -> usize {
-        let step = Step { phase: Phase::Decode, tokens: 1, context: 512 };
+        let step = Step::decode(1, 512);
         self.experiment.model.step_graph(&step, self.experiment.mapped_generation()).operators().count()
     }
 

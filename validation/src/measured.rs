@@ -15,7 +15,7 @@ use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::layers;
 use banksia_mappers::gpu::select::{self, Found, dirty_share};
 use banksia_mappers::{Mapper, Problem};
-use banksia_workloads::{Generation, GptConfig};
+use banksia_workloads::{Generation, Model};
 use serde_json::Value as Json;
 
 use super::rows::{self, Row, SIDE, number};
@@ -91,6 +91,7 @@ pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: De
                 window: 0,
                 dtype: Dtype::Bf16,
                 kv_bytes: 2,
+                ..Attention::default()
             };
             rows::attention(&a, gpu.spec())?;
             vec![flash2(&a, gpu.spec())]
@@ -156,7 +157,7 @@ fn gpt_decode(spec: &GpuSpec, args: &Json, detail: Detail) -> Result<LaunchTotal
     let text = format!(
         "name = \"gpt\"\nlayers = {layers}\nwidth = {width}\nheads = {heads}\nhead_dim = {head}\nvocab = {VOCABULARY}\nmax_positions = {keys}"
     );
-    let model = GptConfig::from_toml("gpt_decode", &text).map_err(|e| e.to_string())?;
+    let model = Model::from_toml("gpt_decode", &text).map_err(|e| e.to_string())?;
     let generation = Generation {
         context_tokens: u64::from(keys) - 1,
         prompt_tokens: 0,

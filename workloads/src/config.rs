@@ -7,7 +7,7 @@ use crate::key::path;
 use crate::known_keys::explain_key;
 use crate::model::Norm;
 use crate::op::ActivationKind;
-use crate::tensor::{DataType, Tensor, TensorKind};
+use crate::tensor::DataType;
 
 /// How a token's position enters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -377,10 +377,5 @@ impl GptConfig {
     /// Bytes that one token of one sequence adds to the KV cache, over all layers.
     pub fn kv_bytes_per_token(&self) -> u64 {
         self.dtype.bytes(self.kv_width().saturating_mul(2).saturating_mul(self.layers.into()))
-    }
-
-    /// A weight tensor of the model's type.
-    pub(crate) fn weight(&self, name: String, shape: impl Into<Vec<u64>>) -> Tensor {
-        Tensor::new(name, shape, self.dtype, TensorKind::Weight)
     }
 }

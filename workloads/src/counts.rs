@@ -16,11 +16,22 @@
 //! | tanh; sigmoid, softplus | 1; 3 |
 //! | position, residual, gate | 1 |
 //! | argmax | 1 per logit |
-//! | embedding, KV append | 0 |
+//! | embedding, KV append, concat, dispatch | 0 |
+//! | experts' products | 2 per weight and row of the expert |
+//! | routing | 4 per logit, and 1 per comparison: log2 of the experts for each that is chosen |
+//! | combine | 2 per element that is summed |
+//! | causal convolution | 2 per tap, and 4 with SiLU |
+//! | gated norm | 9 |
+//! | selective scan | 9 per element of state and token: decay 2, input 3, update 2, output 2 |
+//! | Mamba-2, linear attention | per token: 6 per element of state (decay, update, output); delta rules 10; in chunks of `c` tokens also `2 c` per element of the key and value heads of a token, as products of `c x c` |
+//! | RWKV | 8 per element of state and token |
+//! | diagonal recurrence | 12 |
+//! | token shift | 3 per result |
 //!
 //! A causal step of `t` tokens over a context `c` attends to `t (c - t) + t (t + 1) / 2` pairs of a head, which is `c` for
-//! one token. Bytes of scores and probabilities are of the whole rectangle.
+//! one token; a window of `w` leaves each token `w` of them at most. Bytes of scores and probabilities are of the whole rectangle.
 
+use crate::model::LinearRule;
 use crate::op::{ActivationKind, Op, OperatorNode};
 
 /// All counts of one node.
@@ -33,6 +44,7 @@ struct Counts {
     activations_out: u128,
     kv_read: u128,
     kv_written: u128,
+    state: u128,
     indices_in: u128,
     indices_out: u128,
 }
@@ -43,9 +55,22 @@ fn product(factors: &[u64]) -> u128 {
 }
 
 /// Query-key pairs of one head and sequence.
-fn pairs(tokens: u64, context: u64, causal: bool) -> u128 {
+fn pairs(tokens: u64, context: u64, causal: bool, window: u64) -> u128 {
     let (t, c) = (u128::from(tokens), u128::from(context));
-    if causal && c >= t { t * (c - t) + t * (t + 1) / 2 } else { t * c }
+    let w = if window == 0 { u128::MAX } else { u128::from(window) };
+    if !(causal && c >= t) {
+        return t * c.min(w);
+    }
+    // Token i of the step, from 0, sees c - t + 1 + i, but no more than the window.
+    let first = c - t + 1;
+    let growing = w.saturating_sub(first).min(t);
+    let full = t - growing;
+    growing * first + growing * growing.saturating_sub(1) / 2 + full.saturating_mul(w.min(c))
+}
+
+/// Tokens of the context that a step's tokens see between them.
+fn seen(tokens: u64, context: u64, window: u64) -> u64 {
+    if window == 0 { context } else { context.min(window.saturating_add(tokens).saturating_sub(1)) }
 }
 
 impl OperatorNode {
@@ -104,27 +129,29 @@ impl OperatorNode {
                     ..Counts::default()
                 }
             }
-            Op::KvAppend { heads, head_dim, .. } => {
-                let new = product(&[2, b, t, heads, head_dim]);
+            Op::KvAppend { heads, head_dim, value_dim, .. } => {
+                let new = product(&[b, t, heads, head_dim.saturating_add(value_dim)]);
                 Counts { activations_in: new, kv_written: new, ..Counts::default() }
             }
-            Op::AttentionScores { heads, kv_heads, head_dim, context, causal } => Counts {
-                flops: product(&[2, b, heads, head_dim]).saturating_mul(pairs(t, context, causal)),
+            Op::AttentionScores { heads, kv_heads, head_dim, context, causal, window } => Counts {
+                flops: product(&[2, b, heads, head_dim]).saturating_mul(pairs(t, context, causal, window)),
                 activations_in: product(&[b, t, heads, head_dim]),
-                kv_read: product(&[b, kv_heads, context, head_dim]),
+                kv_read: product(&[b, kv_heads, seen(t, context, window), head_dim]),
                 activations_out: product(&[b, heads, t, context]),
                 ..Counts::default()
             },
-            Op::AttentionValues { heads, kv_heads, head_dim, context, causal } => Counts {
-                flops: product(&[2, b, heads, head_dim]).saturating_mul(pairs(t, context, causal)),
+            Op::AttentionValues { heads, kv_heads, head_dim, context, causal, window } => Counts {
+                flops: product(&[2, b, heads, head_dim]).saturating_mul(pairs(t, context, causal, window)),
                 activations_in: product(&[b, heads, t, context]),
-                kv_read: product(&[b, kv_heads, context, head_dim]),
+                kv_read: product(&[b, kv_heads, seen(t, context, window), head_dim]),
                 activations_out: product(&[b, t, heads, head_dim]),
                 ..Counts::default()
             },
-            Op::Softmax { rows, columns, causal } => Counts {
+            Op::Softmax { rows, columns, causal, window } => Counts {
                 // A graph that passes validation has rows = batch x heads x tokens, so the division is exact.
-                flops: (u128::from(rows / t.max(1))).saturating_mul(pairs(t, columns, causal)).saturating_mul(6),
+                flops: (u128::from(rows / t.max(1)))
+                    .saturating_mul(pairs(t, columns, causal, window))
+                    .saturating_mul(6),
                 activations_in: product(&[rows, columns]),
                 activations_out: product(&[rows, columns]),
                 ..Counts::default()
@@ -147,7 +174,203 @@ impl OperatorNode {
                 indices_out: product(&[b, t]),
                 ..Counts::default()
             },
+            Op::PlainNorm { width, gain } => norm(6, u64::from(gain), width),
+            Op::QkNorm { heads, kv_heads, head_dim, parameters } => Counts {
+                weights: parameters.into(),
+                weights_read: parameters.into(),
+                ..elementwise(4, 1, heads.saturating_add(kv_heads).saturating_mul(head_dim))
+            },
+            Op::ScoreCap { rows, columns } => {
+                let n = product(&[rows, columns]);
+                Counts { flops: n, activations_in: n, activations_out: n, ..Counts::default() }
+            }
+            Op::HeadLinear { heads, in_features, out_features } => {
+                let weights = product(&[heads, in_features, out_features]);
+                Counts {
+                    flops: product(&[2, b, t, heads, in_features]).saturating_mul(out_features.into()),
+                    weights,
+                    weights_read: weights,
+                    activations_in: elements(heads).saturating_mul(in_features.into()),
+                    activations_out: elements(heads).saturating_mul(out_features.into()),
+                    ..Counts::default()
+                }
+            }
+            Op::Route { experts, top_k, .. } => {
+                let compared = u64::from(u64::BITS - experts.leading_zeros());
+                Counts {
+                    flops: product(&[b, t, 4, experts]).saturating_add(product(&[b, t, top_k, compared])),
+                    activations_in: elements(experts),
+                    activations_out: elements(top_k),
+                    ..Counts::default()
+                }
+            }
+            // The node's tokens are those of its result.
+            Op::Dispatch { top_k, width } => Counts {
+                activations_in: elements(width) / u128::from(top_k.max(1)),
+                activations_out: elements(width),
+                ..Counts::default()
+            },
+            Op::ExpertLinear { experts, in_features, out_features, bias } => {
+                let one =
+                    product(&[in_features, out_features]).saturating_add(product(&[u64::from(bias), out_features]));
+                let rows = self.load.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
+                Counts {
+                    flops: product(&[2, rows, in_features, out_features]).saturating_add(product(&[
+                        u64::from(bias),
+                        rows,
+                        out_features,
+                    ])),
+                    weights: one.saturating_mul(experts.into()),
+                    weights_read: one.saturating_mul(self.active_experts().into()),
+                    activations_in: product(&[rows, in_features]),
+                    activations_out: product(&[rows, out_features]),
+                    ..Counts::default()
+                }
+            }
+            Op::Combine { top_k, width } => Counts {
+                flops: product(&[2, b, t, top_k, width]),
+                activations_in: elements(width).saturating_mul(top_k.into()),
+                activations_out: elements(width),
+                ..Counts::default()
+            },
+            Op::Concat { .. } => Counts::default(),
+            Op::CausalConv { channels, kernel, bias, silu } => {
+                let weights = product(&[kernel.saturating_add(u64::from(bias)), channels]);
+                let held = product(&[b, channels, kernel.saturating_sub(1)]);
+                Counts {
+                    weights,
+                    weights_read: weights,
+                    state: held.saturating_mul(2),
+                    ..elementwise(kernel.saturating_mul(2).saturating_add(if silu { 4 } else { 0 }), 1, channels)
+                }
+            }
+            Op::GatedNorm { width, group, shared_gain } => {
+                let gain = if shared_gain { group } else { width };
+                Counts { weights: gain.into(), weights_read: gain.into(), ..elementwise(9, 2, width) }
+            }
+            Op::SelectiveScan { channels, state } => {
+                let weights = product(&[channels, state.saturating_add(1)]);
+                Counts {
+                    flops: product(&[9, b, t, channels, state]),
+                    weights,
+                    weights_read: weights,
+                    activations_in: elements(channels)
+                        .saturating_mul(2)
+                        .saturating_add(elements(state).saturating_mul(2)),
+                    activations_out: elements(channels),
+                    state: product(&[2, b, channels, state]),
+                    ..Counts::default()
+                }
+            }
+            Op::StateSpaceDual { heads, head_dim, state, groups, chunk } => {
+                let (inner, weights) = (product(&[heads, head_dim]), product(&[3, heads]));
+                let vectors = product(&[2, groups, state]);
+                let within = u128::from(t.min(chunk).saturating_sub(1));
+                let products = within.saturating_mul(inner.saturating_add(product(&[groups, state])));
+                let tokens = product(&[b, t]);
+                Counts {
+                    flops: tokens.saturating_mul(
+                        inner.saturating_mul(u128::from(state)).saturating_mul(6).saturating_add(products),
+                    ),
+                    weights,
+                    weights_read: weights,
+                    activations_in: tokens.saturating_mul(inner.saturating_add(vectors).saturating_add(heads.into())),
+                    activations_out: tokens.saturating_mul(inner),
+                    state: product(&[2, b, heads, head_dim, state]),
+                    ..Counts::default()
+                }
+            }
+            Op::LinearAttention { rule, key_heads, value_heads, key_dim, value_dim } => {
+                let state = product(&[value_heads, key_dim, value_dim]);
+                let (keys, values) = (product(&[key_heads, key_dim]), product(&[value_heads, value_dim]));
+                let per_state: u128 = match rule {
+                    LinearRule::Plain => 4,
+                    LinearRule::Retention | LinearRule::ScalarGate | LinearRule::VectorGate => 6,
+                    LinearRule::Delta => 8,
+                    LinearRule::GatedDelta | LinearRule::VectorGatedDelta => 10,
+                };
+                let gates = match rule {
+                    LinearRule::Plain | LinearRule::Retention => 0,
+                    LinearRule::ScalarGate | LinearRule::Delta => u128::from(value_heads),
+                    LinearRule::GatedDelta => 2 * u128::from(value_heads),
+                    LinearRule::VectorGate => keys,
+                    LinearRule::VectorGatedDelta => keys + u128::from(value_heads),
+                };
+                let within = u128::from(t.min(64).saturating_sub(1));
+                let tokens = product(&[b, t]);
+                Counts {
+                    flops: tokens
+                        .saturating_mul(state.saturating_mul(per_state) + within.saturating_mul(keys + values)),
+                    activations_in: tokens.saturating_mul(2 * keys + values + gates),
+                    activations_out: tokens.saturating_mul(values),
+                    state: product(&[2, b]).saturating_mul(state),
+                    ..Counts::default()
+                }
+            }
+            Op::Wkv { channels, head_dim, .. } => {
+                let weights = product(&[2, channels]);
+                Counts {
+                    flops: product(&[8, b, t, channels, head_dim]),
+                    weights,
+                    weights_read: weights,
+                    activations_in: elements(channels).saturating_mul(4),
+                    activations_out: elements(channels),
+                    state: product(&[2, b, channels, head_dim]),
+                    ..Counts::default()
+                }
+            }
+            Op::TokenShift { width, mixes } => Counts {
+                flops: product(&[3, b, t, width, mixes]),
+                weights: product(&[width, mixes]),
+                weights_read: product(&[width, mixes]),
+                activations_in: elements(width),
+                activations_out: elements(width).saturating_mul(mixes.into()),
+                state: product(&[2, b, width]),
+                ..Counts::default()
+            },
+            Op::DiagonalScan { channels } => Counts {
+                weights: channels.into(),
+                weights_read: channels.into(),
+                state: product(&[2, b, channels]),
+                ..elementwise(12, 3, channels)
+            },
+            Op::Index { heads, head_dim, context, top_k } => Counts {
+                flops: product(&[2, b, heads, head_dim]).saturating_mul(pairs(t, context, true, 0)),
+                activations_in: product(&[b, t, heads, head_dim]),
+                activations_out: product(&[b, t, top_k.min(context)]),
+                kv_read: product(&[b, context, head_dim]),
+                ..Counts::default()
+            },
         }
+    }
+
+    /// Experts that are sent at least one row.
+    pub fn active_experts(&self) -> u64 {
+        self.load.iter().filter(|rows| **rows > 0).count() as u64
+    }
+
+    /// Matrices in the weights' format: how many, rows and columns of each, and elements of biases beside them.
+    pub fn matrices(&self) -> Option<(u64, [u64; 2], u64)> {
+        match self.op {
+            Op::Linear { in_features, out_features, bias } => {
+                Some((1, [out_features, in_features], if bias { out_features } else { 0 }))
+            }
+            Op::HeadLinear { heads, in_features, out_features } => Some((heads, [out_features, in_features], 0)),
+            Op::ExpertLinear { experts, in_features, out_features, bias } => {
+                Some((experts, [out_features, in_features], if bias { out_features } else { 0 }))
+            }
+            _ => None,
+        }
+    }
+
+    fn matrix_bytes(&self, count: u64, [rows, columns]: [u64; 2], bias: u64) -> u64 {
+        let one = self.types.weights.bytes(rows, columns).saturating_add(self.dtype.bytes(bias));
+        one.saturating_mul(count)
+    }
+
+    fn cached(&self, elements: u128) -> u64 {
+        let bytes = elements.saturating_mul(self.types.cache.bits().into()).div_ceil(8);
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
     fn bytes(&self, elements: u128, indices: u128) -> u64 {
@@ -162,12 +385,28 @@ impl OperatorNode {
 
     /// Bytes of the parameters that the operator holds (an embedding's whole table), densely packed.
     pub fn weight_bytes(&self) -> u64 {
-        self.bytes(self.counts().weights, 0)
+        match self.matrices() {
+            Some((count, shape, bias)) => self.matrix_bytes(count, shape, bias),
+            None => self.bytes(self.counts().weights, 0),
+        }
     }
 
-    /// Bytes of the parameters that this step reads: of an embedding its looked-up rows, otherwise all.
+    /// Bytes of the parameters that this step reads: of an embedding its looked-up rows, of experts those that have rows, otherwise all.
     pub fn weight_bytes_read(&self) -> u64 {
-        self.bytes(self.counts().weights_read, 0)
+        match (self.op, self.matrices()) {
+            (Op::ExpertLinear { .. }, Some((_, shape, bias))) => self.matrix_bytes(self.active_experts(), shape, bias),
+            (_, Some((count, shape, bias))) => self.matrix_bytes(count, shape, bias),
+            _ => self.bytes(self.counts().weights_read, 0),
+        }
+    }
+
+    /// Bytes of recurrent states that it reads and writes: those of recurrences in the state's type, what convolutions and shifts hold in that of
+    /// activations.
+    pub fn state_bytes(&self) -> u64 {
+        let held = matches!(self.op, Op::CausalConv { .. } | Op::TokenShift { .. });
+        let bits = if held { self.dtype.bits() } else { self.types.state.bits() };
+        let bytes = self.counts().state.saturating_mul(bits.into()).div_ceil(8);
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
     /// Bytes of the activations (and token indices, of 4 bytes) that it reads; the KV cache is counted apart.
@@ -184,12 +423,12 @@ impl OperatorNode {
 
     /// Bytes of cached keys or values that it reads, each once however many query heads share it.
     pub fn kv_bytes_read(&self) -> u64 {
-        self.bytes(self.counts().kv_read, 0)
+        self.cached(self.counts().kv_read)
     }
 
     /// Bytes of keys and values that it adds to the cache.
     pub fn kv_bytes_written(&self) -> u64 {
-        self.bytes(self.counts().kv_written, 0)
+        self.cached(self.counts().kv_written)
     }
 
     /// Whether every count fits a `u64` (in bits, for bytes), so that none of the above saturates.
@@ -197,7 +436,7 @@ impl OperatorNode {
         let c = self.counts();
         let limit = u128::from(u64::MAX);
         c.flops <= limit
-            && [c.weights, c.weights_read, c.activations_in, c.activations_out, c.kv_read, c.kv_written]
+            && [c.weights, c.weights_read, c.activations_in, c.activations_out, c.kv_read, c.kv_written, c.state]
                 .iter()
                 .all(|elements| elements.saturating_mul(32) <= limit)
     }

@@ -144,12 +144,14 @@ impl Graph {
         self.graph.node_weights()
     }
 
-    /// The tensors that a node reads: those from outside, then those of its edges in the order of connection.
+    /// The tensors that a node reads: those from outside, then those of its edges in the order of connection, then caches from outside.
     pub fn inputs(&self, index: NodeIndex) -> Vec<&Tensor> {
         let Some(node) = self.graph.node_weight(index) else { return Vec::new() };
         let mut edges: Vec<_> = self.graph.edges_directed(index, Incoming).map(|e| (e.id(), e.weight())).collect();
         edges.sort_unstable_by_key(|(id, _)| *id);
-        node.inputs.iter().chain(edges.into_iter().map(|(_, tensor)| tensor)).collect()
+        let (caches, others): (Vec<&Tensor>, Vec<&Tensor>) =
+            node.inputs.iter().partition(|t| t.kind == TensorKind::KvCache);
+        others.into_iter().chain(edges.into_iter().map(|(_, tensor)| tensor)).chain(caches).collect()
     }
 
     /// An order in which every operator comes after those it depends on; of several, the one nearest to the order of
@@ -245,10 +247,24 @@ impl Graph {
         check_parameters(node)?;
         let expected = Expected::of(node);
         let inputs = self.inputs(index);
-        check(node, "inputs", &expected.inputs, &inputs)?;
+        match node.op {
+            Op::Concat { width } => check_joined(node, width, &inputs)?,
+            // Decays and learning rates follow, as the rule has them.
+            Op::LinearAttention { .. } | Op::Wkv { .. } => {
+                check(node, "inputs", &expected.inputs, inputs.get(..1).unwrap_or_default())?;
+            }
+            _ => check(node, "inputs", &expected.inputs, &inputs)?,
+        }
         check(node, "weights", &expected.weights, &node.weights.iter().collect::<Vec<_>>())?;
         if let Op::Linear { out_features, .. } = node.op {
             check_split(node, out_features)?;
+        } else if let Op::Concat { width }
+        | Op::CausalConv { channels: width, .. }
+        | Op::TokenShift { width, mixes: 1 } = node.op
+        {
+            check_split(node, width)?;
+        } else if let Op::TokenShift { width, mixes } = node.op {
+            check_split(node, width.saturating_mul(mixes))?;
         } else {
             check(node, "outputs", &expected.outputs, &node.outputs.iter().collect::<Vec<_>>())?;
         }
@@ -257,8 +273,7 @@ impl Graph {
             let produced = node.outputs.iter().any(|o| {
                 o.name == carried.name
                     && (o.dtype, o.kind) == (carried.dtype, carried.kind)
-                    && o.shape.len() == carried.shape.len()
-                    && o.shape.iter().zip(&carried.shape).all(|(whole, part)| part <= whole)
+                    && is_part(&carried.shape, &o.shape)
             });
             if !produced {
                 return Err(GraphError::NotProduced {
@@ -345,14 +360,15 @@ impl Expected {
                 let keys = || slot("keys", [b, t, kv_heads, head_dim], Data);
                 (vec![queries(), keys()], Vec::new(), vec![queries(), keys()])
             }
-            Op::KvAppend { heads, head_dim, context } => (
-                vec![slot("keys", [b, t, heads, head_dim], Data), slot("values", [b, t, heads, head_dim], Data)],
-                Vec::new(),
-                vec![
-                    slot("key cache", [b, heads, context, head_dim], Cache),
-                    slot("value cache", [b, heads, context, head_dim], Cache),
-                ],
-            ),
+            Op::KvAppend { heads, head_dim, value_dim, context } => {
+                let mut inputs = vec![slot("keys", [b, t, heads, head_dim], Data)];
+                let mut outputs = vec![slot("key cache", [b, heads, context, head_dim], Cache)];
+                if value_dim > 0 {
+                    inputs.push(slot("values", [b, t, heads, value_dim], Data));
+                    outputs.push(slot("value cache", [b, heads, context, value_dim], Cache));
+                }
+                (inputs, Vec::new(), outputs)
+            }
             Op::AttentionScores { heads, kv_heads, head_dim, context, .. } => (
                 vec![
                     slot("queries", [b, t, heads, head_dim], Data),
@@ -384,6 +400,121 @@ impl Expected {
             Op::ArgMax { vocab } => {
                 (vec![data("logits", vocab)], Vec::new(), vec![slot("token indices", [b, t], Indices)])
             }
+            _ => return Self::of_mixture_or_state(node),
+        };
+        Self { inputs, weights, outputs }
+    }
+}
+
+impl Expected {
+    /// Of operators of mixtures of experts, of recurrences, and of what stands around them.
+    fn of_mixture_or_state(node: &OperatorNode) -> Self {
+        use SlotKind::{Cache, Data, Weight};
+        let (b, t) = (node.batch, node.tokens);
+        let data = |role, width| slot(role, [b, t, width], Data);
+        let vector = |role, n: u64| slot(role, [n], Weight);
+        let (inputs, weights, outputs) = match node.op {
+            Op::PlainNorm { width, gain } => {
+                let gains = if gain { vec![vector("gain", width)] } else { Vec::new() };
+                (vec![data("input", width)], gains, vec![data("output", width)])
+            }
+            Op::QkNorm { heads, kv_heads, head_dim, parameters } => {
+                let queries = || slot("queries", [b, t, heads, head_dim], Data);
+                let keys = || slot("keys", [b, t, kv_heads, head_dim], Data);
+                let gains = if parameters > 0 { vec![vector("gains", parameters)] } else { Vec::new() };
+                (vec![queries(), keys()], gains, vec![queries(), keys()])
+            }
+            Op::ScoreCap { rows, columns } => {
+                let heads = rows / b.saturating_mul(t).max(1);
+                let square = |role| slot(role, [b, heads, t, columns], Data);
+                (vec![square("scores")], Vec::new(), vec![square("capped scores")])
+            }
+            Op::HeadLinear { heads, in_features, out_features } => (
+                vec![slot("input", [b, t, heads, in_features], Data)],
+                vec![slot("weight", [heads, out_features, in_features], Weight)],
+                vec![slot("output", [b, t, heads, out_features], Data)],
+            ),
+            Op::Route { experts, top_k, .. } => {
+                (vec![data("logits", experts)], Vec::new(), vec![data("weights of experts", top_k)])
+            }
+            Op::Dispatch { top_k, width } => (
+                vec![
+                    slot("input", [b, t / top_k.max(1), width], Data),
+                    slot("routes", [b, t / top_k.max(1), top_k], Data),
+                ],
+                Vec::new(),
+                vec![data("output", width)],
+            ),
+            Op::ExpertLinear { experts, in_features, out_features, bias } => {
+                let mut weights = vec![slot("weight", [experts, out_features, in_features], Weight)];
+                if bias {
+                    weights.push(slot("bias", [experts, out_features], Weight));
+                }
+                (vec![data("input", in_features)], weights, vec![data("output", out_features)])
+            }
+            Op::Combine { top_k, width } => (
+                vec![slot("rows", [b, t.saturating_mul(top_k), width], Data), slot("routes", [b, t, top_k], Data)],
+                Vec::new(),
+                vec![data("output", width)],
+            ),
+            Op::CausalConv { channels, kernel, bias, .. } => {
+                let mut weights = vec![slot("taps", [channels, kernel], Weight)];
+                if bias {
+                    weights.push(vector("bias", channels));
+                }
+                (vec![data("input", channels)], weights, vec![data("output", channels)])
+            }
+            Op::GatedNorm { width, group, shared_gain } => {
+                let gain = vector("gain", if shared_gain { group } else { width });
+                (vec![data("input", width), data("gate", width)], vec![gain], vec![data("output", width)])
+            }
+            Op::SelectiveScan { channels, state } => (
+                vec![data("input", channels), data("time steps", channels), data("vectors", state.saturating_mul(2))],
+                vec![slot("decay", [channels, state], Weight), vector("skip", channels)],
+                vec![data("output", channels)],
+            ),
+            Op::StateSpaceDual { heads, head_dim, state, groups, .. } => {
+                let inner = heads.saturating_mul(head_dim);
+                let with_vectors = inner.saturating_add(groups.saturating_mul(state).saturating_mul(2));
+                (
+                    vec![data("input and vectors", with_vectors), data("time steps", heads)],
+                    vec![vector("decay", heads), vector("skip", heads), vector("step bias", heads)],
+                    vec![data("output", inner)],
+                )
+            }
+            Op::LinearAttention { key_heads, value_heads, key_dim, value_dim, .. } => {
+                let (keys, values) = (key_heads.saturating_mul(key_dim), value_heads.saturating_mul(value_dim));
+                (
+                    vec![data("queries, keys and values", keys.saturating_mul(2).saturating_add(values))],
+                    Vec::new(),
+                    vec![data("output", values)],
+                )
+            }
+            Op::Wkv { channels, .. } => (
+                vec![data("receptance, keys and values", channels.saturating_mul(3))],
+                vec![vector("decay", channels), vector("bonus", channels)],
+                vec![data("output", channels)],
+            ),
+            Op::TokenShift { width, mixes } => (
+                vec![data("input", width)],
+                vec![slot("mixes", [mixes, width], Weight)],
+                vec![data("output", width.saturating_mul(mixes))],
+            ),
+            Op::DiagonalScan { channels } => (
+                vec![data("input", channels), data("input gate", channels), data("recurrence gate", channels)],
+                vec![vector("decay", channels)],
+                vec![data("output", channels)],
+            ),
+            Op::Index { heads, head_dim, context, top_k } => (
+                vec![
+                    slot("queries", [b, t, heads, head_dim], Data),
+                    slot("index cache", [b, 1, context, head_dim], Cache),
+                    data("head weights", heads),
+                ],
+                Vec::new(),
+                vec![data("keys picked", top_k.min(context))],
+            ),
+            _ => (Vec::new(), Vec::new(), Vec::new()),
         };
         Self { inputs, weights, outputs }
     }
@@ -423,6 +554,11 @@ fn check(node: &OperatorNode, what: &'static str, expected: &[Slot], found: &[&T
     }
     for (slot, tensor) in expected.iter().zip(found) {
         let what = || format!("{} `{}`", slot.role, tensor.name);
+        // Without a cache, keys and values of this pass stand in its place: as many elements, in their own order.
+        let wanted = slot.shape.iter().fold(1u64, |p, e| p.saturating_mul(*e));
+        if slot.kind == SlotKind::Cache && tensor.kind != TensorKind::KvCache && tensor.elements() == wanted {
+            continue;
+        }
         let kinds: &[TensorKind] = match slot.kind {
             SlotKind::Data | SlotKind::Indices => &[TensorKind::Activation, TensorKind::Input],
             SlotKind::Cache => &[TensorKind::KvCache],
@@ -436,7 +572,12 @@ fn check(node: &OperatorNode, what: &'static str, expected: &[Slot], found: &[&T
                 found: format!("{:?}", tensor.kind),
             });
         }
-        let dtype = if slot.kind == SlotKind::Indices { crate::tensor::DataType::Int32 } else { node.dtype };
+        let dtype = match slot.kind {
+            SlotKind::Indices => crate::tensor::DataType::Int32,
+            SlotKind::Cache => node.types.cache,
+            SlotKind::Weight if node.matrices().is_some() && slot.shape.len() > 1 => node.types.weights.dtype,
+            SlotKind::Data | SlotKind::Weight => node.dtype,
+        };
         if tensor.dtype != dtype {
             return Err(GraphError::Type {
                 node: node.name.clone(),
@@ -455,6 +596,30 @@ fn check(node: &OperatorNode, what: &'static str, expected: &[Slot], found: &[&T
         }
     }
     Ok(())
+}
+
+/// Whether a tensor is another or a part of it: less in some dimension, or the tokens of one run among those of all.
+fn is_part(part: &[u64], whole: &[u64]) -> bool {
+    let tokens = |shape: &[u64]| shape.iter().take(2).fold(1u64, |p, e| p.saturating_mul(*e));
+    let elements = |shape: &[u64]| shape.iter().skip(2).fold(1u64, |p, e| p.saturating_mul(*e));
+    (part.len() == whole.len() && part.iter().zip(whole).all(|(p, w)| p <= w))
+        || (tokens(part) <= tokens(whole) && elements(part) <= elements(whole))
+        // Its elements, or some of them, in another order.
+        || part.iter().fold(1u64, |p, e| p.saturating_mul(*e)) <= whole.iter().fold(1u64, |p, e| p.saturating_mul(*e))
+}
+
+/// Tokens of all runs make up those of the result.
+fn check_joined(node: &OperatorNode, width: u64, inputs: &[&Tensor]) -> Result<(), GraphError> {
+    let joined = inputs.iter().fold(0u64, |sum, t| sum.saturating_add(t.elements()));
+    if joined == node.batch.saturating_mul(node.tokens).saturating_mul(width) {
+        return Ok(());
+    }
+    Err(GraphError::Shape {
+        node: node.name.clone(),
+        what: "inputs taken together".into(),
+        expected: vec![node.batch, node.tokens, width],
+        found: vec![joined],
+    })
 }
 
 /// A linear operator's outputs are `[b, t, ..]` each, and together have `out_features` per token.

@@ -13,7 +13,7 @@
 //! assert_eq!(model.parameters(), 124_439_808);
 //!
 //! let generation = Generation { prompt_tokens: 1, generated_tokens: 1024, ..Generation::default() };
-//! let contexts: Vec<u64> = generation.steps().map(|step| step.context).collect();
+//! let contexts: Vec<u64> = generation.steps().map(|step| step.context()).collect();
 //! assert_eq!((contexts.len(), contexts[0], contexts[1023]), (1024, 1, 1024));
 //!
 //! let graph = model.step_graph(&generation.step(1023).unwrap(), &generation);
@@ -21,6 +21,7 @@
 //! assert_eq!(graph.operators().count(), 12 * 13 + 5);
 //! ```
 
+mod build;
 mod config;
 mod counts;
 mod decoder;
@@ -34,11 +35,12 @@ mod op;
 mod tensor;
 pub mod zoo;
 
+pub use build::{Place, Region, StepGraph};
 pub use config::{GptConfig, GptFile, Positions, WeightMatrix};
-pub use generation::{Generation, GenerationFile, Phase, Step};
+pub use generation::{Generation, GenerationFile, Phase, Run, Step};
 pub use graph::{Graph, GraphError};
 pub use import::{Parts, import_hf, import_hf_file, import_hf_named, load_model};
 pub use known_keys::{explain_key, not_modelled};
 pub use model::{Model, Norm};
-pub use op::{ActivationKind, Op, OperatorNode};
+pub use op::{ActivationKind, NodeTypes, Op, OperatorNode};
 pub use tensor::{DataType, Tensor, TensorKind};

@@ -1,7 +1,10 @@
 //! Operators and the node that holds one.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use crate::model::{LinearRule, Router, WeightFormat};
 use crate::tensor::{DataType, Tensor};
 
 /// An element-wise non-linearity.
@@ -81,8 +84,10 @@ pub enum Op {
     KvAppend {
         /// Key (and value) heads.
         heads: u64,
-        /// Elements of a head.
+        /// Elements of a key head.
         head_dim: u64,
+        /// Elements of a value head; 0 where keys alone are cached and values are read from them (latent attention).
+        value_dim: u64,
         /// Tokens in the cache after the write, this step's among them.
         context: u64,
     },
@@ -98,6 +103,8 @@ pub enum Op {
         context: u64,
         /// A token sees only itself and those before it.
         causal: bool,
+        /// A token sees so many tokens at most, itself among them; 0 for all.
+        window: u64,
     },
     /// Softmax of the scores scaled by 1/sqrt(head_dim), over the last dimension: `[b, heads, t, columns]` to the same.
     Softmax {
@@ -107,6 +114,8 @@ pub enum Op {
         columns: u64,
         /// Row `i` of a step's `t` rows has its last `t - 1 - i` columns masked.
         causal: bool,
+        /// A row has so many columns that are not masked at most; 0 for no limit.
+        window: u64,
     },
     /// `p V` by head: `[b, heads, t, context]` and the value cache to `[b, t, heads x head_dim]`.
     AttentionValues {
@@ -120,6 +129,8 @@ pub enum Op {
         context: u64,
         /// A token sees only itself and those before it.
         causal: bool,
+        /// A token sees so many tokens at most, itself among them; 0 for all.
+        window: u64,
     },
     /// Element-wise sum of two `[b, t, width]`.
     Residual {
@@ -143,6 +154,167 @@ pub enum Op {
         /// Logits of a token.
         vocab: u64,
     },
+    /// Normalisation by mean and variance with gain alone, or without parameters: `[b, t, width]` to the same.
+    PlainNorm {
+        /// Elements normalised together.
+        width: u64,
+        /// Whether there is a gain.
+        gain: bool,
+    },
+    /// Normalises queries and keys head by head: `[b, t, heads, head_dim]` and `[b, t, kv_heads, head_dim]` to the same.
+    QkNorm {
+        /// Query heads.
+        heads: u64,
+        /// Key heads.
+        kv_heads: u64,
+        /// Elements of a head.
+        head_dim: u64,
+        /// Parameters in all.
+        parameters: u64,
+    },
+    /// Caps scores by a tanh: `[b, heads, t, columns]` to the same.
+    ScoreCap {
+        /// Rows in all: `b x heads x t`.
+        rows: u64,
+        /// Elements of a row.
+        columns: u64,
+    },
+    /// A product a head: `[b, t, heads, in_features]` to `[b, t, heads, out_features]`, the weight `[heads, out_features, in_features]`: the
+    /// projections that latent attention absorbs, block-diagonal gates.
+    HeadLinear {
+        /// Heads.
+        heads: u64,
+        /// Columns of a head's weight.
+        in_features: u64,
+        /// Rows of it.
+        out_features: u64,
+    },
+    /// Chooses the experts of each token from its logits `[b, t, experts]`: gives `[b, t, top_k]` weights.
+    Route {
+        /// Experts.
+        experts: u64,
+        /// Experts of a token.
+        top_k: u64,
+        /// How logits become weights.
+        router: Router,
+    },
+    /// Sorts tokens by expert: `[b, t, width]` to `[b, t x top_k, width]` (`t` of the node is that of its result).
+    Dispatch {
+        /// Experts of a token.
+        top_k: u64,
+        /// Elements of a token.
+        width: u64,
+    },
+    /// A product an expert, of the rows that it has been sent: `[b, t, in_features]` to `[b, t, out_features]`, the weights
+    /// `[experts, out_features, in_features]`; `load` of the node says how many rows each has.
+    ExpertLinear {
+        /// Experts.
+        experts: u64,
+        /// Columns of an expert's weight.
+        in_features: u64,
+        /// Rows of it.
+        out_features: u64,
+        /// A vector `[out_features]` an expert is added.
+        bias: bool,
+    },
+    /// Sums the weighted results of a token's experts: `[b, t x top_k, width]` to `[b, t, width]`.
+    Combine {
+        /// Experts of a token.
+        top_k: u64,
+        /// Elements of a token.
+        width: u64,
+    },
+    /// Joins the tokens of runs of different lengths: several `[b_i, t_i, width]` to `[1, sum of b_i t_i, width]`. No data moves.
+    Concat {
+        /// Elements of a token.
+        width: u64,
+    },
+    /// A causal convolution of each channel over time, with the inputs of `kernel - 1` tokens before as its state: `[b, t, channels]` to the same.
+    CausalConv {
+        /// Channels.
+        channels: u64,
+        /// Taps.
+        kernel: u64,
+        /// A bias is added.
+        bias: bool,
+        /// SiLU follows.
+        silu: bool,
+    },
+    /// Root-mean-square normalisation of what a gate was multiplied with (SiLU of the second input): `[b, t, width]` twice to the same.
+    GatedNorm {
+        /// Elements.
+        width: u64,
+        /// Elements normalised together.
+        group: u64,
+        /// The gain is shared by groups.
+        shared_gain: bool,
+    },
+    /// The recurrence of Mamba, a state of `state` a channel: inputs `[b, t, channels]`, time steps as wide, and `[b, t, 2 x state]`.
+    SelectiveScan {
+        /// Channels.
+        channels: u64,
+        /// Elements of a channel's state.
+        state: u64,
+    },
+    /// The recurrence of Mamba-2: inputs with the state's vectors `[b, t, heads x head_dim + 2 x groups x state]`, time steps `[b, t, heads]`.
+    StateSpaceDual {
+        /// Heads.
+        heads: u64,
+        /// Elements of a head.
+        head_dim: u64,
+        /// Elements of the state for each of them.
+        state: u64,
+        /// Groups of heads with the same vectors.
+        groups: u64,
+        /// Tokens of a chunk where several are processed at once.
+        chunk: u64,
+    },
+    /// Linear attention with a state of `key_dim x value_dim` a value head: queries, keys, values `[b, t, 2 x key_heads x key_dim + value_heads x
+    /// value_dim]`, and decays and learning rates, if the rule has them.
+    LinearAttention {
+        /// How the state is updated.
+        rule: LinearRule,
+        /// Heads of queries and keys.
+        key_heads: u64,
+        /// Heads of values.
+        value_heads: u64,
+        /// Elements of a key head.
+        key_dim: u64,
+        /// Elements of a value head.
+        value_dim: u64,
+    },
+    /// The recurrence of RWKV over `[b, t, 3 x channels]` receptance, keys and values (and decays).
+    Wkv {
+        /// 4 to 7.
+        version: u32,
+        /// Channels.
+        channels: u64,
+        /// Elements of a head; 1 in version 4.
+        head_dim: u64,
+    },
+    /// Mixes each token with the one before it, `mixes` times: `[b, t, width]` to `[b, t, mixes x width]`.
+    TokenShift {
+        /// Elements of a token.
+        width: u64,
+        /// Results.
+        mixes: u64,
+    },
+    /// A gated diagonal recurrence: inputs and two gates `[b, t, channels]` to `[b, t, channels]`.
+    DiagonalScan {
+        /// Channels.
+        channels: u64,
+    },
+    /// Picks the keys that latent attention reads, by the scores of an indexer: queries `[b, t, heads, head_dim]` over keys of the context.
+    Index {
+        /// Heads of the indexer.
+        heads: u64,
+        /// Elements of its heads.
+        head_dim: u64,
+        /// Tokens in the cache, this step's among them.
+        context: u64,
+        /// Keys picked.
+        top_k: u64,
+    },
 }
 
 impl Op {
@@ -163,6 +335,24 @@ impl Op {
             Self::Activation { .. } => "activation",
             Self::GatedMul { .. } => "gated_mul",
             Self::ArgMax { .. } => "arg_max",
+            Self::PlainNorm { .. } => "plain_norm",
+            Self::QkNorm { .. } => "qk_norm",
+            Self::ScoreCap { .. } => "score_cap",
+            Self::HeadLinear { .. } => "head_linear",
+            Self::Route { .. } => "route",
+            Self::Dispatch { .. } => "dispatch",
+            Self::ExpertLinear { .. } => "expert_linear",
+            Self::Combine { .. } => "combine",
+            Self::Concat { .. } => "concat",
+            Self::CausalConv { .. } => "causal_conv",
+            Self::GatedNorm { .. } => "gated_norm",
+            Self::SelectiveScan { .. } => "selective_scan",
+            Self::StateSpaceDual { .. } => "state_space_dual",
+            Self::LinearAttention { .. } => "linear_attention",
+            Self::Wkv { .. } => "wkv",
+            Self::TokenShift { .. } => "token_shift",
+            Self::DiagonalScan { .. } => "diagonal_scan",
+            Self::Index { .. } => "index",
         }
     }
 
@@ -171,8 +361,9 @@ impl Op {
         match self {
             Self::KvAppend { context, .. }
             | Self::AttentionScores { context, .. }
-            | Self::AttentionValues { context, .. } => Some(*context),
-            Self::Softmax { columns, .. } => Some(*columns),
+            | Self::AttentionValues { context, .. }
+            | Self::Index { context, .. } => Some(*context),
+            Self::Softmax { columns, .. } | Self::ScoreCap { columns, .. } => Some(*columns),
             _ => None,
         }
     }
@@ -183,8 +374,9 @@ impl Op {
         match &mut self {
             Self::KvAppend { context, .. }
             | Self::AttentionScores { context, .. }
-            | Self::AttentionValues { context, .. } => *context = new,
-            Self::Softmax { columns, .. } => *columns = new,
+            | Self::AttentionValues { context, .. }
+            | Self::Index { context, .. } => *context = new,
+            Self::Softmax { columns, .. } | Self::ScoreCap { columns, .. } => *columns = new,
             _ => {}
         }
         self
@@ -209,12 +401,36 @@ pub struct OperatorNode {
     pub tokens: u64,
     /// Sequences.
     pub batch: u64,
-    /// Element type of its operands.
+    /// Element type of its activations.
     pub dtype: DataType,
+    /// Types of what is not an activation.
+    pub types: NodeTypes,
+    /// Rows that each expert is sent; empty where the operator has no experts.
+    pub load: Arc<[u64]>,
     /// Tensors from outside the graph that it reads, other than weights.
     pub inputs: Vec<Tensor>,
     /// Parameters that it reads.
     pub weights: Vec<Tensor>,
     /// Tensors that it produces.
     pub outputs: Vec<Tensor>,
+}
+
+/// Element types of an operator's operands that are not activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NodeTypes {
+    /// How its matrix is stored.
+    pub weights: WeightFormat,
+    /// What activations are converted to before its product.
+    pub operands: DataType,
+    /// Keys, values, latent vectors.
+    pub cache: DataType,
+    /// The state of its recurrence.
+    pub state: DataType,
+}
+
+impl NodeTypes {
+    /// All of one type, states in 32 bits.
+    pub const fn uniform(dtype: DataType) -> Self {
+        Self { weights: WeightFormat::plain(dtype), operands: dtype, cache: dtype, state: DataType::F32 }
+    }
 }

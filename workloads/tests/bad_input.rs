@@ -1,7 +1,7 @@
 //! What a user can write wrongly, and what is said of it.
 
 use banksia_input::Source;
-use banksia_workloads::{Generation, GenerationFile, GptConfig, zoo};
+use banksia_workloads::{Generation, GenerationFile, GptConfig, Model, zoo};
 
 const GOOD: &str = "name = \"m\"\nlayers = 2\nwidth = 64\nheads = 4\nvocab = 100\nmax_positions = 32\n";
 
@@ -54,8 +54,8 @@ fn bad_models_are_refused_with_file_line_key_and_remedy() {
         ),
         (
             "",
-            "activation = \"tanh\"",
-            "m.toml:7: `activation` is `tanh`, which is not one of the values known here\n  help: use one of: gelu, relu",
+            "activation = \"mish\"",
+            "m.toml:7: `activation` is `mish`, which is not one of the values known here\n  help: use one of: gelu, relu",
         ),
         ("", "bias = 1", "m.toml:7: `bias` has an invalid type: integer `1`, expected a boolean"),
         ("", "rotary_dim = 8", "m.toml:7: `rotary_dim` is given, but positions are not rotary\n  help: add positions"),
@@ -82,7 +82,7 @@ fn generation(text: &str) -> Result<Generation, String> {
     let source = Source::from_text("g.toml", text);
     let model = zoo::load("gpt2-small").map_err(|e| e.to_string())?;
     let file: GenerationFile = source.parse().map_err(|e| e.to_string())?;
-    file.resolve(&source, "", &model).map_err(|e| e.to_string())
+    file.resolve(&source, "", &Model::from(&model)).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn generations_at_the_limit_and_defaults_are_accepted() {
         assert_eq!(generation(most).unwrap().last_context(), 1024, "{most}");
     }
     let beyond = generation("prompt_tokens = 1\ngenerated_tokens = 5000\nignore_position_limit = true").unwrap();
-    assert_eq!(beyond.steps().last().unwrap().context, 5000);
+    assert_eq!(beyond.steps().last().unwrap().context(), 5000);
 }
 
 #[test]
@@ -168,6 +168,7 @@ fn a_generation_in_a_table_is_located_there() {
     let text = "[workload.generation]\nprompt_tokens = 1\ngenerated_tokens = 4096\n";
     let source = Source::from_text("e.toml", text);
     let generation = Generation { prompt_tokens: 1, generated_tokens: 4096, ..Default::default() };
-    let error = generation.check(&zoo::load("gpt3-xl").unwrap(), &source, "workload.generation").unwrap_err();
+    let error =
+        generation.check(&Model::from(&zoo::load("gpt3-xl").unwrap()), &source, "workload.generation").unwrap_err();
     assert_eq!((error.line, error.key.as_deref()), (Some(3), Some("workload.generation.generated_tokens")));
 }

@@ -1,11 +1,11 @@
 //! Laws of the operator graphs: shapes, order, and counts.
 
 use banksia_workloads::{
-    DataType, Generation, GptConfig, Graph, GraphError, Op, OperatorNode, Phase, Step, Tensor, TensorKind, zoo,
+    DataType, Generation, GptConfig, Graph, GraphError, NodeTypes, Op, OperatorNode, Step, Tensor, TensorKind, zoo,
 };
 
 fn decode(context: u64) -> Step {
-    Step { phase: Phase::Decode, tokens: 1, context }
+    Step::decode(1, context)
 }
 
 fn small() -> GptConfig {
@@ -26,6 +26,8 @@ fn residual(name: &str, width: u64) -> OperatorNode {
         tokens: 1,
         batch: 1,
         dtype: DataType::Bf16,
+        types: NodeTypes::uniform(DataType::Bf16),
+        load: Vec::new().into(),
         inputs: vec![],
         weights: vec![],
         outputs: vec![activation(name, &[1, 1, width])],
@@ -145,7 +147,7 @@ fn wrong_kinds_types_numbers_and_names_are_found() {
     let twice = changed(&graph, "layer1.qkv", |n| n.name = "layer0.qkv".into());
     assert!(matches!(twice.validate(), Err(GraphError::Duplicate { node }) if node == "layer0.qkv"));
     let uneven = changed(&graph, "layer2.scores", |n| {
-        n.op = Op::AttentionScores { heads: 12, kv_heads: 5, head_dim: 64, context: 5, causal: true };
+        n.op = Op::AttentionScores { heads: 12, kv_heads: 5, head_dim: 64, context: 5, causal: true, window: 0 };
     });
     assert!(uneven.validate().unwrap_err().to_string().contains("12 query heads cannot share 5 key heads evenly"));
 }
@@ -274,7 +276,7 @@ fn a_prefill_attends_as_its_tokens_one_by_one() {
     let model = small();
     let generation = Generation { lm_head: false, ..Default::default() };
     let prompt = 23;
-    let whole = model.step_graph(&Step { phase: Phase::Prefill, tokens: prompt, context: prompt }, &generation);
+    let whole = model.step_graph(&Step::prefill(1, prompt), &generation);
     let one_by_one = |label: &str| -> u64 {
         (1..=prompt)
             .map(|context| {

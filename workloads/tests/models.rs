@@ -1,7 +1,7 @@
 //! The embedded models against what was published, and random models.
 
 use banksia_input::Source;
-use banksia_workloads::{Generation, GptConfig, OperatorNode, Phase, zoo};
+use banksia_workloads::{Generation, GptConfig, Model, OperatorNode, Phase, zoo};
 use proptest::prelude::*;
 
 /// Name, layers, width, heads, published parameters in millions.
@@ -116,7 +116,7 @@ fn the_documented_table_is_current() {
 fn a_cache_that_is_there_already_makes_contexts_longer_and_costs_nothing_itself() {
     let of = |context_tokens, prompt_tokens, generated_tokens| {
         let generation = Generation { context_tokens, prompt_tokens, generated_tokens, ..Default::default() };
-        let steps: Vec<(Phase, u64, u64)> = generation.steps().map(|s| (s.phase, s.tokens, s.context)).collect();
+        let steps: Vec<(Phase, u64, u64)> = generation.steps().map(|s| (s.phase, s.tokens(), s.context())).collect();
         assert_eq!(steps[0].2, generation.first_context());
         assert_eq!(steps.last().unwrap().2, generation.last_context());
         assert_eq!(steps.len() as u64, generated_tokens);
@@ -142,8 +142,8 @@ fn a_cache_that_is_there_already_makes_contexts_longer_and_costs_nothing_itself(
 #[test]
 fn a_1024_token_generation_from_one_token_has_contexts_1_to_1024() {
     let generation = Generation { prompt_tokens: 1, generated_tokens: 1024, ..Default::default() };
-    assert!(generation.steps().map(|s| s.context).eq(1..=1024));
-    assert!(generation.steps().all(|s| s.tokens == 1));
+    assert!(generation.steps().map(|s| s.context()).eq(1..=1024));
+    assert!(generation.steps().all(|s| s.tokens() == 1));
     assert_eq!(generation.steps().filter(|s| s.phase == Phase::Prefill).count(), 1);
     assert_eq!(generation.last_context(), 1024);
     assert_eq!(generation.step(1024), None);
@@ -187,7 +187,7 @@ proptest! {
             ignore_position_limit: true,
             ..Default::default()
         };
-        generation.check(&model, &Source::from_text("g.toml", ""), "").unwrap();
+        generation.check(&Model::from(&model), &Source::from_text("g.toml", ""), "").unwrap();
         let mut previous = None;
         for step in generation.steps() {
             let graph = model.step_graph(&step, &generation);
@@ -198,10 +198,10 @@ proptest! {
             tensors.dedup();
             prop_assert_eq!(tensors.iter().map(|(_, elements)| elements).sum::<u64>(), model.parameters());
             let written: u64 = graph.operators().map(OperatorNode::kv_bytes_written).sum();
-            let layer_bits = model.kv_width() * 2 * step.tokens * batch * model.dtype.bits();
+            let layer_bits = model.kv_width() * 2 * step.tokens() * batch * model.dtype.bits();
             prop_assert_eq!(written, u64::from(model.layers) * layer_bits.div_ceil(8));
-            prop_assert!(previous.is_none_or(|context| step.context == context + 1));
-            previous = Some(step.context);
+            prop_assert!(previous.is_none_or(|context| step.context() == context + 1));
+            previous = Some(step.context());
         }
         prop_assert_eq!(previous, Some(context + prompt.max(1) + generated - 1));
         prop_assert_eq!(previous, Some(generation.last_context()));
@@ -227,7 +227,7 @@ proptest! {
         );
         if let Ok(model) = GptConfig::from_toml("m.toml", &text) {
             let generation = Generation { prompt_tokens: 1 << 30, generated_tokens: 1 << 30, batch: 1 << 20, ..Default::default() };
-            let _ = generation.check(&model, &Source::from_text("g.toml", ""), "");
+            let _ = generation.check(&Model::from(&model), &Source::from_text("g.toml", ""), "");
             prop_assert!(model.weight_bytes() < u64::MAX);
             for node in model.distinct_operators(&generation.step(5).unwrap(), &generation) {
                 let _ = (node.flops(), node.weight_bytes(), node.activation_bytes_in(), node.kv_bytes_read());

@@ -59,7 +59,10 @@ fn kernels(experiment: &Experiment, token: u64, choices: &[Choice]) -> String {
         let phase = if step.phase == Phase::Prefill { "prefill" } else { "decode" };
         out.push_str(&format!(
             "{phase} step of {} x {} tokens at a context of {} on {}\n\n",
-            generation.batch, step.tokens, step.context, experiment.machine.name
+            generation.batch,
+            step.tokens(),
+            step.context(),
+            experiment.machine.name
         ));
     }
     let name = choices.iter().map(|c| c.kernel.len()).max().unwrap_or(0);

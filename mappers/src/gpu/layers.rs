@@ -13,7 +13,7 @@ fn elementwise_of(elements: u64, inputs: u32, work: ElementWork) -> Kernel {
 
 /// From so many bytes on, a memory copy in a graph is done by copy engines: the framework's copies of 256 MiB and less move
 /// 4.1 TB/s, those of 512 MiB and more 2.7, in replays of a graph on an H200.
-const ENGINES_FROM: u64 = 512 << 20;
+pub(crate) const ENGINES_FROM: u64 = 512 << 20;
 
 /// A copy of so many bytes on the device.
 pub fn copy_bytes(bytes: u64) -> Kernel {

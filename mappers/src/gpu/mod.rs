@@ -3,18 +3,25 @@
 pub mod attention;
 pub mod cutlass;
 pub mod frameworks;
+pub mod fused;
 pub mod gemm;
 pub mod gemv;
+pub mod latent;
 pub mod launch;
 pub mod layers;
 pub mod libraries;
+pub mod linear;
+pub mod low_bit;
 pub mod model;
+pub mod moe;
 pub mod multistage;
 pub mod probes;
 pub mod quantise;
 pub mod raster;
+pub mod routing;
 pub mod rows;
 pub mod select;
+pub mod ssm;
 
 pub use model::GpuMapper;
 

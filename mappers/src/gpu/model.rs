@@ -7,8 +7,10 @@
 mod choice;
 mod choices;
 mod emit;
+mod fuse;
 mod lower;
 mod part;
+mod parts;
 mod state;
 
 use std::collections::HashMap;
@@ -19,18 +21,18 @@ use banksia_hw::gpu::{GpuError, GpuSpec, occupancy};
 use banksia_hw::program::{Program, ProgramBuilder};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
-use banksia_workloads::{DataType, Generation, GptConfig, Phase, Step};
+use banksia_workloads::model::Mixer;
+use banksia_workloads::{DataType, Generation, Model, Op, Phase, Place, Step};
 
 pub use choice::Choice;
 pub(crate) use emit::{ChosenPart, Parts};
-pub(crate) use part::Place;
 pub use state::{AttentionKernels, GpuModel, GpuOptions};
 
 use lower::Lowering;
 use part::{Launches, Part, Work};
 
 use super::frameworks::Framework;
-use super::launch::{Launch, operands_of_product};
+use super::launch::{self, Item, Launch, operands_of_product};
 use super::select::{self, FINALISTS};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 use banksia_hw::gpu::estimate::Judge;
@@ -81,7 +83,7 @@ impl GpuModel {
     /// # Errors
     /// The device cannot multiply the model's type, or the model with its cache and activations does not fit it.
     pub fn new(
-        model: GptConfig,
+        model: Model,
         generation: &Generation,
         spec: &Arc<GpuSpec>,
         options: GpuOptions,
@@ -99,7 +101,7 @@ impl GpuModel {
     /// # Errors
     /// The device cannot multiply the model's type, or a kernel's size is beyond it or what can be simulated.
     pub(crate) fn beside_cache(
-        model: GptConfig,
+        model: Model,
         generation: &Generation,
         spec: &Arc<GpuSpec>,
         options: GpuOptions,
@@ -112,13 +114,13 @@ impl GpuModel {
     }
 
     fn unchecked(
-        model: GptConfig,
+        model: Model,
         generation: &Generation,
         spec: &Arc<GpuSpec>,
         options: GpuOptions,
         source: &Source,
     ) -> Result<Self, InputError> {
-        let dtype = match model.dtype {
+        let dtype = match model.types.activations {
             DataType::Bf16 => Dtype::Bf16,
             DataType::F16 => Dtype::Fp16,
             other => {
@@ -169,14 +171,25 @@ impl GpuModel {
 
     /// The steps between which every size lies: the prompt, and the first and last decode step.
     fn extreme_steps(&self) -> impl Iterator<Item = Step> {
-        let last = self.generation.generated_tokens.saturating_sub(1);
+        let last = self.generation.steps_in_all().saturating_sub(1);
         [0, 1, last].into_iter().filter_map(|i| self.generation.step(i))
     }
 
-    /// Bytes of the keys and values of the longest context.
+    /// Bytes of the keys and values of the longest context, and of recurrent states.
     fn kv_bytes(&self) -> u128 {
-        let g = &self.generation;
-        u128::from(self.model.kv_bytes_per_token()) * u128::from(g.last_context()) * u128::from(g.batch)
+        let of = |(sequences, tokens): (u64, u64)| {
+            (self.model.kv_bytes(tokens) + self.model.state_bytes()) * u128::from(sequences)
+        };
+        self.generation.cached().into_iter().map(of).sum()
+    }
+
+    /// Experts of the model's mixtures, the most that a layer has.
+    pub(super) fn experts(&self) -> u64 {
+        let of = |mixer: &Mixer| match mixer {
+            Mixer::Experts(e) => e.experts,
+            _ => 0,
+        };
+        self.model.mixers().map(|(mixer, _)| of(mixer)).max().unwrap_or(0)
     }
 
     /// Bytes of activations at their most.
@@ -188,8 +201,13 @@ impl GpuModel {
     fn check_sizes(&self, source: &Source) -> Result<u64, InputError> {
         let g = &self.generation;
         // Rows of keys are counted in 32 bits.
-        let rows =
-            u128::from(g.batch) * u128::from(self.model.kv_heads) * u128::from(g.last_context().next_multiple_of(8));
+        let kv_heads = self.model.mixers().filter_map(|(mixer, _)| match mixer {
+            Mixer::Attention(a) => Some(a.kv_heads),
+            Mixer::LatentAttention(_) => Some(1),
+            _ => None,
+        });
+        let kv_heads = kv_heads.max().unwrap_or(0);
+        let rows = u128::from(g.batch) * u128::from(kv_heads) * u128::from(g.last_context().next_multiple_of(8));
         if rows > 1 << 31 {
             let problem = format!("gives {rows} rows of keys in a layer: more than can be simulated");
             let help = "use a smaller batch or a shorter context";
@@ -198,15 +216,21 @@ impl GpuModel {
         let mut activations = 0u128;
         for step in self.extreme_steps() {
             let fused = self.options.attention == AttentionKernels::Flash;
-            for node in self.model.distinct_operators(&step, g) {
-                let scores = matches!(node.op.kind(), "attention_scores" | "softmax" | "attention_values");
+            let graph = self.model.graph(&step, g);
+            for (node, _) in graph.operators() {
+                let scores =
+                    matches!(node.op.kind(), "attention_scores" | "softmax" | "score_cap" | "attention_values");
                 let (i, o) = (node.activation_bytes_in(), node.activation_bytes_out());
-                let queries = node.batch.saturating_mul(node.tokens).saturating_mul(self.model.heads);
+                let heads = match node.op {
+                    Op::AttentionScores { heads, .. } => heads,
+                    _ => 1,
+                };
+                let queries = node.batch.saturating_mul(node.tokens).saturating_mul(heads);
                 if queries > MOST_QUERIES || (o / 2 > MOST_ELEMENTS && !(scores && fused)) {
                     let problem = format!(
                         "makes `{}` of a step of {} tokens work on {queries} queries and {} elements: more than can be simulated",
                         node.label,
-                        step.tokens,
+                        step.tokens(),
                         o / 2
                     );
                     let help = "use a smaller batch or a shorter prompt";
@@ -247,20 +271,24 @@ impl GpuModel {
     fn check_kernels(&self, source: &Source) -> Result<(), InputError> {
         for step in self.extreme_steps() {
             let lowering = self.lowering(step.phase);
-            for part in lowering.parts(&step).map_err(|e| source.error("workload.model", e.to_string()))? {
+            for part in self.parts(&step) {
                 let problem =
                     match lowering.launches(&part).map_err(|e| source.error("workload.model", e.to_string()))? {
                         Launches::Product(g, ..) => match select::any_fits(&self.spec, &g) {
                             true => continue,
                             false => "no kernel of the library fits an SM".to_owned(),
                         },
-                        Launches::Kernels(kernels) => {
-                            let unfit = kernels.iter().find_map(|l| {
-                                match (l.kernel.check(), occupancy(&self.spec, &l.kernel)) {
+                        Launches::Items(items) => {
+                            let unfit = items.iter().find_map(|item| match item {
+                                Item::Kernel(l) => match (l.kernel.check(), occupancy(&self.spec, &l.kernel)) {
                                     (Err(e), _) => Some(e.to_string()),
                                     (_, Err(e)) => Some(e.to_string()),
                                     _ => None,
+                                },
+                                Item::Product(g, ..) if !select::any_fits(&self.spec, g) => {
+                                    Some("no kernel of the library fits an SM".to_owned())
                                 }
+                                Item::Product(..) => None,
                             });
                             let Some(problem) = unfit else { continue };
                             problem
@@ -287,7 +315,7 @@ impl GpuModel {
     /// The launches of a part of a step. Kernels are chosen once for all parts and steps that have the same work: those of a product
     /// by a judge.
     fn chosen(&mut self, phase: Phase, part: &Part, judge: &mut dyn Judge) -> Result<Arc<[Launch]>, Unsupported> {
-        let key = (phase, part.work, part.label.clone());
+        let key = (phase, part.work.clone(), part.label.clone());
         if let Some(known) = self.chosen.get(&key) {
             return Ok(Arc::clone(known));
         }
@@ -297,11 +325,18 @@ impl GpuModel {
             self.chosen.retain(|(p, work, _), _| *p != phase || same(work));
             self.kernels.retain(|(p, work), _| *p != phase || same(work));
         }
-        let known = self.kernels.get(&(phase, part.work)).cloned();
+        let work = (phase, part.work.clone());
+        let known = self.kernels.get(&work).cloned();
         let launches: Vec<Launch> = match (self.lowering(phase).launches(part)?, known) {
-            (Launches::Kernels(launches), None) => launches,
-            (Launches::Kernels(launches), Some((kernels, _))) => {
-                launches.into_iter().zip(kernels.iter()).map(|(l, k)| Launch { kernel: Arc::clone(k), ..l }).collect()
+            (Launches::Items(items), known) => {
+                let mut launches = launch::resolve(items, judge).map_err(Unsupported::Kernel)?;
+                // Equal work has the same kernels, so that equal launches are known by them.
+                if let Some((kernels, _)) = known {
+                    for (l, k) in launches.iter_mut().zip(kernels.iter()) {
+                        l.kernel = Arc::clone(k);
+                    }
+                }
+                launches
             }
             (Launches::Product(g, found, names), known) => {
                 let (kernels, swapped) = match known {
@@ -315,13 +350,11 @@ impl GpuModel {
                     .iter()
                     .map(|k| Launch { kernel: Arc::clone(k), operands: operands_of_product(k, swapped, &names) })
                     .collect();
-                self.kernels.insert((phase, part.work), (kernels, swapped));
+                self.kernels.insert(work.clone(), (kernels, swapped));
                 launches
             }
         };
-        self.kernels
-            .entry((phase, part.work))
-            .or_insert_with(|| (launches.iter().map(|l| Arc::clone(&l.kernel)).collect(), false));
+        self.kernels.entry(work).or_insert_with(|| (launches.iter().map(|l| Arc::clone(&l.kernel)).collect(), false));
         let launches: Arc<[Launch]> = launches.into();
         self.chosen.insert(key, Arc::clone(&launches));
         Ok(launches)
@@ -333,21 +366,21 @@ impl GpuModel {
     /// An operator is not known, or the device runs none of a product's kernels.
     pub fn program(&mut self, step: &Step, device: u32, judge: &mut dyn Judge) -> Result<Program, Unsupported> {
         let phase = if step.phase == Phase::Prefill { "prefill" } else { "decode" };
-        let mut builder = ProgramBuilder::new(phase, step.context);
+        let mut builder = ProgramBuilder::new(phase, step.context());
         builder.launch(self.options.launch);
         builder.on(device);
         let parts = self.chosen_parts(step, Parts::All, judge)?;
         let mut last = None;
-        let mut put = |builder: &mut ProgramBuilder, place: Place, layer: Option<u32>| {
-            for part in parts.iter().filter(|p| p.place() == place) {
-                last = part.emit(builder, layer, "", last.as_slice()).or(last);
+        for region in parts.chunk_by(|a, b| a.layers().0 == b.layers().0) {
+            let Some(first) = region.first() else { continue };
+            let (_, first_layer, repeat) = first.layers();
+            for layer in first_layer..first_layer.saturating_add(repeat) {
+                let layer = matches!(first.place(), Place::Layers | Place::Encoder).then_some(layer);
+                for part in region {
+                    last = part.emit(&mut builder, layer, "", last.as_slice()).or(last);
+                }
             }
-        };
-        put(&mut builder, Place::Before, None);
-        for layer in 0..self.model.layers {
-            put(&mut builder, Place::Layer, Some(layer));
         }
-        put(&mut builder, Place::After, None);
         Ok(builder.finish())
     }
 
@@ -371,11 +404,11 @@ impl Plan for GpuModel {
     }
 
     fn programs(&self) -> u64 {
-        self.generation.generated_tokens
+        self.generation.steps_in_all()
     }
 
     fn program_of(&self, token: u64) -> u64 {
-        token.saturating_sub(1)
+        self.generation.step_of(token)
     }
 
     fn lower(&mut self, index: u64, judges: &mut dyn Judges) -> Result<Program, Unsupported> {
@@ -385,7 +418,7 @@ impl Plan for GpuModel {
     }
 
     fn layout(&mut self, token: u64, judges: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {
-        let step = self.step_of(token.saturating_sub(1))?;
+        let step = self.step_of(self.generation.step_of(token))?;
         let mut judge = judges.of(0).ok_or_else(no_judge)?;
         Ok(LayoutReport::Kernels(self.choices(&step, Parts::All, &mut *judge)?))
     }
@@ -397,14 +430,18 @@ impl Plan for GpuModel {
 
     fn bound(&self, index: u64) -> Bound {
         let Some(step) = self.generation.step(index) else { return Bound::default() };
-        let graph = self.model.step_graph(&step, &self.generation);
-        let weights: f64 = graph.operators().map(|o| o.weight_bytes_read() as f64).sum();
+        let graph = self.model.graph(&step, &self.generation);
         // What lies in L2 from the step before need not come from memory.
-        let bytes = (weights + graph.kv_bytes_read() as f64 - self.spec.l2.bytes as f64).max(0.0);
-        let products = |o: &&banksia_workloads::OperatorNode| {
-            matches!(o.op.kind(), "linear" | "attention_scores" | "attention_values")
-        };
-        let flops: f64 = graph.operators().filter(products).map(|o| o.flops() as f64).sum();
+        let states = graph.state_bytes() as f64 / 2.0;
+        let all = graph.weight_bytes_read() as f64 + graph.kv_bytes_read() as f64 + states;
+        let bytes = (all - self.spec.l2.bytes as f64).max(0.0);
+        let flops: f64 = graph
+            .operators()
+            .filter(|(o, _)| {
+                matches!(o.op.kind(), "linear" | "attention_scores" | "attention_values" | "expert_linear")
+            })
+            .map(|(o, repeat)| o.flops() as f64 * f64::from(repeat))
+            .sum();
         Bound {
             arithmetic_s: flops / self.spec.tensor_peak_flops_per_s(self.dtype),
             memory_s: bytes / self.spec.dram_peak_bytes_per_s(),

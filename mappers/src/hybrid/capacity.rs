@@ -1,10 +1,10 @@
 //! What must lie in which memory, and whether it fits.
 
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, GptConfig};
+use banksia_workloads::{Generation, Model, Op, Place, Step};
 
 use super::site::Site;
-use crate::pim::PimAttention;
+use crate::pim::{PimAttention, Sizes};
 
 /// Rows of every bank that are not for keys and values.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,7 +20,7 @@ fn gb(bytes: u128) -> f64 {
 /// A model and how it is used, without the batch.
 struct Case<'a> {
     site: &'a Site,
-    model: &'a GptConfig,
+    model: &'a Model,
     generation: &'a Generation,
     /// Of a sequence.
     activations: u128,
@@ -32,16 +32,28 @@ type Unfit = (&'static str, String);
 /// Lays keys and values out in the banks, and checks that the rest fits the GPU.
 pub(super) fn lay_out(
     site: &Site,
-    model: &GptConfig,
+    model: &Model,
     generation: &Generation,
     activations: u64,
     source: &Source,
-) -> Result<(PimAttention, Reserved), InputError> {
+) -> Result<(Vec<(Cached, PimAttention)>, Reserved), InputError> {
+    let cache = model.types.cache;
+    if cache.bits() != 16 {
+        let problem = format!("`{}` has a cache of type {}: its units multiply 16-bit numbers", model.name, cache.name());
+        return Err(source.error("workload.model", problem).help("give a model with dtype = \"bf16\" or \"f16\""));
+    }
     // Of one token of one sequence, it is not for want of room.
-    PimAttention::new(&site.pim, model, 1, 1, 0).map_err(|why| {
-        let problem = format!("has the PIM device {}, which cannot run attention: {why}", site.pim_name);
-        source.error("machine.base", problem).help("give it one whose base is `aim`, `hbm-pim` or `attacc`")
-    })?;
+    let smallest = kinds(model, generation, 1);
+    if smallest.is_empty() {
+        let problem = format!("is `{}`, which has no attention: nothing is left for the PIM device", model.name);
+        return Err(source.error("workload.model", problem).help("use the gpu mapping, or the pim mapping on the PIM device alone"));
+    }
+    for kind in &smallest {
+        PimAttention::new(&site.pim, Sizes { layers: 1, ..kind.sizes }, 1, 0).map_err(|why| {
+            let problem = format!("has the PIM device {}, which cannot run attention: {why}", site.pim_name);
+            source.error("machine.base", problem).help("give it one whose base is `aim`, `hbm-pim` or `attacc`")
+        })?;
+    }
     let activations = u128::from(activations).div_ceil(u128::from(generation.batch.max(1)));
     let case = Case { site, model, generation, activations };
     case.lay_out(generation.batch).map_err(|(key, problem)| {
@@ -51,6 +63,65 @@ pub(super) fn lay_out(
         };
         source.error(key, problem).help(help)
     })
+}
+
+/// Attention that some layers have, and what it keeps in the banks.
+#[derive(Debug, Clone)]
+pub(super) struct Cached {
+    /// Its sizes at the longest context.
+    pub(super) sizes: Sizes,
+    /// The layers that have it, in order.
+    pub(super) layers: Vec<u32>,
+    /// Tokens that one sees; 0 for all.
+    pub(super) window: u64,
+}
+
+impl Cached {
+    /// Tokens in the banks at a context.
+    pub(super) fn held(&self, context: u64) -> u64 {
+        if self.window == 0 { context } else { context.min(self.window) }
+    }
+
+    /// Elements of queries, new keys and new values of a token: what goes to the banks.
+    pub(super) fn sent(&self) -> u64 {
+        self.sizes.heads.saturating_mul(self.sizes.key_dim).saturating_add(self.of_a_token())
+    }
+
+    /// Elements that come back for a token.
+    pub(super) fn returned(&self) -> u64 {
+        self.sizes.heads.saturating_mul(self.sizes.value_dim)
+    }
+
+    /// Elements of a layer that a token adds to the cache.
+    pub(super) fn of_a_token(&self) -> u64 {
+        self.sizes.kv_heads.saturating_mul(self.sizes.key_dim.saturating_add(self.sizes.value_dim))
+    }
+}
+
+/// The attentions of a model at a context, by kind.
+pub(super) fn kinds(model: &Model, generation: &Generation, context: u64) -> Vec<Cached> {
+    let graph = model.graph(&Step::decode(1, context), generation);
+    let mut kinds: Vec<Cached> = Vec::new();
+    for region in graph.regions.iter().filter(|r| r.place == Place::Layers) {
+        let value = region.body.operators().find_map(|n| match n.op {
+            Op::AttentionValues { head_dim, .. } => Some(head_dim),
+            _ => None,
+        });
+        for node in region.body.operators() {
+            let Op::AttentionScores { heads, kv_heads, head_dim, context, window, .. } = node.op else { continue };
+            let value_dim = value.unwrap_or(head_dim);
+            let sizes = Sizes { layers: 0, heads, kv_heads, key_dim: head_dim, value_dim, context };
+            let layers = region.first_layer..region.first_layer.saturating_add(region.repeat);
+            match kinds.iter_mut().find(|k| Sizes { layers: 0, ..k.sizes } == sizes && k.window == window) {
+                Some(kind) => kind.layers.extend(layers),
+                None => kinds.push(Cached { sizes, layers: layers.collect(), window }),
+            }
+        }
+    }
+    for kind in &mut kinds {
+        kind.sizes.layers = kind.layers.len() as u32;
+    }
+    kinds
 }
 
 /// The most sequences, below a number that is too many.
@@ -68,17 +139,20 @@ fn most_that_fit(too_many: u64, fits: impl Fn(u64) -> bool) -> u64 {
 }
 
 impl Case<'_> {
-    fn lay_out(&self, batch: u64) -> Result<(PimAttention, Reserved), Unfit> {
+    fn lay_out(&self, batch: u64) -> Result<(Vec<(Cached, PimAttention)>, Reserved), Unfit> {
         self.in_gpu(batch)?;
         let reserved = Reserved { rows: if self.site.shared { self.rows_of_gpu(batch)? } else { 0 } };
         let context = self.generation.last_context();
-        match PimAttention::new(&self.site.pim, self.model, batch, context, reserved.rows) {
-            Ok(attention) => Ok((attention, reserved)),
-            Err(why) => {
+        let (mut row, mut all) = (reserved.rows, Vec::new());
+        for kind in kinds(self.model, self.generation, context) {
+            let attention = PimAttention::new(&self.site.pim, kind.sizes, batch, row).map_err(|why| {
                 let problem = format!("is {batch}: {} cannot hold its keys and values: {why}", self.site.pim_name);
-                Err(("workload.generation.batch", problem))
-            }
+                ("workload.generation.batch", problem)
+            })?;
+            row = u32::try_from(u64::from(row).saturating_add(attention.rows())).unwrap_or(u32::MAX);
+            all.push((kind, attention));
         }
+        Ok((all, reserved))
     }
 
     fn weights(&self) -> u128 {
@@ -95,7 +169,8 @@ impl Case<'_> {
             (false, _) => generation.first_context(),
         };
         let batch = u128::from(batch);
-        let kv = u128::from(self.model.kv_bytes_per_token()) * u128::from(tokens) * batch;
+        // States of recurrences stay with the GPU.
+        let kv = (self.model.kv_bytes(tokens) + self.model.state_bytes()) * batch;
         let (weights, activations) = (self.weights(), self.activations * batch);
         let has = u128::from(site.spec.dram.capacity_bytes);
         if weights + kv + activations <= has {

@@ -1,9 +1,9 @@
 //! A model on a GPU and a PIM device.
 
 use banksia_hw::program::LaunchMode;
-use banksia_workloads::{Generation, GptConfig};
+use banksia_workloads::{Generation, Model};
 
-use super::capacity::Reserved;
+use super::capacity::{Cached, Reserved};
 use super::half::Half;
 use super::site::Site;
 use crate::gpu::model::GpuModel;
@@ -12,7 +12,7 @@ use crate::pim::PimAttention;
 /// A model on a GPU and a PIM device, ready to be lowered step by step.
 #[derive(Debug, Clone)]
 pub(super) struct Hybrid {
-    pub(super) model: GptConfig,
+    pub(super) model: Model,
     pub(super) generation: Generation,
     pub(super) launch: LaunchMode,
     pub(super) site: Site,
@@ -21,6 +21,7 @@ pub(super) struct Hybrid {
     /// Kernels of parts of the batch; parts of equal size have the same.
     pub(super) parts: Vec<GpuModel>,
     pub(super) halves: Vec<Half>,
-    pub(super) attention: PimAttention,
+    /// What is in the banks, by layers that have alike attention.
+    pub(super) cached: Vec<(Cached, PimAttention)>,
     pub(super) reserved: Reserved,
 }

@@ -76,6 +76,7 @@ impl Mapper for HybridMapper {
     }
 
     fn plan(&self, problem: &Problem<'_>) -> Result<Box<dyn Plan>, InputError> {
+        problem.plain_generation(self)?;
         Ok(Box::new(Hybrid::new(problem, problem.options(self)?)?))
     }
 }
@@ -83,6 +84,10 @@ impl Mapper for HybridMapper {
 impl Hybrid {
     fn new(problem: &Problem<'_>, options: HybridOptions) -> Result<Self, InputError> {
         let &Problem { model, generation, machine, source } = problem;
+        if model.encoder.is_some() {
+            let problem = format!("is `{}`, which has an encoder: the hybrid mapping maps decoders", model.name);
+            return Err(source.error("workload.model", problem).help("use the gpu mapping"));
+        }
         let site = Site::of(machine).ok_or_else(|| {
             let error =
                 source.error("machine.base", format!("is `{}`, which is not one GPU and one PIM device", machine.name));
@@ -102,7 +107,7 @@ impl Hybrid {
                 parts.push(lower(batch)?);
             }
         }
-        let (attention, reserved) = capacity::lay_out(&site, model, generation, whole.activations(), source)?;
+        let (cached, reserved) = capacity::lay_out(&site, model, generation, whole.activations(), source)?;
         Ok(Self {
             model: model.clone(),
             generation: generation.clone(),
@@ -111,7 +116,7 @@ impl Hybrid {
             whole,
             parts,
             halves,
-            attention,
+            cached,
             reserved,
         })
     }
@@ -124,30 +129,37 @@ impl Hybrid {
     fn in_banks(&self) -> MappingSummary {
         let pim = &self.site.pim;
         let (g, device) = (&self.generation, &pim.device);
-        let tokens = g.batch.saturating_mul(g.last_context());
-        let bytes = self.model.kv_bytes_per_token().saturating_mul(tokens);
-        let row_bytes = device.row_bytes() * u64::from(device.banks) * u64::from(pim.channels());
-        let row_bytes = self.attention.rows().saturating_mul(row_bytes);
-        let layers = u64::from(self.model.layers);
+        let of_a_row = device.row_bytes() * u64::from(device.banks) * u64::from(pim.channels());
+        let mut first_row = self.reserved.rows;
+        let mut regions = Vec::new();
+        for (kind, attention) in &self.cached {
+            let tokens = g.batch.saturating_mul(kind.sizes.context);
+            let layers = u64::from(kind.sizes.layers);
+            let elements = kind.of_a_token();
+            let bytes = self.model.types.cache.bytes(elements.saturating_mul(tokens).saturating_mul(layers));
+            let row_bytes = attention.rows().saturating_mul(of_a_row);
+            regions.push(RegionSummary {
+                name: "keys and values".into(),
+                count: layers,
+                shape: [tokens, elements],
+                bytes,
+                row_bytes,
+                rows: attention.rows().div_ceil(layers.max(1)),
+                first_row,
+                chunks: 1,
+                // Rows are multiplied as they lie.
+                mac_utilization: (bytes as f64 / row_bytes.max(1) as f64).min(1.0),
+            });
+            first_row = first_row.saturating_add(u32::try_from(attention.rows()).unwrap_or(u32::MAX));
+        }
         MappingSummary {
             model: self.model.name.clone(),
             channels: pim.channels(),
             banks_per_channel: device.banks,
             rows_per_bank: device.rows,
-            rows_used: self.attention.rows() + u64::from(self.reserved.rows),
+            rows_used: u64::from(first_row),
             capacity_bytes: pim.capacity_bytes(),
-            regions: vec![RegionSummary {
-                name: "keys and values".into(),
-                count: layers,
-                shape: [tokens, self.model.kv_width().saturating_mul(2)],
-                bytes,
-                row_bytes,
-                rows: self.attention.rows().div_ceil(layers.max(1)),
-                first_row: self.reserved.rows,
-                chunks: 1,
-                // Rows are multiplied as they lie.
-                mac_utilization: (bytes as f64 / row_bytes.max(1) as f64).min(1.0),
-            }],
+            regions,
         }
     }
 }
@@ -200,8 +212,8 @@ impl Plan for Hybrid {
     }
 
     fn footprint(&self) -> Footprint {
-        let tokens = self.generation.last_context().saturating_mul(self.generation.batch);
-        let kv = self.model.kv_bytes_per_token().saturating_mul(tokens);
+        let one = self.model.kv_bytes(self.generation.last_context()) + self.model.state_bytes();
+        let kv = u64::try_from(one * u128::from(self.generation.batch)).unwrap_or(u64::MAX);
         Footprint { weights: self.model.weight_bytes(), kv, activations: self.whole.activations() }
     }
 
@@ -211,17 +223,18 @@ impl Plan for Hybrid {
         if step.phase == Phase::Prefill {
             return self.whole.bound(index);
         }
-        let graph = self.model.step_graph(&step, &self.generation);
+        let graph = self.model.graph(&step, &self.generation);
         let flops = |wanted: &[&str]| -> f64 {
-            graph.operators().filter(|o| wanted.contains(&o.op.kind())).map(|o| o.flops() as f64).sum()
+            let of = graph.operators().filter(|(o, _)| wanted.contains(&o.op.kind()));
+            of.map(|(o, repeat)| o.flops() as f64 * f64::from(repeat)).sum()
         };
-        let weights: f64 = graph.operators().map(|o| o.weight_bytes_read() as f64).sum();
+        let weights = graph.weight_bytes_read() as f64;
         let (spec, pim) = (&self.site.spec, &self.site.pim);
         // What lies in L2 from the step before need not come from memory.
         let weights = (weights - spec.l2.bytes as f64).max(0.0);
         let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
         let macs = flops(&["attention_scores", "attention_values"]) / 2.0;
-        let products = flops(&["linear"]) / spec.tensor_peak_flops_per_s(self.whole.dtype());
+        let products = flops(&["linear", "expert_linear"]) / spec.tensor_peak_flops_per_s(self.whole.dtype());
         let kv = ratio(graph.kv_bytes_read() as f64, banksia_hw::pim::peak_bandwidth_bytes_per_s(pim));
         Bound {
             arithmetic_s: products.max(ratio(macs, banksia_hw::pim::peak_macs_per_s(pim))),

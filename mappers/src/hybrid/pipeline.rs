@@ -10,19 +10,59 @@
 
 use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::program::{InstructionId, Program, ProgramBuilder};
-use banksia_workloads::Step;
+use banksia_workloads::{Place, Step};
 
+use super::capacity::Cached;
 use super::half::Half;
 use super::map::Hybrid;
-use crate::gpu::model::{ChosenPart, Parts, Place};
+use crate::gpu::model::{ChosenPart, Parts};
+use crate::pim::PimAttention;
 use crate::plan::Unsupported;
 
 /// A half on its way through the layers.
 struct Chain<'a> {
     half: &'a Half,
-    parts: &'a [ChosenPart],
+    /// What the GPU does until the first attention, between one and the next, and after the last.
+    segments: Vec<Vec<Turn<'a>>>,
     /// What its next kernel waits for beside the kernel before.
     after: Vec<InstructionId>,
+}
+
+/// An operator of a layer, or of none.
+#[derive(Clone, Copy)]
+struct Turn<'a> {
+    part: &'a ChosenPart,
+    layer: Option<u32>,
+}
+
+/// The operators of a step in order, layer by layer.
+fn turns(parts: &[ChosenPart]) -> impl Iterator<Item = Turn<'_>> {
+    parts.chunk_by(|a, b| a.layers().0 == b.layers().0).flat_map(|region| {
+        let (first, repeat) = region.first().map_or((0, 0), |p| (p.layers().1, p.layers().2));
+        (first..first.saturating_add(repeat)).flat_map(move |layer| {
+            region.iter().map(move |part| {
+                let inside = matches!(part.place(), Place::Layers | Place::Encoder);
+                Turn { part, layer: inside.then_some(layer) }
+            })
+        })
+    })
+}
+
+/// Cut where attention is: its first operator on the cache ends a segment, and the others are the banks'.
+fn segments(parts: &[ChosenPart]) -> Vec<Vec<Turn<'_>>> {
+    let mut segments = vec![Vec::new()];
+    let mut within = None;
+    for turn in turns(parts) {
+        if turn.part.is_of_cache() {
+            if within != Some(turn.layer) {
+                within = Some(turn.layer);
+                segments.push(Vec::new());
+            }
+        } else if let Some(last) = segments.last_mut() {
+            last.push(turn);
+        }
+    }
+    segments
 }
 
 /// The GPU's stream.
@@ -46,15 +86,23 @@ impl Stream {
 
 impl Hybrid {
     fn stream(&self, phase: &str, step: &Step) -> Stream {
-        let mut builder = ProgramBuilder::new(phase, step.context);
+        let mut builder = ProgramBuilder::new(phase, step.context());
         builder.launch(self.launch);
         builder.on(self.site.gpu);
         Stream { builder, last: None }
     }
 
-    /// Bytes of some elements a token of all layers' heads, of one layer.
+    /// Bytes of some elements a token.
     fn bytes(&self, elements: u64, tokens: u64) -> u64 {
-        self.model.dtype.bytes(elements.saturating_mul(tokens))
+        self.model.types.cache.bytes(elements.saturating_mul(tokens))
+    }
+
+    /// The attention of a layer, and its number among those that are alike.
+    fn attention_of(&self, layer: u32) -> Option<(&Cached, &PimAttention, u32)> {
+        self.cached.iter().find_map(|(kind, attention)| {
+            let index = kind.layers.iter().position(|l| *l == layer)?;
+            Some((kind, attention, u32::try_from(index).ok()?))
+        })
     }
 
     /// The prompt: all of it on the GPU. The keys and values of a layer go to the PIM device once they are there, beside the layers that
@@ -62,41 +110,38 @@ impl Hybrid {
     pub(super) fn prefill(&mut self, step: &Step, judge: &mut dyn Judge) -> Result<Program, Unsupported> {
         let parts = self.whole.chosen_parts(step, Parts::All, judge)?;
         let (site, g) = (&self.site, &self.generation);
-        let of_layer = |tokens: u64| {
+        let of_layer = |layer: u32, tokens: u64| {
+            let elements = self.attention_of(layer).map_or(0, |(kind, ..)| kind.of_a_token());
             let tokens = if site.shared { 0 } else { tokens.saturating_mul(g.batch) };
-            self.bytes(self.model.kv_width().saturating_mul(2), tokens)
+            self.bytes(elements, tokens)
         };
         let mut stream = self.stream("prefill", step);
         let mut after = Vec::new();
         // Ordered as they are used.
-        let layers = 0..self.model.layers;
-        let mut cached: Vec<Vec<InstructionId>> = Vec::new();
+        let mut cached: Vec<(u32, Vec<InstructionId>)> = Vec::new();
         if g.context_tokens > 0 {
-            let fetch = |_| site.transfer(&mut stream.builder, "kv_to_gpu", of_layer(g.context_tokens), true, &[]);
-            cached = layers.clone().map(fetch).collect();
-        }
-        for part in parts.iter().filter(|p| p.place() == Place::Before) {
-            stream.builder.on(site.gpu);
-            stream.put(part, None, "", &mut after);
-        }
-        for layer in layers {
-            for part in parts.iter().filter(|p| p.place() == Place::Layer) {
-                if part.is_of_cache()
-                    && let Some(cached) = cached.get_mut(layer as usize)
-                {
-                    after.append(cached);
-                }
-                stream.builder.on(site.gpu);
-                stream.put(part, Some(layer), "", &mut after);
-                if part.is_append() {
-                    let last = stream.last;
-                    site.transfer(&mut stream.builder, "kv_to_pim", of_layer(step.tokens), false, last.as_slice());
-                }
+            let mut layers: Vec<u32> = self.cached.iter().flat_map(|(kind, _)| kind.layers.iter().copied()).collect();
+            layers.sort_unstable();
+            for layer in layers {
+                let bytes = of_layer(layer, g.context_tokens);
+                cached.push((layer, site.transfer(&mut stream.builder, "kv_to_gpu", bytes, true, &[])));
             }
         }
-        for part in parts.iter().filter(|p| p.place() == Place::After) {
+        for Turn { part, layer } in turns(&parts) {
+            if part.is_of_cache()
+                && let Some((_, cached)) = cached.iter_mut().find(|(l, _)| Some(*l) == layer)
+            {
+                after.append(cached);
+            }
             stream.builder.on(site.gpu);
-            stream.put(part, None, "", &mut after);
+            stream.put(part, layer, "", &mut after);
+            if part.is_append()
+                && let Some(layer) = layer
+            {
+                let last = stream.last;
+                let bytes = of_layer(layer, step.tokens());
+                site.transfer(&mut stream.builder, "kv_to_pim", bytes, false, last.as_slice());
+            }
         }
         Ok(stream.builder.finish())
     }
@@ -109,65 +154,47 @@ impl Hybrid {
         };
         let mut chosen: Vec<(u64, Vec<ChosenPart>)> = whole;
         for part in &mut self.parts {
-            chosen.push((part.generation().batch, part.chosen_parts(step, Parts::WithoutCache, judge)?));
+            let own = Step::decode(part.generation().batch, step.context());
+            chosen.push((part.generation().batch, part.chosen_parts(&own, Parts::WithoutCache, judge)?));
         }
         let mut stream = self.stream("decode", step);
         let of_half = |half: &'_ Half| chosen.iter().find(|(batch, _)| *batch == half.batch());
         let mut chains: Vec<Chain<'_>> = Vec::new();
         for half in &self.halves {
-            chains.extend(of_half(half).map(|(_, parts)| Chain { half, parts, after: Vec::new() }));
+            chains.extend(
+                of_half(half).map(|(_, parts)| Chain { half, segments: segments(parts), after: Vec::new() }),
+            );
         }
-        for turn in 0..=self.model.layers {
+        let mut layers: Vec<u32> = self.cached.iter().flat_map(|(kind, _)| kind.layers.iter().copied()).collect();
+        layers.sort_unstable();
+        for turn in 0..=layers.len() {
             for chain in &mut chains {
-                match turn.checked_sub(1) {
-                    None => self.ends(&mut stream, chain, Place::Before),
-                    Some(layer) => self.after_attention(&mut stream, chain, layer),
+                stream.builder.on(self.site.gpu);
+                for Turn { part, layer } in chain.segments.get(turn).into_iter().flatten() {
+                    stream.put(part, *layer, chain.half.suffix, &mut chain.after);
                 }
-                if turn == self.model.layers {
-                    self.ends(&mut stream, chain, Place::After);
-                } else {
-                    self.until_attention(&mut stream, chain, turn, step.context);
+                if let Some(layer) = layers.get(turn) {
+                    self.in_banks_of(&mut stream, chain, *layer, step.context());
                 }
             }
         }
         Ok(stream.builder.finish())
     }
 
-    fn ends(&self, stream: &mut Stream, chain: &mut Chain<'_>, place: Place) {
-        stream.builder.on(self.site.gpu);
-        for part in chain.parts.iter().filter(|p| p.place() == place) {
-            stream.put(part, None, chain.half.suffix, &mut chain.after);
-        }
-    }
-
-    /// What of a layer is before its attention, and that.
-    fn until_attention(&self, stream: &mut Stream, chain: &mut Chain<'_>, layer: u32, context: u64) {
-        let (site, model) = (&self.site, &self.model);
+    /// A layer's attention in the banks.
+    fn in_banks_of(&self, stream: &mut Stream, chain: &mut Chain<'_>, layer: u32, context: u64) {
+        let Some((kind, attention, index)) = self.attention_of(layer) else { return };
+        let site = &self.site;
         let (sequences, batch) = (chain.half.sequences.clone(), chain.half.batch());
-        stream.builder.on(site.gpu);
-        let in_layer = chain.parts.iter().filter(|p| p.place() == Place::Layer);
-        for part in in_layer.take_while(|p| !p.is_of_cache()) {
-            stream.put(part, Some(layer), chain.half.suffix, &mut chain.after);
-        }
-        let queries = model.attention_width();
-        let elements = queries.saturating_add(model.kv_width().saturating_mul(2));
         let mut ready = std::mem::take(&mut chain.after);
         ready.extend(stream.last);
         ready.sort_unstable();
         ready.dedup();
-        let there = site.transfer(&mut stream.builder, "qkv_to_pim", self.bytes(elements, batch), false, &ready);
+        let bytes = self.bytes(kind.sent(), batch);
+        let there = site.transfer(&mut stream.builder, "qkv_to_pim", bytes, false, &ready);
         stream.builder.on(site.pim_number);
-        let done = self.attention.lower(&mut stream.builder, layer, sequences, context, &there);
-        let back = self.bytes(queries, batch);
+        let done = attention.lower(&mut stream.builder, index, sequences, kind.held(context), &there);
+        let back = self.bytes(kind.returned(), batch);
         chain.after = site.transfer(&mut stream.builder, "attention_to_gpu", back, true, &done);
-    }
-
-    /// What of a layer is after its attention.
-    fn after_attention(&self, stream: &mut Stream, chain: &mut Chain<'_>, layer: u32) {
-        stream.builder.on(self.site.gpu);
-        let in_layer = chain.parts.iter().filter(|p| p.place() == Place::Layer);
-        for part in in_layer.skip_while(|p| !p.is_of_cache()).filter(|p| !p.is_of_cache()) {
-            stream.put(part, Some(layer), chain.half.suffix, &mut chain.after);
-        }
     }
 }

@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use banksia_hw::pim::PimMachine;
 use banksia_hw::program::{ChannelSet, InstructionId, ProgramBuilder, Work};
-use banksia_workloads::GptConfig;
 
 use super::banks::{Banks, Product};
 use crate::pim_gpt::functions::Functions;
@@ -18,9 +17,7 @@ pub(crate) struct PimAttention {
     banks: Banks,
     functions: Functions,
     layers: u64,
-    heads: u64,
-    kv_heads: u64,
-    head_dim: u64,
+    sizes: Sizes,
     first_row: u64,
     /// Heads of sequences at once, and the channels of each.
     sets: Vec<ChannelSet>,
@@ -29,40 +26,43 @@ pub(crate) struct PimAttention {
     value_rows: u64,
 }
 
+/// An attention that some layers have, at its longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// How many layers.
+    pub layers: u32,
+    /// Query heads.
+    pub heads: u64,
+    /// Heads of keys and values; latent vectors are those of one head.
+    pub kv_heads: u64,
+    /// Elements of a key.
+    pub key_dim: u64,
+    /// Elements of a value. Latent vectors lie twice: by token for scores, by element for values.
+    pub value_dim: u64,
+    /// Tokens that the cache holds at most.
+    pub context: u64,
+}
+
 impl PimAttention {
-    /// Lays out the keys and values of all layers for `sequences` sequences of up to `context` tokens, from row `first_row` of every
+    /// Lays out the keys and values of some layers for `sequences` sequences, from row `first_row` of every
     /// bank on.
     ///
     /// # Errors
     /// In words, what does not fit and how many channels it needs.
-    pub(crate) fn new(
-        machine: &PimMachine,
-        model: &GptConfig,
-        sequences: u64,
-        context: u64,
-        first_row: u32,
-    ) -> Result<Self, String> {
+    pub(crate) fn new(machine: &PimMachine, sizes: Sizes, sequences: u64, first_row: u32) -> Result<Self, String> {
+        let context = sizes.context;
         let banks = Banks::new(machine).ok_or_else(|| {
             format!("the channels of {} have neither instructions nor kernels of their own", machine.file.name)
         })?;
-        if model.dtype.bits() != 16 {
-            return Err(format!(
-                "`{}` is of type {}: its units multiply 16-bit numbers",
-                model.name,
-                model.dtype.name()
-            ));
-        }
-        let items = sequences.saturating_mul(model.kv_heads);
+        let items = sequences.saturating_mul(sizes.kv_heads);
         let at_once = items.min(u64::from(banks.channels)).max(1);
         let width = u32::try_from(u64::from(banks.channels) / at_once).unwrap_or(1).max(1);
         let sets: Vec<ChannelSet> = (0..at_once as u32).map(|i| ChannelSet::range(i * width, width)).collect();
         let functions = Functions { series: machine.file.vector_unit.series, element_bytes: 2 };
         let mut this = Self {
             functions,
-            layers: u64::from(model.layers),
-            heads: model.heads,
-            kv_heads: model.kv_heads,
-            head_dim: model.head_dim,
+            layers: u64::from(sizes.layers),
+            sizes,
             first_row: u64::from(first_row),
             rounds: items.div_ceil(at_once),
             sets,
@@ -98,11 +98,11 @@ impl PimAttention {
     }
 
     fn keys<'a>(&self, context: u64, sets: &'a [ChannelSet], first_row: u64) -> Product<'a> {
-        Product { outputs: context, inputs: self.head_dim, sets, first_row, packed: true }
+        Product { outputs: context, inputs: self.sizes.key_dim, sets, first_row, packed: true }
     }
 
     fn values<'a>(&self, context: u64, sets: &'a [ChannelSet], first_row: u64) -> Product<'a> {
-        Product { outputs: self.head_dim, inputs: context, sets, first_row, packed: false }
+        Product { outputs: self.sizes.value_dim, inputs: context, sets, first_row, packed: false }
     }
 
     /// One layer's decode attention of sequences `range` at a context, the new token among it: append of its keys and values
@@ -116,17 +116,18 @@ impl PimAttention {
         after: &[InstructionId],
     ) -> Vec<InstructionId> {
         let at_once = self.sets.len() as u64;
-        let (first, end) = (range.start * self.kv_heads, range.end * self.kv_heads);
-        let group = self.heads / self.kv_heads.max(1);
+        let (first, end) = (range.start * self.sizes.kv_heads, range.end * self.sizes.kv_heads);
+        let Sizes { heads, kv_heads, key_dim, value_dim, .. } = self.sizes;
+        let group = heads / kv_heads.max(1);
         let queries = (end - first) * group;
-        let flops = (2 * queries * self.head_dim * context) as f64;
+        let flops = |dim: u64| (2 * queries * dim * context) as f64;
         let [append, scores, softmax, values] =
             ["kv append", "attention scores", "attention softmax", "attention values"]
                 .map(|name| builder.operator(name));
         builder.occurs(append, 0.0, 0.0);
-        builder.occurs(scores, flops, flops);
+        builder.occurs(scores, flops(key_dim), flops(key_dim));
         builder.occurs(softmax, (6 * queries * context) as f64, 0.0);
-        builder.occurs(values, flops, flops);
+        builder.occurs(values, flops(value_dim), flops(value_dim));
         let mut done = Vec::new();
         let mut item = first;
         while item < end {
@@ -146,7 +147,7 @@ impl PimAttention {
                 let mut out = self.run(builder, values, &values_of, &[weights]);
                 let parts = self.banks.partial_sums(context);
                 if parts > 1 {
-                    let function = builder.function(self.functions.add(rows * self.head_dim * (parts - 1)));
+                    let function = builder.function(self.functions.add(rows * value_dim * (parts - 1)));
                     out = vec![builder.push(values, Work::Vector { function }, &out)];
                 }
                 done.append(&mut out);
@@ -177,12 +178,12 @@ impl PimAttention {
         let local = token / (banks * width);
         let key = (
             (token % banks) as u32,
-            row + local / self.banks.outputs_a_row(self.head_dim),
-            self.head_dim.div_ceil(self.banks.lanes),
+            row + local / self.banks.outputs_a_row(self.sizes.key_dim),
+            self.sizes.key_dim.div_ceil(self.banks.lanes),
         );
         let mut blocks = vec![self.banks.access(builder, true, &channel(token / banks % width), &[key])];
-        let of_each = self.head_dim.div_ceil(banks * width);
-        let elements = self.head_dim.div_ceil(of_each * width).min(banks);
+        let of_each = self.sizes.value_dim.div_ceil(banks * width);
+        let elements = self.sizes.value_dim.div_ceil(of_each * width).min(banks);
         let stride = self.value_rows / of_each.max(1);
         let places: Vec<(u32, u64, u64)> = (0..of_each)
             .flat_map(|o| (0..elements as u32).map(move |bank| (bank, o)))

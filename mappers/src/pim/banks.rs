@@ -93,6 +93,16 @@ impl Banks {
         self.row_bytes * u64::from(self.banks) * u64::from(self.channels)
     }
 
+    /// Bytes of a column, over all banks of all channels.
+    pub(crate) fn column_bytes_of_all(&self) -> u64 {
+        (self.row_bytes_of_all() / self.columns.max(1)).max(1)
+    }
+
+    /// Columns of a row of a bank.
+    pub(crate) fn columns(&self) -> u64 {
+        self.columns.max(1)
+    }
+
     /// Rows of a bank of the device.
     pub(crate) fn rows_of_device(&self) -> u32 {
         self.rows_in_all

@@ -1,11 +1,13 @@
-//! Where the matrices of a model lie: rows of every bank, one after the other.
+//! Where a model lies: matrices, caches and states, in rows of every bank, one after the other.
 
+use banksia_hw::pim::PimMachine;
 use banksia_hw::program::ChannelSet;
-use banksia_workloads::{Generation, GptConfig, Positions};
+use banksia_workloads::{Generation, Graph, Op, OperatorNode, TensorKind};
 
+use super::attention::{PimAttention, Sizes};
 use super::banks::{Banks, Product};
 
-/// A matrix in the rows of all banks.
+/// A matrix in the rows of all banks, or several of one shape: of heads, of experts.
 #[derive(Debug, Clone)]
 pub(super) struct Matrix {
     pub name: String,
@@ -13,44 +15,157 @@ pub(super) struct Matrix {
     pub outputs: u64,
     pub inputs: u64,
     pub first_row: u64,
+    /// Of one.
     pub rows: u64,
+    pub count: u64,
 }
 
-/// All matrices.
+/// The state of a recurrence, of all sequences, spread over all banks.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub name: String,
+    pub layer: Option<u32>,
+    pub first_row: u64,
+    pub rows: u64,
+    /// Columns of every bank.
+    pub columns: u64,
+    pub bytes: u64,
+}
+
+/// A layer's attention: which of those that are alike, and which of their layers.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub layer: Option<u32>,
+    pub attention: usize,
+    pub index: u32,
+}
+
+/// All of it.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     pub matrices: Vec<Matrix>,
+    pub states: Vec<State>,
+    pub attentions: Vec<(Sizes, PimAttention)>,
+    pub places: Vec<Place>,
+    /// Rows of weights.
     pub rows: u64,
     pub all: [ChannelSet; 1],
 }
 
 impl Layout {
-    /// The matrices that a generation uses, and the tables that it looks up.
-    pub(super) fn new(banks: &Banks, model: &GptConfig, generation: &Generation) -> Self {
+    /// Weights of a step's graph (of the longest context, and with all that follows the last layer), the tables that it looks up, states, then keys and
+    /// values. `None` where they do not fit; `Err` in words where nothing would help.
+    pub(super) fn new(
+        banks: &Banks,
+        machine: &PimMachine,
+        graph: &Graph,
+        generation: &Generation,
+    ) -> Result<Self, Option<String>> {
+        let mut this = Self::of_weights(banks, graph);
+        this.put_states(banks, graph);
+        let first = u32::try_from(this.all_rows()).ok().filter(|r| u64::from(*r) <= banks.rows).ok_or(None)?;
+        this.put_attention(machine, graph, generation.batch, first)?;
+        Ok(this)
+    }
+
+    /// Weights alone.
+    pub(super) fn of_weights(banks: &Banks, graph: &Graph) -> Self {
         let all = [ChannelSet::first(banks.channels)];
-        let mut this = Self { matrices: Vec::new(), rows: 0, all };
-        for m in model.weight_matrices() {
-            if m.layer.is_some() || generation.lm_head {
-                this.put(banks, m.name, m.layer, m.shape);
+        let (matrices, states, attentions, places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut this = Self { matrices, states, attentions, places, rows: 0, all };
+        let tables = graph.operators().filter(|n| matches!(n.op, Op::Embedding { .. } | Op::PositionEmbedding { .. }));
+        for node in graph.operators() {
+            if let Some((count, shape, _)) = node.matrices() {
+                this.put(banks, &node.name, node.layer, count, shape);
             }
         }
-        if generation.embedding {
-            if !(model.tied_embeddings && generation.lm_head) {
-                this.put(banks, "token_embedding".into(), None, [model.vocab, model.width]);
-            }
-            if model.positions == Positions::Learned {
-                this.put(banks, "position_embedding".into(), None, [model.position_rows, model.width]);
+        for node in tables {
+            // A table that is a product's matrix too lies once.
+            let own = |n: &OperatorNode| n.weights.first().map(|t| t.name.clone());
+            let twice = graph.operators().any(|n| n.matrices().is_some() && own(n).is_some() && own(n) == own(node));
+            if let (Op::Embedding { vocab: rows, width } | Op::PositionEmbedding { positions: rows, width }, false) =
+                (node.op, twice)
+            {
+                this.put(banks, &node.name, node.layer, 1, [rows, width]);
             }
         }
         this
     }
 
-    fn put(&mut self, banks: &Banks, name: String, layer: Option<u32>, [outputs, inputs]: [u64; 2]) {
+    fn put(&mut self, banks: &Banks, name: &str, layer: Option<u32>, count: u64, [outputs, inputs]: [u64; 2]) {
         let product = Product { outputs, inputs, sets: &self.all, first_row: 0, packed: false };
         // What cannot be counted does not fit.
         let rows = banks.rows_of(&product).unwrap_or(u64::MAX);
-        self.matrices.push(Matrix { name, layer, outputs, inputs, first_row: self.rows, rows });
-        self.rows = self.rows.saturating_add(rows);
+        self.matrices.push(Matrix { name: name.to_owned(), layer, outputs, inputs, first_row: self.rows, rows, count });
+        self.rows = self.rows.saturating_add(rows.saturating_mul(count));
+    }
+
+    fn put_states(&mut self, banks: &Banks, graph: &Graph) {
+        let mut row = self.rows;
+        for node in graph.operators().filter(|n| n.state_bytes() > 0) {
+            // Counted as it is read and as it is written.
+            let bytes = node.state_bytes() / 2;
+            let columns = bytes.div_ceil(banks.column_bytes_of_all()).max(1);
+            let rows = columns.div_ceil(banks.columns());
+            self.states.push(State {
+                name: node.name.clone(),
+                layer: node.layer,
+                first_row: row,
+                rows,
+                columns,
+                bytes,
+            });
+            row = row.saturating_add(rows);
+        }
+    }
+
+    /// Rows of weights and states.
+    pub(super) fn all_rows(&self) -> u64 {
+        self.states.iter().fold(self.rows, |sum, s| sum.saturating_add(s.rows))
+    }
+
+    /// Rows of all.
+    pub(super) fn rows_used(&self) -> u64 {
+        self.attentions.iter().fold(self.all_rows(), |sum, (_, a)| sum.saturating_add(a.rows()))
+    }
+
+    fn put_attention(
+        &mut self,
+        machine: &PimMachine,
+        graph: &Graph,
+        sequences: u64,
+        first_row: u32,
+    ) -> Result<(), Option<String>> {
+        let mut kinds: Vec<Sizes> = Vec::new();
+        let values = |layer| {
+            graph.operators().filter(move |n| n.layer == layer).find_map(|n| match n.op {
+                Op::AttentionValues { head_dim, .. } => Some(head_dim),
+                _ => None,
+            })
+        };
+        for node in graph.operators() {
+            let Op::AttentionScores { heads, kv_heads, head_dim, context, .. } = node.op else { continue };
+            if node.inputs.iter().any(|t| t.kind == TensorKind::KvCache) {
+                return Err(Some(format!("`{}` reads keys of an encoder or of another layer", node.label)));
+            }
+            let value_dim = values(node.layer).unwrap_or(head_dim);
+            let sizes = Sizes { layers: 0, heads, kv_heads, key_dim: head_dim, value_dim, context };
+            let alike = kinds.iter().position(|k| Sizes { layers: 0, ..*k } == sizes);
+            let attention = alike.unwrap_or_else(|| {
+                kinds.push(sizes);
+                kinds.len() - 1
+            });
+            let index = kinds[attention].layers;
+            kinds[attention].layers += 1;
+            self.places.push(Place { layer: node.layer, attention, index });
+        }
+        let mut row = first_row;
+        for sizes in kinds {
+            let attention = PimAttention::new(machine, sizes, sequences, row).map_err(|_| None)?;
+            row = u32::try_from(u64::from(row).saturating_add(attention.rows())).map_err(|_| None)?;
+            self.attentions.push((sizes, attention));
+        }
+        Ok(())
     }
 
     /// The matrix of a name.
@@ -58,7 +173,15 @@ impl Layout {
         self.matrices.iter().find(|m| m.name == name)
     }
 
-    pub(super) fn product(&self, m: &Matrix) -> Product<'_> {
-        Product { outputs: m.outputs, inputs: m.inputs, sets: &self.all, first_row: m.first_row, packed: false }
+    /// The attention of a layer, and its number there.
+    pub(super) fn attention(&self, layer: Option<u32>) -> Option<(&PimAttention, u32)> {
+        let place = self.places.iter().find(|p| p.layer == layer)?;
+        Some((&self.attentions.get(place.attention)?.1, place.index))
+    }
+
+    /// The product of one of a matrix' parts.
+    pub(super) fn product(&self, m: &Matrix, part: u64) -> Product<'_> {
+        let first_row = m.first_row + m.rows * part;
+        Product { outputs: m.outputs, inputs: m.inputs, sets: &self.all, first_row, packed: false }
     }
 }

@@ -4,12 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use banksia_hw::program::{Block, ChannelSet, InstructionId, Program, ProgramBuilder, VectorFunction, Work};
-use banksia_workloads::{Graph, Op, OperatorNode};
+use banksia_workloads::model::LinearRule;
+use banksia_workloads::{ActivationKind, Graph, Op, OperatorNode};
 use petgraph::Direction::Incoming;
 use petgraph::graph::NodeIndex;
 
 use super::map::Pim;
 use crate::plan::Unsupported;
+
+/// Whether the mapping can run an operator.
+pub(super) fn supports(op: &Op) -> bool {
+    !matches!(op, Op::Index { .. })
+}
 
 struct Lowering<'a> {
     map: &'a Pim,
@@ -48,37 +54,63 @@ impl Lowering<'_> {
     }
 
     fn lower(&mut self, node: &OperatorNode, after: Vec<InstructionId>) -> Result<Vec<InstructionId>, Unsupported> {
-        // Scores, softmax and values come with the append, which has the layer.
-        if let Op::AttentionScores { .. } | Op::Softmax { .. } | Op::AttentionValues { .. } = node.op {
-            return Ok(after);
-        }
-        if let Op::KvAppend { .. } = node.op {
-            let layer = node.layer.unwrap_or(0);
-            return Ok(self.map.attention.lower(&mut self.builder, layer, 0..self.batch, self.context, &after));
+        // Append, softmax and values come with the scores.
+        match node.op {
+            Op::KvAppend { .. }
+            | Op::Softmax { .. }
+            | Op::ScoreCap { .. }
+            | Op::AttentionValues { .. }
+            | Op::Concat { .. } => {
+                return Ok(after);
+            }
+            Op::AttentionScores { context, .. } => {
+                let Some((attention, index)) = self.map.layout.attention(node.layer) else { return Ok(after) };
+                return Ok(attention.lower(&mut self.builder, index, 0..self.batch, context, &after));
+            }
+            _ => {}
         }
         let operator = self.builder.operator(&node.label);
         // A bias is the vector unit's.
         let in_banks = match node.op {
             Op::Linear { in_features, out_features, .. } => 2.0 * (in_features * out_features * self.batch) as f64,
+            Op::HeadLinear { .. } => node.flops() as f64,
+            Op::ExpertLinear { in_features, out_features, .. } => {
+                2.0 * (in_features * out_features) as f64 * node.load.iter().sum::<u64>() as f64
+            }
             _ => 0.0,
         };
         self.builder.occurs(operator, node.flops() as f64, in_banks);
-        let (f, n) = (self.map.functions, self.batch);
+        // Vectors of a node: of each sequence, and of each of its experts.
+        let (f, n) = (self.map.functions, node.batch * node.tokens);
         Ok(match node.op {
             Op::Embedding { width, .. } => {
-                let token = (self.context - 1) % self.map.model.vocab;
-                let table =
-                    if self.map.layout.matrix("token_embedding").is_some() { "token_embedding" } else { "lm_head" };
+                let token = (self.context - 1) % self.map.model.embed.vocab.max(1);
+                let table = if self.map.layout.matrix(&node.name).is_some() { node.name.as_str() } else { "lm_head" };
                 self.read_row(operator, table, token, width, &after)
             }
             Op::PositionEmbedding { width, positions } => {
                 let position = (self.context - 1) % positions;
-                let mut read = self.read_row(operator, "position_embedding", position, width, &[]);
+                let mut read = self.read_row(operator, &node.name, position, width, &[]);
                 read.extend(after);
                 self.vector(operator, f.add(n * width), &read)
             }
-            Op::LayerNorm { width } => self.each(operator, &f.norm(width, true), &after),
+            Op::LayerNorm { width } | Op::PlainNorm { width, .. } => self.each(operator, &f.norm(width, true), &after),
             Op::RmsNorm { width } => self.each(operator, &f.norm(width, false), &after),
+            Op::QkNorm { heads, kv_heads, head_dim, .. } => {
+                let mut last = after;
+                for _ in 0..(heads + kv_heads) * n {
+                    last = self.vector(operator, f.norm(head_dim, false), &last);
+                }
+                last
+            }
+            Op::GatedNorm { width, group, .. } => {
+                let gated = self.vector(operator, f.activation(ActivationKind::Silu, n * width), &after);
+                let mut last = self.vector(operator, f.multiply(n * width), &gated);
+                for _ in 0..(width / group.max(1)).max(1) * n {
+                    last = self.vector(operator, f.norm(group, false), &last);
+                }
+                last
+            }
             Op::Residual { width } => self.vector(operator, f.add(n * width), &after),
             Op::GatedMul { width } => self.vector(operator, f.multiply(n * width), &after),
             Op::Activation { kind, width } => self.vector(operator, f.activation(kind, n * width), &after),
@@ -86,12 +118,91 @@ impl Lowering<'_> {
                 self.vector(operator, f.rotary(n * (heads + kv_heads) * rotary_dim), &after)
             }
             Op::ArgMax { vocab } => self.each(operator, &f.largest(vocab), &after),
-            Op::Linear { bias, .. } => self.linear(operator, &node.name, bias, &after),
+            Op::Linear { bias, .. } => self.products(operator, node, &vec![self.batch; 1], bias, &after),
+            // Heads' matrices one after the other.
+            Op::HeadLinear { heads, .. } => self.products(operator, node, &vec![n; heads as usize], false, &after),
+            // Only those that are routed to are read.
+            Op::ExpertLinear { bias, .. } => {
+                let load = std::sync::Arc::clone(&node.load);
+                self.products(operator, node, &load, bias, &after)
+            }
+            Op::Route { experts, top_k, .. } => {
+                let mut last = self.vector(operator, f.softmax(n, experts), &after);
+                for _ in 0..top_k * n {
+                    last = self.vector(operator, f.largest(experts), &last);
+                }
+                last
+            }
+            // The vector unit keeps a token's vector: no copies.
+            Op::Dispatch { .. } => after,
+            Op::Combine { top_k, width } => {
+                let scaled = self.vector(operator, f.multiply(n * top_k * width), &after);
+                self.vector(operator, f.add(n * top_k * width), &scaled)
+            }
+            Op::CausalConv { channels, kernel, silu, .. } => {
+                let mut last = self.with_state(operator, node, f.multiply_add(n * channels * kernel), &after);
+                if silu {
+                    last = self.vector(operator, f.activation(ActivationKind::Silu, n * channels), &last);
+                }
+                last
+            }
+            Op::TokenShift { width, mixes } => {
+                self.with_state(operator, node, f.multiply_add(n * width * mixes), &after)
+            }
+            // Decay, input and output of each element of the state: what the units' commands cannot do, for they multiply and sum up along a row,
+            // and write no product back. The vector unit does it.
+            Op::SelectiveScan { channels, state } => {
+                let decay = self.vector(operator, f.activation(ActivationKind::Softplus, n * channels * state), &after);
+                self.with_state(operator, node, f.multiply_add(3 * n * channels * state), &decay)
+            }
+            Op::StateSpaceDual { heads, head_dim, state, .. } => {
+                self.with_state(operator, node, f.multiply_add(3 * n * heads * head_dim * state), &after)
+            }
+            Op::LinearAttention { rule, value_heads, key_dim, value_dim, .. } => {
+                let passes = match rule {
+                    LinearRule::Plain => 2,
+                    LinearRule::Retention | LinearRule::ScalarGate | LinearRule::VectorGate => 3,
+                    LinearRule::Delta => 4,
+                    LinearRule::GatedDelta | LinearRule::VectorGatedDelta => 5,
+                };
+                self.with_state(operator, node, f.multiply_add(passes * n * value_heads * key_dim * value_dim), &after)
+            }
+            Op::Wkv { channels, head_dim, .. } => {
+                self.with_state(operator, node, f.multiply_add(4 * n * channels * head_dim), &after)
+            }
+            Op::DiagonalScan { channels } => {
+                let gates = self.vector(operator, f.activation(ActivationKind::Sigmoid, 2 * n * channels), &after);
+                self.with_state(operator, node, f.multiply_add(3 * n * channels), &gates)
+            }
             _ => {
                 let (operator, kind) = (node.label.clone(), node.op.kind());
                 return Err(Unsupported::Operator { mapper: "pim", operator, kind });
             }
         })
+    }
+
+    /// Reads a state from the banks, updates it on the vector unit, and writes it back.
+    fn with_state(
+        &mut self,
+        operator: u32,
+        node: &OperatorNode,
+        update: VectorFunction,
+        after: &[InstructionId],
+    ) -> Vec<InstructionId> {
+        let map = self.map;
+        let Some(state) = map.layout.states.iter().find(|s| s.name == node.name) else { return after.to_vec() };
+        let places: Vec<(u32, u64, u64)> =
+            (0..map.banks.banks).map(|bank| (bank, state.first_row, state.columns)).collect();
+        let read = map.banks.access(&mut self.builder, false, &map.layout.all[0], &places);
+        let read = self.block(operator, &read, &[]);
+        let mut ready = after.to_vec();
+        ready.push(read);
+        let updated = self.vector(operator, update, &ready);
+        let write = map.banks.access(&mut self.builder, true, &map.layout.all[0], &places);
+        let written = self.block(operator, &write, &updated);
+        let mut done = updated;
+        done.push(written);
+        done
     }
 
     fn vector(&mut self, operator: u32, function: VectorFunction, after: &[InstructionId]) -> Vec<InstructionId> {
@@ -109,25 +220,35 @@ impl Lowering<'_> {
         self.builder.push(operator, work, after)
     }
 
-    /// A matrix by the vector of each sequence; the sums of parts of the vector, and the bias, are added by the vector unit.
-    fn linear(&mut self, operator: u32, name: &str, bias: bool, after: &[InstructionId]) -> Vec<InstructionId> {
+    /// Matrices of a node by as many vectors as each has; the sums of parts of a vector, and the bias, are added by the vector unit.
+    fn products(
+        &mut self,
+        operator: u32,
+        node: &OperatorNode,
+        vectors: &[u64],
+        bias: bool,
+        after: &[InstructionId],
+    ) -> Vec<InstructionId> {
         let map = self.map;
-        let Some(matrix) = map.layout.matrix(name) else { return after.to_vec() };
-        let (product, results) = map.banks.product(&mut self.builder, &map.layout.product(matrix));
+        let Some(matrix) = map.layout.matrix(&node.name) else { return after.to_vec() };
         let adds = map.banks.partial_sums(matrix.inputs) - 1 + u64::from(bias);
-        let mut done = Vec::new();
-        for _ in 0..self.batch {
-            let mut out = self.block(operator, &product, after);
-            if let Some(results) = &results {
-                let read = self.builder.operator("read results");
-                out = self.block(read, results, &[out]);
+        let (mut done, mut reads) = (Vec::new(), false);
+        for (part, count) in vectors.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let (product, results) = map.banks.product(&mut self.builder, &map.layout.product(matrix, part as u64));
+            for _ in 0..*count {
+                let mut out = self.block(operator, &product, after);
+                if let Some(results) = &results {
+                    let read = self.builder.operator("read results");
+                    out = self.block(read, results, &[out]);
+                }
+                if adds > 0 {
+                    out = self.vector(operator, map.functions.add(adds * matrix.outputs), &[out])[0];
+                }
+                done.push(out);
             }
-            if adds > 0 {
-                out = self.vector(operator, map.functions.add(adds * matrix.outputs), &[out])[0];
-            }
-            done.push(out);
+            reads |= results.is_some();
         }
-        if results.is_some() {
+        if reads {
             let read = self.builder.operator("read results");
             self.builder.occurs(read, 0.0, 0.0);
         }

@@ -14,9 +14,9 @@ mod summary;
 use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, GptConfig, Graph, Phase, Step};
+use banksia_workloads::{Generation, Graph, Model, Step};
 
-pub(crate) use attention::PimAttention;
+pub(crate) use attention::{PimAttention, Sizes};
 pub use map::Pim;
 
 use self::banks::Banks;
@@ -53,6 +53,7 @@ impl Mapper for PimMapper {
         #[derive(Default, serde::Deserialize)]
         struct None {}
         let None {} = problem.options(self)?;
+        problem.plain_generation(self)?;
         let machine = problem.machine.lone_pim_machine().ok_or_else(|| {
             problem.source.error("machine.base", "is not a PIM machine, to which alone the pim mapping maps")
         })?;
@@ -64,9 +65,10 @@ impl Pim {
     /// Lays a model out.
     ///
     /// # Errors
-    /// The units do not multiply the model's type, or the model does not fit: then how many channels it takes.
+    /// The units do not multiply the model's type, an operator is not one that the machine can run, or the model does not fit: then how many channels
+    /// it takes.
     pub fn new(
-        model: GptConfig,
+        model: Model,
         generation: Generation,
         machine: &PimMachine,
         source: &Source,
@@ -74,44 +76,53 @@ impl Pim {
         let banks = Banks::new(machine).ok_or_else(|| {
             source.error("machine.base", "has a memory device without instructions or kernels of its own")
         })?;
-        if model.dtype.bits() != 16 {
-            let problem =
-                format!("`{}` is of type {}: its units multiply 16-bit numbers", model.name, model.dtype.name());
+        let types = &model.types;
+        let narrow = [types.weights.dtype, types.activations, types.cache].into_iter().find(|t| t.bits() != 16);
+        if let Some(other) = narrow {
+            let problem = format!("`{}` is of type {}: its units multiply 16-bit numbers", model.name, other.name());
             let help = "give a model with dtype = \"bf16\" or \"f16\", or set workload.dtype";
             return Err(source.error("workload.model", problem).help(help));
         }
-        let context = generation.last_context();
-        let Some((banks, layout, attention)) = lay_out(banks.clone(), &model, &generation, machine) else {
-            return Err(does_not_fit(&model, &generation, machine, &banks, source));
-        };
-        let step = Step { phase: Phase::Decode, tokens: 1, context };
+        if model.encoder.is_some() {
+            let problem = format!("is `{}`, which has an encoder: the pim mapping feeds token by token", model.name);
+            return Err(source.error("workload.model", problem).help("use the gpu mapping"));
+        }
+        let step = Step::decode(generation.batch, generation.last_context());
         let last_token = model.step_graph(&step, &generation);
         let without_head = Generation { lm_head: false, ..generation.clone() };
         let inner_token = model.step_graph(&step, &without_head);
         last_token.validate().map_err(|e| source.error("workload.model", e.to_string()))?;
-        if let Some(node) = last_token.operators().find(|n| !crate::pim_gpt::supports(&n.op)) {
+        if let Some(node) = last_token.operators().find(|n| !lower::supports(&n.op)) {
             let problem =
                 format!("has the operator `{}` ({}), which the pim mapping cannot run", node.label, node.op.kind());
             return Err(source.error("workload.model", problem));
         }
+        let (banks, layout) = match lay_out(banks.clone(), &last_token, &generation, machine) {
+            Ok(found) => found,
+            Err(Some(problem)) => return Err(source.error("workload.model", problem).help("use the gpu mapping")),
+            Err(None) => return Err(does_not_fit(&model, &last_token, &generation, machine, &banks, source)),
+        };
         let activations =
             last_token.operators().map(banksia_workloads::OperatorNode::activation_bytes_out).max().unwrap_or(0);
         let sram = machine.vector_unit.sram_bytes;
-        if model.dtype.bytes(model.width.max(model.ffn_width)) > sram {
-            let problem = format!(
-                "is {sram}: a token of `{}` has {} elements at once",
-                model.name,
-                model.width.max(model.ffn_width)
-            );
+        // The vocabulary's logits pass through in parts.
+        let in_layers = last_token.operators().filter(|n| n.layer.is_some());
+        let widest = in_layers
+            .filter(|n| !matches!(n.op.kind(), "attention_scores" | "softmax" | "score_cap" | "kv_append"))
+            .map(|n| n.activation_bytes_out() / generation.batch.max(1))
+            .max()
+            .unwrap_or(0);
+        if widest > sram {
+            let problem = format!("is {sram}: a token of `{}` has {} elements at once", model.name, widest / 2);
             return Err(source.error("machine.vector_unit.sram_bytes", problem).help("give the vector unit more SRAM"));
         }
         Ok(Self {
             functions: Functions { series: machine.file.vector_unit.series, element_bytes: 2 },
+            moves: model.as_gpt().is_some(),
             model,
             generation,
             banks,
             layout,
-            attention,
             last_token,
             inner_token,
             activations,
@@ -122,34 +133,36 @@ impl Pim {
 
     fn graph(&mut self, context: u64) -> Graph {
         let last = context >= self.generation.context_tokens + self.generation.prompt_tokens;
+        if !self.moves {
+            let generation = Generation { lm_head: self.generation.lm_head && last, ..self.generation.clone() };
+            return self.model.step_graph(&Step::decode(generation.batch, context), &generation);
+        }
         let graph = if last { &mut self.last_token } else { &mut self.inner_token };
         graph.set_context(context);
         graph.clone()
     }
 }
 
-/// Weights, then keys and values; `None` where they do not fit.
+/// Weights, then states, then keys and values.
 fn lay_out(
     mut banks: Banks,
-    model: &GptConfig,
+    graph: &Graph,
     generation: &Generation,
     machine: &PimMachine,
-) -> Option<(Banks, Layout, PimAttention)> {
+) -> Result<(Banks, Layout), Option<String>> {
     loop {
-        let layout = Layout::new(&banks, model, generation);
-        let first = u32::try_from(layout.rows).ok().filter(|r| u64::from(*r) <= banks.rows);
-        let attention =
-            first.and_then(|r| PimAttention::new(machine, model, generation.batch, generation.last_context(), r).ok());
-        if let Some(attention) = attention {
-            return Some((banks, layout, attention));
+        match Layout::new(&banks, machine, graph, generation) {
+            Ok(layout) => return Ok((banks, layout)),
+            Err(Some(never)) => return Err(Some(never)),
+            Err(None) => banks = banks.denser().ok_or(None)?,
         }
-        banks = banks.denser()?;
     }
 }
 
 /// What a model takes, against what there is, and how many channels would do.
 fn does_not_fit(
-    model: &GptConfig,
+    model: &Model,
+    graph: &Graph,
     generation: &Generation,
     machine: &PimMachine,
     banks: &Banks,
@@ -159,19 +172,19 @@ fn does_not_fit(
     let fits = |channels: u32| {
         let mut machine = machine.clone();
         machine.set_channels(channels)?;
-        lay_out(Banks::new(&machine)?, model, generation, &machine).map(|_| channels)
+        lay_out(Banks::new(&machine)?, graph, generation, &machine).ok().map(|_| channels)
     };
     // Rows shrink as channels grow, in steps: multiples of what there is are tried.
     let channels = (2..=64).find_map(|n| fits(has.checked_mul(n)?));
-    let rows = Layout::new(banks, model, generation).rows;
+    let rows = Layout::of_weights(banks, graph).rows;
     let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
     let row = u128::from(banks.row_bytes_of_all());
-    let kv = model.kv_bytes_per_token().saturating_mul(generation.last_context()).saturating_mul(generation.batch);
+    let kv = (model.kv_bytes(generation.last_context()) + model.state_bytes()) * u128::from(generation.batch);
     let problem = format!(
         "`{}` takes {:.2} GiB of weights, {:.2} GiB of keys and values, and in rows of banks more than that: {has} channels hold {:.2} GiB",
         model.name,
         gib(u128::from(model.weight_bytes())),
-        gib(u128::from(kv)),
+        gib(kv),
         gib(u128::from(banks.rows) * row)
     );
     let help = match channels {
@@ -215,8 +228,8 @@ impl Plan for Pim {
     }
 
     fn footprint(&self) -> Footprint {
-        let tokens = self.generation.last_context().saturating_mul(self.generation.batch);
-        let kv = self.model.kv_bytes_per_token().saturating_mul(tokens);
+        let one = self.model.kv_bytes(self.generation.last_context()) + self.model.state_bytes();
+        let kv = u64::try_from(one * u128::from(self.generation.batch)).unwrap_or(u64::MAX);
         Footprint { weights: self.model.weight_bytes(), kv, activations: self.activations }
     }
 
@@ -226,14 +239,18 @@ impl Plan for Pim {
         let graph = this.graph(context);
         let batch = self.generation.batch as f64;
         let products = |o: &&banksia_workloads::OperatorNode| {
-            matches!(o.op.kind(), "linear" | "attention_scores" | "attention_values")
+            matches!(o.op.kind(), "linear" | "head_linear" | "expert_linear" | "attention_scores" | "attention_values")
         };
         let flops: f64 = graph.operators().filter(products).map(|o| o.flops() as f64).sum();
         // The weights are read for every sequence anew.
         let bytes: f64 = graph
             .operators()
             .filter(products)
-            .map(|o| o.weight_bytes_read() as f64 * batch + o.kv_bytes_read() as f64)
+            .map(|o| match o.op.kind() {
+                // Rows of experts are counted one by one.
+                "expert_linear" => o.flops() as f64,
+                _ => o.weight_bytes_read() as f64 * batch + o.kv_bytes_read() as f64,
+            })
             .sum();
         Bound { arithmetic_s: flops / 2.0 / self.peak_macs_per_s, memory_s: bytes / self.peak_bytes_per_s }
     }

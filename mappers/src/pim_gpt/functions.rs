@@ -171,6 +171,20 @@ impl Functions {
         VectorFunction { phases }
     }
 
+    /// A product and a sum for each of `n` elements.
+    pub(crate) fn multiply_add(&self, n: u64) -> VectorFunction {
+        VectorFunction {
+            phases: vec![VectorPhase {
+                adds: n,
+                multiplies: n,
+                read_bytes: self.bytes(2 * n),
+                write_bytes: self.bytes(n),
+                add_depth: 1,
+                multiply_depth: 1,
+            }],
+        }
+    }
+
     /// Rotates `n` elements by pairs: four products and two sums a pair.
     pub(crate) fn rotary(&self, n: u64) -> VectorFunction {
         VectorFunction {

@@ -18,10 +18,9 @@ use banksia_hw::pim::{Drive, PimMachine, peak_bandwidth_bytes_per_s, peak_macs_p
 use banksia_hw::program::Program;
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, GptConfig, Phase, Step};
+use banksia_workloads::{Generation, GptConfig, Step};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use lower::supports;
 pub use map::PimGpt;
 pub use summary::{MappingSummary, RegionSummary};
 
@@ -83,7 +82,8 @@ impl Mapper for PimGptMapper {
         let machine = problem.machine.lone_pim_machine().ok_or_else(|| {
             problem.source.error("machine.base", "is not a PIM machine, to which alone the pim-gpt mapping maps")
         })?;
-        Ok(Box::new(PimGpt::new(problem.model.clone(), problem.generation, machine, options, problem.source)?))
+        problem.plain_generation(self)?;
+        Ok(Box::new(PimGpt::new(problem.plain_decoder(self)?, problem.generation, machine, options, problem.source)?))
     }
 }
 
@@ -166,7 +166,7 @@ impl PimGpt {
         let layout =
             Layout::new(&geometry, &model, generation.last_context(), generation.lm_head, generation.embedding);
         check_fit(&model, &layout, &geometry, machine, source)?;
-        let step = Step { phase: Phase::Decode, tokens: 1, context: generation.last_context() };
+        let step = Step::decode(generation.batch, generation.last_context());
         let last_token = model.step_graph(&step, &generation);
         let without_head = Generation { lm_head: false, ..generation.clone() };
         let inner_token = model.step_graph(&step, &without_head);

@@ -10,7 +10,7 @@ use banksia_hw::program::Program;
 use banksia_hw::system::RunOptions;
 use banksia_input::Source;
 use banksia_reports::RunReport;
-use banksia_workloads::GptConfig;
+use banksia_workloads::Model;
 
 /// PIM-GPT's eight models, smallest first within each family.
 pub(crate) const MODELS: [&str; 8] =
@@ -35,7 +35,8 @@ pub(crate) fn gpt3_xl_24x64() -> Experiment {
     );
     let experiment =
         Experiment::new(&Source::from_text("gpt3-xl-24x64.toml", text), None).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!((experiment.model.heads, experiment.model.head_dim), (24, 64));
+    let gpt = experiment.model.as_gpt().unwrap();
+    assert_eq!((gpt.heads, gpt.head_dim), (24, 64));
     experiment
 }
 
@@ -56,7 +57,8 @@ pub(crate) fn whole(experiment: &Experiment) -> (RunReport, Outcome) {
 }
 
 /// Bytes of weights and of keys and values that one pass at a context multiplies, each once: by the model's sizes alone.
-pub(crate) fn weight_and_kv_bytes(model: &GptConfig, context: u64, lm_head: bool) -> u64 {
+pub(crate) fn weight_and_kv_bytes(model: &Model, context: u64, lm_head: bool) -> u64 {
+    let model = &model.as_gpt().unwrap();
     let attention = model.heads * model.head_dim;
     let layer = model.width * 3 * attention + attention * model.width + 2 * model.width * model.ffn_width;
     let head = if lm_head { model.vocab * model.width } else { 0 };

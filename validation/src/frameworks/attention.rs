@@ -1,7 +1,7 @@
 //! How frameworks' collectors take an attention.
 
 use banksia_hw::gpu::Gpu;
-use banksia_hw::gpu::program::Dtype;
+use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::sampling::{Detail, simulate_steps, sustained};
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_mappers::gpu::attention::{Attention, replayed};
@@ -39,6 +39,7 @@ fn call(row: &Row, prefill: bool, spec: &GpuSpec) -> Result<(Framework, Attentio
         window: whole(row, "window_size", 0..=1 << 24)?,
         dtype,
         kv_bytes: if cache == "kv_fp8" { 1 } else { 2 },
+        ..Attention::default()
     };
     rows::attention(&attention, spec)?;
     let framework = framework(row)?;
@@ -48,7 +49,18 @@ fn call(row: &Row, prefill: bool, spec: &GpuSpec) -> Result<(Framework, Attentio
 }
 
 fn launch(gpu: &mut Gpu, framework: Framework, call: &AttentionCall, detail: Detail) -> Result<f64, String> {
-    let steps = replayed(frameworks::attention(framework, call, gpu.spec()));
+    let kernels = frameworks::attention(framework, call, gpu.spec());
+    replays(gpu, kernels, framework, detail)
+}
+
+/// Microseconds of one replay of a graph of kernels on the same operands, as the frameworks' collectors take it.
+pub(super) fn replays(
+    gpu: &mut Gpu,
+    kernels: Vec<Kernel>,
+    framework: Framework,
+    detail: Detail,
+) -> Result<f64, String> {
+    let steps = replayed(kernels);
     let outcome = simulate_steps(gpu, &steps, detail, f64::INFINITY).map_err(|e| e.to_string())?;
     // One forward a graph: three eager ones and three replays beforehand (`collect_attn.py` of the three frameworks).
     let share = throttled_share(outcome.latency_s, 6.0, if framework == Framework::Sglang { 20.0 } else { 6.0 });

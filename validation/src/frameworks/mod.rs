@@ -3,6 +3,7 @@
 mod attention;
 mod encoder;
 mod latent;
+mod mamba2;
 mod moe;
 mod products;
 mod state;
@@ -10,9 +11,10 @@ mod state;
 pub(super) use attention::{context, generation};
 pub(super) use encoder::encoder;
 pub(super) use latent::{context_mla, generation_mla, mla_bmm};
+pub(super) use mamba2::mamba2;
 pub(super) use moe::moe;
 pub(super) use products::gemm;
-pub(super) use state::{gdn, kda, mamba2};
+pub(super) use state::{gdn, kda};
 
 use banksia_mappers::gpu::frameworks::Framework;
 

@@ -38,7 +38,9 @@ impl Taken {
                 let copies = if version(row).is_some_and(|v| v < (1, 3)) { 5 } else { exceed };
                 Self { framework, copies, activations: false }
             }
-            Framework::Vllm | Framework::Torch => Self { framework, copies: 6, activations: false },
+            Framework::Vllm | Framework::Torch | Framework::Compiled => {
+                Self { framework, copies: 6, activations: false }
+            }
         })
     }
 }

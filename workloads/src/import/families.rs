@@ -2,19 +2,64 @@
 
 use super::family::Family;
 use super::{
-    bamba, dbrx, deepseek, deepseek_v4, ernie_moe, gemma4, glm4_moe, gpt_neox, gpt_oss, gpt2, granite_moe, hunyuan_moe, jamba, lfm2, llama,
-    llama4, mamba, mamba2, mimo, minimax, minimax_m2, mixtral, nemotron_h, opt, qwen_moe, qwen3_next, recurrent_gemma,
-    rwkv, step3, zamba,
+    baichuan, bamba, bert, bloom, cohere, dbrx, deepseek, deepseek_v4, ernie_moe, falcon, gemma, gemma4, glm, glm4_moe, gpt2, gpt_bigcode, gpt_j, gpt_neo, gpt_neox, gpt_oss, granite_moe, hunyuan_moe, jamba, lfm2, llama, llama4, llama_likes, mamba, mamba2, mimo, minicpm3, minimax, minimax_m2, mixtral, mllama, mpt, nemotron, nemotron_h, olmo, opt, phi, qwen, qwen3_next, qwen_moe, recurrent_gemma, rwkv, seq_decoders, step3, t5, whisper, zamba,
 };
 
 /// All families.
 pub(super) const FAMILIES: &[&Family] = &[
-    // Decoders of one plain block.
+    // Decoders before LLaMA.
     &gpt2::FAMILY,
     &opt::FAMILY,
     &gpt_neox::FAMILY,
+    &seq_decoders::GPT,
+    &gpt_neo::FAMILY,
+    &gpt_j::FAMILY,
+    &gpt_bigcode::FAMILY,
+    &bloom::FAMILY,
+    &mpt::FAMILY,
+    &falcon::FAMILY,
+    &seq_decoders::XGLM,
+    &seq_decoders::BIOGPT,
+    &seq_decoders::CTRL,
+    // LLaMA and what is like it.
     &llama::LLAMA,
+    &llama_likes::YI,
     &llama::MISTRAL,
+    &llama_likes::MINISTRAL,
+    &qwen::QWEN,
+    &qwen::QWEN2,
+    &qwen::QWEN3,
+    &llama_likes::INTERNLM2,
+    &llama_likes::INTERNLM3,
+    &baichuan::FAMILY,
+    &llama_likes::SMOLLM3,
+    &llama_likes::SEED_OSS,
+    &llama_likes::ARCEE,
+    &llama_likes::HELIUM,
+    &llama_likes::HUNYUAN,
+    &llama_likes::ERNIE4_5,
+    &llama_likes::GRANITE,
+    &llama_likes::APERTUS,
+    &llama_likes::MINICPM,
+    &minicpm3::FAMILY,
+    &llama_likes::PHI3,
+    &olmo::OLMO,
+    &olmo::OLMO2,
+    &olmo::EXAONE4,
+    &nemotron::NEMOTRON,
+    &nemotron::NAS,
+    &glm::GLM,
+    &glm::CHATGLM,
+    &phi::PHI,
+    &phi::STABLELM,
+    &phi::PERSIMMON,
+    &phi::STARCODER2,
+    &cohere::COHERE,
+    &cohere::COHERE2,
+    &gemma::GEMMA,
+    &gemma::GEMMA2,
+    &gemma::GEMMA3,
+    &mllama::FAMILY,
     // Mixtures of experts.
     &mixtral::MIXTRAL,
     &mixtral::PHIMOE,
@@ -59,6 +104,11 @@ pub(super) const FAMILIES: &[&Family] = &[
     &lfm2::LFM2,
     &lfm2::LFM2_MOE,
     // Encoders, and decoders with them.
+    &bert::BERT,
+    &bert::ROBERTA,
+    &bert::ALBERT,
+    &t5::FAMILY,
+    &whisper::FAMILY,
 ];
 
 /// The family of a `model_type`.

@@ -42,8 +42,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         bias: true,
     };
     let embed = Embed { position_rows: positions, ..Embed::of(vocab) };
-    let head =
-        HeadSpec { tied: reader.flag("tie_word_embeddings", true)?, ..HeadSpec::of(Norm::LayerNorm, vocab) };
+    let head = HeadSpec { tied: reader.flag("tie_word_embeddings", true)?, ..HeadSpec::of(Norm::LayerNorm, vocab) };
     Ok(Model {
         pattern: all(LAYER, layers),
         blocks: vec![block(

@@ -49,8 +49,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     } else {
         vec![Stage::pre(Norm::LayerNorm, attention), Stage::pre(Norm::LayerNorm, ffn)]
     };
-    let head =
-        HeadSpec { tied: reader.flag("tie_word_embeddings", false)?, ..HeadSpec::of(Norm::LayerNorm, vocab) };
+    let head = HeadSpec { tied: reader.flag("tie_word_embeddings", false)?, ..HeadSpec::of(Norm::LayerNorm, vocab) };
     Ok(Model {
         pattern: all(LAYER, layers),
         blocks: vec![block(LAYER, stages)],

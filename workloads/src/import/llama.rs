@@ -29,7 +29,7 @@ pub(super) const MISTRAL: Family = Family {
     refuses: "partial rotary",
 };
 
-const LLAMA_SIZES: Defaults = Defaults {
+pub(super) const LLAMA_SIZES: Defaults = Defaults {
     width: 4096,
     layers: 32,
     heads: 32,
@@ -39,7 +39,7 @@ const LLAMA_SIZES: Defaults = Defaults {
     vocab: 32000,
     positions: 2048,
 };
-const MISTRAL_SIZES: Defaults = Defaults { kv_heads: 8, inner: 14336, positions: 131_072, ..LLAMA_SIZES };
+pub(super) const MISTRAL_SIZES: Defaults = Defaults { kv_heads: 8, inner: 14336, positions: 131_072, ..LLAMA_SIZES };
 
 fn llama(reader: &Reader<'_>) -> Result<Model, InputError> {
     let sizes = Sizes::read(reader, &LLAMA_SIZES)?;

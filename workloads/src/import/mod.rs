@@ -15,14 +15,25 @@ mod values;
 mod windows;
 mod wrappers;
 
+mod baichuan;
 mod bamba;
+mod bert;
+mod bloom;
+mod classic;
+mod cohere;
 mod dbrx;
 mod deepseek;
 mod deepseek_v4;
 mod ernie_moe;
+mod falcon;
+mod gemma;
 mod gemma4;
+mod glm;
 mod glm4_moe;
 mod gpt2;
+mod gpt_bigcode;
+mod gpt_j;
+mod gpt_neo;
 mod gpt_neox;
 mod gpt_oss;
 mod granite_moe;
@@ -32,21 +43,32 @@ mod jamba;
 mod lfm2;
 mod llama;
 mod llama4;
+mod llama_likes;
 mod mamba;
 mod mamba2;
 mod mamba2_sizes;
 mod mimo;
+mod minicpm3;
 mod minimax;
 mod minimax_m2;
 mod mixtral;
+mod mllama;
 mod moe;
+mod mpt;
+mod nemotron;
 mod nemotron_h;
+mod olmo;
 mod opt;
+mod phi;
+mod qwen;
 mod qwen3_next;
 mod qwen_moe;
 mod recurrent_gemma;
 mod rwkv;
+mod seq_decoders;
 mod step3;
+mod t5;
+mod whisper;
 mod zamba;
 
 use banksia_input::{InputError, Source};
@@ -113,19 +135,21 @@ fn import(reader: &Reader<'_>, naming: &Naming<'_>, parts: Parts) -> Result<Mode
     };
     let source = format!("imported from a Hugging Face config.json of model_type {model_type}");
     if let Some(wrapper) = wrappers::by_type(&model_type) {
-        if parts == Parts::Whole {
+        if parts == Parts::Whole || wrapper.family.is_empty() {
             return Err(wrapper.refusal(reader, &model_type));
         }
         let source = format!("{source}: the language model alone");
-        let inner = match wrapper.text {
-            "" => reader.same_without(wrapper.towers),
-            key => reader.inside(key, &["dtype", "torch_dtype", "tie_word_embeddings", "quantization_config"])?,
+        let flat = wrapper.text.is_empty() || reader.get(wrapper.text).is_none_or(Value::is_null);
+        let inner = if flat {
+            // Files of the first versions have the language model's sizes among the others.
+            reader.same_without(wrapper.towers)
+        } else {
+            reader.inside(wrapper.text, &["dtype", "torch_dtype", "tie_word_embeddings", "quantization_config"])?
         };
-        let own = if wrapper.text.is_empty() { None } else { inner.text("model_type")? };
+        let own = if flat { None } else { inner.text("model_type")? };
         let name = own.unwrap_or(wrapper.family);
         let family = families::by_type(name).ok_or_else(|| unknown_family(&inner, name))?;
-        let checked = !wrapper.text.is_empty();
-        return read(&inner, family, checked).and_then(|model| named(model, reader, family, naming, source));
+        return read(&inner, family, !flat).and_then(|model| named(model, reader, family, naming, source));
     }
     let family = family.ok_or_else(|| unknown_family(reader, &model_type))?;
     read(reader, family, true).and_then(|model| named(model, reader, family, naming, source))

@@ -65,12 +65,25 @@ impl<'a> Reader<'a> {
         self.map.iter().filter(|(key, _)| !read.contains(*key)).map(|(key, value)| (key.as_str(), value)).collect()
     }
 
+    /// Keys that begin with something.
+    pub(super) fn keys_with_prefix(&self, prefix: &str) -> Vec<String> {
+        self.map.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+    }
+
     /// A table inside this one, if it is there: its unread keys are for the caller to check.
     pub(super) fn table(&self, key: &str) -> Result<Option<Self>, InputError> {
         match self.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Object(map)) => Ok(Some(self.with(format!("{}{key}.", self.prefix), map.clone()))),
             Some(value) => Err(self.error(key, format!("is {}: must be a table", kind(value)))),
+        }
+    }
+
+    /// A table in a list of tables.
+    pub(super) fn element(&self, key: &str, at: usize) -> Result<Self, InputError> {
+        match self.get(key).and_then(|list| list.get(at)) {
+            Some(Value::Object(map)) => Ok(self.with(format!("{}{key}.{at}.", self.prefix), map.clone())),
+            _ => Err(self.error(&format!("{key}.{at}"), "must be a table")),
         }
     }
 
@@ -85,10 +98,12 @@ impl<'a> Reader<'a> {
         Ok(table)
     }
 
-    /// This table, some of whose keys count as read.
-    pub(super) fn same_without(&self, keys: &[&str]) -> Self {
+    /// This table, some of whose keys count as read: those that begin with one of some words.
+    pub(super) fn same_without(&self, words: &[&str]) -> Self {
         let same = self.with(self.prefix.clone(), self.map.clone());
-        same.read.borrow_mut().extend(keys.iter().chain(&["architectures", "model_type"]).map(|key| (*key).to_owned()));
+        let own = ["architectures", "auto_map", "model_type"].map(str::to_owned);
+        let towers = words.iter().flat_map(|word| self.keys_with_prefix(word));
+        same.read.borrow_mut().extend(own.into_iter().chain(towers));
         same
     }
 

@@ -53,7 +53,16 @@ impl From<&GptConfig> for Model {
 impl Embed {
     /// A token table alone.
     pub const fn of(vocab: u64) -> Self {
-        Self { vocab, width: 0, position_rows: 0, type_rows: 0, norm: None, other_parameters: 0, shared: false }
+        Self {
+            vocab,
+            width: 0,
+            position_rows: 0,
+            narrow_positions: false,
+            type_rows: 0,
+            norm: None,
+            other_parameters: 0,
+            shared: false,
+        }
     }
 }
 

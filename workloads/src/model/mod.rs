@@ -10,6 +10,7 @@ mod from_gpt;
 mod mixer;
 mod norm;
 mod parameters;
+mod routing;
 mod state;
 mod to_gpt;
 mod toml_file;
@@ -98,6 +99,9 @@ pub struct Embed {
     /// Rows of a learned position table; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub position_rows: u64,
+    /// Rows of positions are as narrow as those of tokens, and are added before the projection (ALBERT).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub narrow_positions: bool,
     /// Rows of a table of token types; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub type_rows: u64,

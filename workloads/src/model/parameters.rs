@@ -221,7 +221,7 @@ impl Embed {
         let projection = if own == width { 0 } else { wide(own, width) };
         let tokens = if self.shared { 0 } else { wide(self.vocab, own) };
         tokens
-            + wide(self.position_rows, own.max(width))
+            + wide(self.position_rows, if self.narrow_positions { own } else { width })
             + wide(self.type_rows, own)
             + norm(self.norm, own)
             + projection

@@ -32,7 +32,7 @@ fn fewest_parts(tiles: u32, lanes: u32, blocks: u32, eligible: impl Fn(&u32) -> 
 
 /// FlashAttention-2's rule: the same over twice the SMs, however few the blocks, among numbers of parts that differ in
 /// blocks a part.
-fn splits2(tiles: u32, sms: u32, blocks: u32) -> u32 {
+pub(super) fn splits2(tiles: u32, sms: u32, blocks: u32) -> u32 {
     fewest_parts(tiles, 2 * sms, blocks, |&s| s == 1 || blocks.div_ceil(s) != blocks.div_ceil(s - 1))
 }
 
@@ -69,7 +69,7 @@ pub fn decode2(a: &Attention, spec: &GpuSpec) -> Vec<Kernel> {
 /// Joins the parts of a split decode: a CTA takes eight rows of 128, reads the parts' scales and then the parts.
 pub fn combine(a: &Attention, spec: &GpuSpec, parts: u32) -> Kernel {
     let rows = a.batch * a.heads * a.queries;
-    let d = a.head_dim;
+    let d = a.values();
     let mut k = elementwise(&Elementwise {
         elements: u64::from(rows) * u64::from(d),
         inputs: 1,
@@ -150,10 +150,26 @@ pub fn split_decode(a: &Attention, spec: &GpuSpec, s: SplitDecode) -> Vec<Kernel
     split(a, spec, s, parts)
 }
 
-fn split(a: &Attention, spec: &GpuSpec, s: SplitDecode, parts: u32) -> Vec<Kernel> {
+/// Shared memory of a tile: queries, and so many blocks of keys and of values.
+fn shared_bytes(kv_bytes: u32, d: u32, dv: u32, stages: u32, (bm, bn): (u32, u32)) -> u32 {
+    (stages * bn).saturating_mul(kv_bytes).saturating_mul(d + dv).saturating_add((bm * 2).saturating_mul(d))
+}
+
+/// A split's tile, with fewer keys and then fewer rows where heads are beyond those that kernels are compiled for.
+fn fitting(d: u32, dv: u32, s: SplitDecode, spec: &GpuSpec) -> (u32, u32) {
+    let (mut bm, mut bn) = (s.rows, s.keys);
+    if d > 256 {
+        while shared_bytes(2, d, dv, s.stages, (bm, bn)) > spec.sm.shared_memory_per_cta_bytes && bm.max(bn) > 16 {
+            if bn > 16 { bn /= 2 } else { bm /= 2 }
+        }
+    }
+    (bm, bn)
+}
+
+pub(super) fn split(a: &Attention, spec: &GpuSpec, s: SplitDecode, parts: u32) -> Vec<Kernel> {
     let a = &Attention { causal: a.causal && a.queries > 1, ..*a };
-    let d = a.head_dim;
-    let (bm, bn) = (s.rows, s.keys);
+    let (d, dv) = a.padded(2);
+    let (bm, bn) = fitting(d, dv, s, spec);
     let grid = Grid { bm, bn, packed: s.packed, longest_first: 0 };
     let whole = grid.items(a);
     let most = whole.iter().map(|i| i[BLOCKS]).max().unwrap_or(1) as u32;
@@ -176,12 +192,13 @@ fn split(a: &Attention, spec: &GpuSpec, s: SplitDecode, parts: u32) -> Vec<Kerne
     let e = f64::from(a.kv_bytes.max(1));
     // Warps share the keys where the rows are few, so each fragment is read once; otherwise each warp reads all.
     let readers = if bm > 16 { f64::from(warps) } else { 1.0 };
-    let reads = VectorWork { shared_bytes: readers * f64::from(bn * d) * e, ..VectorWork::default() };
-    let block = Block::new(bm, bn, d, warps, spec);
+    let read = |d: u32| VectorWork { shared_bytes: readers * f64::from(bn * d) * e, ..VectorWork::default() };
+    let block = Block::of(bm, bn, (d, dv), warps, spec);
+    let more = a.more_a_score() * f64::from(bm * bn) / 32.0 / f64::from(warps);
     // Each lane converts its share of eight-bit keys and values in pairs: a conversion and a shuffle of bytes.
-    let convert = if a.kv_bytes < 2 { 2.0 * f64::from(bn * d) / 32.0 / f64::from(warps) } else { 0.0 };
+    let convert = if a.kv_bytes < 2 { f64::from(bn * (d + dv)) / 32.0 / f64::from(warps) } else { 0.0 };
     // A cache lies in pages.
-    let pages = PAGED * 2.0 * f64::from(bn * d * a.kv_bytes) / 512.0 / f64::from(warps);
+    let pages = PAGED * f64::from(bn * (a.head_dim + a.values()) * a.kv_bytes) / 512.0 / f64::from(warps);
     let mma = |n, k| Op::Mma { dtype: a.wide(), m: bm, n, k, sync: true };
     let q = |tensor: u8, bytes| grid.q_tile(a, tensor, bytes);
     let stages = s.stages.max(1);
@@ -202,16 +219,16 @@ fn split(a: &Attention, spec: &GpuSpec, s: SplitDecode, parts: u32) -> Vec<Kerne
         Op::Wait(K_FULL),
         Op::Sync,
         mma(bn, d),
-        Op::Vector(reads),
+        Op::Vector(read(d)),
         Op::MmaWait(0),
         next,
         kv(K, stages),
         Op::End,
-        block.work(convert + pages),
+        block.work(convert + pages + more),
         Op::Wait(V_FULL),
         Op::Sync,
-        mma(d, bn),
-        Op::Vector(reads),
+        mma(dv, bn),
+        Op::Vector(read(dv)),
         Op::MmaWait(0),
         next,
         kv(V, stages),
@@ -223,13 +240,13 @@ fn split(a: &Attention, spec: &GpuSpec, s: SplitDecode, parts: u32) -> Vec<Kerne
     let mut tensors = a.tensors(bm, bn.min(a.keys));
     if parts > 1 {
         tensors[usize::from(O)].rows *= u64::from(parts);
-        tensors[usize::from(O)].row_bytes = u64::from(d) * 4;
+        tensors[usize::from(O)].row_bytes = u64::from(a.values()) * 4;
     }
     let mut kernels = vec![Kernel {
         name: format!("decode {}x{} heads, {} keys in {parts}", a.batch, a.kv_heads, a.keys),
         threads: 128,
         registers: 168,
-        shared_bytes: ((2 * s.stages * bn * a.kv_bytes + bm * 2) * d).min(spec.sm.shared_memory_per_cta_bytes),
+        shared_bytes: shared_bytes(a.kv_bytes, d, dv, s.stages, (bm, bn)).min(spec.sm.shared_memory_per_cta_bytes),
         cluster: 1,
         grid: items.len() as u32,
         items,

@@ -16,7 +16,7 @@ fn stall(head_dim: u32) -> f64 {
 
 /// Before the first copy: misses of constants and of instructions, 831.6 cycles of a warp (0.42 us of an H200; `device_profiles.csv`: the joining
 /// kernel, which has no more to do than that).
-pub(super) fn setup(spec: &GpuSpec) -> Op {
+pub(crate) fn setup(spec: &GpuSpec) -> Op {
     Op::Setup(831.6 * 1e3 / spec.sm_clock_mhz)
 }
 
@@ -36,11 +36,13 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn new(bm: u32, bn: u32, d: u32, warps: u32, spec: &GpuSpec) -> Self {
-        let (m, n, k, warps) = (f64::from(bm), f64::from(bn), f64::from(d), f64::from(warps));
+    /// A block of so many rows and keys, of keys and values of such sizes.
+    pub(super) fn of(bm: u32, bn: u32, (d, dv): (u32, u32), warps: u32, spec: &GpuSpec) -> Self {
+        let (m, n, warps) = (f64::from(bm), f64::from(bn), f64::from(warps));
+        let (k, v) = (f64::from(d), f64::from(dv));
         let lanes = 32.0 * warps;
-        let products = 2.0 * m * n * k / 2048.0 / warps;
-        let others = 9.4 * m * n / lanes + 2.0 * m * k / lanes + 2.0 * n * k * 2.0 / 512.0 + 40.0;
+        let products = m * n * (k + v) / 2048.0 / warps;
+        let others = 9.4 * m * n / lanes + 2.0 * m * v / lanes + n * (k + v) * 2.0 / 512.0 + 40.0;
         Self::counted(products, others, m * n, warps, d, spec)
     }
 
@@ -90,19 +92,48 @@ fn spilled(head_dim: u32) -> (u32, u32) {
 
 /// Prefill.
 pub fn flash2(a: &Attention, spec: &GpuSpec) -> Kernel {
-    let d = a.head_dim;
-    // The tiles of the published kernels, by head size.
-    let (bm, bn, warps) = match d {
-        0..=64 => (128, 128, 4),
-        65..=128 => (128, 64, 4),
-        _ => (if spec.sm.shared_memory_per_cta_bytes > 150_000 { 128 } else { 64 }, 64, if d > 128 { 8 } else { 4 }),
-    };
+    let d = a.padded(2).0;
+    let (bm, bn, warps) = tile(a, spec);
     let name = format!("flash-2 prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
     Tiled { spilled: spilled(d), queries_again: false, ..Tiled::new(bm, bn, warps) }.kernel(a, spec, name)
 }
 
+/// Rows, keys and warps of a tile, by head size and shared memory (`run_mha_fwd_hdim*`). No such kernel has heads beyond 256: what a
+/// compiler of tiles takes there is as much as fits.
+fn tile(a: &Attention, spec: &GpuSpec) -> (u32, u32, u32) {
+    let (d, dv) = a.padded(2);
+    // Devices with less than 100 KB for a CTA have tiles of their own (`is_sm8x`).
+    let small = spec.sm.shared_memory_per_cta_bytes < 150_000;
+    // Where two CTAs of 64 rows fit an SM they are taken before one of 128.
+    let two = u64::from(spec.sm.shared_memory_bytes) >= 4 * u64::from(d) * (64 + 128);
+    match d {
+        0..=64 => (128, 128, 4),
+        65..=96 if small && a.causal => (64, 64, 4),
+        65..=96 => (128, 64, 4),
+        97..=128 if small && a.causal => (64, 64, 4),
+        97..=128 if small => (128, 32, 4),
+        97..=128 => (128, 64, 4),
+        129..=256 if small || (d > 192 && two) => fitting(d, dv, (64, 64, if d > 192 { 4 } else { 8 }), spec),
+        129..=256 => (128, 64, 8),
+        _ => fitting(d, dv, (64, 64, 8), spec),
+    }
+}
+
+/// A tile with fewer keys, then fewer rows, until it fits.
+fn fitting(d: u32, dv: u32, (mut bm, mut bn, warps): (u32, u32, u32), spec: &GpuSpec) -> (u32, u32, u32) {
+    let room = spec.sm.shared_memory_per_cta_bytes;
+    let bytes = |bm: u32, bn: u32| (bm.saturating_mul(d)).saturating_add(bn.saturating_mul(d.saturating_add(dv))).saturating_mul(2);
+    while bytes(bm, bn).saturating_add(1024) > room && bm > 16 {
+        if bn > 16 { bn /= 2 } else { bm /= 2 }
+    }
+    (bm, bn, warps.min(bm / 16).max(1))
+}
+
 /// The same with the tiles of the kernels that split keys: pages of keys go through these even where nothing is split.
 pub fn flash2_paged(a: &Attention, spec: &GpuSpec) -> Kernel {
+    if a.head_dim > 256 {
+        return flash2(a, spec);
+    }
     let bn = match a.head_dim {
         0..=64 => 256,
         65..=128 => 128,
@@ -207,7 +238,8 @@ impl Tiled {
     }
 
     pub(super) fn kernel(&self, a: &Attention, spec: &GpuSpec, name: String) -> Kernel {
-        let (d, bm, bn) = (a.head_dim, self.bm, self.bn);
+        let (bm, bn) = (self.bm, self.bn);
+        let (d, dv) = a.padded(2);
         let grid = Grid { bm, bn, packed: self.packed, longest_first: 0 };
         let rows = a.queries * if self.packed { a.group() } else { 1 };
         let mut items = grid.items(a);
@@ -243,7 +275,7 @@ impl Tiled {
         }
         let q_rows = if rows < bm || rows.is_multiple_of(bm) { Rows::Whole } else { Rows::LastShort(rows % bm) };
         let mut ops = vec![setup(spec)];
-        let block = Block::new(bm, bn, d, self.warps, spec);
+        let block = Block::of(bm, bn, (d, dv), self.warps, spec);
         // Rows of packed heads: an address for each that is there, as in FlashAttention-3 for Hopper (`device_profiles.csv`).
         let addresses = if self.packed { 180.0 * f64::from(rows.min(bm)) / f64::from(bm) } else { 0.0 };
         if self.packed {
@@ -253,7 +285,7 @@ impl Tiled {
         ops.extend(self.blocks(a, spec, grid, q_rows, (in_block > 0).then(|| spills(in_block))));
         // `device_profiles.csv`: 817 and 1070 instructions a warp beside the blocks.
         let last = block.beside(900.0 + addresses);
-        ops.push(Op::Vector(VectorWork { shared_bytes: 2.0 * f64::from(bm * d) * 2.0, ..last }));
+        ops.push(Op::Vector(VectorWork { shared_bytes: 2.0 * f64::from(bm * dv) * 2.0, ..last }));
         if beside > 0 {
             ops.push(spills(beside));
         }
@@ -267,7 +299,7 @@ impl Tiled {
             name,
             threads: 32 * self.warps,
             registers: 255,
-            shared_bytes: (bm + 2 * bn) * d * 2 + 1024,
+            shared_bytes: ((bm + bn) * d + bn * dv) * 2 + 1024,
             cluster: 1,
             grid,
             items,
@@ -281,20 +313,23 @@ impl Tiled {
     /// The turns over an item's blocks. Those with a mask, and without one the first, are code of their own; lengths that are
     /// not whole tiles take one more of them.
     fn blocks(&self, a: &Attention, spec: &GpuSpec, grid: Grid, q_rows: Rows, spills: Option<Op>) -> Vec<Op> {
-        let (d, bm, bn) = (a.head_dim, self.bm, self.bn);
+        let (bm, bn) = (self.bm, self.bn);
+        let (d, dv) = a.padded(2);
         let even = a.queries.is_multiple_of(bm) && a.keys.is_multiple_of(bn);
         let queries = if self.packed { (bm / a.group()).max(1) } else { bm };
         let own_code = if a.causal { queries.div_ceil(bn) + u32::from(!even) } else { 1 };
-        let block = Block::new(bm, bn, d, self.warps, spec);
+        let block = Block::of(bm, bn, (d, dv), self.warps, spec);
         // `device_profiles.csv`: 290 and 375 instructions for 64 and 128 scores a lane.
         let scores = f64::from(bm * bn) / (32.0 * f64::from(self.warps));
         let mask = if a.causal || !even { 205.0 + 1.33 * scores } else { 0.0 };
         // Page numbers and rows of keys and values: three instructions for each 512 bytes, as in FlashAttention-3.
-        let bytes = 2.0 * f64::from(bn * d * a.kv_bytes);
+        let bytes = f64::from(bn * (a.head_dim + a.values()) * a.kv_bytes);
         let pages = if self.paged { PAGED * bytes / 512.0 / f64::from(self.warps) } else { 0.0 };
         // Fragments of K and V are read once by each of the warps.
         let fragments = f64::from(self.warps * bn * d * a.dtype.bytes());
-        let reads = Op::Vector(VectorWork { shared_bytes: fragments, ..VectorWork::default() });
+        let of_values = f64::from(self.warps * bn * dv * a.dtype.bytes());
+        let reads = Op::Vector(VectorWork { shared_bytes: of_values, ..VectorWork::default() });
+        let more = a.more_a_score() * scores;
         let again = if self.queries_again { f64::from(bm * d * a.dtype.bytes()) } else { 0.0 };
         let scores_read = Op::Vector(VectorWork { shared_bytes: fragments + again, ..VectorWork::default() });
         let mma = |n, k| Op::Mma { dtype: a.dtype, m: bm, n, k, sync: true };
@@ -326,13 +361,13 @@ impl Tiled {
                 ops.push(Op::Sync);
             }
             ops.extend([Op::Loop(next), copy(kv(K, at + 1), Path::AsyncRows, K_FULL), Op::End]);
-            ops.push(block.work(pages + if masked { mask } else { 0.0 }));
+            ops.push(block.work(pages + more + if masked { mask } else { 0.0 }));
             ops.extend(spills);
             if !self.values_first {
                 ops.extend(these.wait(V_FULL));
                 ops.push(Op::Sync);
             }
-            ops.extend([mma(d, bn), reads, Op::MmaWait(0)]);
+            ops.extend([mma(dv, bn), reads, Op::MmaWait(0)]);
             ops
         };
         let mut ops = k_rows.each(kv(K, 0), |t| copy(t, Path::AsyncRows, K_FULL));

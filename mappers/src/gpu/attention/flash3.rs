@@ -8,7 +8,7 @@ use super::index::{
     BLOCKS, K, K_FREE, K_FULL, KROW, LEFT, O, O_STORED, OUT, PLAIN, Q, Q_FREE, Q_FULL, QROW, RIGHT, V, V_FREE, V_FULL,
     trips,
 };
-use super::{Attention, Grid, PAGED, combine, splits};
+use super::{Attention, Grid, PAGED, SplitDecode, combine, flash2, split_decode, splits};
 
 /// Which of the library's kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +40,7 @@ fn tile(a: &Attention, paged: bool) -> (u32, u32) {
         0..=64 => (192, if masked { 128 } else { 192 }),
         65..=96 => (192, if paged || local { 128 } else { 144 }),
         97..=128 => (128, if masked { 128 } else { 176 }),
+        129..=192 if a.values() <= 128 && !paged && !local => (128, 128),
         129..=192 => (128, if paged || local { 96 } else { 112 }),
         _ => (128, if local { 64 } else { 80 }),
     }
@@ -110,21 +111,38 @@ impl Program<'_> {
     /// adds 2.2 a score on one side, 3 on both.
     fn softmax(&self, first: bool, mask: f64) -> Op {
         let scores = f64::from(self.grid.bn) / 2.0;
-        let rescale = if first { 0.0 } else { 0.75 * f64::from(self.a.head_dim) };
-        let per_warp = (5.5 + mask) * scores + rescale + 20.0;
+        let (_, dv) = self.a.padded(3);
+        let rescale = if first { 0.0 } else { 0.75 * f64::from(dv) };
+        let shared = self.through_shared();
+        // A warp stores its 16 rows of probabilities by `stmatrix`, then a fence and a barrier.
+        let store = if shared { f64::from(self.grid.bn) / 16.0 + 20.0 } else { 0.0 };
+        let per_warp = (5.5 + mask + self.a.more_a_score()) * scores + rescale + store + 20.0;
         Op::Vector(VectorWork {
+            shared_bytes: if shared { f64::from(64 * self.grid.bn * self.a.dtype.bytes()) } else { 0.0 },
             code_bytes: (per_warp * 16.0) as u32,
             ..work(per_warp, f64::from(self.grid.bn), self.stall())
         })
     }
 
+    /// Whether probabilities go to their product through shared memory, for want of registers (`MmaPV_is_RS` of the library's table).
+    fn through_shared(&self) -> bool {
+        let plain = !self.a.causal && self.a.window == 0 && !self.paged;
+        self.a.dtype.bytes() > 1
+            && match self.a.padded(3).0 {
+                64 => plain && self.grid.bn == 192,
+                96 => true,
+                _ => false,
+            }
+    }
+
     fn turn(&self, mask: f64) -> Vec<Op> {
-        let (bn, d, dtype) = (self.grid.bn, self.a.head_dim, self.a.dtype);
+        let (bn, dtype) = (self.grid.bn, self.a.dtype);
+        let (d, dv) = self.a.padded(3);
         vec![
             Op::Wait(K_FULL),
             Op::Mma { dtype, m: 64, n: bn, k: d, sync: false },
             Op::Wait(V_FULL),
-            Op::MmaQueued { dtype, m: 64, n: d, k: bn },
+            Op::MmaQueued { dtype, m: 64, n: dv, k: bn },
             Op::MmaWait(1),
             Op::Arrive(K_FREE),
             self.softmax(false, mask),
@@ -134,7 +152,8 @@ impl Program<'_> {
     }
 
     fn consumer(&self, group: u32) -> Vec<Op> {
-        let (bn, d, dtype) = (self.grid.bn, self.a.head_dim, self.a.dtype);
+        let (bn, dtype) = (self.grid.bn, self.a.dtype);
+        let (d, dv) = self.a.padded(3);
         let local = self.a.window > 0;
         let right = if local { 3.0 } else { 2.2 };
         let mut ops = vec![Op::Setup(SETUP_NS)];
@@ -161,7 +180,7 @@ impl Program<'_> {
             ops.extend(self.turn(mask));
             ops.push(Op::End);
         }
-        ops.extend([Op::Arrive(Q_FREE), Op::Wait(V_FULL), Op::Mma { dtype, m: 64, n: d, k: bn, sync: false }]);
+        ops.extend([Op::Arrive(Q_FREE), Op::Wait(V_FULL), Op::Mma { dtype, m: 64, n: dv, k: bn, sync: false }]);
         ops.extend([Op::MmaWait(0), Op::Arrive(V_FREE), Op::Vector(self.epilogue())]);
         if group == 0 {
             ops.extend([Op::Store { tile: self.q(O), reduce: false }, Op::Arrive(O_STORED)]);
@@ -189,8 +208,10 @@ impl Program<'_> {
     /// sizes of 64 and 128; rows of packed heads are fetched and stored by the consumers' threads, 120 instructions more
     /// for a third of a tile).
     fn epilogue(&self) -> VectorWork {
-        let d = f64::from(self.a.head_dim);
-        let per_warp = 390.0 + 0.6 * d + self.rows();
+        let d = f64::from(self.a.padded(3).1);
+        // The score of no key joins each row's sum: a load, an exponential, a sum.
+        let sink = if self.a.sinks { 10.0 } else { 0.0 };
+        let per_warp = 390.0 + 0.6 * d + self.rows() + sink;
         let bytes = 64.0 * d * 2.0;
         VectorWork {
             sfu: 0.0,
@@ -223,7 +244,8 @@ impl Program<'_> {
         // Page numbers and rows of a block: a load, and some instructions for each 16 bytes that a thread copies.
         let pages = |ops: &mut Vec<Op>| {
             if self.paged {
-                let bytes = f64::from(self.grid.bn * self.a.head_dim * self.a.kv_bytes);
+                let elements = (self.a.head_dim + self.a.values()) / 2;
+                let bytes = f64::from(self.grid.bn * elements * self.a.kv_bytes);
                 ops.push(Op::Vector(VectorWork { issue: PAGED * bytes / 512.0, stall: 2.0, ..VectorWork::default() }));
             }
         };
@@ -252,7 +274,7 @@ impl Program<'_> {
 
 fn build(p: &Program<'_>, spec: &GpuSpec, name: String, items: Vec<[i32; WORK_VARS]>, grid: u32) -> Kernel {
     let (a, groups) = (p.a, p.groups);
-    let d = a.head_dim;
+    let (d, dv) = a.padded(3);
     let mut roles: Vec<Role> = (0..groups).map(|g| Role { warps: 4, ops: p.consumer(g) }).collect();
     roles.push(Role { warps: if p.paged { 4 } else { 1 }, ops: p.producer() });
     let free = Barrier { arrivals: groups, credits: 2 };
@@ -263,13 +285,13 @@ fn build(p: &Program<'_>, spec: &GpuSpec, name: String, items: Vec<[i32; WORK_VA
     if p.split {
         tensors[usize::from(O)].rows =
             tensors[usize::from(O)].rows.max(items.iter().map(|i| i[OUT] as u64).max().unwrap_or(0) + 64);
-        tensors[usize::from(O)].row_bytes = u64::from(d) * 4;
+        tensors[usize::from(O)].row_bytes = u64::from(a.values()) * 4;
     }
     Kernel {
         name,
         threads: 128 * (groups + 1),
         registers: (65536 / (128 * (groups + 1)) / 8 * 8).min(255),
-        shared_bytes: ((p.grid.bm + 4 * p.grid.bn) * d * e + 2048).min(spec.sm.shared_memory_per_cta_bytes),
+        shared_bytes: (((p.grid.bm + 2 * p.grid.bn) * d + 2 * p.grid.bn * dv) * e + 2048).min(spec.sm.shared_memory_per_cta_bytes),
         cluster: 1,
         grid,
         items,
@@ -289,8 +311,16 @@ const SETUP_NS: f64 = 2000.0;
 /// 0.45 us a tile of one block).
 const HANDOVER_NS: f64 = 450.0;
 
+/// Sizes of heads that the library has no kernels for; kernels of version 2's structure take their place.
+fn beyond(a: &Attention) -> bool {
+    a.head_dim.max(a.values()) > 256
+}
+
 /// Prefill.
 pub fn flash3(a: &Attention, spec: &GpuSpec, kind: Flash3) -> Kernel {
+    if beyond(a) {
+        return flash2(a, spec);
+    }
     let (mut bm, bn) = tile(a, kind.paged);
     if kind.unpacked {
         bm = 128;
@@ -303,7 +333,7 @@ pub fn flash3(a: &Attention, spec: &GpuSpec, kind: Flash3) -> Kernel {
         && (kind.varlen || kind.paged || filled(a.queries) < 0.9 * filled(a.queries * group));
     let dynamic = a.causal || a.window > 0 || kind.varlen;
     // Heads whose keys and values fit 32 MB come together, to the next lower power of two.
-    let head_bytes = u64::from(a.keys) * u64::from(2 * a.head_dim * a.kv_bytes);
+    let head_bytes = u64::from(a.keys) * u64::from((a.head_dim + a.values()) * a.kv_bytes);
     let mut section = ((32 << 20) / head_bytes.max(1)).clamp(1, 1 << 30) as u32;
     section = 1 << section.ilog2();
     let section = section * if packed { 1 } else { group };
@@ -337,6 +367,9 @@ pub fn flash3(a: &Attention, spec: &GpuSpec, kind: Flash3) -> Kernel {
 /// Decode: query heads that share keys are rows of one tile, keys are split so that CTAs fill the SMs, and a second
 /// kernel joins the parts.
 pub fn decode3(a: &Attention, spec: &GpuSpec, kind: Flash3, split: bool) -> Vec<Kernel> {
+    if beyond(a) {
+        return split_decode(a, spec, SplitDecode { rows: 64, keys: 64, stages: 1, per_sm: 1, packed: true });
+    }
     let a = &Attention { causal: a.causal && a.queries > 1, ..*a };
     let (mut bm, bn) = tile(a, kind.paged);
     let group = a.group();

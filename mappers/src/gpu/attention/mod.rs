@@ -7,30 +7,38 @@
 //! `device_attention.csv` beside it.
 
 mod decode;
+mod encoder;
 mod flash2;
 mod flash3;
 mod flash3_sync;
-mod index;
+pub(crate) mod index;
 mod launches;
+mod ragged;
+mod sdpa;
 mod shared_keys;
 mod shared_keys_hopper;
 mod single_heads;
 
 pub use decode::{SplitDecode, combine, decode2, split_decode, splits};
+pub use encoder::encoder;
 pub use flash2::{flash2, flash2_paged};
 pub use flash3::{Flash3, decode3, flash3};
 pub use flash3_sync::flash3_sync;
+pub use ragged::ragged;
+pub use sdpa::{combine2, sdpa_parts, torch_sdpa};
 pub use launches::{auxiliary, cache_write, fill, prepare_varlen, quantise_queries, replayed};
+pub(crate) use flash2::setup;
+pub(crate) use shared_keys::one_cache;
 pub use shared_keys::{Decode, decode_kernel, grouped_decode};
 pub use shared_keys_hopper::grouped_decode_hopper;
 pub use single_heads::head_decode;
 
 use banksia_hw::gpu::program::{Dtype, Expr, Tensor, Tile, WORK_VARS};
-use index::{KROW, QROW};
+use index::{KROW, Q, QROW, V};
 
 /// Instructions for each 512 bytes that a warp copies from pages: the page's number, and addresses (`device_attention.csv`:
 /// FlashAttention-3 paged against not).
-const PAGED: f64 = 3.0;
+pub(crate) const PAGED: f64 = 3.0;
 
 /// One attention over a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +63,37 @@ pub struct Attention {
     pub dtype: Dtype,
     /// Bytes of an element of keys and values in memory.
     pub kv_bytes: u32,
+    /// Size of a head's values and of its result; 0 where it is that of its keys.
+    pub value_dim: u32,
+    /// Scores are held below a cap (`cap * tanh(score / cap)`).
+    pub soft_cap: bool,
+    /// Each head has a score more in its sum, of no key.
+    pub sinks: bool,
 }
+
+impl Default for Attention {
+    /// One query and one key of one head of 128 elements in bfloat16.
+    fn default() -> Self {
+        Self {
+            batch: 1,
+            heads: 1,
+            kv_heads: 1,
+            queries: 1,
+            keys: 1,
+            head_dim: 128,
+            causal: true,
+            window: 0,
+            dtype: Dtype::Bf16,
+            kv_bytes: 2,
+            value_dim: 0,
+            soft_cap: false,
+            sinks: false,
+        }
+    }
+}
+
+/// Instructions of the FMA, integer and special-function lanes that a capped score takes besides: two products and `tanh.approx`.
+const CAP: f64 = 3.0;
 
 /// Blocks of keys that a tile of queries meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +111,35 @@ impl Attention {
         (self.heads / self.kv_heads.max(1)).max(1)
     }
 
+    /// Size of a head's values.
+    pub fn values(&self) -> u32 {
+        if self.value_dim == 0 { self.head_dim } else { self.value_dim }
+    }
+
+    /// Whether values have the size of keys.
+    pub(crate) fn same_sizes(&self) -> bool {
+        self.values() == self.head_dim
+    }
+
+    /// Elements of a head's keys and values as FlashAttention's kernels multiply them, with zeros up to a size that a kernel is compiled for:
+    /// version 2 in steps of 32 up to 128 and of 64 beyond, version 3 for 64, 96, 128, 192 and 256.
+    pub(crate) fn padded(&self, version: u32) -> (u32, u32) {
+        let pad = |d: u32| match (version, d) {
+            (3, 0..=64) => 64,
+            (2, 0..=128) => d.max(1).next_multiple_of(32),
+            (_, 0..=96) => 96,
+            (_, 0..=128) => 128,
+            _ => d.next_multiple_of(64),
+        };
+        let keys = pad(self.head_dim);
+        (keys, if self.same_sizes() { keys } else { pad(self.values()) })
+    }
+
+    /// Instructions of a lane for each score beside those of a plain softmax.
+    pub(crate) fn more_a_score(&self) -> f64 {
+        if self.soft_cap { CAP } else { 0.0 }
+    }
+
     /// Type of the products of kernels without a path of eight bits, which convert what they read.
     pub(crate) fn wide(&self) -> Dtype {
         if self.dtype.bytes() < 2 { Dtype::Bf16 } else { self.dtype }
@@ -83,13 +150,19 @@ impl Attention {
         self.keys.saturating_sub(self.queries)
     }
 
-    fn tensors(&self, bm: u32, bn: u32) -> Vec<Tensor> {
-        let row = |rows: u64, piece: u32, bytes: u32| {
-            Tensor::matrix(rows, u64::from(self.head_dim * bytes), piece, (self.head_dim * bytes).min(256))
+    pub(crate) fn tensors(&self, bm: u32, bn: u32) -> Vec<Tensor> {
+        let row = |rows: u64, piece: u32, elements: u32, bytes: u32| {
+            Tensor::matrix(rows, u64::from(elements * bytes), piece, (elements * bytes).min(256))
         };
+        let (d, dv) = (self.head_dim, self.values());
         let q = u64::from(self.batch) * u64::from(self.heads) * u64::from(self.queries);
         let k = u64::from(self.batch) * u64::from(self.kv_heads) * u64::from(self.keys);
-        vec![row(q, bm, self.dtype.bytes()), row(k, bn, self.kv_bytes), row(k, bn, self.kv_bytes), row(q, bm, 2)]
+        vec![
+            row(q, bm, d, self.dtype.bytes()),
+            row(k, bn, d, self.kv_bytes),
+            row(k, bn, dv, self.kv_bytes),
+            row(q, bm, dv, 2),
+        ]
     }
 
     /// Blocks of `bn` keys that queries `from..to` see.
@@ -112,23 +185,23 @@ impl Attention {
         let offset = f64::from(self.offset());
         let q = f64::from(self.queries);
         let pairs = if self.causal { q * offset + q * (q + 1.0) / 2.0 } else { q * f64::from(self.keys) };
-        2.0 * f64::from(self.batch) * f64::from(self.heads) * f64::from(self.head_dim) * pairs
+        f64::from(self.batch) * f64::from(self.heads) * f64::from(self.head_dim + self.values()) * pairs
     }
 }
 
 /// A grid of query tiles.
 #[derive(Debug, Clone, Copy)]
-struct Grid {
-    bm: u32,
-    bn: u32,
+pub(crate) struct Grid {
+    pub(crate) bm: u32,
+    pub(crate) bn: u32,
     /// Query heads that share keys are rows of one tile.
-    packed: bool,
+    pub(crate) packed: bool,
     /// Heads whose tiles come together, the longest first; 0: tile by tile, head by head.
-    longest_first: u32,
+    pub(crate) longest_first: u32,
 }
 
 impl Grid {
-    fn items(&self, a: &Attention) -> Vec<[i32; WORK_VARS]> {
+    pub(crate) fn items(&self, a: &Attention) -> Vec<[i32; WORK_VARS]> {
         let pack = if self.packed { a.group() } else { 1 };
         let (heads, shared) = (a.heads / pack, a.group() / pack);
         let rows = a.queries * pack;
@@ -158,16 +231,18 @@ impl Grid {
         items
     }
 
-    fn q_tile(&self, a: &Attention, tensor: u8, bytes: u32) -> Tile {
+    pub(crate) fn q_tile(&self, a: &Attention, tensor: u8, bytes: u32) -> Tile {
         let rows = self.bm.min(a.queries * if self.packed { a.group() } else { 1 });
-        Tile { tensor, row: Expr::work(QROW, 1), byte: Expr::default(), rows, bytes: a.head_dim * bytes }
+        let elements = if tensor == Q { a.head_dim } else { a.values() };
+        Tile { tensor, row: Expr::work(QROW, 1), byte: Expr::default(), rows, bytes: elements * bytes }
     }
 
     /// Keys or values of the item's block `at` from the last, and of those before it that the loop counts.
-    fn kv_tile(&self, a: &Attention, tensor: u8, at: i64) -> Tile {
+    pub(crate) fn kv_tile(&self, a: &Attention, tensor: u8, at: i64) -> Tile {
         let bn = i64::from(self.bn);
         let mut row = Expr::work(KROW, 1).plus_loop(0, -bn);
         row.base -= at * bn;
-        Tile { tensor, row, byte: Expr::default(), rows: self.bn.min(a.keys), bytes: a.head_dim * a.kv_bytes }
+        let elements = if tensor == V { a.values() } else { a.head_dim };
+        Tile { tensor, row, byte: Expr::default(), rows: self.bn.min(a.keys), bytes: elements * a.kv_bytes }
     }
 }

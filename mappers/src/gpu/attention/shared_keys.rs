@@ -52,7 +52,7 @@ pub(super) fn parts(a: &Attention, spec: &GpuSpec) -> u32 {
 }
 
 /// The cache of a measurement that asks for keys only: values are read where the keys are.
-pub(super) fn one_cache(kernel: &mut Kernel) {
+pub(crate) fn one_cache(kernel: &mut Kernel) {
     kernel.tensors[usize::from(V)].rows = 1;
     for op in kernel.roles.iter_mut().flat_map(|r| &mut r.ops) {
         if let Op::Copy { tile, .. } = op
@@ -197,11 +197,10 @@ pub fn grouped_decode(a: &Attention, spec: &GpuSpec, keys_only: bool) -> Kernel 
 mod tests {
     use super::*;
     use banksia_hw::gpu::device;
-    use banksia_hw::gpu::program::Dtype;
 
     fn decode(batch: u32, heads: u32, kv_heads: u32, keys: u32) -> Attention {
         let (queries, head_dim, causal, window) = (1, 128, true, 0);
-        Attention { batch, heads, kv_heads, queries, keys, head_dim, causal, window, dtype: Dtype::Bf16, kv_bytes: 2 }
+        Attention { batch, heads, kv_heads, queries, keys, head_dim, causal, window, ..Attention::default() }
     }
 
     /// By hand, for 108 SMs: 128 keys a part; the root of eight times as many; eight waves; 6000 parts of all.

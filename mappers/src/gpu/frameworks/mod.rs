@@ -30,6 +30,8 @@ pub enum Framework {
     /// PyTorch: FlashAttention over contiguous caches, cuBLAS.
     #[default]
     Torch,
+    /// PyTorch with FlashAttention-2 of its own, products that share an input as one, and operators on rows fused as `torch.compile` fuses them.
+    Compiled,
     /// vLLM: FlashAttention over pages; CUTLASS for products of eight bits.
     Vllm,
     /// SGLang: FlashAttention-3 on all devices; its own kernel library for products of eight bits.
@@ -40,12 +42,13 @@ pub enum Framework {
 
 impl Framework {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Torch, Self::Vllm, Self::Sglang, Self::Trtllm];
+    pub const ALL: [Self; 5] = [Self::Torch, Self::Compiled, Self::Vllm, Self::Sglang, Self::Trtllm];
 
     /// The name as files write it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Torch => "torch",
+            Self::Compiled => "compiled",
             Self::Vllm => "vllm",
             Self::Sglang => "sglang",
             Self::Trtllm => "trtllm",
@@ -54,6 +57,11 @@ impl Framework {
 
     /// Whether the launches of [`attention`] write new keys and values into the cache; with PyTorch that is an operator by itself.
     pub fn writes_cache(self) -> bool {
+        !matches!(self, Self::Torch | Self::Compiled)
+    }
+
+    /// Whether sums, norms, gates and rotations are fused into kernels of rows, and products of the same input are one.
+    pub fn fuses_rows(self) -> bool {
         self != Self::Torch
     }
 
@@ -85,7 +93,7 @@ impl FromStr for Framework {
 /// All launches of one attention, in order. Those over the cache of keys and values are the ones that [`reads_cache`] names.
 pub fn attention(framework: Framework, call: &AttentionCall, spec: &GpuSpec) -> Vec<Kernel> {
     match framework {
-        Framework::Torch => torch::attention(call, spec),
+        Framework::Torch | Framework::Compiled => torch::attention(call, spec),
         Framework::Vllm => vllm::attention(call, spec),
         Framework::Sglang => sglang::attention(call, spec),
         Framework::Trtllm => trtllm::attention(call, spec),
@@ -119,7 +127,7 @@ pub fn quantisation(framework: Framework, g: &Gemm, spec: &GpuSpec) -> Vec<Kerne
         _ if g.block_scales => vec![quantise::by_group(elements)],
         Framework::Trtllm => quantise::whole_by_element(elements).to_vec(),
         Framework::Vllm => vec![quantise::with_scale(g.m, g.k)],
-        Framework::Sglang | Framework::Torch => vec![quantise::by_row(g.m, g.k, spec.sms())],
+        Framework::Sglang | Framework::Torch | Framework::Compiled => vec![quantise::by_row(g.m, g.k, spec.sms())],
     }
 }
 
@@ -155,6 +163,7 @@ mod tests {
                         window: 0,
                         dtype: Dtype::Fp16,
                         kv_bytes: 2,
+                        ..Attention::default()
                     };
                     for prefill in [false, true] {
                         let kernels = attention(framework, &AttentionCall::new(a, prefill), &spec);

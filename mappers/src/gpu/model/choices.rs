@@ -34,12 +34,12 @@ fn choices(
     judge: &mut dyn Judge,
 ) -> Result<Vec<Choice>, Unsupported> {
     let mut out = Vec::new();
-    let parts = model.lowering(step.phase).parts(step)?;
+    let parts = model.parts(step);
     for part in parts.into_iter().filter(|p| wanted.has(p)) {
         let estimates = match model.lowering(step.phase).launches(&part)? {
             // A candidate that cannot run has no place among the estimates; the choice goes on without it.
             Launches::Product(g, found, _) => select::estimates(judge, &g, found, FINALISTS),
-            Launches::Kernels(_) => Vec::new(),
+            Launches::Items(_) => Vec::new(),
         };
         let launches = model.chosen(step.phase, &part, judge)?;
         for launch in launches.iter() {
@@ -53,7 +53,7 @@ fn choices(
             let lanes = (ctas_per_sm * model.spec().sms()).min(kernel.grid).max(1);
             out.push(Choice {
                 operator: part.label.clone(),
-                count: part.count(model.model.layers),
+                count: part.repeat.into(),
                 grid: kernel.grid,
                 threads: kernel.threads,
                 shared_bytes: kernel.shared_bytes,

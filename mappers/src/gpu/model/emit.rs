@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::program::{InstructionId, ProgramBuilder};
-use banksia_workloads::Step;
+use banksia_workloads::{Place, Step};
 
 use super::super::launch::{self, Launch};
-use super::part::{Part, Place};
+use super::part::Part;
 use super::state::GpuModel;
 use crate::plan::Unsupported;
 
@@ -38,6 +38,11 @@ impl ChosenPart {
     /// Where in the step it is.
     pub(crate) fn place(&self) -> Place {
         self.part.place
+    }
+
+    /// The region of the step that it is in, its first layer, and how many layers have it.
+    pub(crate) fn layers(&self) -> (usize, u32, u32) {
+        (self.part.region, self.part.first_layer, self.part.repeat)
     }
 
     /// Whether it reads or writes the KV cache.
@@ -77,7 +82,7 @@ impl GpuModel {
         wanted: Parts,
         judge: &mut dyn Judge,
     ) -> Result<Vec<ChosenPart>, Unsupported> {
-        let parts = self.lowering(step.phase).parts(step)?;
+        let parts = self.parts(step);
         let choose = |part: Part| {
             let launches = if wanted.has(&part) { self.chosen(step.phase, &part, judge)? } else { Arc::from([]) };
             Ok(ChosenPart { part, launches })

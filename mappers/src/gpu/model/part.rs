@@ -1,13 +1,15 @@
 //! The operators of a step, and what they are launched as.
 
-use banksia_workloads::Op;
+use std::sync::Arc;
+
+use banksia_workloads::{ActivationKind, NodeTypes, Op, Place};
 
 use super::super::gemm::Gemm;
-use super::super::launch::{Launch, Operand};
+use super::super::launch::{Item, Operand};
 use super::super::select::Found;
 
 /// What the kernels of an operator depend on, apart from the phase: equal work has equal kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Work {
     /// One operator of the graph.
     Operator {
@@ -17,27 +19,86 @@ pub(super) enum Work {
         batch: u64,
         /// Tokens of each.
         tokens: u64,
+        /// Types of what is not an activation.
+        types: NodeTypes,
+        /// Rows of each expert.
+        load: Arc<[u64]>,
     },
     /// Scores, softmax and values as one kernel.
-    Attention {
-        /// Sequences.
-        batch: u64,
-        /// Queries of each.
-        tokens: u64,
-        /// Keys of each.
-        context: u64,
-        /// Query heads.
-        heads: u64,
-        /// Key heads.
-        kv_heads: u64,
-        /// Elements of a head.
-        head_dim: u64,
+    Attention(AttentionWork),
+    /// The sum of a residual stream and an operator's result, and the norm of it, as one kernel.
+    AddNorm {
+        /// The norm.
+        op: Op,
+        /// Rows.
+        rows: u64,
     },
+    /// An activated half of each row times the other half, as one kernel.
+    GatedActivation {
+        /// The activation.
+        kind: ActivationKind,
+        /// Elements of a half.
+        width: u64,
+        /// Rows.
+        rows: u64,
+    },
+    /// Everything between a router's logits and the sum over a token's experts.
+    Experts(Box<ExpertsWork>),
+}
+
+/// A fused attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct AttentionWork {
+    /// Sequences.
+    pub(super) batch: u64,
+    /// Queries of each.
+    pub(super) tokens: u64,
+    /// Keys of each.
+    pub(super) context: u64,
+    /// Query heads.
+    pub(super) heads: u64,
+    /// Key heads.
+    pub(super) kv_heads: u64,
+    /// Elements of a head of queries and keys.
+    pub(super) head_dim: u64,
+    /// Elements of a head of values.
+    pub(super) value_dim: u64,
+    /// A token sees those before it alone.
+    pub(super) causal: bool,
+    /// Tokens that one sees; 0 for all.
+    pub(super) window: u64,
+    /// Scores are capped.
+    pub(super) capped: bool,
+    /// Values are a part of the keys: latent vectors.
+    pub(super) latent: bool,
+    /// Bits of a cached element.
+    pub(super) cache_bits: u64,
+}
+
+/// A mixture of experts, from logits to sums.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ExpertsWork {
+    /// Tokens.
+    pub(super) tokens: u64,
+    /// Elements of a token.
+    pub(super) width: u64,
+    /// Elements of an expert's inner state.
+    pub(super) inner: u64,
+    /// Experts.
+    pub(super) experts: u64,
+    /// Experts of a token.
+    pub(super) top_k: u64,
+    /// Rows of each expert.
+    pub(super) load: Arc<[u64]>,
+    /// A gate is multiplied with the up projection.
+    pub(super) gated: bool,
+    /// Types.
+    pub(super) types: NodeTypes,
 }
 
 impl Work {
     pub(super) fn is_attention(&self) -> bool {
-        matches!(self, Self::Attention { .. })
+        matches!(self, Self::Attention(_))
     }
 
     /// Whether it puts new keys and values into the cache.
@@ -47,8 +108,12 @@ impl Work {
 
     /// Whether it works on the cache, or on what lies between two that do.
     pub(super) fn is_of_cache(&self) -> bool {
-        let of_attention =
-            |op: &Op| matches!(op, Op::AttentionScores { .. } | Op::Softmax { .. } | Op::AttentionValues { .. });
+        let of_attention = |op: &Op| {
+            matches!(
+                op,
+                Op::AttentionScores { .. } | Op::Softmax { .. } | Op::ScoreCap { .. } | Op::AttentionValues { .. }
+            )
+        };
         self.is_append() || matches!(self, Self::Operator { op, .. } if of_attention(op)) || self.is_attention()
     }
 
@@ -61,20 +126,10 @@ impl Work {
         match self {
             Self::Operator { op: Op::KvAppend { .. }, .. } => None,
             Self::Operator { op, .. } => op.context(),
-            Self::Attention { context, .. } => Some(*context),
+            Self::Attention(a) => Some(a.context),
+            _ => None,
         }
     }
-}
-
-/// Where in a step an operator is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Before the first layer.
-    Before,
-    /// In every layer.
-    Layer,
-    /// After the last layer.
-    After,
 }
 
 /// One operator of a step.
@@ -83,6 +138,11 @@ pub(super) struct Part {
     pub(super) label: String,
     pub(super) work: Work,
     pub(super) place: Place,
+    /// The number of the first layer that has it, and how many have it.
+    pub(super) first_layer: u32,
+    pub(super) repeat: u32,
+    /// Begins the region that it is in.
+    pub(super) region: usize,
     /// Once.
     pub(super) flops: u64,
     /// The memory that it reads, its weights, and what it writes.
@@ -92,13 +152,21 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// How often a step has it.
-    pub(super) fn count(&self, layers: u32) -> u64 {
-        if self.place == Place::Layer { u64::from(layers) } else { 1 }
-    }
-
     pub(super) fn input(&self, i: usize) -> Operand {
         self.inputs.get(i).cloned().unwrap_or_else(|| Operand::shared("input"))
+    }
+
+    /// The cache that it writes or reads.
+    pub(super) fn cache(&self) -> Operand {
+        if self.work.is_append() {
+            return self.output.clone();
+        }
+        let cached = |o: &&Operand| o.own && o.name.contains("kv");
+        self.inputs.iter().find(cached).cloned().unwrap_or_else(|| Operand::own("kv_cache"))
+    }
+
+    pub(super) fn weight(&self, i: usize) -> Operand {
+        self.weights.get(i).cloned().unwrap_or_else(|| Operand::own("weight"))
     }
 }
 
@@ -106,6 +174,6 @@ impl Part {
 pub(super) enum Launches {
     /// A product whose kernel is searched for, and its two operands and result.
     Product(Gemm, Found, [Operand; 3]),
-    /// Kernels.
-    Kernels(Vec<Launch>),
+    /// Kernels, and products among them.
+    Items(Vec<Item>),
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use banksia_hw::gpu::GpuSpec;
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::program::LaunchMode;
-use banksia_workloads::{Generation, GptConfig, Phase};
+use banksia_workloads::{Generation, Model, Phase};
 use serde::{Deserialize, Serialize};
 
 use super::super::frameworks::Framework;
@@ -41,7 +41,7 @@ pub struct GpuOptions {
 /// A model on a GPU, ready to be lowered step by step.
 #[derive(Debug, Clone)]
 pub struct GpuModel {
-    pub(super) model: GptConfig,
+    pub(super) model: Model,
     pub(super) generation: Generation,
     pub(super) spec: Arc<GpuSpec>,
     pub(super) options: GpuOptions,

@@ -1,0 +1,126 @@
+//! Products with weights: whole, by head, by expert, in any format.
+
+use banksia_hw::gpu::program::Dtype;
+use banksia_workloads::model::WeightFormat;
+use banksia_workloads::{DataType, NodeTypes, Op, Phase};
+
+use super::{Lowering, One, int, matrix_type};
+use crate::gpu::frameworks;
+use crate::gpu::gemm::Gemm;
+use crate::gpu::launch::{Item, Operand};
+use crate::gpu::low_bit::{LowBit, LowBitCall, LowBitNames, low_bit};
+use crate::gpu::model::part::Launches;
+use crate::gpu::moe;
+use crate::gpu::select::Found;
+use crate::plan::Unsupported;
+
+/// Activations have just been written, weights come from memory.
+const FOUND: Found = Found { a: true, b: false, c: false };
+
+impl Lowering<'_> {
+    pub(super) fn products(&self, one: &One<'_>, types: &NodeTypes, load: &[u64]) -> Result<Launches, Unsupported> {
+        let part = one.part;
+        let m = one.rows();
+        match one.op {
+            // The bias is added as the product is stored.
+            Op::Linear { in_features, out_features, .. } => {
+                let g = self.product(m, out_features, in_features);
+                let operands = [part.input(0), part.weight(0), part.output.clone()];
+                if types.weights.dtype == self.model.model.types.activations && types.weights.of == 0 {
+                    return Ok(Launches::Product(g, FOUND, operands));
+                }
+                self.in_format(one, g, types, operands).map(Launches::Items)
+            }
+            // One product of each head with its own weight.
+            Op::HeadLinear { heads, in_features, out_features } => {
+                let g = Gemm { batch: int(heads), ..self.product(m, out_features, in_features) };
+                Ok(Launches::Product(g, FOUND, [part.input(0), part.weight(0), part.output.clone()]))
+            }
+            Op::ExpertLinear { in_features, out_features, .. } => {
+                let rows: Vec<u32> = load.iter().map(|r| int(*r)).collect();
+                let operands = [part.input(0), part.weight(0), part.output.clone()];
+                let (n, k) = (int(out_features), int(in_features));
+                Ok(Launches::Items(moe::grouped_mm(&rows, n, k, &self.model.spec, &operands)))
+            }
+            _ => Err(self.unknown(part, one.op.kind())),
+        }
+    }
+
+    /// A product whose weights are not of the activations' type.
+    fn in_format(
+        &self,
+        one: &One<'_>,
+        g: Gemm,
+        types: &NodeTypes,
+        [input, weight, output]: [Operand; 3],
+    ) -> Result<Vec<Item>, Unsupported> {
+        let framework = self.framework();
+        let format = &types.weights;
+        let dense = format.of == 0 && format.outliers_per_10000 == 0;
+        if format.dtype == DataType::Fp8 && types.operands == DataType::Fp8 && dense {
+            let blocks = format.group > 0;
+            let g = Gemm { dtype: matrix_type(format.dtype, self.model.dtype), block_scales: blocks, out_bytes: 2, ..g };
+            if !self.model.spec.tensor.fma_per_cycle.contains_key(&Dtype::Fp8) {
+                let why = format!("{} does not multiply fp8", self.model.spec.name);
+                return Err(Self::refused(one.part, why));
+            }
+            let narrow = Operand::shared("quantised_input");
+            let quantise = frameworks::quantisation(framework, &g, &self.model.spec);
+            let mut items: Vec<Item> = quantise
+                .into_iter()
+                .map(|kernel| Item::kernel(kernel, [input.clone(), narrow.clone(), Operand::shared("scales")]))
+                .collect();
+            let library = frameworks::library(framework, g.dtype, blocks);
+            items.push(Item::Product(g, library, FOUND, [narrow, weight, output]));
+            return Ok(items);
+        }
+        let Some(low) = low_bit_of(format, types.operands, g.k) else {
+            return Err(self.unknown(one.part, "product of this weight format"));
+        };
+        let call = LowBitCall { m: g.m, n: g.n, k: g.k, format: low, dtype: self.model.dtype };
+        let names = LowBitNames { input, weight, output };
+        self.items(one.part, low_bit(framework, &call, &self.model.spec, &names))
+    }
+
+    /// Scores and values as products of all heads, of plain PyTorch.
+    pub(super) fn unfused_attention(&self, one: &One<'_>) -> Result<Launches, Unsupported> {
+        let part = one.part;
+        // Keys and values of a prompt have just been written; those of a context come from memory.
+        let cached = Found { a: true, b: self.phase == Phase::Prefill, c: false };
+        let operands = || [part.input(0), part.cache(), part.output.clone()];
+        // Heads that share keys are rows of one product.
+        let of = |heads: u64, kv_heads: u64, n: u64, k: u64| {
+            let group = heads / kv_heads.max(1);
+            let product = self.product(one.tokens.saturating_mul(group), n, k);
+            Gemm { batch: int(one.batch.saturating_mul(kv_heads)), ..product }
+        };
+        match one.op {
+            Op::AttentionScores { heads, kv_heads, head_dim, context, .. } => {
+                Ok(Launches::Product(of(heads, kv_heads, context, head_dim), cached, operands()))
+            }
+            Op::AttentionValues { heads, kv_heads, head_dim, context, .. } => {
+                Ok(Launches::Product(of(heads, kv_heads, head_dim, context), cached, operands()))
+            }
+            _ => Err(self.unknown(part, one.op.kind())),
+        }
+    }
+}
+
+/// The kernels' name for a format of weights that matrix units do not multiply as they are; `None` where there are none.
+fn low_bit_of(format: &WeightFormat, operands: DataType, k: u32) -> Option<LowBit> {
+    let group = u32::try_from(format.group).ok()?;
+    Some(match (format.dtype, operands) {
+        (DataType::Bf16 | DataType::F16, _) if (format.kept, format.of) == (2, 4) => LowBit::Sparse24,
+        (_, _) if format.of > 0 => return None,
+        (DataType::Int8, DataType::Int8) if format.outliers_per_10000 > 0 => {
+            let columns = (u64::from(k) * format.outliers_per_10000).div_ceil(10_000);
+            LowBit::Int8Outliers { columns: u32::try_from(columns).unwrap_or(k) }
+        }
+        (DataType::Int8, DataType::Int8) => LowBit::Int8,
+        (DataType::Int4, _) => LowBit::Int4 { group },
+        (DataType::Nf4, _) => LowBit::Nf4 { block: group.max(1) },
+        (DataType::Fp8, _) => LowBit::Fp8WeightOnly,
+        (DataType::Fp4, _) => LowBit::Fp4 { group: group.max(1) },
+        _ => return None,
+    })
+}

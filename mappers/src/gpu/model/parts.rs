@@ -1,0 +1,167 @@
+//! From the graph of a step to its parts: operators with the memory that they work on, those that a kernel does together as one.
+
+use banksia_workloads::{Graph, Op, OperatorNode, Place, Region, Step, Tensor, TensorKind};
+use petgraph::Direction::Incoming;
+use petgraph::graph::NodeIndex;
+use petgraph::visit::EdgeRef;
+
+use super::super::launch::Operand;
+use super::fuse;
+use super::part::{AttentionWork, Part, Work};
+use super::state::{AttentionKernels, GpuModel};
+
+fn unlayered(name: &str) -> &str {
+    ["layer", "encoder"]
+        .iter()
+        .find_map(|stack| name.strip_prefix(stack)?.split_once('.').filter(|(n, _)| n.parse::<u32>().is_ok()))
+        .map_or(name, |(_, rest)| rest)
+}
+
+/// The memory that a region leaves its result in: the hidden state that the next one reads.
+fn result_of(region: &Region, last: &OperatorNode) -> Option<&'static str> {
+    match region.place {
+        Place::Layers => Some("hidden"),
+        Place::Encoder => Some("encoder_hidden"),
+        Place::Before if last.name == "encoder_norm" => Some("encoder_output"),
+        Place::Before if last.name.starts_with("encoder_") => Some("encoder_hidden"),
+        Place::Before => Some("hidden"),
+        Place::After => None,
+    }
+}
+
+/// The memory that nodes' values of a region lie in: activations of all layers share it.
+struct Memory<'a> {
+    region: &'a Region,
+    last: Option<NodeIndex>,
+}
+
+impl Memory<'_> {
+    fn value(&self, index: NodeIndex) -> Operand {
+        let Some(node) = self.region.body.operator(index) else { return Operand::shared("input") };
+        if Some(index) == self.last
+            && let Some(result) = result_of(self.region, node)
+        {
+            return Operand::shared(result);
+        }
+        match node.op {
+            Op::KvAppend { .. } => Operand::own(unlayered(&node.name).replace("kv_append", "kv_cache")),
+            _ => Operand::shared(unlayered(&node.name)),
+        }
+    }
+
+    fn inputs(&self, graph: &Graph, index: NodeIndex, node: &OperatorNode) -> Vec<Operand> {
+        let mut inputs: Vec<_> =
+            graph.petgraph().edges_directed(index, Incoming).map(|e| (e.id(), e.source())).collect();
+        inputs.sort_unstable();
+        let is_cache = |t: &&Tensor| t.kind == TensorKind::KvCache;
+        let from_outside = node.inputs.iter().filter(|t| !is_cache(t)).map(|t| Operand::shared(unlayered(&t.name)));
+        let caches = node.inputs.iter().filter(is_cache);
+        let caches = caches.map(|t| Operand::own(unlayered(&t.name).replace("kv_append", "kv_cache")));
+        from_outside.chain(inputs.into_iter().map(|(_, from)| self.value(from))).chain(caches).collect()
+    }
+
+    fn weights(&self, node: &OperatorNode) -> Vec<Operand> {
+        let name = |name: &str| match self.region.shared {
+            true => Operand::shared(format!("{}.{}", self.region.block, unlayered(name))),
+            false => Operand::own(unlayered(name)),
+        };
+        node.weights.iter().map(|t| name(&t.name)).collect()
+    }
+}
+
+/// The work of one operator by itself.
+fn work_of(node: &OperatorNode) -> Work {
+    let op = match node.op {
+        // Appending costs the same wherever it is.
+        Op::KvAppend { heads, head_dim, value_dim, .. } => Op::KvAppend { heads, head_dim, value_dim, context: 0 },
+        // Caches are allocated, and computed on, in steps of eight tokens: rows of 16 bytes.
+        op => op.context().map_or(op, |c| op.with_context(c.next_multiple_of(8))),
+    };
+    Work::Operator {
+        op,
+        batch: node.batch,
+        tokens: node.tokens,
+        types: node.types,
+        load: std::sync::Arc::clone(&node.load),
+    }
+}
+
+/// Attention as one kernel, from its first operator; the others complete it.
+fn fused_attention(node: &OperatorNode, name: &str) -> Option<AttentionWork> {
+    let Op::AttentionScores { heads, kv_heads, head_dim, context, causal, window } = node.op else { return None };
+    Some(AttentionWork {
+        batch: node.batch,
+        tokens: node.tokens,
+        context,
+        heads,
+        kv_heads,
+        head_dim,
+        value_dim: head_dim,
+        causal,
+        window,
+        capped: false,
+        latent: name.starts_with("latent_"),
+        cache_bits: node.types.cache.bits(),
+    })
+}
+
+impl GpuModel {
+    /// The operators of a step in order, those of layers that are alike once.
+    pub(super) fn parts(&self, step: &Step) -> Vec<Part> {
+        let fused = self.options.attention == AttentionKernels::Flash;
+        let framework = self.options.framework;
+        let mut parts: Vec<Part> = Vec::new();
+        for (number, region) in self.model.graph(step, &self.generation).regions.iter().enumerate() {
+            let graph = &region.body;
+            let memory = Memory { region, last: graph.petgraph().node_indices().next_back() };
+            // Operations of operators that the kernels of attention do too.
+            let mut within_attention = 0u64;
+            for index in graph.petgraph().node_indices() {
+                let Some(node) = graph.operator(index) else { continue };
+                let flops = node.flops();
+                let mut part = Part {
+                    label: node.label.clone(),
+                    work: work_of(node),
+                    place: region.place,
+                    first_layer: region.first_layer,
+                    repeat: region.repeat,
+                    region: number,
+                    flops,
+                    inputs: memory.inputs(graph, index, node),
+                    weights: memory.weights(node),
+                    output: memory.value(index),
+                };
+                match node.op {
+                    // No data moves.
+                    Op::Concat { .. } => {}
+                    Op::KvAppend { .. } if fused && framework.writes_cache() => {
+                        within_attention = within_attention.saturating_add(flops);
+                    }
+                    Op::Rotary { .. } if fused && framework.rotates() => {
+                        within_attention = within_attention.saturating_add(flops);
+                    }
+                    Op::AttentionScores { .. } if fused => {
+                        let Some(work) = fused_attention(node, unlayered(&node.name)) else { continue };
+                        part.label = "attention".into();
+                        part.flops = part.flops.saturating_add(std::mem::take(&mut within_attention));
+                        part.work = Work::Attention(work);
+                        parts.push(part);
+                    }
+                    Op::ScoreCap { .. } | Op::Softmax { .. } | Op::AttentionValues { .. } if fused => {
+                        let Some(attention) = parts.iter_mut().rev().find(|p| p.work.is_attention()) else { continue };
+                        attention.flops = attention.flops.saturating_add(flops);
+                        if let Work::Attention(work) = &mut attention.work {
+                            work.capped |= matches!(node.op, Op::ScoreCap { .. });
+                            if let Op::AttentionValues { head_dim, .. } = node.op {
+                                work.value_dim = head_dim;
+                                attention.output = part.output;
+                            }
+                        }
+                    }
+                    _ => parts.push(part),
+                }
+            }
+        }
+        if framework.fuses_rows() { fuse::rows(parts, framework) } else { parts }
+    }
+}
