@@ -1,6 +1,7 @@
 //! GPT-J and CodeGen: attention and feed-forward side by side under one norm, a part of each head rotated.
 
 use banksia_input::InputError;
+use serde_json::json;
 
 use super::build::{LAYER, all, block};
 use super::classic;
@@ -24,6 +25,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     let heads = reader.size("heads", &["n_head", "num_attention_heads"])?;
     let vocab = reader.size("vocab", &["vocab_size"])?;
     let head_dim = reader.head_dim(width, heads)?;
+    reader.only("rotary", &[json!(true)], "has other positions")?;
     // Null rotates all of the width.
     let rotary = match reader.maybe_size("rotary_dim", &["rotary_dim"])? {
         Some(rotated) => rotated,

@@ -7,9 +7,11 @@ use banksia_input::InputError;
 
 /// Keys that change no operator and no shape of a decoder, whatever their value: settings of training, of sampling, of
 /// the tokenizer, of rotation, and of how a library computes.
-const HARMLESS: [&str; 105] = [
+const HARMLESS: [&str; 108] = [
     // Whose file it is.
     "_name_or_path",
+    "_from_model_config",
+    "model_dtype",
     "_commit_hash",
     "transformers_version",
     "unsloth_fixed",
@@ -23,7 +25,6 @@ const HARMLESS: [&str; 105] = [
     "gradient_checkpointing",
     "selective_checkpoint_enabled",
     "sequence_parallel_enabled",
-    "layerdrop",
     "pretraining_tp",
     // Heads of other tasks, which `architectures` would name.
     "finetuning_task",
@@ -57,6 +58,8 @@ const HARMLESS: [&str; 105] = [
     "original_max_position_embeddings",
     // How a library computes, and what it gives back.
     "use_cache",
+    "output_past",
+    "output_router_logits",
     "cache_implementation",
     "use_bfloat16",
     "torchscript",
@@ -146,6 +149,8 @@ fn harmless(key: &str) -> bool {
         || key.contains("dropout")
         || key.ends_with("_pdrop")
         || key.ends_with("_token_id")
+        || key.ends_with("_token_ids")
+        || key.ends_with("layerdrop")
         || key.starts_with("tokenizer_")
 }
 

@@ -4,6 +4,7 @@ mod build;
 mod families;
 mod family;
 mod keys;
+mod left_out;
 mod load;
 mod name;
 mod python_json;

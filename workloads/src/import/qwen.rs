@@ -22,7 +22,7 @@ pub(super) const QWEN: Family = Family {
 
 /// The second, 1.5 and 2.5 among them; the text parts of Qwen2-VL and Qwen2.5-VL.
 pub(super) const QWEN2: Family = Family {
-    model_types: &["qwen2", "qwen2_vl_text", "qwen2_5_vl_text"],
+    model_types: &["qwen2", "qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text"],
     architectures: &["Qwen2ForCausalLM"],
     read: second,
     graph: "LLaMA's with biases on queries, keys and values; windows from `max_window_layers` on or by `layer_types`",
@@ -31,7 +31,7 @@ pub(super) const QWEN2: Family = Family {
 
 /// The third, and the text part of Qwen3-VL.
 pub(super) const QWEN3: Family = Family {
-    model_types: &["qwen3", "qwen3_vl_text"],
+    model_types: &["qwen3", "qwen3_vl_text", "qwen3_asr_text"],
     architectures: &["Qwen3ForCausalLM"],
     read: third,
     graph: "LLaMA's with a norm of query and key heads; windows as Qwen2's",
@@ -72,7 +72,10 @@ fn first(reader: &Reader<'_>) -> Result<Model, InputError> {
         head_dim,
         inner,
         vocab: reader.size("vocab", &["vocab_size"])?,
-        positions: reader.positions_or("max_position_embeddings", 8192)?,
+        positions: match reader.maybe_size("max_positions", &["max_position_embeddings"])? {
+            Some(given) => given,
+            None => reader.positions_or("n_positions", 8192)?,
+        },
     };
     let attention = AttentionSpec {
         qkv_bias: true,

@@ -21,6 +21,8 @@ pub(super) const FAMILY: Family = Family {
 fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     reader.only("is_encoder_decoder", &[json!(true)], "leaves the encoder out")?;
     reader.get("relative_attention_max_distance");
+    // A constant before a tied head.
+    reader.get("scale_decoder_outputs");
     let multilingual = reader.text("model_type")? == Some("mt5");
     let width = reader.size("width", &["d_model", "hidden_size"])?;
     let layers = reader.layers(&["num_layers", "num_hidden_layers"], 6)?;

@@ -50,11 +50,6 @@ impl Windows {
         Ok(Self { window, sliding })
     }
 
-    /// Whether a window binds in some layer.
-    pub(super) fn bind(&self) -> bool {
-        self.window > 0 && self.sliding.contains(&true)
-    }
-
     /// Blocks and pattern; `stages` makes a layer that sees so many tokens (0 for all), and is a sliding one or not.
     pub(super) fn layers(
         &self,
