@@ -53,7 +53,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     let stages = if new && norms.unwrap_or(2) == 2 {
         let own = |mixer| Branch { norm: Some(norm), ..Branch::plain(mixer) };
         let branches = vec![own(Mixer::Attention(attention)), own(Mixer::FeedForward(ffn))];
-        vec![Stage { norm: None, branches, post_norm: None, no_residual: false }]
+        vec![Stage { norm: None, branches, sum_norm: None, post_norm: None, no_residual: false }]
     } else if new || parallel {
         classic::parallel(norm, attention, ffn)
     } else {

@@ -2,8 +2,7 @@
 
 use super::family::Family;
 use super::{
-    baichuan, bert, bloom, cohere, falcon, gemma, glm, gpt_bigcode, gpt_j, gpt_neo, gpt_neox, gpt2, llama, llama_likes,
-    minicpm3, mllama, mpt, nemotron, olmo, opt, phi, qwen, seq_decoders, t5, whisper,
+    baichuan, bamba, bert, bloom, cohere, dbrx, deepseek, deepseek_v4, ernie_moe, falcon, gemma, gemma4, glm, glm4_moe, gpt2, gpt_bigcode, gpt_j, gpt_neo, gpt_neox, gpt_oss, granite_moe, hunyuan_moe, jamba, lfm2, llama, llama4, llama_likes, mamba, mamba2, mimo, minicpm3, minimax, minimax_m2, mixtral, mllama, mpt, nemotron, nemotron_h, olmo, opt, phi, qwen, qwen3_next, qwen_moe, recurrent_gemma, rwkv, seq_decoders, step3, t5, whisper, zamba,
 };
 
 /// All families.
@@ -62,7 +61,48 @@ pub(super) const FAMILIES: &[&Family] = &[
     &gemma::GEMMA3,
     &mllama::FAMILY,
     // Mixtures of experts.
+    &mixtral::MIXTRAL,
+    &mixtral::PHIMOE,
+    &mixtral::OLMOE,
+    &qwen_moe::QWEN2_MOE,
+    &qwen_moe::QWEN3_MOE,
+    &qwen_moe::QWEN3_VL_MOE,
+    &dbrx::FAMILY,
+    &gpt_oss::FAMILY,
+    &granite_moe::GRANITE_MOE,
+    &llama4::FAMILY,
+    &deepseek::V2,
+    &deepseek::V3,
+    &deepseek::V32,
+    &deepseek::GLM_DSA,
+    &deepseek::GLM_LITE,
+    &deepseek_v4::FAMILY,
+    &glm4_moe::FAMILY,
+    &minimax_m2::FAMILY,
+    &mimo::FAMILY,
+    &gemma4::FAMILY,
+    &step3::FAMILY,
+    &hunyuan_moe::FAMILY,
+    &ernie_moe::FAMILY,
     // Recurrences and hybrids.
+    &mamba::MAMBA,
+    &mamba::FALCON_MAMBA,
+    &mamba2::FAMILY,
+    &minimax::FAMILY,
+    &jamba::FAMILY,
+    &bamba::BAMBA,
+    &bamba::FALCON_H1,
+    &zamba::ZAMBA,
+    &zamba::ZAMBA2,
+    &nemotron_h::FAMILY,
+    &granite_moe::GRANITE_HYBRID,
+    &qwen3_next::QWEN3_NEXT,
+    &qwen3_next::QWEN3_5,
+    &qwen3_next::QWEN3_5_MOE,
+    &recurrent_gemma::FAMILY,
+    &rwkv::FAMILY,
+    &lfm2::LFM2,
+    &lfm2::LFM2_MOE,
     // Encoders, and decoders with them.
     &bert::BERT,
     &bert::ROBERTA,

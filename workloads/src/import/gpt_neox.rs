@@ -39,7 +39,13 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     let (attention, ffn) = (Mixer::Attention(attention), Mixer::FeedForward(ffn));
     let stages = if reader.flag("use_parallel_residual", true)? {
         let own = |mixer| Branch { norm: Some(Norm::LayerNorm), ..Branch::plain(mixer) };
-        vec![Stage { norm: None, branches: vec![own(attention), own(ffn)], post_norm: None, no_residual: false }]
+        vec![Stage {
+            norm: None,
+            branches: vec![own(attention), own(ffn)],
+            sum_norm: None,
+            post_norm: None,
+            no_residual: false,
+        }]
     } else {
         vec![Stage::pre(Norm::LayerNorm, attention), Stage::pre(Norm::LayerNorm, ffn)]
     };

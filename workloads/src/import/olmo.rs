@@ -42,7 +42,7 @@ const EXAONE_SIZES: Defaults = Defaults { inner: 16384, vocab: 102_400, ..LLAMA_
 /// `x + norm(mixer(x))`.
 fn after(mixer: Mixer) -> Stage {
     let branch = Branch { out_norm: Some(Norm::RmsNorm), ..Branch::plain(mixer) };
-    Stage { norm: None, branches: vec![branch], post_norm: None, no_residual: false }
+    Stage { norm: None, branches: vec![branch], sum_norm: None, post_norm: None, no_residual: false }
 }
 
 fn stages(attention: AttentionSpec, ffn: &FeedForwardSpec) -> Vec<Stage> {

@@ -51,6 +51,12 @@ pub(super) struct Sizes {
 impl Sizes {
     /// Reads them under LLaMA's names.
     pub(super) fn read(reader: &Reader<'_>, defaults: &Defaults) -> Result<Self, InputError> {
+        let sizes = Self::read_without_inner(reader, defaults)?;
+        Ok(Self { inner: reader.sized("inner", &["intermediate_size"], defaults.inner)?, ..sizes })
+    }
+
+    /// [`Self::read`] of families whose files may have no `intermediate_size`.
+    pub(super) fn read_without_inner(reader: &Reader<'_>, defaults: &Defaults) -> Result<Self, InputError> {
         let width = reader.sized("width", &["hidden_size"], defaults.width)?;
         let layers = reader.layers(&["num_hidden_layers"], defaults.layers)?;
         let heads = reader.sized("heads", &["num_attention_heads"], defaults.heads)?;
@@ -71,7 +77,7 @@ impl Sizes {
             heads,
             kv_heads,
             head_dim,
-            inner: reader.sized("inner", &["intermediate_size"], defaults.inner)?,
+            inner: reader.size_or("inner", &["intermediate_size"], defaults.inner)?,
             vocab: reader.sized("vocab", &["vocab_size"], defaults.vocab)?,
             positions: if reader.nested() {
                 reader.positions_or("max_position_embeddings", defaults.positions)?

@@ -57,6 +57,17 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
     wrapper(&["internvl_chat", "internvl"], "llm_config", "qwen2", &["vision_config"]),
     wrapper(&["mistral3", "pixtral"], "text_config", "mistral", &["vision_config"]),
     wrapper(&["mllama"], "text_config", "mllama_text_model", &["vision_config"]),
+    wrapper(&["llama4"], "text_config", "llama4_text", &["vision_config", "image_", "boi_", "eoi_"]),
+    wrapper(
+        &["gemma4"],
+        "text_config",
+        "gemma4_text",
+        &["vision_config", "audio_config", "vision_", "image_", "video_", "audio_", "boa_", "boi_", "eoa_", "eoi_"],
+    ),
+    wrapper(&["qwen3_5"], "text_config", "qwen3_5_text", &["vision_config", "vision_", "image_", "video_"]),
+    wrapper(&["qwen3_5_moe"], "text_config", "qwen3_5_moe_text", &["vision_config", "vision_", "image_", "video_"]),
+    wrapper(&["qwen3_vl_moe"], "text_config", "qwen3_vl_moe_text", &["vision_config", "vision_", "image_", "video_"]),
+    wrapper(&["kimi_k25"], "text_config", "deepseek_v3", &["vision_config", "media_", "video_", "use_unified_vision_chunk"]),
     wrapper(&["minicpmv", "minicpmo"], "", "", &["vision_config", "vision_batch_size", "image_size"]),
 ];
 

@@ -29,6 +29,9 @@ pub struct AttentionSpec {
     /// A token sees so many tokens, itself among them; 0 for all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub window: u64,
+    /// The window is a chunk: a token sees those of its own chunk of `window` tokens, and none before it (Llama 4).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub chunked: bool,
     /// A token sees those before it alone.
     #[serde(default = "yes")]
     pub causal: bool,
@@ -47,6 +50,12 @@ pub struct AttentionSpec {
     /// The result is multiplied with a sigmoid of another projection as wide as the queries (Qwen3-Next).
     #[serde(default, skip_serializing_if = "is_false")]
     pub output_gate: bool,
+    /// The result's heads are each multiplied with a sigmoid of one number of another projection (Step-3.5).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub head_gate: bool,
+    /// Values are what the projection of keys gives, before its norm and rotation: there is none of values (Gemma 4). Both are cached.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub values_are_keys: bool,
     /// The projections of queries, keys and values add biases.
     #[serde(default, skip_serializing_if = "is_false")]
     pub qkv_bias: bool,
@@ -87,12 +96,15 @@ impl AttentionSpec {
             alibi: false,
             relative_buckets: 0,
             window: 0,
+            chunked: false,
             causal: true,
             cross: false,
             sinks: false,
             soft_cap: false,
             qk_norm: None,
             output_gate: false,
+            head_gate: false,
+            values_are_keys: false,
             qkv_bias: false,
             out_bias: false,
             shares_cache: false,
@@ -147,6 +159,9 @@ pub struct Indexer {
     pub head_dim: u64,
     /// Keys that attention reads.
     pub top_k: u64,
+    /// The choice is an earlier layer's: this one has neither the indexer's weights nor its keys (GLM-5.2).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shared: bool,
 }
 
 impl LatentSpec {
@@ -154,8 +169,8 @@ impl LatentSpec {
     pub const fn cached(&self) -> u64 {
         let own = self.kv_rank.saturating_add(self.rope_dim);
         match self.indexer {
-            Some(indexer) => own.saturating_add(indexer.head_dim),
-            None => own,
+            Some(indexer) if !indexer.shared => own.saturating_add(indexer.head_dim),
+            _ => own,
         }
     }
 }

@@ -213,6 +213,13 @@ fn attention(a: &AttentionSpec, at: &Place<'_>, encoder: Option<u64>) -> Result<
         let problem = format!("is {}, of heads of {}", a.rotary_dim, a.head_dim);
         return Err(at.error("rotary_dim", problem).help("rotation works on pairs: an even number, at most head_dim"));
     }
+    if a.chunked && a.window == 0 {
+        return Err(at.error("chunked", "is true, but there is no window").help("say how long a chunk is, as window = 8192"));
+    }
+    if a.values_are_keys && a.values() != a.head_dim {
+        let problem = format!("is true, but values are {} wide and keys {}", a.values(), a.head_dim);
+        return Err(at.error("values_are_keys", problem).help("leave value_dim out"));
+    }
     if a.cross && encoder.is_none() {
         return Err(at
             .error("cross", "is true, but the model has no encoder")

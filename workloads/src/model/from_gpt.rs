@@ -21,7 +21,13 @@ impl From<&GptConfig> for Model {
         });
         let stages = if gpt.parallel_block {
             let own = |mixer| Branch { norm: Some(gpt.norm), ..Branch::plain(mixer) };
-            vec![Stage { norm: None, branches: vec![own(attention), own(ffn)], post_norm: None, no_residual: false }]
+            vec![Stage {
+                norm: None,
+                branches: vec![own(attention), own(ffn)],
+                sum_norm: None,
+                post_norm: None,
+                no_residual: false,
+            }]
         } else {
             vec![Stage::pre(gpt.norm, attention), Stage::pre(gpt.norm, ffn)]
         };

@@ -155,7 +155,7 @@ pub struct Block {
     pub stages: Vec<Stage>,
 }
 
-/// `y = post(x + sum of branches(norm(x)))`.
+/// `y = post(x + sum_norm(sum of branches(norm(x))))`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
@@ -164,6 +164,9 @@ pub struct Stage {
     pub norm: Option<Norm>,
     /// What is done to it.
     pub branches: Vec<Branch>,
+    /// The norm of the branches' sum, before it is added (Gemma 4, whose experts stand beside a dense layer).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sum_norm: Option<Norm>,
     /// The norm of the sum (post-normalisation: BERT, the first transformers).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post_norm: Option<Norm>,
@@ -192,24 +195,24 @@ pub struct Branch {
 impl Stage {
     /// `x + mixer(norm(x))`.
     pub fn pre(norm: Norm, mixer: Mixer) -> Self {
-        Self { norm: Some(norm), branches: vec![Branch::plain(mixer)], post_norm: None, no_residual: false }
+        Self { norm: Some(norm), branches: vec![Branch::plain(mixer)], sum_norm: None, post_norm: None, no_residual: false }
     }
 
     /// `norm(x + mixer(x))`.
     pub fn post(norm: Norm, mixer: Mixer) -> Self {
-        Self { norm: None, branches: vec![Branch::plain(mixer)], post_norm: Some(norm), no_residual: false }
+        Self { norm: None, branches: vec![Branch::plain(mixer)], sum_norm: None, post_norm: Some(norm), no_residual: false }
     }
 
     /// `x + norm(mixer(norm(x)))`.
     pub fn sandwich(norm: Norm, mixer: Mixer) -> Self {
         let branch = Branch { out_norm: Some(norm), ..Branch::plain(mixer) };
-        Self { norm: Some(norm), branches: vec![branch], post_norm: None, no_residual: false }
+        Self { norm: Some(norm), branches: vec![branch], sum_norm: None, post_norm: None, no_residual: false }
     }
 
     /// `x + the sum of mixers(norm(x))`.
     pub fn parallel(norm: Norm, mixers: impl IntoIterator<Item = Mixer>) -> Self {
         let branches = mixers.into_iter().map(Branch::plain).collect();
-        Self { norm: Some(norm), branches, post_norm: None, no_residual: false }
+        Self { norm: Some(norm), branches, sum_norm: None, post_norm: None, no_residual: false }
     }
 }
 

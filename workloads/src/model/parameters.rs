@@ -27,10 +27,16 @@ impl Mixer {
                 let out = a.heads.saturating_mul(a.values());
                 let mut sum = matrix(queries, input, a.qkv_bias) + matrix(width, out, a.out_bias);
                 if !a.shares_cache {
-                    sum += matrix(keys, input, a.qkv_bias) + matrix(values, input, a.qkv_bias);
+                    sum += matrix(keys, input, a.qkv_bias);
+                    if !a.values_are_keys {
+                        sum += matrix(values, input, a.qkv_bias);
+                    }
                 }
                 if a.output_gate {
                     sum += matrix(queries, input, a.qkv_bias);
+                }
+                if a.head_gate {
+                    sum += wide(a.heads, input);
                 }
                 if a.sinks {
                     sum += u128::from(a.heads);
@@ -54,7 +60,7 @@ impl Mixer {
                 sum += matrix(l.kv_rank.saturating_add(l.rope_dim), width, l.bias) + u128::from(l.kv_rank);
                 sum += wide(l.heads.saturating_mul(l.nope_dim.saturating_add(l.value_dim)), l.kv_rank);
                 sum += matrix(width, l.heads.saturating_mul(l.value_dim), l.bias);
-                if let Some(i) = l.indexer {
+                if let Some(i) = l.indexer.filter(|i| !i.shared) {
                     let queries_from = if l.query_rank > 0 { l.query_rank } else { width };
                     sum += wide(i.heads.saturating_mul(i.head_dim), queries_from)
                         + wide(i.head_dim, width)
@@ -196,6 +202,7 @@ impl Stage {
             _ => None,
         });
         norm(self.norm, input.unwrap_or(width))
+            + norm(self.sum_norm, width)
             + norm(self.post_norm, width)
             + self.branches.iter().map(branch).sum::<u128>()
     }
