@@ -39,7 +39,7 @@ pub use build::{Place, Region, StepGraph};
 pub use config::{GptConfig, GptFile, Positions, WeightMatrix};
 pub use generation::{Generation, GenerationFile, Phase, Run, Step};
 pub use graph::{Graph, GraphError};
-pub use import::{Parts, import_hf, import_hf_file, import_hf_named, load_model};
+pub use import::{Parts, import_hf, import_hf_file, import_hf_named, import_table, import_wrappers, load_model};
 pub use known_keys::{explain_key, not_modelled};
 pub use model::{Model, Norm};
 pub use op::{ActivationKind, NodeTypes, Op, OperatorNode};

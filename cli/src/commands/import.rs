@@ -2,7 +2,7 @@
 
 use banksia_input::InputError;
 use banksia_reports::write_atomically;
-use banksia_workloads::{Parts, import_hf_file};
+use banksia_workloads::{Model, Parts, import_hf_file};
 
 use crate::CliError;
 use crate::args::{ImportArgs, ImportFrom};
@@ -18,7 +18,22 @@ pub(super) fn execute(args: &ImportArgs) -> Result<(), CliError> {
         return Err(error.help("give another file, or --force to write over it").into());
     }
     write_atomically(output, model.to_toml()?.as_bytes())?;
-    let parameters = banksia_reports::units::count(model.parameters());
-    eprintln!("{}: {parameters} parameters in {}", model.name, output.display());
+    eprintln!("{}: {} in {}", model.name, sizes(&model), output.display());
     Ok(())
+}
+
+/// Parameters, and what a sequence leaves behind.
+fn sizes(model: &Model) -> String {
+    let mut text = format!("{} parameters", banksia_reports::units::count(model.parameters()));
+    if model.active_parameters() != model.parameters() {
+        text.push_str(&format!(", {} of them active", banksia_reports::units::count(model.active_parameters())));
+    }
+    let (cache, state) = (model.kv_bytes_per_token(), model.state_bytes());
+    if cache > 0 {
+        text.push_str(&format!(", {cache} bytes of cache a token"));
+    }
+    if state > 0 {
+        text.push_str(&format!(", {state} bytes of state a sequence"));
+    }
+    text
 }

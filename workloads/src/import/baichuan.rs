@@ -39,11 +39,8 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     // Both sizes have one model_type. Their code tells them apart; a file does by its width, or by the name of its longest context.
     let first = reader.list("architectures")?.is_some_and(|names| names.iter().any(|n| n == "BaiChuanForCausalLM"));
     let rotated = first || width == 4096 || own > 0;
-    let attention = if rotated {
-        sizes.attention()
-    } else {
-        AttentionSpec { rotary_dim: 0, alibi: true, ..sizes.attention() }
-    };
+    let attention =
+        if rotated { sizes.attention() } else { AttentionSpec { rotary_dim: 0, alibi: true, ..sizes.attention() } };
     let ffn = sizes.gated(reader.activation("hidden_act", ActivationKind::Silu)?);
     reader.get("z_loss_weight");
     sizes.uniform(reader, Norm::RmsNorm, false, pre(Norm::RmsNorm, attention, ffn))

@@ -22,7 +22,16 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     reader.only("apply_residual_connection_post_layernorm", &[json!(false)], "adds what is normalised already")?;
-    for key in ["bias_dropout_fusion", "masked_softmax_fusion", "slow_but_exact", "skip_bias_add", "skip_bias_add_qkv", "attention_softmax_in_fp32", "offset_alibi", "unk_token_id"] {
+    for key in [
+        "bias_dropout_fusion",
+        "masked_softmax_fusion",
+        "slow_but_exact",
+        "skip_bias_add",
+        "skip_bias_add_qkv",
+        "attention_softmax_in_fp32",
+        "offset_alibi",
+        "unk_token_id",
+    ] {
         // How a library computes.
         reader.get(key);
     }
@@ -30,8 +39,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     let layers = reader.layers(&["n_layer", "num_hidden_layers"], 2)?;
     let heads = reader.size("heads", &["n_head", "num_attention_heads"])?;
     let vocab = reader.size("vocab", &["vocab_size"])?;
-    let attention =
-        AttentionSpec { alibi: true, ..classic::attention(heads, reader.head_dim(width, heads)?, true) };
+    let attention = AttentionSpec { alibi: true, ..classic::attention(heads, reader.head_dim(width, heads)?, true) };
     let inner = reader.size_or("inner", &["n_inner"], 4 * width)?;
     let embed = Embed { norm: Some(Norm::LayerNorm), ..Embed::of(vocab) };
     let head = HeadSpec { tied: reader.flag("tie_word_embeddings", true)?, ..HeadSpec::of(Norm::LayerNorm, vocab) };

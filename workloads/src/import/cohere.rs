@@ -28,15 +28,8 @@ pub(super) const COHERE2: Family = Family {
     refuses: "`use_gated_activation` = false, `use_parallel_block` = false",
 };
 
-const SIZES: Defaults = Defaults {
-    width: 8192,
-    layers: 40,
-    heads: 64,
-    inner: 22528,
-    vocab: 256_000,
-    positions: 8192,
-    ..LLAMA_SIZES
-};
+const SIZES: Defaults =
+    Defaults { width: 8192, layers: 40, heads: 64, inner: 22528, vocab: 256_000, positions: 8192, ..LLAMA_SIZES };
 
 fn stages(attention: AttentionSpec, ffn: &FeedForwardSpec) -> Vec<Stage> {
     let mixers = [Mixer::Attention(attention), Mixer::FeedForward(ffn.clone())];
@@ -66,7 +59,9 @@ fn second(reader: &Reader<'_>) -> Result<Model, InputError> {
         reader.only(key, &[json!(true)], "makes another block than the library's Cohere2")?;
     }
     reader.only("position_embedding_type", &[json!("rope_gptj")], "has other positions")?;
-    for key in ["use_embedding_sharing", "use_parallel_embedding", "order_of_interleaved_layers", "layer_switch", "rotary_pct"] {
+    for key in
+        ["use_embedding_sharing", "use_parallel_embedding", "order_of_interleaved_layers", "layer_switch", "rotary_pct"]
+    {
         // The converter's names for what other keys say.
         reader.get(key);
     }

@@ -34,7 +34,11 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     let parallel = reader.flag("parallel_attn", true)?;
     let alibi = reader.flag("alibi", false)?;
     for key in ["apply_residual_connection_post_layernorm", "attention_softmax_in_fp32"] {
-        reader.refuse_unless(key, reader.get(key).is_none_or(|v| v.is_null() || *v == false), "adds what is normalised already")?;
+        reader.refuse_unless(
+            key,
+            reader.get(key).is_none_or(|v| v.is_null() || *v == false),
+            "adds what is normalised already",
+        )?;
     }
     let attention = AttentionSpec {
         kv_heads,

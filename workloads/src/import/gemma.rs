@@ -46,8 +46,7 @@ const GEMMA_SIZES: Defaults = Defaults {
     vocab: 256_000,
     positions: 8192,
 };
-const GEMMA2_SIZES: Defaults =
-    Defaults { width: 2304, layers: 26, heads: 8, kv_heads: 4, inner: 9216, ..GEMMA_SIZES };
+const GEMMA2_SIZES: Defaults = Defaults { width: 2304, layers: 26, heads: 8, kv_heads: 4, inner: 9216, ..GEMMA_SIZES };
 const GEMMA3_SIZES: Defaults = Defaults { vocab: 262_208, positions: 131_072, ..GEMMA2_SIZES };
 
 fn activation(reader: &Reader<'_>) -> Result<ActivationKind, InputError> {
@@ -82,11 +81,8 @@ fn later(reader: &Reader<'_>, defaults: &Defaults, third: bool) -> Result<Model,
     let cap = |key: &str| Ok(reader.number(key)?.is_some() || (!third && reader.get(key).is_none()));
     let (scores, logits) = (cap("attn_logit_softcapping")?, cap("final_logit_softcapping")?);
     let window = reader.count("sliding_window")?.unwrap_or(4096);
-    let period = reader.size_or(
-        "period",
-        &["sliding_window_pattern", "_sliding_window_pattern"],
-        if third { 6 } else { 2 },
-    )?;
+    let period =
+        reader.size_or("period", &["sliding_window_pattern", "_sliding_window_pattern"], if third { 6 } else { 2 })?;
     let rule = |layer: u32| !(u64::from(layer) + 1).is_multiple_of(period);
     let windows = Windows::read(reader, sizes.layers, window, sizes.positions, rule)?;
     let mut model = sizes.decoder(reader, Norm::RmsNorm, true)?;

@@ -24,7 +24,16 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     let heads = reader.size("heads", &["n_head", "num_attention_heads"])?;
     let vocab = reader.size("vocab", &["vocab_size"])?;
     let positions = reader.positions("n_positions")?;
-    for key in ["attention_softmax_in_fp32", "scale_attention_softmax_in_fp32", "runner_max_sequence_length", "inference_runner", "validate_runner_input", "pad_key_length", "pre_allocate_kv_cache", "num_key_value_heads"] {
+    for key in [
+        "attention_softmax_in_fp32",
+        "scale_attention_softmax_in_fp32",
+        "runner_max_sequence_length",
+        "inference_runner",
+        "validate_runner_input",
+        "pad_key_length",
+        "pre_allocate_kv_cache",
+        "num_key_value_heads",
+    ] {
         // How a library computes; the key heads are said by `multi_query`.
         reader.get(key);
     }

@@ -67,7 +67,8 @@ fn kinds(reader: &Reader<'_>, layers: u32) -> Result<Vec<bool>, InputError> {
         }
     }
     if let Some(names) = reader.texts("attention_layers")? {
-        let listed = names.into_iter().map(|name| local("attention_layers", Some(name))).collect::<Result<Vec<_>, _>>()?;
+        let listed =
+            names.into_iter().map(|name| local("attention_layers", Some(name))).collect::<Result<Vec<_>, _>>()?;
         if groups.is_none() {
             kinds = listed;
         } else if kinds != listed {

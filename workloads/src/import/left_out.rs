@@ -125,8 +125,9 @@ fn read(name: &str) -> Result<Option<(Which<'_>, Vec<Part>)>, String> {
     let has = |word: &str| rest.contains(word);
     let ends = |words: &[&str]| words.iter().any(|word| rest.ends_with(word));
     // Norms, biases, routers, indexers' small products, further-token layers, tables, towers.
-    let small = ends(&["norm", "norm.bias", "norm.weight", "gate", "router", "bias", "rotary_emb", "indexers_proj", "conv1d"])
-        || ["indexer", "router", "lm_head", "embed", "vision", "visual", "mtp", "eh_proj"].into_iter().any(has);
+    let small =
+        ends(&["norm", "norm.bias", "norm.weight", "gate", "router", "bias", "rotary_emb", "indexers_proj", "conv1d"])
+            || ["indexer", "router", "lm_head", "embed", "vision", "visual", "mtp", "eh_proj"].into_iter().any(has);
     if small {
         return Ok(None);
     }
@@ -135,8 +136,22 @@ fn read(name: &str) -> Result<Option<(Which<'_>, Vec<Part>)>, String> {
     }
     let last = rest.rsplit('.').next().unwrap_or(rest).trim_matches('*');
     let whole = [
-        "attn", "self_attn", "attention", "self_attention", "linear_attn", "mixer", "mamba", "mlp", "ffn", "feed_forward",
-        "shared_experts", "shared_expert", "experts", "block_sparse_moe", "moe", "shared_mlp",
+        "attn",
+        "self_attn",
+        "attention",
+        "self_attention",
+        "linear_attn",
+        "mixer",
+        "mamba",
+        "mlp",
+        "ffn",
+        "feed_forward",
+        "shared_experts",
+        "shared_expert",
+        "experts",
+        "block_sparse_moe",
+        "moe",
+        "shared_mlp",
     ];
     if !whole.contains(&last) {
         return Err(format!("leaves out `{name}`, a part of a layer that has no type of its own"));

@@ -42,7 +42,13 @@ pub(super) const SEED_OSS: Family = like(
     &["seed_oss"],
     &["SeedOssForCausalLM"],
     |r| {
-        let flags = Flags { qkv: "attention_bias", qkv_default: true, out: "attention_out_bias", ffn: "mlp_bias", ..Flags::NONE };
+        let flags = Flags {
+            qkv: "attention_bias",
+            qkv_default: true,
+            out: "attention_out_bias",
+            ffn: "mlp_bias",
+            ..Flags::NONE
+        };
         plain(r, &SEED_OSS_SIZES, &flags)
     },
     "LLaMA's with biases on queries, keys and values",
@@ -87,17 +93,18 @@ pub(super) const MINICPM: Family = Family {
     refuses: "`sparse_config` (attention to blocks of the context)",
 };
 /// Arcee's models: a feed-forward layer of two products with a squared ReLU.
-pub(super) const ARCEE: Family = like(&["arcee"], &["ArceeForCausalLM"], arcee, "LLaMA's with an ungated ReLU2 feed-forward layer");
+pub(super) const ARCEE: Family =
+    like(&["arcee"], &["ArceeForCausalLM"], arcee, "LLaMA's with an ungated ReLU2 feed-forward layer");
 /// Apertus: the same with another activation, and norms of query and key heads.
-pub(super) const APERTUS: Family =
-    like(&["apertus"], &["ApertusForCausalLM"], apertus, "an ungated xIELU feed-forward layer, norms of query and key heads");
-/// Hunyuan's dense models.
-pub(super) const HUNYUAN: Family = like(
-    &["hunyuan_v1_dense"],
-    &["HunYuanDenseV1ForCausalLM"],
-    hunyuan,
-    "LLaMA's with norms of query and key heads",
+pub(super) const APERTUS: Family = like(
+    &["apertus"],
+    &["ApertusForCausalLM"],
+    apertus,
+    "an ungated xIELU feed-forward layer, norms of query and key heads",
 );
+/// Hunyuan's dense models.
+pub(super) const HUNYUAN: Family =
+    like(&["hunyuan_v1_dense"], &["HunYuanDenseV1ForCausalLM"], hunyuan, "LLaMA's with norms of query and key heads");
 /// SmolLM 3: every fourth layer is not rotated.
 pub(super) const SMOLLM3: Family =
     like(&["smollm3"], &["SmolLM3ForCausalLM"], smollm3, "LLaMA's, some layers without rotation, some with windows");
@@ -209,8 +216,7 @@ fn arcee(reader: &Reader<'_>) -> Result<Model, InputError> {
 }
 
 /// Norms of single heads with common gains.
-pub(super) const HEAD_NORM: Option<QkNorm> =
-    Some(QkNorm { norm: Norm::RmsNorm, whole: false, per_head_gain: false });
+pub(super) const HEAD_NORM: Option<QkNorm> = Some(QkNorm { norm: Norm::RmsNorm, whole: false, per_head_gain: false });
 
 fn apertus(reader: &Reader<'_>) -> Result<Model, InputError> {
     reader.rotates_all()?;
@@ -219,7 +225,8 @@ fn apertus(reader: &Reader<'_>) -> Result<Model, InputError> {
     let attention = AttentionSpec { qkv_bias: bias, out_bias: bias, qk_norm: HEAD_NORM, ..sizes.attention() };
     // xIELU (arXiv 2411.13010) is one exponential and a few multiplications an element, as SiLU is, with two learned numbers.
     let xielu = reader.text("hidden_act")?.is_none_or(|name| name == "xielu");
-    let activation = if xielu { ActivationKind::Silu } else { reader.activation("hidden_act", ActivationKind::Silu)? };
+    let activation =
+        if xielu { ActivationKind::Silu } else { reader.activation("hidden_act", ActivationKind::Silu)? };
     let mut stages = pre(Norm::RmsNorm, attention, sizes.plain(activation, false));
     if let (true, Some(branch)) = (xielu, stages.last_mut().and_then(|stage| stage.branches.first_mut())) {
         branch.other_parameters = 2;
@@ -257,8 +264,11 @@ fn phi3(reader: &Reader<'_>) -> Result<Model, InputError> {
 fn ministral(reader: &Reader<'_>) -> Result<Model, InputError> {
     reader.rotates_all()?;
     let third = reader.text("model_type")? == Some("ministral3");
-    let defaults =
-        if third { Defaults { layers: 34, head_dim: 128, vocab: 131_072, positions: 262_144, ..MISTRAL_SIZES } } else { MISTRAL_SIZES };
+    let defaults = if third {
+        Defaults { layers: 34, head_dim: 128, vocab: 131_072, positions: 262_144, ..MISTRAL_SIZES }
+    } else {
+        MISTRAL_SIZES
+    };
     let sizes = Sizes::read(reader, &defaults)?;
     let given = reader.count("sliding_window")?;
     let absent = reader.get("sliding_window").is_none() && !third;

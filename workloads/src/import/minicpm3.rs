@@ -1,7 +1,6 @@
 //! MiniCPM 3: multi-head latent attention in a dense decoder.
 
 use banksia_input::InputError;
-use serde_json::json;
 
 use super::family::Family;
 use super::llama::LLAMA_SIZES;
@@ -19,21 +18,13 @@ pub(super) const FAMILY: Family = Family {
     refuses: "",
 };
 
-const SIZES: Defaults = Defaults {
-    width: 2560,
-    layers: 62,
-    heads: 40,
-    inner: 6400,
-    vocab: 73448,
-    positions: 32768,
-    ..LLAMA_SIZES
-};
+const SIZES: Defaults =
+    Defaults { width: 2560, layers: 62, heads: 40, inner: 6400, vocab: 73448, positions: 32768, ..LLAMA_SIZES };
 
 fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     for key in ["scale_emb", "scale_depth", "dim_model_base", "mup_denominator"] {
         reader.number(key)?;
     }
-    reader.only("mlp_bias", &[json!(false)], "adds biases, which MiniCPM 3 does not have")?;
     // Of the rotated part, or of both; the parts have keys of their own.
     reader.get("head_dim");
     reader.get("qk_head_dim");
@@ -51,7 +42,8 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         bias: reader.flag("attention_bias", false)?,
         indexer: None,
     };
-    let ffn = sizes.gated(reader.activation("hidden_act", ActivationKind::Silu)?);
+    let mut ffn = sizes.gated(reader.activation("hidden_act", ActivationKind::Silu)?);
+    ffn.bias = reader.flag("mlp_bias", false)?;
     let stages = vec![
         Stage::pre(Norm::RmsNorm, Mixer::LatentAttention(latent)),
         Stage::pre(Norm::RmsNorm, Mixer::FeedForward(ffn)),

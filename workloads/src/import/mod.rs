@@ -12,6 +12,7 @@ mod quantised;
 mod reader;
 mod rotary;
 mod sizes;
+mod table;
 mod values;
 mod windows;
 mod wrappers;
@@ -80,6 +81,7 @@ use self::family::Family;
 pub use self::load::{import_hf_file, load_model};
 use self::name::plain_name;
 use self::reader::Reader;
+pub use self::table::{import_table, import_wrappers};
 use crate::model::Model;
 
 /// How much of a file is imported.

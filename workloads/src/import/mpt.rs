@@ -24,7 +24,9 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     reader.only("no_bias", &[json!(true)], "adds biases that the library's MPT does not have")?;
     reader.only("norm_type", &[json!("low_precision_layernorm"), json!("layernorm")], "has another norm")?;
     reader.only("embedding_fraction", &[json!(1.0), json!(1)], "changes gradients")?;
-    for key in ["init_config", "init_device", "verbose", "logit_scale", "fc_type", "tokenizer_name", "use_pad_tok_in_ffn"] {
+    for key in
+        ["init_config", "init_device", "verbose", "logit_scale", "fc_type", "tokenizer_name", "use_pad_tok_in_ffn"]
+    {
         // Of training.
         reader.get(key);
     }
@@ -41,7 +43,17 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         a.only("prefix_lm", &[json!(false)], "lets tokens of a prefix see each other")?;
         a.only("attn_uses_sequence_id", &[json!(false)], "keeps sequences of a batch apart")?;
         a.only("rope", &[json!(false)], "rotates heads")?;
-        for key in ["attn_impl", "alibi_bias_max", "attn_pdrop", "clip_qkv", "softmax_scale", "model_type", "_name_or_path", "attn_dropout", "fused_qkv"] {
+        for key in [
+            "attn_impl",
+            "alibi_bias_max",
+            "attn_pdrop",
+            "clip_qkv",
+            "softmax_scale",
+            "model_type",
+            "_name_or_path",
+            "attn_dropout",
+            "fused_qkv",
+        ] {
             a.get(key);
         }
         attention.kv_heads = match a.text("attn_type")? {

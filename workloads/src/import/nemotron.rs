@@ -7,7 +7,7 @@ use super::family::Family;
 use super::llama::LLAMA_SIZES;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes, pre};
-use crate::model::{AttentionSpec, FeedForwardSpec, HeadSpec, Embed, Mixer, Model, Norm, Stage};
+use crate::model::{AttentionSpec, Embed, FeedForwardSpec, HeadSpec, Mixer, Model, Norm, Stage};
 use crate::op::ActivationKind;
 
 /// Nemotron-4, Minitron.

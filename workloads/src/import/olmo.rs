@@ -94,16 +94,14 @@ fn exaone(reader: &Reader<'_>) -> Result<Model, InputError> {
     let pattern = match reader.get("sliding_window_pattern") {
         Some(serde_json::Value::String(letters)) => letters.clone(),
         _ => {
-            let period = reader.size_or("period", &["sliding_window_pattern"], 4).or_else(|error| {
-                if windowed { Err(error) } else { Ok(1) }
-            })?;
+            let period = reader
+                .size_or("period", &["sliding_window_pattern"], 4)
+                .or_else(|error| if windowed { Err(error) } else { Ok(1) })?;
             format!("{}G", "L".repeat(usize::try_from(period.min(4096)).unwrap_or(1).saturating_sub(1)))
         }
     };
     let local: Vec<bool> = pattern.bytes().map(|letter| letter == b'L').collect();
-    let rule = |layer: u32| {
-        windowed && local.get(layer as usize % local.len().max(1)) == Some(&true)
-    };
+    let rule = |layer: u32| windowed && local.get(layer as usize % local.len().max(1)) == Some(&true);
     let windows = Windows::read(reader, sizes.layers, window, sizes.positions, rule)?;
     windows.fill(sizes.decoder(reader, Norm::RmsNorm, false)?, |window, sliding| {
         let mut attention = AttentionSpec { window, qk_norm: HEAD_NORM, ..sizes.attention() };

@@ -44,8 +44,7 @@ pub(super) const STARCODER2: Family = Family {
     refuses: "",
 };
 
-const PHI_SIZES: Defaults =
-    Defaults { width: 2048, layers: 24, inner: 8192, vocab: 51200, ..LLAMA_SIZES };
+const PHI_SIZES: Defaults = Defaults { width: 2048, layers: 24, inner: 8192, vocab: 51200, ..LLAMA_SIZES };
 const STABLELM_SIZES: Defaults =
     Defaults { width: 2560, inner: 6912, vocab: 50304, kv_heads: 32, positions: 4096, ..LLAMA_SIZES };
 const PERSIMMON_SIZES: Defaults =

@@ -35,7 +35,8 @@ pub(super) fn beside(config: &Path, model: &mut Model) -> Result<(), InputError>
     if model.types != crate::model::Types::uniform(model.types.activations) {
         return Ok(());
     }
-    let mut files: Vec<(PathBuf, Kind)> = optimiser_files(config).into_iter().map(|path| (path, Kind::Optimiser)).collect();
+    let mut files: Vec<(PathBuf, Kind)> =
+        optimiser_files(config).into_iter().map(|path| (path, Kind::Optimiser)).collect();
     if config.file_name().is_some_and(|name| name == "config.json") {
         files.push((config.with_file_name("quantize_config.json"), Kind::Gptq));
         files.push((config.with_file_name("quant_config.json"), Kind::Awq));
@@ -136,7 +137,9 @@ fn of_table(reader: &Reader<'_>, key: &str, table: &Reader<'_>) -> Result<Option
         Some("fp8") => Ok(Some(Scheme { weights: fp8(table)?, operands: Some(DataType::Fp8) })),
         Some("fbgemm_fp8") => Ok(Some(Scheme { weights: rows(DataType::Fp8), operands: Some(DataType::Fp8) })),
         Some("mxfp4") => Ok(Some(Scheme { weights: mxfp4(), operands: None })),
-        Some("gptq" | "gptqmodel" | "auto-round" | "auto_round" | "intel/auto-round") => integers(table, true).map(Some),
+        Some("gptq" | "gptqmodel" | "auto-round" | "auto_round" | "intel/auto-round") => {
+            integers(table, true).map(Some)
+        }
         Some("awq") => integers(table, false).map(Some),
         Some("bitsandbytes") => bits_and_bytes(table).map(Some),
         Some("modelopt") if groups => groups_of(table).map(Some),

@@ -46,7 +46,9 @@ fn first(reader: &Reader<'_>) -> Result<Model, InputError> {
     reader.only("apply_residual_connection_post_layernorm", &[json!(false)], "adds what is normalised already")?;
     reader.only("pos_emb", &[json!("rotary")], "has other positions")?;
     reader.only("activation", &[json!("swiglu")], "has another feed-forward layer")?;
-    for flag in ["bf16", "fp16", "fp32", "params_dtype", "onnx_safe", "use_dynamic_ntk", "use_logn_attn", "bias_dropout_fusion"] {
+    for flag in
+        ["bf16", "fp16", "fp32", "params_dtype", "onnx_safe", "use_dynamic_ntk", "use_logn_attn", "bias_dropout_fusion"]
+    {
         // Of training and of rotation; a logarithm of the position multiplies queries.
         reader.get(flag);
     }
@@ -77,11 +79,8 @@ fn first(reader: &Reader<'_>) -> Result<Model, InputError> {
             None => reader.positions_or("n_positions", 8192)?,
         },
     };
-    let attention = AttentionSpec {
-        qkv_bias: true,
-        rotary_dim: reader.rotary_dim(head_dim, 1.0)?,
-        ..sizes.attention()
-    };
+    let attention =
+        AttentionSpec { qkv_bias: true, rotary_dim: reader.rotary_dim(head_dim, 1.0)?, ..sizes.attention() };
     sizes.uniform(reader, Norm::RmsNorm, false, pre(Norm::RmsNorm, attention, sizes.gated(ActivationKind::Silu)))
 }
 

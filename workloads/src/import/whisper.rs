@@ -21,7 +21,17 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     reader.only("is_encoder_decoder", &[json!(true)], "leaves the encoder out")?;
-    for key in ["apply_spec_augment", "median_filter_length", "scale_embedding", "use_weighted_layer_sum", "classifier_proj_size", "begin_suppress_tokens", "num_hidden_layers", "attention_ffn_dim", "is_multilingual"] {
+    for key in [
+        "apply_spec_augment",
+        "median_filter_width",
+        "scale_embedding",
+        "use_weighted_layer_sum",
+        "classifier_proj_size",
+        "begin_suppress_tokens",
+        "num_hidden_layers",
+        "attention_ffn_dim",
+        "is_multilingual",
+    ] {
         // Of training, of other tasks, and of sampling.
         reader.get(key);
     }

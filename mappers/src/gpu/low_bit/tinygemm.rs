@@ -59,9 +59,13 @@ pub fn tinygemm(m: u64, n: u64, k: u64, group: u64) -> Kernel {
         bytes: (COLUMNS * 2) as u32,
     };
     let tiles = depth.div_ceil(16) as f64;
-    // Two loads of each half of the rows for a tile, each of them a lookup a row.
+    // Two loads of each half of the rows for a tile, each of them a lookup a row; the copy above has the way out of L1 in it once.
     let lookups = 2.0 * rows as f64 * tiles;
-    let gather = VectorWork { issue: 4.0 * tiles, shared_bytes: lookups * WAVEFRONT, ..VectorWork::default() };
+    let gather = VectorWork {
+        issue: 4.0 * tiles,
+        shared_bytes: (lookups * WAVEFRONT - (rows * depth * 2) as f64).max(0.0),
+        ..VectorWork::default()
+    };
     let convert = VectorWork {
         issue: (PER_TILE - 5.0) * tiles,
         fma: 4.0 * 32.0 * tiles,

@@ -40,9 +40,9 @@ impl Onesweep {
 
 /// Instructions of a warp for one element of each lane: counted in the CTA's histogram; ranked among the warp's lanes of the same digit (a ballot and its logic for
 /// each of eight bits, and the leader's addition to a counter); keys, then values to their places in shared memory and from there to memory.
-const COUNT: f64 = 15.0;
-const RANK: f64 = 60.0;
-const PLACE: f64 = 20.0;
+const COUNT: f64 = 20.0;
+const RANK: f64 = 75.0;
+const PLACE: f64 = 35.0;
 /// Wavefronts of shared memory for 32 counters of 256 by chance.
 const CONFLICTS: f64 = 3.4;
 

@@ -4,7 +4,7 @@ use banksia_hw::gpu::spec::GpuSpec;
 
 use super::{IndexAdd, SortCall, SortNames, TopK, TopKNames, cumulative_sum, histogram, index_add, item, sort, topk};
 use crate::gpu::fused::{
-    Cost, Pointwise, Reduction, Way, by_chance, convert, fill, gather_rows, pointwise, reduce_rows, softmax_rows,
+    Cost, Pointwise, Reduction, Way, convert, fill, gather_rows, pointwise, reduce_rows, softmax_rows,
 };
 use crate::gpu::launch::{Item, Operand};
 
@@ -34,6 +34,13 @@ pub struct RouteNames {
     pub hidden: Operand,
     /// The same in the order of experts, `[tokens k, hidden]`.
     pub permuted: Operand,
+}
+
+/// The token of a row in the order of experts, where these have as many each: an expert's tokens ascend, as equal numbers keep their order in the sort.
+fn of_expert(call: &RouteCall, row: u64) -> u64 {
+    let tokens = call.tokens.max(1);
+    let each = (tokens.saturating_mul(call.k) / call.experts.max(1)).max(1);
+    (row % each).saturating_mul(tokens) / each
 }
 
 /// From logits to rows in the order of experts, and the experts' offsets: conversion, softmax, top-k, sort of the experts' numbers, histogram, division of places by `k`,
@@ -78,7 +85,7 @@ pub fn route(call: &RouteCall, names: &RouteNames, spec: &GpuSpec) -> Vec<Item> 
         .collect();
     let divided = Pointwise { elements: rows, inputs: vec![8.0], out_bytes: 8, way: Way::Vector, cost: Cost::DIVIDE };
     let divided = item(pointwise("token of a place", &divided), [places, taken.clone()]);
-    let gather = gather_rows(rows, call.hidden.saturating_mul(2), tokens, &by_chance(tokens), false);
+    let gather = gather_rows(rows, call.hidden.saturating_mul(2), tokens, &|i| of_expert(call, i), false);
     let gather = item(gather, [names.hidden.clone(), taken, names.permuted.clone()]);
     if call.offsets {
         items.extend(scan);

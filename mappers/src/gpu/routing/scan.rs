@@ -51,6 +51,22 @@ fn block(rows: u64, columns: u64) -> (u64, u64) {
     (1 << along, 512 >> along)
 }
 
+/// Wavefronts of shared memory of a level of the tree, on average: two reads and a write of each warp that has work, at distances of powers of two. Rows of up to 32
+/// threads lie in the same banks and keep all warps at work; in longer ones fewer warps have work at a level as more of their lanes meet.
+fn wavefronts(along: u64) -> f64 {
+    let levels = along.ilog2() + 1;
+    let of = |level: u32| {
+        let (warps, lanes) = if along <= 32 {
+            (16.0, 2.0)
+        } else {
+            let threads = (along >> level).max(1);
+            (threads.div_ceil(32) as f64, threads.min(1 << (level + 1).min(5)) as f64)
+        };
+        3.0 * warps * lanes
+    };
+    (0..levels).map(of).sum::<f64>() / f64::from(levels)
+}
+
 /// Many rows: a CTA goes along its rows, two elements a thread and turn, and sums each turn by a tree up and a tree down in shared memory,
 /// with a barrier after every level (`tensor_kernel_scan_innermost_dim`).
 fn inner(rows: u64, columns: u64) -> Kernel {
@@ -68,7 +84,8 @@ fn inner(rows: u64, columns: u64) -> Kernel {
     let level = VectorWork {
         issue: 16.0 * 14.5,
         alu: 16.0 * 8.0 * 32.0,
-        latency_cycles: 2.0 * 29.0 + 20.0,
+        shared_bytes: 128.0 * wavefronts(along),
+        latency_cycles: 29.0 + 20.0,
         ..VectorWork::default()
     };
     let ops = vec![

@@ -21,23 +21,24 @@ pub struct IndexAdd {
 /// Indices that are taken one after another (`indexFuncSmallIndex`).
 const FEW: u64 = 16;
 const THREADS: u64 = 128;
-/// Bytes of a sector of L2.
-const SECTOR: u64 = 32;
+/// Cycles for which an addition holds its slice: 103 G of them a second on distinct words (`atomic_add` in `microbenchmarks_steady.csv`), 60 a cycle of 128 slices.
+const SLICE_CYCLES: f64 = 2.0;
+/// Bytes that the machine's slices move for a byte that is added: read and written, twice each for the turn of the bus, and half again on the way to the other half.
+const MOVED: f64 = 6.0;
 
 /// `y.index_add_(0, index, x)`. Tensors: x, index (64 bits), y (read, added to and written in L2).
 ///
-/// A lane adds one number of 16 bits, as a pair of which the other half is zero. The slice takes each as a sector that is read, added to and written: lanes
-/// of a warp do not share one (67 million additions take 545 us, 72 a cycle of L2 with 128 slices).
+/// A lane adds one number of 16 bits, as a pair of which the other half is zero, and each addition takes its slice by itself, as those of single words do: lanes of a warp do not share one.
 pub fn index_add(call: &IndexAdd, spec: &GpuSpec) -> Kernel {
     let (rows, columns, into) = (call.rows.max(1), call.columns.max(1), call.into.max(1));
     let few = rows <= FEW;
     let row = columns * 2;
     let piece = (THREADS * 2).min(row);
     let chunks = row.div_ceil(piece);
-    // So many times a lane's two bytes make a sector.
-    let times = turns(SECTOR / 2);
+    // A slice's cycles as bytes: so many times a lane's two.
+    let times = (SLICE_CYCLES * spec.l2.slice_bytes_per_cycle / MOVED / 2.0).round().clamp(1.0, 64.0) as u32;
     let add = |tile: Tile| {
-        // The additions of a CTA: one store a lane of a sector's worth.
+        // The additions of a CTA.
         [Op::Loop(Trips::Const(times)), Op::Store { tile, reduce: true }, Op::End]
     };
     let index = lanes(THREADS as f64, 6.0, 12.0, 0.0, 8.0);

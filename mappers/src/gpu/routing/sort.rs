@@ -122,7 +122,8 @@ pub(super) fn bitonic(rows: u64, columns: u64, key_bytes: u32, spec: &GpuSpec) -
         alu: w * 733.0 / stages * 16.0,
         shared_bytes: bytes,
         latency_cycles: 3.0 * 29.0,
-        stall: 4.0,
+        // Each access to shared memory waits for the one before: 8.5 cycles an instruction where a warp is alone.
+        stall: 7.0,
         ..VectorWork::default()
     };
     let ops = vec![

@@ -42,6 +42,9 @@ const OF_DIGIT: f64 = 18.0;
 /// Instructions of a warp to gather an element: its test, a prefix sum over the CTA by ballots, its store.
 const PER_GATHER: f64 = 130.0;
 
+/// Share of its instructions that tests and logic are: little else is done.
+const LOGIC: f64 = 0.62;
+
 /// PyTorch's choice between one CTA a row and several (`should_use_multiblock`, pull request 74267).
 fn multiblock(rows: u64, columns: u64) -> bool {
     match rows {
@@ -92,7 +95,7 @@ fn by_rows(call: &TopK, names: &TopKNames) -> Item {
     let work = |instructions: f64, latency: f64| {
         Op::Vector(VectorWork {
             issue: instructions * w,
-            alu: instructions * w * 32.0 * 0.5,
+            alu: instructions * w * 32.0 * LOGIC,
             latency_cycles: latency,
             stall: 3.0,
             ..VectorWork::default()

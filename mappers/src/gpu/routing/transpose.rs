@@ -9,12 +9,13 @@ use crate::gpu::{PLAIN_REGISTERS, lanes};
 /// Elements of a CTA, and of one of its four turns.
 const PER_CTA: u64 = 512;
 const PER_TURN: u64 = 128;
-/// Bytes of a sector.
-const SECTOR: u64 = 32;
+/// Bytes that a slice of L2 moves in a cycle, however few of them are wanted: 157 G sectors of 32 bytes a second by chance (`random_sectors` in `microbenchmarks.csv`),
+/// of 218 G cycles of 128 slices, where half of the lines pass two halves.
+const SECTOR: u64 = 64;
 
 /// The transposed copy of `[rows, columns]` of elements of so many bytes. Tensors: input, output `[columns, rows]`.
 ///
-/// PyTorch's strided copy goes along the output: every element that it reads lies in a row, and a sector, of its own.
+/// PyTorch's strided copy goes along the output: every element that it reads lies in a row of its own, and takes a cycle of a slice.
 pub fn transpose_copy(rows: u64, columns: u64, element_bytes: u32) -> Kernel {
     let (rows, columns, e) = (rows.max(1), columns.max(1), u64::from(element_bytes.max(1)));
     let per_sector = (SECTOR / e).max(1);

@@ -5,6 +5,7 @@ use banksia_workloads::{NodeTypes, Op};
 
 use super::{Lowering, One, int};
 use crate::gpu::frameworks::Framework;
+use crate::gpu::fused::strided_copy;
 use crate::gpu::launch::{Item, Operand};
 use crate::gpu::layers::row_operator;
 use crate::gpu::linear::{self, LinearCall, Rule, Source};
@@ -167,7 +168,16 @@ impl Lowering<'_> {
             Framework::Vllm | Framework::Sglang => ConvKernel::ChannelLast,
             Framework::Trtllm => ConvKernel::ChannelFirst,
         };
-        causal_conv(&ConvCall { batch, tokens, channels, taps, silu, keep_state: false, kernel }, spec, &names)
+        let call = ConvCall { batch, tokens, channels, taps, silu, keep_state: false, kernel };
+        if kernel != ConvKernel::Triton {
+            return causal_conv(&call, spec, &names);
+        }
+        // A part of the projection's rows, brought together first.
+        let whole = Operand::shared("conv_input");
+        let elements = one.rows().saturating_mul(u64::from(channels));
+        let copy = Item::kernel(strided_copy(elements, int(self.element())), [part.input(0), whole.clone()]);
+        let conv = causal_conv(&call, spec, &ConvNames { input: whole, ..names })?;
+        Ok(std::iter::once(copy).chain(conv).collect())
     }
 
     fn linear(&self, one: &One<'_>, call: &LinearCall) -> Result<Vec<Item>, String> {

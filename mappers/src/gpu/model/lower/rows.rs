@@ -71,8 +71,17 @@ impl Lowering<'_> {
                 let rows = m.saturating_mul(groups);
                 let call = NormCall::rms(int(rows), int(group)).with_gate();
                 let kernel = norm(self.writer(), &call);
-                let operands = [part.input(0), part.input(1), part.weight(0), part.output.clone()];
-                Ok(vec![Item::kernel(kernel, operands)])
+                let mut items = Vec::new();
+                let mut gate = part.input(1);
+                // The gate is a part of the projection's rows: PyTorch brings it together first.
+                if m > 1 && self.framework() == Framework::Compiled {
+                    let whole = Operand::shared("gate_together");
+                    let copy = strided_copy(m.saturating_mul(width), int(self.element()));
+                    items.push(Item::kernel(copy, [gate, whole.clone()]));
+                    gate = whole;
+                }
+                items.push(Item::kernel(kernel, [part.input(0), gate, part.weight(0), part.output.clone()]));
+                Ok(items)
             }
             // Two products, two sums in pairs, and the angle's sine and cosine from a table.
             Op::Rotary { heads, kv_heads, head_dim, .. } if plain => {
