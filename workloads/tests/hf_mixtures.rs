@@ -111,7 +111,11 @@ fn what_is_written_reads_back() {
     for (file, _) in COUNTED {
         let model = import_hf_file(&reference(file), None, Parts::TextOnly).unwrap();
         let written = model.to_toml().unwrap();
-        assert_eq!(Model::from_toml("again.toml", &written).unwrap_or_else(|e| panic!("{e}\n{written}")), model, "{file}");
+        assert_eq!(
+            Model::from_toml("again.toml", &written).unwrap_or_else(|e| panic!("{e}\n{written}")),
+            model,
+            "{file}"
+        );
     }
 }
 
@@ -161,14 +165,24 @@ fn what_cannot_be_expressed_is_refused_by_its_key() {
         ("mixtral-8x7b.json", "\"use_cache\": true", "\"shared_experts\": 2", "`shared_experts` is not known"),
         ("mamba.json", "\"silu\"", "\"relu\"", "`hidden_act` is another activation than SiLU"),
         ("mamba2.json", "\"num_heads\": 128", "\"num_heads\": 127", "`num_heads` is 127: heads of 64 do not make"),
-        ("jamba.json", "\"attn_layer_offset\": 4", "\"attn_layer_offset\": 8", "`attn_layer_offset` is as large as its period"),
+        (
+            "jamba.json",
+            "\"attn_layer_offset\": 4",
+            "\"attn_layer_offset\": 8",
+            "`attn_layer_offset` is as large as its period",
+        ),
         ("deepseek-v3.json", "\"sigmoid\"", "\"sqrtsoftplus\"", "`scoring_func` is `sqrtsoftplus`"),
         ("nemotron-3-nano.json", "MEMEM*EM", "MEMEMXEM", "`hybrid_override_pattern` has `X`"),
         ("rwkv.json", "\"rwkv\"", "\"rwkv5\"", "`model_type` is `rwkv5`, a family that is not imported"),
         ("dbrx.json", "\"kv_n_heads\": 8", "\"qk_ln\": true", "`attn_config.qk_ln` is not known"),
         ("lfm2.json", "\"conv_L_cache\": 3", "\"conv_L_cache\": 0", "`conv_L_cache` is 0: must be from 1"),
         ("minimax-m2.5-nvfp4.json", "\"per_layer\"", "\"per_head\"", "`qk_norm_type` normalises"),
-        ("gemma-4-26b-a4b.json", "\"hidden_size_per_layer_input\": 0", "\"hidden_size_per_layer_input\": 256", "`text_config.hidden_size_per_layer_input` gives"),
+        (
+            "gemma-4-26b-a4b.json",
+            "\"hidden_size_per_layer_input\": 0",
+            "\"hidden_size_per_layer_input\": 256",
+            "`text_config.hidden_size_per_layer_input` gives",
+        ),
     ] {
         let text = std::fs::read_to_string(reference(file)).unwrap();
         assert!(text.contains(from), "{file}: {from}");
