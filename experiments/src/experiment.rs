@@ -175,10 +175,7 @@ fn model(
             configuration.push_str(&format!("\n# model\n{}", file.text()));
             load_model(&folder.join(name))
         }
-        toml::Value::String(name) => {
-            let model = zoo::load(name).map_err(|_| source.unknown_name(key, "model", name, zoo::names()))?;
-            Ok(Model::from(&model))
-        }
+        toml::Value::String(name) => zoo::load(name).map_err(|_| source.unknown_name(key, "model", name, zoo::names())),
         toml::Value::Table(table) => {
             // Parsed again where it stands, so that errors have its lines.
             #[derive(Deserialize)]

@@ -9,7 +9,7 @@
 //! ```
 //! use banksia_workloads::{Generation, zoo};
 //!
-//! let model = zoo::load("gpt2-small").unwrap();
+//! let model = zoo::gpt("gpt2-small").unwrap();
 //! assert_eq!(model.parameters(), 124_439_808);
 //!
 //! let generation = Generation { prompt_tokens: 1, generated_tokens: 1024, ..Generation::default() };

@@ -80,7 +80,7 @@ fn bad_models_are_refused_with_file_line_key_and_remedy() {
 
 fn generation(text: &str) -> Result<Generation, String> {
     let source = Source::from_text("g.toml", text);
-    let model = zoo::load("gpt2-small").map_err(|e| e.to_string())?;
+    let model = zoo::gpt("gpt2-small").map_err(|e| e.to_string())?;
     let file: GenerationFile = source.parse().map_err(|e| e.to_string())?;
     file.resolve(&source, "", &Model::from(&model)).map_err(|e| e.to_string())
 }
@@ -169,6 +169,6 @@ fn a_generation_in_a_table_is_located_there() {
     let source = Source::from_text("e.toml", text);
     let generation = Generation { prompt_tokens: 1, generated_tokens: 4096, ..Default::default() };
     let error =
-        generation.check(&Model::from(&zoo::load("gpt3-xl").unwrap()), &source, "workload.generation").unwrap_err();
+        generation.check(&Model::from(&zoo::gpt("gpt3-xl").unwrap()), &source, "workload.generation").unwrap_err();
     assert_eq!((error.line, error.key.as_deref()), (Some(3), Some("workload.generation.generated_tokens")));
 }

@@ -9,7 +9,7 @@ fn decode(context: u64) -> Step {
 }
 
 fn small() -> GptConfig {
-    zoo::load("gpt2-small").expect("embedded")
+    zoo::gpt("gpt2-small").expect("embedded")
 }
 
 fn activation(name: &str, shape: &[u64]) -> Tensor {
@@ -52,8 +52,8 @@ fn changed(graph: &Graph, name: &str, change: impl Fn(&mut OperatorNode)) -> Gra
 
 #[test]
 fn every_model_of_the_zoo_builds_valid_graphs_in_every_setting() {
-    for name in zoo::names() {
-        let model = zoo::load(name).unwrap();
+    for name in zoo::plain_names() {
+        let model = zoo::gpt(name).unwrap();
         for (lm_head, embedding) in [(true, true), (true, false), (false, true), (false, false)] {
             let generation = Generation {
                 prompt_tokens: 17,
@@ -100,7 +100,7 @@ fn a_wrong_activation_shape_names_node_expected_and_found() {
 
 #[test]
 fn every_single_extent_that_is_changed_is_found() {
-    let model = zoo::load("llama2-7b").unwrap();
+    let model = zoo::gpt("llama2-7b").unwrap();
     let generation = Generation { batch: 2, ..Default::default() };
     let graph = GptConfig { layers: 1, ..model }.step_graph(&decode(9), &generation);
     let names: Vec<String> = graph.operators().map(|n| n.name.clone()).collect();
@@ -210,7 +210,7 @@ fn moving_the_context_gives_the_graph_built_for_it() {
 
 #[test]
 fn layers_are_alike_and_equal_the_template() {
-    let model = zoo::load("pythia-1.4b").unwrap();
+    let model = zoo::gpt("pythia-1.4b").unwrap();
     let generation = Generation::default();
     let template = model.layer_operators(&decode(100), &generation);
     let graph = model.step_graph(&decode(100), &generation);
@@ -227,7 +227,7 @@ fn layers_are_alike_and_equal_the_template() {
 #[test]
 fn counts_agree_with_the_tensors_at_every_node() {
     for name in ["gpt2-medium", "llama2-7b", "pythia-1.4b"] {
-        let model = zoo::load(name).unwrap();
+        let model = zoo::gpt(name).unwrap();
         let generation = Generation { prompt_tokens: 11, batch: 3, ..Default::default() };
         let graph = model.step_graph(&generation.step(0).unwrap(), &generation);
         for index in graph.petgraph().node_indices() {
@@ -250,8 +250,8 @@ fn counts_agree_with_the_tensors_at_every_node() {
 /// A decode step costs two operations per multiplied parameter, and attention 4 x attention width per layer and context.
 #[test]
 fn decode_flops_follow_two_per_parameter_plus_attention() {
-    for name in zoo::names() {
-        let model = zoo::load(name).unwrap();
+    for name in zoo::plain_names() {
+        let model = zoo::gpt(name).unwrap();
         let products: u64 = model.weight_matrices().iter().map(|m| 2 * m.shape[0] * m.shape[1]).sum();
         for context in [1, 1000] {
             let graph = model.step_graph(&decode(context), &Generation::default());
@@ -293,7 +293,7 @@ fn a_prefill_attends_as_its_tokens_one_by_one() {
 
 #[test]
 fn the_cache_grows_by_one_token_a_step() {
-    let model = zoo::load("gpt3-xl").unwrap();
+    let model = zoo::gpt("gpt3-xl").unwrap();
     let generation = Generation { prompt_tokens: 4, generated_tokens: 6, batch: 2, ..Default::default() };
     let reads: Vec<u128> =
         generation.steps().map(|step| model.step_graph(&step, &generation).kv_bytes_read()).collect();

@@ -7,8 +7,8 @@ use banksia_workloads::{Generation, Model, Phase, Run, Step, zoo};
 /// A decoder of one plain block counts as its sizes say, and comes back as them.
 #[test]
 fn a_plain_decoder_is_one_block() {
-    for name in zoo::names() {
-        let gpt = zoo::load(name).unwrap();
+    for name in zoo::plain_names() {
+        let gpt = zoo::gpt(name).unwrap();
         let model = Model::from(&gpt);
         assert_eq!(model.parameters(), gpt.parameters(), "{name}");
         assert_eq!(model.kv_bytes_per_token(), gpt.kv_bytes_per_token(), "{name}");

@@ -22,7 +22,7 @@ const PUBLISHED: [(&str, u32, u64, u64, f64); 8] = [
 #[test]
 fn the_eight_models_come_within_two_percent_of_the_published_parameters() {
     for (name, layers, width, heads, millions) in PUBLISHED {
-        let model = zoo::load(name).unwrap();
+        let model = zoo::gpt(name).unwrap();
         assert_eq!((model.layers, model.width, model.heads, model.vocab), (layers, width, heads, 50257));
         assert_eq!(model.attention_width(), width, "{name}");
         assert_eq!(model.max_positions, if name.starts_with("gpt2") { 1024 } else { 2048 });
@@ -43,14 +43,14 @@ fn released_checkpoints_match_to_the_parameter() {
         ("pythia-1.4b", 1_414_647_808),
         ("llama2-7b", 6_738_415_616),
     ] {
-        assert_eq!(zoo::load(name).unwrap().parameters(), parameters, "{name}");
+        assert_eq!(zoo::gpt(name).unwrap().parameters(), parameters, "{name}");
     }
 }
 
 /// Why gpt3-xl is 16 heads of 128: the two readings of the published 24 heads miss the published 1.3 billion.
 #[test]
 fn the_other_readings_of_gpt3_xl_miss_its_parameters() {
-    let model = zoo::load("gpt3-xl").unwrap();
+    let model = zoo::gpt("gpt3-xl").unwrap();
     let of =
         |heads, head_dim| GptConfig { heads, kv_heads: heads, head_dim, ..model.clone() }.parameters() as f64 / 1.3e9;
     assert!((of(16, 128) - 1.0121).abs() < 1e-4);
@@ -66,8 +66,8 @@ fn an_unknown_model_gets_a_suggestion() {
 
 #[test]
 fn every_model_survives_the_way_through_toml() {
-    for name in zoo::names() {
-        let model = zoo::load(name).unwrap();
+    for name in zoo::plain_names() {
+        let model = zoo::gpt(name).unwrap();
         assert_eq!(model.name, name);
         assert!(!model.source.is_empty(), "{name} has a source");
         assert_eq!(GptConfig::from_toml("again.toml", &model.to_toml().unwrap()).unwrap(), model);
@@ -81,8 +81,8 @@ fn the_documented_table_is_current() {
         "| model | layers | width | heads x size | feed-forward | vocabulary | positions | parameters | KV bytes/token |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
-    for name in zoo::names() {
-        let m = zoo::load(name).unwrap();
+    for name in zoo::plain_names() {
+        let m = zoo::gpt(name).unwrap();
         table.push_str(&format!(
             "| {name} | {} | {} | {} x {} | {} | {} | {} | {} | {} |\n",
             m.layers,
@@ -97,8 +97,8 @@ fn the_documented_table_is_current() {
         ));
     }
     table.push_str("\nSources:\n\n");
-    for name in zoo::names() {
-        table.push_str(&format!("- `{name}`: {}.\n", zoo::load(name).unwrap().source));
+    for name in zoo::plain_names() {
+        table.push_str(&format!("- `{name}`: {}.\n", zoo::gpt(name).unwrap().source));
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/workloads.md");
     let text = std::fs::read_to_string(path).unwrap();
@@ -130,7 +130,7 @@ fn a_cache_that_is_there_already_makes_contexts_longer_and_costs_nothing_itself(
     assert_eq!(of(0, 100, 4)[1..], of(100, 0, 3)[..]);
     // A prompt in two parts computes what it computes at once: every operation but those of the first part's last token,
     // of which nothing is sampled.
-    let model = zoo::load("gpt2-small").unwrap();
+    let model = zoo::gpt("gpt2-small").unwrap();
     let flops = |context_tokens, prompt_tokens| {
         let generation = Generation { context_tokens, prompt_tokens, lm_head: false, ..Default::default() };
         let graph = model.step_graph(&generation.step(0).unwrap(), &generation);

@@ -6,7 +6,8 @@ use banksia_hw::system::Machine;
 use banksia_hw::{dram, gpu, machines, roofline};
 use banksia_input::{InputError, Source};
 use banksia_reports::units::short_count;
-use banksia_workloads::{GptConfig, zoo};
+use banksia_workloads::model::Mixer;
+use banksia_workloads::{Model, zoo};
 
 use crate::CliError;
 use crate::args::{Catalog, Format, ListArgs, ShowArgs};
@@ -43,10 +44,10 @@ fn entries(catalog: Catalog) -> Result<Vec<Entry>, InputError> {
                 let size = format!(
                     "{} parameters, {} layers, width {}",
                     short_count(m.parameters() as f64),
-                    m.layers,
+                    m.layers(),
                     m.width
                 );
-                add(name, "decoder", size);
+                add(name, kind(&m), size);
             }
         }
         Catalog::Hardware => {
@@ -131,21 +132,52 @@ fn with_machines(error: InputError, name: &str) -> InputError {
     InputError::unknown_name("catalog", "hardware", name, known)
 }
 
+/// What a model is, in a word.
+fn kind(model: &Model) -> &'static str {
+    let has = |test: fn(&Mixer) -> bool| model.mixers().any(|(mixer, _)| test(mixer));
+    let attends = has(|m| matches!(m, Mixer::Attention(_) | Mixer::LatentAttention(_)));
+    let recurs = has(|m| {
+        matches!(
+            m,
+            Mixer::Mamba(_) | Mixer::Mamba2(_) | Mixer::LinearAttention(_) | Mixer::Rwkv(_) | Mixer::Diagonal(_)
+        )
+    });
+    match (attends, recurs) {
+        _ if model.encoder.is_some() => "encoder-decoder",
+        (_, false) if has(|m| matches!(m, Mixer::Attention(a) if !a.causal && !a.cross)) => "encoder",
+        (true, true) => "hybrid",
+        (false, true) => "recurrent",
+        _ if has(|m| matches!(m, Mixer::Experts(_))) => "mixture",
+        _ => "decoder",
+    }
+}
+
 fn model(name: &str) -> Result<String, CliError> {
     let (model, text) = if name.ends_with(".toml") {
         let source = Source::read(Path::new(name))?;
-        (GptConfig::from_source(&source)?, source.text().to_owned())
+        (Model::from_source(&source)?, source.text().to_owned())
     } else {
         (zoo::load(name)?, zoo::text(name).unwrap_or_default().to_owned())
     };
     let mut out = text.trim_end().to_owned();
+    let Some(gpt) = model.as_gpt() else {
+        let (parameters, cache) = (model.parameters(), model.kv_bytes_per_token());
+        out.push_str(&format!("\n\n# {parameters} parameters, {cache} bytes of KV cache a token\n"));
+        if model.active_parameters() != parameters {
+            out.push_str(&format!("# {} parameters used by a token\n", model.active_parameters()));
+        }
+        if model.state_bytes() > 0 {
+            out.push_str(&format!("# {} bytes of states a sequence\n", model.state_bytes()));
+        }
+        return Ok(out);
+    };
     out.push_str(&format!(
         "\n\n# {} parameters, {} bytes of weights, {} bytes of KV cache a token\n",
-        model.parameters(),
-        model.weight_bytes(),
-        model.kv_bytes_per_token()
+        gpt.parameters(),
+        gpt.weight_bytes(),
+        gpt.kv_bytes_per_token()
     ));
-    for m in model.weight_matrices().iter().filter(|m| m.layer.is_none_or(|l| l == 0)) {
+    for m in gpt.weight_matrices().iter().filter(|m| m.layer.is_none_or(|l| l == 0)) {
         out.push_str(&format!("# {}: {} x {}\n", m.name, m.shape[0], m.shape[1]));
     }
     Ok(out)
