@@ -39,7 +39,7 @@ fn imports_equal_the_zoo() {
 #[test]
 fn what_cannot_be_imported_faithfully_is_refused() {
     let cases: [(&str, &str, &str, &str); 11] = [
-        (GPT2, "\"gpt2\"", "\"mamba\"", "config.json:1: `model_type` is `mamba`, a family that is not imported"),
+        (GPT2, "\"gpt2\"", "\"made_up\"", "config.json:1: `model_type` is `made_up`, a family that is not imported"),
         (GPT2, "\"n_layer\": 12, ", "", "`n_layer` is missing"),
         (GPT2, "\"n_layer\": 12", "\"n_layer\": 0", "config.json:1: `n_layer` is 0: must be from 1 to 65536"),
         (GPT2, "\"n_layer\": 12", "\"n_layer\": \"x\"", "`n_layer` is \"x\": must be an integer"),
