@@ -241,7 +241,7 @@ fn no_value_panics() {
         let text = std::fs::read_to_string(reference(file)).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
-        for (step, key) in keys.iter().enumerate() {
+        for (step, key) in keys.iter().enumerate().skip(at % 3).step_by(3) {
             let value = values[(at + step) % values.len()];
             // The last of two keys of a name holds.
             let text = format!(
