@@ -21,7 +21,13 @@ pub(super) fn code(instructions: f64, warps: u32) -> VectorWork {
 /// The same, of which so many are for the integer and logic lanes.
 pub(super) fn mixed(instructions: f64, warps: u32, integer: f64) -> VectorWork {
     let issue = instructions * f64::from(warps);
-    VectorWork { issue, alu: issue * 32.0 * integer, fma: issue * 32.0 * 0.35, stall: TRITON_STALL, ..VectorWork::default() }
+    VectorWork {
+        issue,
+        alu: issue * 32.0 * integer,
+        fma: issue * 32.0 * 0.35,
+        stall: TRITON_STALL,
+        ..VectorWork::default()
+    }
 }
 
 /// Element sizes that a call may have.

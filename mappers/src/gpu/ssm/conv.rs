@@ -6,10 +6,12 @@
 use banksia_hw::gpu::program::{Expr, Op, Path, Trips, VectorWork};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::code::{BATCH, CHANNELS, TOKENS, Takes, code, countable, items, kernel, matrix, mixed, sizes, stream, sum, tile};
+use super::code::{
+    BATCH, CHANNELS, TOKENS, Takes, code, countable, items, kernel, matrix, mixed, sizes, stream, sum, tile,
+};
 use crate::gpu::copy;
-use crate::gpu::rows::in_bursts;
 use crate::gpu::launch::{Item, Operand};
+use crate::gpu::rows::in_bursts;
 
 /// Whose kernel it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,7 +203,7 @@ fn rows(c: &ConvCall, names: &ConvNames) -> Result<Vec<Item>, String> {
         if aligned { 239.0 } else { 373.0 } + 8.0 * (f64::from(c.taps) - 4.0) - if c.silu { 0.0 } else { 60.0 };
     // A last turn that is not full reads no further than the row.
     let last = u32::from(turns > 1 && !c.tokens.is_multiple_of(turn));
-    let tail = c.tokens - (turns - last) * turn;
+    let tail = c.tokens.saturating_sub((turns - last) * turn);
     let part =
         tile(0, Expr::default(), Expr::at(i64::from((turns - last) * turn * 2)).plus_work(0, row as i64), 1, tail * 2);
     let work = VectorWork {

@@ -151,10 +151,11 @@ fn last_column(rows: u64, taps: u32) -> Result<Kernel, String> {
     Ok(kernel(format!("copy of {rows} to columns"), takes, all, tensors, &[2], ops))
 }
 
-/// Product or sum with weights: vectorised where shapes are the same, otherwise by elements with an index for each operand.
+/// Product or sum with weights: vectorised where shapes are the same, otherwise by elements, whose place in each operand is worked out by a
+/// multiplication, a shift and three sums for each dimension.
 fn product(elements: u64, weights: u64, broadcast: bool) -> Kernel {
     let (work, per_cta) = if broadcast {
-        (ElementWork { fma: 14.0, alu: 12.0, sfu: 0.0, other: 8.0, stall: 2.5 }, 512)
+        (ElementWork { fma: 24.0, alu: 20.0, sfu: 0.0, other: 12.0, stall: 2.5 }, 512)
     } else {
         (ElementWork { fma: 3.25, alu: 2.0, sfu: 0.0, other: 2.1, stall: 2.5 }, 1024)
     };

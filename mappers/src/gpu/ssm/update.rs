@@ -11,6 +11,7 @@ use super::code::{
 };
 use crate::gpu::copy;
 use crate::gpu::launch::{Item, Operand};
+use crate::gpu::rows::in_bursts;
 
 /// One update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,5 +161,6 @@ pub fn state_update(u: &StateUpdate, _: &GpuSpec, names: &StateUpdateNames) -> R
     let takes = Takes { warps, registers: 32, shared_bytes: 64 * warps };
     let n = names;
     let operands = [&n.state, &n.input, &n.projections, &n.projections, &n.parameters, &n.output].map(Operand::clone);
-    Ok(vec![Item::kernel(kernel(name, takes, all, tensors, &[5], ops), operands)])
+    // All warps work out addresses first, and queue for the integer lanes.
+    Ok(vec![Item::kernel(in_bursts(kernel(name, takes, all, tensors, &[5], ops)), operands)])
 }

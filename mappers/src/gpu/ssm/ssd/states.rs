@@ -7,6 +7,7 @@ use super::super::code::{Takes, code, half, items, kernel, matrix, sum, tile};
 use super::{Form, SsdNames, WIDTH};
 use crate::gpu::copy;
 use crate::gpu::launch::Item;
+use crate::gpu::rows::in_bursts;
 
 /// Heads of a CTA (the middle one of seven settings, and the one launched).
 const SUMMED_HEADS: u32 = 8;
@@ -130,7 +131,7 @@ pub(super) fn chunk_states(f: &Form, spec: &GpuSpec, names: &SsdNames) -> Result
         Form::between("decays"),
         Form::between("states"),
     ];
-    Ok(Item::kernel(kernel(name, takes, all, tensors, &[4, 1], ops), operands))
+    Ok(Item::kernel(in_bursts(kernel(name, takes, all, tensors, &[4, 1], ops)), operands))
 }
 
 /// Shared memory as a device allows it: where a CTA may have less, fewer buffers.
