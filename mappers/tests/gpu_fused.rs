@@ -1,5 +1,5 @@
 //! Row kernels that frameworks fuse, and PyTorch's own between them, against launches of whole models on an H200.
-#![allow(clippy::unwrap_used)] // a failed set-up is a failed test
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed set-up is a failed test
 
 use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::sampling::{Detail, simulate};
@@ -49,6 +49,9 @@ fn time_us(gpu: &mut Gpu, kernels: &[Kernel], resident: &[usize]) -> f64 {
     simulate(gpu, last, &CacheState::Resident { tensors, dirty: 0.3 }, DETAIL).unwrap().span_s * 1e6
 }
 
+/// Mean error of a kind at most, in percent.
+const MOST: [(&str, f64); 5] = [("rms", 25.0), ("rope", 20.0), ("gate", 30.0), ("gather", 30.0), ("argmax", 30.0)];
+
 #[test]
 fn launches_of_models_take_their_time() {
     let mut gpu = Gpu::new(device("h200").unwrap());
@@ -67,7 +70,6 @@ fn launches_of_models_take_their_time() {
             assert!(last.threads.is_multiple_of(32), "{line}");
         }
         let us = time_us(&mut gpu, &kernels, &resident);
-        println!("{line}: {us:.2} us, grid {} of {}", last.grid, last.threads);
         errors.push((cells[0].to_owned(), us / measured - 1.0));
     }
     let mut kinds: Vec<String> = errors.iter().map(|e| e.0.clone()).collect();
@@ -75,7 +77,14 @@ fn launches_of_models_take_their_time() {
     for kind in kinds {
         let of: Vec<f64> = errors.iter().filter(|e| e.0 == kind).map(|e| e.1).collect();
         let mean = |f: fn(f64) -> f64| of.iter().map(|e| f(*e)).sum::<f64>() / of.len() as f64 * 100.0;
-        println!("{kind}: {} rows, error {:.1} %, bias {:+.1} %", of.len(), mean(f64::abs), mean(|e| e));
+        let most = MOST.iter().find(|(k, _)| *k == kind).map_or(100.0, |(_, most)| *most);
+        assert!(
+            mean(f64::abs) < most,
+            "{kind}: {} rows, error {:.1} %, bias {:+.1} %",
+            of.len(),
+            mean(f64::abs),
+            mean(|e| e)
+        );
     }
 }
 

@@ -4,10 +4,13 @@
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::sampling::{Detail, simulate, simulate_steps};
 use banksia_hw::gpu::{CacheState, Gpu, GpuSpec, device};
-use banksia_mappers::gpu::attention::{Attention, Flash3, decode3, encoder, flash2, flash3, ragged, sdpa_parts, torch_sdpa};
+use banksia_mappers::gpu::attention::{
+    Attention, Flash3, decode3, encoder, flash2, flash3, ragged, sdpa_parts, torch_sdpa,
+};
 use banksia_mappers::gpu::frameworks::{self, AttentionCall, Framework};
 use banksia_mappers::gpu::latent::{
-    LatentCall, LatentOperands, Units, absorb, absorbed_prefill, decode, decode_kernels, expand, flashmla, latent3, prefill,
+    LatentCall, LatentOperands, Units, absorb, absorbed_prefill, decode, decode_kernels, expand, flashmla, latent3,
+    prefill,
 };
 use banksia_mappers::gpu::launch::Item;
 
@@ -112,7 +115,9 @@ fn latent_kernels_read_their_cache() {
 /// Every block of every sequence is in exactly one part, in order, and parts have no more than their share.
 #[test]
 fn the_scheduler_deals_all_blocks_once() {
-    for (blocks, parts) in [(vec![1], 132), (vec![1024; 256], 132), (vec![3, 1, 4096, 17, 17], 66), (vec![7; 1000], 132)] {
+    for (blocks, parts) in
+        [(vec![1], 132), (vec![1024; 256], 132), (vec![3, 1, 4096, 17, 17], 66), (vec![7; 1000], 132)]
+    {
         let units = Units::deal(&blocks, parts);
         assert!(units.parts.len() <= parts as usize, "{} of {parts}", units.parts.len());
         let mut seen = vec![0; blocks.len()];
@@ -131,8 +136,12 @@ fn the_scheduler_deals_all_blocks_once() {
 fn attention_of_whole_models_has_kernels_everywhere() {
     for name in DEVICES {
         let spec = device(name).unwrap();
-        for (head_dim, value_dim) in [(32, 0), (64, 0), (72, 0), (80, 0), (96, 0), (160, 0), (192, 128), (256, 0), (512, 0), (576, 512)] {
-            for (queries, keys, window, causal) in [(1, 1, 0, true), (1, 3001, 1024, true), (7, 900, 0, true), (300, 300, 128, true), (77, 1500, 0, false)] {
+        for (head_dim, value_dim) in
+            [(32, 0), (64, 0), (72, 0), (80, 0), (96, 0), (160, 0), (192, 128), (256, 0), (512, 0), (576, 512)]
+        {
+            for (queries, keys, window, causal) in
+                [(1, 1, 0, true), (1, 3001, 1024, true), (7, 900, 0, true), (300, 300, 128, true), (77, 1500, 0, false)]
+            {
                 let a = Attention {
                     batch: 2,
                     heads: 8,
@@ -166,7 +175,15 @@ fn attention_of_whole_models_has_kernels_everywhere() {
 fn windows_shrink_and_caps_cost() {
     let mut gpu = Gpu::new(device("h200").unwrap());
     let spec = gpu.spec().clone();
-    let prompt = Attention { batch: 1, heads: 16, kv_heads: 8, queries: 4096, keys: 4096, head_dim: 256, ..Attention::default() };
+    let prompt = Attention {
+        batch: 1,
+        heads: 16,
+        kv_heads: 8,
+        queries: 4096,
+        keys: 4096,
+        head_dim: 256,
+        ..Attention::default()
+    };
     let token = Attention { batch: 16, queries: 1, keys: 16384, ..prompt };
     for framework in Framework::ALL {
         let mut time = |a: Attention| {

@@ -87,7 +87,12 @@ fn programs_are_whole_and_fit_every_device() {
             k.check().unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!(launch.operands.len(), k.tensors.len());
             let registers = k.registers * k.threads;
-            assert!(k.shared_bytes <= spec.sm.shared_memory_per_cta_bytes, "{name}: {} bytes: {}", k.shared_bytes, k.name);
+            assert!(
+                k.shared_bytes <= spec.sm.shared_memory_per_cta_bytes,
+                "{name}: {} bytes: {}",
+                k.shared_bytes,
+                k.name
+            );
             assert!(registers <= 65536, "{name}: {registers} registers: {}", k.name);
         }
     }
@@ -195,33 +200,45 @@ fn kernels_take_the_time_of_the_published_ones() {
     let w = ("recompute_w_u_fwd_kernel", "32x32x1", "128");
     let fill = ("fill", "4096x1x1", "128");
     let cases = [
-        (Rule::Gla, (8, 256), vec![
-            ("chunk_local_cumsum_vector_kernel", "2x32x16", "64"),
-            ("chunk_fwd_kernel_h", "4x8x16", "32"),
-            ("chunk_gla_fwd_A_kernel_intra_sub_inter", "32x16x16", "32"),
-            ("chunk_gla_fwd_A_kernel_intra_sub_intra", "32x4x16", "32"),
-            ("fill", "8192x1x1", "128"),
-            ("chunk_gla_fwd_kernel_o", "4x32x16", "64"),
-        ]),
+        (
+            Rule::Gla,
+            (8, 256),
+            vec![
+                ("chunk_local_cumsum_vector_kernel", "2x32x16", "64"),
+                ("chunk_fwd_kernel_h", "4x8x16", "32"),
+                ("chunk_gla_fwd_A_kernel_intra_sub_inter", "32x16x16", "32"),
+                ("chunk_gla_fwd_A_kernel_intra_sub_intra", "32x4x16", "32"),
+                ("fill", "8192x1x1", "128"),
+                ("chunk_gla_fwd_kernel_o", "4x32x16", "64"),
+            ],
+        ),
         (Rule::SimpleGla, (16, 128), vec![sums, ("chunk_fwd_kernel_h", "4x4x32", "32"), results]),
-        (Rule::Delta, (16, 128), vec![
-            ("chunk_scaled_dot_kkt_fwd_kernel", "32x32x1", "128"),
-            fill,
-            ("merge_16x16_to_64x64_inverse_kernel", "32x32x1", "64"),
-            w,
-            (h, "128x1x1", "64"),
-            results,
-        ]),
+        (
+            Rule::Delta,
+            (16, 128),
+            vec![
+                ("chunk_scaled_dot_kkt_fwd_kernel", "32x32x1", "128"),
+                fill,
+                ("merge_16x16_to_64x64_inverse_kernel", "32x32x1", "64"),
+                w,
+                (h, "128x1x1", "64"),
+                results,
+            ],
+        ),
         (Rule::GatedDelta, (16, 128), vec![sums, fill, (solve, "32x32x1", "32"), w, (h, "128x1x1", "64"), results]),
-        (Rule::Kda, (16, 128), vec![
-            ("chunk_local_cumsum_vector_kernel", "2x32x32", "64"),
-            fill,
-            ("chunk_kda_fwd_kernel_intra_token_parallel", "4096x4x1", "32"),
-            ("chunk_kda_fwd_kernel_inter_solve_fused", "32x32x1", "32"),
-            ("recompute_w_u_fwd_kda_kernel", "32x32x1", "128"),
-            (h, "128x1x1", "128"),
-            ("chunk_gla_fwd_kernel_o", "2x32x32", "64"),
-        ]),
+        (
+            Rule::Kda,
+            (16, 128),
+            vec![
+                ("chunk_local_cumsum_vector_kernel", "2x32x32", "64"),
+                fill,
+                ("chunk_kda_fwd_kernel_intra_token_parallel", "4096x4x1", "32"),
+                ("chunk_kda_fwd_kernel_inter_solve_fused", "32x32x1", "32"),
+                ("recompute_w_u_fwd_kda_kernel", "32x32x1", "128"),
+                (h, "128x1x1", "128"),
+                ("chunk_gla_fwd_kernel_o", "2x32x32", "64"),
+            ],
+        ),
     ];
     let mut errors = Vec::new();
     for (rule, (heads, value_dim), kernels) in cases {

@@ -142,3 +142,18 @@ fn wrong_sizes_are_refused() {
     assert!(of(MoeCall { rows: vec![u32::MAX; 9], ..call(4, Format::Bf16) }).contains("rows of experts"));
     assert!(mixture(Framework::Torch, &call(4, Format::Bf16), &spec, &memory).is_err());
 }
+
+/// `device_grouped.csv`: what a group costs. Tiles of little depth follow each other sooner where all are of one group, and by about what was measured.
+#[test]
+fn groups_cost_what_was_measured() {
+    let mut gpu = Gpu::new(device("h200").unwrap());
+    let memory = ["a", "b", "c"].map(Operand::shared);
+    let mut of = |groups: usize, n: u32| {
+        let items = grouped_mm(&vec![16; groups], n, 128, gpu.spec(), &memory);
+        seconds(&mut gpu, kernels(items)) * 1e6
+    };
+    let (one, many, wide) = (of(1, 8448), of(64, 8448), of(1, 135_168));
+    let (a_group, a_tile) = ((many - one) / 63.0, (wide - one) / 15.0);
+    assert!((a_group / 2.03 - 1.0).abs() < 0.35, "{a_group} us a group, not 2.03");
+    assert!((a_tile / 1.18 - 1.0).abs() < 0.35, "{a_tile} us a tile, not 1.18");
+}

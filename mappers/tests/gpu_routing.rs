@@ -1,5 +1,5 @@
 //! Routing and the operators of PyTorch that it is made of: grids as launched, laws, any size on any device.
-#![allow(clippy::unwrap_used)] // a failed set-up is a failed test
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed set-up is a failed test
 
 use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::sampling::{Detail, simulate};

@@ -136,3 +136,134 @@ fn the_page_lists_what_imports() {
     assert!(page.contains(&import_table()), "docs/models.md should have\n{}", import_table());
     assert!(page.contains(&import_wrappers()), "docs/models.md should have\n{}", import_wrappers());
 }
+
+/// A plain LLaMA with a quantised checkpoint's table: its types, or what is said against it.
+fn quantised(config: &str) -> Result<banksia_workloads::model::Types, String> {
+    let text = std::fs::read_to_string(reference("llama-7b.json")).unwrap();
+    let text = text.replacen('{', &format!("{{\"quantization_config\": {config},"), 1);
+    banksia_workloads::import_hf(&text).map(|model| model.types).map_err(|error| error.to_string())
+}
+
+#[test]
+fn formats_of_checkpoints_become_types() {
+    let fp8 = quantised(r#"{"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"}"#)
+        .unwrap();
+    assert_eq!((fp8.weights.dtype, fp8.weights.group, fp8.weights.group_rows), (DataType::Fp8, 128, 128));
+    assert_eq!((fp8.operands(), fp8.cache, fp8.weights.scale), (DataType::Fp8, DataType::Bf16, Some(DataType::F32)));
+    let gptq =
+        quantised(r#"{"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": true, "desc_act": false}"#).unwrap();
+    // 4 bits, a scale of 16 and a zero point of 4 to 128 elements.
+    assert_eq!(gptq.weights.bits(4096, 4096), 4096 * 4096 * 4 + 4096 * 32 * 20);
+    assert_eq!((gptq.operands(), gptq.weights.reach), (DataType::Bf16, Reach::Layers));
+    let row = quantised(r#"{"quant_method": "gptq", "bits": 8, "group_size": -1, "lm_head": true}"#).unwrap();
+    assert_eq!((row.weights.dtype, row.weights.reach, row.weights.group_rows), (DataType::Int8, Reach::All, 1));
+    let nvfp4 = quantised(r#"{"quant_algo": "NVFP4", "group_size": 16, "kv_cache_scheme": {"num_bits": 8, "type": "float"}, "ignore": ["lm_head"]}"#).unwrap();
+    assert_eq!(
+        (nvfp4.weights.dtype, nvfp4.weights.group, nvfp4.weights.scale),
+        (DataType::Fp4, 16, Some(DataType::Fp8))
+    );
+    assert_eq!((nvfp4.operands(), nvfp4.cache), (DataType::Fp4, DataType::Fp8));
+    let nf4 =
+        quantised(r#"{"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4"}"#).unwrap();
+    assert_eq!((nf4.weights.dtype, nf4.weights.group), (DataType::Nf4, 64));
+    let int8 = quantised(r#"{"quant_method": "bitsandbytes", "load_in_8bit": true}"#).unwrap();
+    assert!(int8.weights.outliers_per_10000 > 0 && int8.operands() == DataType::Int8);
+    let tensors = |weights: &str| {
+        let text = format!(
+            r#"{{"quant_method": "compressed-tensors", "config_groups": {{"group_0": {{"targets": ["Linear"], "weights": {weights}, "input_activations": null}}}}, "ignore": ["lm_head"]}}"#
+        );
+        quantised(&text)
+    };
+    let w4 = tensors(r#"{"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": false}"#)
+        .unwrap();
+    assert_eq!((w4.weights.dtype, w4.weights.group, w4.weights.zero_points), (DataType::Int4, 128, true));
+    let w8 = tensors(r#"{"num_bits": 8, "type": "float", "strategy": "channel"}"#).unwrap();
+    assert_eq!((w8.weights.group_rows, w8.operands()), (1, DataType::Bf16));
+    // What is left out decides how far a format reaches.
+    let without = |ignored: &str| quantised(&format!(r#"{{"quant_algo": "FP8", "ignore": [{ignored}]}}"#));
+    for (ignored, reach) in [
+        (r#""lm_head", "model.layers.0.input_layernorm", "re:.*embed_tokens", "visual""#, Reach::Layers),
+        (r#""model.layers.*.self_attn""#, Reach::FeedForward),
+        (r#""*.self_attn*""#, Reach::FeedForward),
+    ] {
+        assert_eq!(without(ignored).unwrap().weights.reach, reach, "{ignored}");
+    }
+    for (table, says) in [
+        (
+            r#"{"quant_method": "aqlm"}"#,
+            "`quantization_config.quant_method` is `aqlm`, a format that cannot be expressed",
+        ),
+        (r#"{"quant_method": "gptq", "bits": 3, "group_size": 128}"#, "`quantization_config.bits` is 3"),
+        (
+            r#"{"quant_algo": "FP8", "ignore": ["model.layers.0.mlp"]}"#,
+            "leaves out the feed-forward layer of some layers",
+        ),
+        // Layers 1, and 10 to 19.
+        (r#"{"quant_algo": "FP8", "ignore": ["model.layers.1*"]}"#, "leaves out attention of some layers"),
+        (
+            r#"{"quant_algo": "FP8", "ignore": ["model.layers.0.mlp.down_proj"]}"#,
+            "a part of a layer that has no type of its own",
+        ),
+        (r#"{"quant_algo": "FP8", "ignore": ["model.layers.*.mlp"]}"#, "leaves out other products"),
+        (
+            r#"{"quant_method": "fp8", "weight_block_size": [128]}"#,
+            "`quantization_config.weight_block_size` must be two numbers",
+        ),
+        (r#"{"quant_method": "fp8", "kv_cache_scheme": "INT2"}"#, "`quantization_config.kv_cache_scheme` is `INT2`"),
+        ("3", "`quantization_config` is 3: must be a table"),
+    ] {
+        let error = quantised(table).unwrap_err();
+        assert!(error.contains(says), "{table}: {error}");
+    }
+}
+
+/// No value of any key of any family's file makes anything but a model or an error with its key.
+#[test]
+fn no_value_panics() {
+    let values = [
+        "0",
+        "-1",
+        "9223372036854775807",
+        "2147483648",
+        "1e300",
+        "true",
+        "\"x\"",
+        "[]",
+        "[1, 2]",
+        "{\"a\": 1}",
+        "Infinity",
+    ];
+    let files =
+        PARAMETERS.iter().map(|file| (file.0, Parts::Whole)).chain(TEXT.iter().map(|file| (file.0, Parts::TextOnly)));
+    let folder = std::env::temp_dir().join(format!("banksia-hf-values-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (at, (file, parts)) in files.enumerate() {
+        let text = std::fs::read_to_string(reference(file)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+        for (step, key) in keys.iter().enumerate() {
+            let value = values[(at + step) % values.len()];
+            // The last of two keys of a name holds.
+            let text = format!(
+                "{}, \"{key}\": {value}}}",
+                json.to_string().trim_end_matches('}').to_owned() + &closing(&json)
+            );
+            let path = folder.join("config.json");
+            std::fs::write(&path, text).unwrap();
+            match import_hf_file(&path, Some("x"), parts) {
+                Ok(model) => {
+                    assert_eq!(Model::from_toml("x", &model.to_toml().unwrap()).unwrap(), model, "{file}: {key}")
+                }
+                Err(error) => assert!(error.key.is_some(), "{file}: {key} = {value}: {error}"),
+            }
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The closing braces that were trimmed away with the outermost one.
+fn closing(json: &serde_json::Value) -> String {
+    let text = json.to_string();
+    let braces = text.len() - text.trim_end_matches('}').len();
+    "}".repeat(braces.saturating_sub(1))
+}

@@ -22,10 +22,7 @@ pub(super) fn call(args: &Json, spec: &GpuSpec) -> Result<Call, String> {
     let number = |key: &str| argument(args, key, MOST).map(|n| n as u32);
     let sizes = [number("b")?, number("l")?, number("h")?, number("dk")?, number("dv")?];
     let [batch, tokens, heads, key_dim, value_dim] = sizes;
-    let call = LinearCall {
-        carries_state: false,
-        ..LinearCall::new(rule, batch, tokens, heads, key_dim, value_dim)
-    };
+    let call = LinearCall { carries_state: false, ..LinearCall::new(rule, batch, tokens, heads, key_dim, value_dim) };
     // One set of operands: a call finds in L2 what the one before has left (`ops2.py`).
     Ok(Call { items: chunk(Source::Fla, &call, spec, &Names::of("linear"))?, copies: 1 })
 }

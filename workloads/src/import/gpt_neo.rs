@@ -40,7 +40,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     }));
     let embed = Embed { position_rows: positions, ..Embed::of(vocab) };
     let head = HeadSpec { tied: reader.flag("tie_word_embeddings", true)?, ..HeadSpec::of(Norm::LayerNorm, vocab) };
-    Ok(Model { blocks, pattern, ..reader.model(width, positions, embed, head)? })
+    Ok(Model { pattern, blocks, ..reader.model(width, positions, embed, head)? })
 }
 
 /// Whether each layer has a window: `attention_layers` lists them, `attention_types` has lists and how often each is repeated.

@@ -257,7 +257,7 @@ fn phi3(reader: &Reader<'_>) -> Result<Model, InputError> {
     let window = reader.count("sliding_window")?.unwrap_or(0);
     let windows = Windows::read(reader, sizes.layers, window, sizes.positions, |_| window > 0)?;
     windows.fill(sizes.decoder(reader, Norm::RmsNorm, false)?, |window, _| {
-        Ok(pre(Norm::RmsNorm, AttentionSpec { window, rotary_dim, ..sizes.attention() }, ffn.clone()))
+        Ok(pre(Norm::RmsNorm, AttentionSpec { rotary_dim, window, ..sizes.attention() }, ffn.clone()))
     })
 }
 
@@ -308,5 +308,5 @@ fn smollm3(reader: &Reader<'_>) -> Result<Model, InputError> {
         }
         (if *rotated { "rotated" } else { "unrotated" }, pre(Norm::RmsNorm, attention, ffn.clone()))
     }));
-    Ok(Model { blocks, pattern, ..sizes.decoder(reader, Norm::RmsNorm, true)? })
+    Ok(Model { pattern, blocks, ..sizes.decoder(reader, Norm::RmsNorm, true)? })
 }

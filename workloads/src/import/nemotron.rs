@@ -121,7 +121,7 @@ fn searched(reader: &Reader<'_>) -> Result<Model, InputError> {
     let (blocks, pattern) = stack(made);
     let tied = reader.flag("tie_word_embeddings", false)?;
     let head = HeadSpec { tied, ..HeadSpec::of(Norm::RmsNorm, vocab) };
-    Ok(Model { blocks, pattern, ..reader.model(width, positions, Embed::of(vocab), head)? })
+    Ok(Model { pattern, blocks, ..reader.model(width, positions, Embed::of(vocab), head)? })
 }
 
 /// `ffn_mult` is of a feed-forward layer of two products; a gated one of as many parameters has two thirds of it, rounded up to 256.

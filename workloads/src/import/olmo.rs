@@ -76,7 +76,7 @@ fn second(reader: &Reader<'_>) -> Result<Model, InputError> {
         return sizes.uniform(reader, Norm::RmsNorm, false, stages(attention, &ffn));
     }
     let window = reader.count("sliding_window")?.unwrap_or(4096);
-    let rule = |layer: u32| (layer + 1) % 4 != 0;
+    let rule = |layer: u32| !(layer + 1).is_multiple_of(4);
     let windows = Windows::read(reader, sizes.layers, window, sizes.positions, rule)?;
     windows.fill(sizes.decoder(reader, Norm::RmsNorm, false)?, |window, _| {
         Ok(stages(AttentionSpec { window, ..attention.clone() }, &ffn))

@@ -131,7 +131,7 @@ fn of_table(reader: &Reader<'_>, key: &str, table: &Reader<'_>) -> Result<Option
     }
     let groups = table.get("config_groups").is_some_and(|groups| !groups.is_null());
     match table.text("quant_method")? {
-        Some("compressed-tensors") | None if groups => groups_of(table).map(Some),
+        Some("compressed-tensors" | "modelopt") | None if groups => groups_of(table).map(Some),
         // Of a cache alone.
         Some("compressed-tensors") => Ok(None),
         Some("fp8") => Ok(Some(Scheme { weights: fp8(table)?, operands: Some(DataType::Fp8) })),
@@ -142,7 +142,6 @@ fn of_table(reader: &Reader<'_>, key: &str, table: &Reader<'_>) -> Result<Option
         }
         Some("awq") => integers(table, false).map(Some),
         Some("bitsandbytes") => bits_and_bytes(table).map(Some),
-        Some("modelopt") if groups => groups_of(table).map(Some),
         Some(other) => Err(unknown(table, "quant_method", other)),
         None if table.flag("load_in_8bit", false)? || table.flag("load_in_4bit", false)? => {
             bits_and_bytes(table).map(Some)

@@ -88,7 +88,7 @@ fn second(reader: &Reader<'_>) -> Result<Model, InputError> {
     reader.rotates_all()?;
     let sizes = Sizes::read(reader, &QWEN2_SIZES)?;
     let attention = AttentionSpec { qkv_bias: true, ..sizes.attention() };
-    windowed(reader, &sizes, attention)
+    windowed(reader, &sizes, &attention)
 }
 
 fn third(reader: &Reader<'_>) -> Result<Model, InputError> {
@@ -101,11 +101,11 @@ fn third(reader: &Reader<'_>) -> Result<Model, InputError> {
         qk_norm: Some(QkNorm { norm: Norm::RmsNorm, whole: false, per_head_gain: false }),
         ..sizes.attention()
     };
-    windowed(reader, &sizes, attention)
+    windowed(reader, &sizes, &attention)
 }
 
 /// Layers from `max_window_layers` on see a window, where it is switched on.
-fn windowed(reader: &Reader<'_>, sizes: &Sizes, attention: AttentionSpec) -> Result<Model, InputError> {
+fn windowed(reader: &Reader<'_>, sizes: &Sizes, attention: &AttentionSpec) -> Result<Model, InputError> {
     let ffn = sizes.gated(reader.activation("hidden_act", ActivationKind::Silu)?);
     let window = reader.count("sliding_window")?.unwrap_or(0);
     let first = reader.count("max_window_layers")?.unwrap_or(28);

@@ -75,6 +75,6 @@ impl Windows {
         stages: impl Fn(u64, bool) -> Result<Vec<Stage>, InputError>,
     ) -> Result<Model, InputError> {
         let (blocks, pattern) = self.layers(stages)?;
-        Ok(Model { blocks, pattern, ..model })
+        Ok(Model { pattern, blocks, ..model })
     }
 }

@@ -92,8 +92,19 @@ fn spilled(head_dim: u32) -> (u32, u32) {
 
 /// Prefill.
 pub fn flash2(a: &Attention, spec: &GpuSpec) -> Kernel {
+    of_tile(a, spec, tile(a, spec))
+}
+
+/// The same as PyTorch compiles it: of heads beyond 192, two CTAs of 64 rows are taken before one of 128 where they fit an SM.
+pub(super) fn flash2_of_torch(a: &Attention, spec: &GpuSpec) -> Kernel {
+    let (d, dv) = a.padded(2);
+    let two = u64::from(spec.sm.shared_memory_bytes) >= 4 * u64::from(d) * (64 + 128);
+    let tile = if (193..=256).contains(&d) && two { fitting(d, dv, (64, 64, 4), spec) } else { tile(a, spec) };
+    of_tile(a, spec, tile)
+}
+
+fn of_tile(a: &Attention, spec: &GpuSpec, (bm, bn, warps): (u32, u32, u32)) -> Kernel {
     let d = a.padded(2).0;
-    let (bm, bn, warps) = tile(a, spec);
     let name = format!("flash-2 prefill {}x{} heads, {} queries", a.batch, a.heads, a.queries);
     Tiled { spilled: spilled(d), queries_again: false, ..Tiled::new(bm, bn, warps) }.kernel(a, spec, name)
 }
@@ -104,8 +115,6 @@ fn tile(a: &Attention, spec: &GpuSpec) -> (u32, u32, u32) {
     let (d, dv) = a.padded(2);
     // Devices with less than 100 KB for a CTA have tiles of their own (`is_sm8x`).
     let small = spec.sm.shared_memory_per_cta_bytes < 150_000;
-    // Where two CTAs of 64 rows fit an SM they are taken before one of 128.
-    let two = u64::from(spec.sm.shared_memory_bytes) >= 4 * u64::from(d) * (64 + 128);
     match d {
         0..=64 => (128, 128, 4),
         65..=96 if small && a.causal => (64, 64, 4),
@@ -113,7 +122,7 @@ fn tile(a: &Attention, spec: &GpuSpec) -> (u32, u32, u32) {
         97..=128 if small && a.causal => (64, 64, 4),
         97..=128 if small => (128, 32, 4),
         97..=128 => (128, 64, 4),
-        129..=256 if small || (d > 192 && two) => fitting(d, dv, (64, 64, if d > 192 { 4 } else { 8 }), spec),
+        129..=256 if small => fitting(d, dv, (64, 64, if d > 192 { 4 } else { 8 }), spec),
         129..=256 => (128, 64, 8),
         _ => fitting(d, dv, (64, 64, 8), spec),
     }
@@ -122,7 +131,9 @@ fn tile(a: &Attention, spec: &GpuSpec) -> (u32, u32, u32) {
 /// A tile with fewer keys, then fewer rows, until it fits.
 fn fitting(d: u32, dv: u32, (mut bm, mut bn, warps): (u32, u32, u32), spec: &GpuSpec) -> (u32, u32, u32) {
     let room = spec.sm.shared_memory_per_cta_bytes;
-    let bytes = |bm: u32, bn: u32| (bm.saturating_mul(d)).saturating_add(bn.saturating_mul(d.saturating_add(dv))).saturating_mul(2);
+    let bytes = |bm: u32, bn: u32| {
+        (bm.saturating_mul(d)).saturating_add(bn.saturating_mul(d.saturating_add(dv))).saturating_mul(2)
+    };
     while bytes(bm, bn).saturating_add(1024) > room && bm > 16 {
         if bn > 16 { bn /= 2 } else { bm /= 2 }
     }

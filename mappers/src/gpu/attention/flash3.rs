@@ -291,7 +291,8 @@ fn build(p: &Program<'_>, spec: &GpuSpec, name: String, items: Vec<[i32; WORK_VA
         name,
         threads: 128 * (groups + 1),
         registers: (65536 / (128 * (groups + 1)) / 8 * 8).min(255),
-        shared_bytes: (((p.grid.bm + 2 * p.grid.bn) * d + 2 * p.grid.bn * dv) * e + 2048).min(spec.sm.shared_memory_per_cta_bytes),
+        shared_bytes: (((p.grid.bm + 2 * p.grid.bn) * d + 2 * p.grid.bn * dv) * e + 2048)
+            .min(spec.sm.shared_memory_per_cta_bytes),
         cluster: 1,
         grid,
         items,

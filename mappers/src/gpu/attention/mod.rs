@@ -21,13 +21,13 @@ mod single_heads;
 
 pub use decode::{SplitDecode, combine, decode2, split_decode, splits};
 pub use encoder::encoder;
+pub(crate) use flash2::setup;
 pub use flash2::{flash2, flash2_paged};
 pub use flash3::{Flash3, decode3, flash3};
 pub use flash3_sync::flash3_sync;
+pub use launches::{auxiliary, cache_write, fill, prepare_varlen, quantise_queries, replayed};
 pub use ragged::ragged;
 pub use sdpa::{combine2, sdpa_parts, torch_sdpa};
-pub use launches::{auxiliary, cache_write, fill, prepare_varlen, quantise_queries, replayed};
-pub(crate) use flash2::setup;
 pub(crate) use shared_keys::one_cache;
 pub use shared_keys::{Decode, decode_kernel, grouped_decode};
 pub use shared_keys_hopper::grouped_decode_hopper;

@@ -110,6 +110,7 @@ fn merged(mains: Vec<Kernel>) -> Option<Kernel> {
     let ctas = mains.iter().map(|k| k.grid).fold(0, u32::saturating_add);
     let most = mains.iter().map(|k| k.grid).max().unwrap_or(1);
     // Persistent CTAs fill the SMs: a run that fills them sets how many there are.
-    kernel.grid = if persistent && mains.iter().any(|k| (k.grid as usize) < k.items.len()) { most } else { ctas.min(all) };
+    kernel.grid =
+        if persistent && mains.iter().any(|k| (k.grid as usize) < k.items.len()) { most } else { ctas.min(all) };
     Some(kernel)
 }

@@ -4,8 +4,8 @@ use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Op, Path, Tensor, Tile, Tr
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::decode::{split, splits2};
-use super::flash2::setup;
-use super::{Attention, SplitDecode, flash2};
+use super::flash2::{flash2_of_torch, setup};
+use super::{Attention, SplitDecode};
 use crate::gpu::{copy, one_role};
 
 /// Keys of a block of the kernels that split keys (`run_mha_fwd_splitkv_dispatch`).
@@ -40,7 +40,7 @@ pub fn torch_sdpa(a: &Attention, spec: &GpuSpec) -> Vec<Kernel> {
     let a = as_launched(a);
     let (d, _) = a.padded(2);
     if parts <= 1 || d > 256 {
-        return vec![flash2(&a, spec)];
+        return vec![flash2_of_torch(&a, spec)];
     }
     let layout = SplitDecode { rows: 64, keys: block(d), stages: 1, per_sm: 2, packed: false };
     let mut kernels = split(&a, spec, layout, parts);
@@ -68,10 +68,23 @@ pub fn combine2(a: &Attention, spec: &GpuSpec, parts: u32) -> Kernel {
         rows: per_cta,
         bytes,
     };
-    let scales = Tile { rows: 1, bytes: 4 * parts * per_cta, row: Expr::default(), byte: Expr::work(0, i64::from(4 * parts * per_cta)), tensor: 0 };
+    let scales = Tile {
+        rows: 1,
+        bytes: 4 * parts * per_cta,
+        row: Expr::default(),
+        byte: Expr::work(0, i64::from(4 * parts * per_cta)),
+        tensor: 0,
+    };
     let instructions = |per_warp: f64, latency_cycles: f64| {
         let all = 4.0 * per_warp;
-        VectorWork { issue: all, fma: 0.3 * 32.0 * all, alu: 0.3 * 32.0 * all, latency_cycles, stall: 2.0, ..VectorWork::default() }
+        VectorWork {
+            issue: all,
+            fma: 0.3 * 32.0 * all,
+            alu: 0.3 * 32.0 * all,
+            latency_cycles,
+            stall: 2.0,
+            ..VectorWork::default()
+        }
     };
     // Of a part a thread has so many elements: a product and a sum each, the part's scale from shared memory, addresses and bounds.
     let elements = f64::from(per_cta * padded) / 128.0;

@@ -47,7 +47,11 @@ pub(super) fn softmax(latent: u32, dtype_bytes: u32, mask: f64) -> Op {
     let scores = f64::from(TILE * TILE) / 128.0;
     let rescale = 1.5 * f64::from(TILE * (latent / 2)) / 128.0;
     let store = scores / 8.0 + 20.0;
-    Op::Vector(work((5.5 + mask) * scores + rescale + store + 20.0, f64::from(TILE * TILE), f64::from(TILE * TILE * dtype_bytes)))
+    Op::Vector(work(
+        (5.5 + mask) * scores + rescale + store + 20.0,
+        f64::from(TILE * TILE),
+        f64::from(TILE * TILE * dtype_bytes),
+    ))
 }
 
 /// The other warpgroup rescales its half.
@@ -140,7 +144,11 @@ pub fn latent3(call: &LatentCall, spec: &GpuSpec, bulk: bool) -> Vec<Kernel> {
     ];
     let path = if bulk { Path::Bulk } else { Path::Async };
     let kv = |at: i64| -> Tile { grid.kv_tile(a, K, at) };
-    let pages = VectorWork { issue: attention::PAGED * f64::from(TILE * width * 2) / 512.0, stall: 2.0, ..VectorWork::default() };
+    let pages = VectorWork {
+        issue: attention::PAGED * f64::from(TILE * width * 2) / 512.0,
+        stall: 2.0,
+        ..VectorWork::default()
+    };
     let fetch = |at: i64| {
         let mut ops = Vec::new();
         if !bulk {

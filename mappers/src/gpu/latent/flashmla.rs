@@ -2,7 +2,9 @@
 //! and keys and takes the softmax; the other fetches the next block and, where the cache has eight bits, turns the values for their product;
 //! both multiply with half of the values. Blocks of all sequences are dealt to as many parts as there are SMs.
 
-use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS};
+use banksia_hw::gpu::program::{
+    Barrier, Dtype, Expr, Kernel, Op, Path, Role, Tensor, Tile, Trips, VectorWork, WORK_VARS,
+};
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::flash3::{epilogue, rescale, softmax, work};
@@ -102,7 +104,12 @@ pub fn flashmla(call: &LatentCall, spec: &GpuSpec, for_rows: u32) -> Vec<Kernel>
     out.row = Expr::work(OUT, 1);
     let values = Op::Mma { dtype, m: TILE, n: half, k: TILE, sync: false };
     // An instruction and its address for each 512 bytes that a warp copies, and a page's number.
-    let fetch = Op::Vector(VectorWork { issue: PAGED * block_bytes / 512.0, alu: 32.0 * block_bytes / 512.0, stall: 2.0, ..VectorWork::default() });
+    let fetch = Op::Vector(VectorWork {
+        issue: PAGED * block_bytes / 512.0,
+        alu: 32.0 * block_bytes / 512.0,
+        stall: 2.0,
+        ..VectorWork::default()
+    });
     // Of each 64 x 64 bytes a thread loads 32 by two `ldmatrix`, orders them by eight `prmt`, stores them by two `stmatrix`; four addresses. What
     // is stored waits for what is loaded: 33 cycles, and the order.
     let pieces = f64::from(a.value_dim / 64);
@@ -189,7 +196,8 @@ fn join(call: &LatentCall, spec: &GpuSpec, splits: &[u32]) -> Kernel {
     let number = Tile { rows: 1, bytes: 32, row: Expr::work(0, 1), ..part };
     let out = Tile { tensor: 1, row: Expr::work(2, 1), byte: Expr::default(), rows: n, bytes: call.latent * 2 };
     let elements = f64::from(call.latent) / 128.0;
-    let add = VectorWork { issue: 4.0 * (20.0 + 2.0 * elements), latency_cycles: 60.0, stall: 2.0, ..VectorWork::default() };
+    let add =
+        VectorWork { issue: 4.0 * (20.0 + 2.0 * elements), latency_cycles: 60.0, stall: 2.0, ..VectorWork::default() };
     let scales = VectorWork { issue: 90.0, latency_cycles: 400.0, stall: 2.0, ..VectorWork::default() };
     let ops = vec![
         setup(spec),
@@ -228,4 +236,3 @@ fn join(call: &LatentCall, spec: &GpuSpec, splits: &[u32]) -> Kernel {
         pipelined: false,
     }
 }
-

@@ -101,7 +101,10 @@ impl LatentCall {
             }
         }
         if self.keys < self.queries {
-            return Err(format!("latent attention: {} keys for {} queries: the new tokens are among them", self.keys, self.queries));
+            return Err(format!(
+                "latent attention: {} keys for {} queries: the new tokens are among them",
+                self.keys, self.queries
+            ));
         }
         for (name, n) in [("latent", self.latent), ("rope", self.rope), ("nope", self.nope), ("value", self.value)] {
             if n > 1024 || n % 8 != 0 {

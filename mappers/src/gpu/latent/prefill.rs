@@ -28,7 +28,8 @@ pub fn prefill(
     let hopper = spec.tensor.warpgroup;
     let (k, v) = (Operand::shared("k"), Operand::shared("v"));
     let new = call.tokens();
-    let up = |m: u32| Gemm::new(m, call.heads.saturating_mul(call.nope.saturating_add(call.value)), call.latent, call.dtype);
+    let up =
+        |m: u32| Gemm::new(m, call.heads.saturating_mul(call.nope.saturating_add(call.value)), call.latent, call.dtype);
     let mut all = Vec::new();
     let whole = call.batch.saturating_mul(call.keys);
     let make = |all: &mut Vec<Item>| {

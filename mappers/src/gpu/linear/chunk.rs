@@ -19,7 +19,7 @@ pub fn chunk(source: Source, call: &LinearCall, spec: &GpuSpec, names: &Names) -
         Rule::Hgrn => return recurrent::scan(call, spec, names),
         Rule::Retention | Rule::SimpleGla => {
             if call.rule == Rule::Retention && source == Source::Fla {
-                items.extend((0..DECAY_LAUNCHES).map(|_| gates::tiny(spec)));
+                items.extend((0..DECAY_LAUNCHES).map(|_| gates::tiny(spec, "decays of heads")));
             }
             let gate = names.between("decay");
             if call.rule == Rule::SimpleGla {

@@ -106,7 +106,7 @@ pub fn convolution(c: &Convolution, spec: &GpuSpec, names: &Names) -> Result<Vec
     // `device_linear.csv`: 652 instructions for eight tokens.
     let token = Code::new(65.0, (0.50, 0.35, 0.049), 2.0, 0.0);
     let name = format!("convolution {}x{} of {} channels", c.batch, c.tokens, c.channels);
-    let mut p = Program::new(name, 4, 40, 0, spec);
+    let mut p = Program::new(name, 4, 40, 0, spec).warm();
     p.items(items);
     let width = CHANNELS * c.bytes;
     let x = p.matrix(names.v.clone(), c.rows(), c.row_bytes(), (1, width));
@@ -163,7 +163,7 @@ pub fn convolution_update(c: &Convolution, spec: &GpuSpec, names: &Names) -> Res
     }
     let token = Code::new(65.0, (0.50, 0.35, 0.049), 2.0, 0.0);
     let name = format!("convolution update {}x{} of {} channels", c.batch, c.tokens, c.channels);
-    let mut p = Program::new(name, (channels / 64).max(2), 40, 0, spec);
+    let mut p = Program::new(name, (channels / 64).max(2), 40, 0, spec).warm();
     p.items(items);
     let width = channels * c.bytes;
     let x = p.matrix(names.v.clone(), c.rows(), c.row_bytes(), (1, width));
@@ -201,8 +201,9 @@ pub fn convolution_along(c: &Convolution, spec: &GpuSpec, names: &Names) -> Resu
     let rows = u64::from(c.batch) * u64::from(c.channels);
     countable(rows)?;
     let turn = Code::new(150.0, (0.45, 0.35, 0.05), 2.0, 40.0);
-    let mut p = Program::new(format!("convolution of {rows} rows of {}", c.tokens), 4, 40, 4224, spec);
-    let items = (0..c.batch).flat_map(|b| (0..c.channels).map(move |d| [(b * c.channels + d) as i32, d as i32, 0, 0, 0, 0]));
+    let mut p = Program::new(format!("convolution of {rows} rows of {}", c.tokens), 4, 40, 4224, spec).warm();
+    let items =
+        (0..c.batch).flat_map(|b| (0..c.channels).map(move |d| [(b * c.channels + d) as i32, d as i32, 0, 0, 0, 0]));
     p.items(items.collect());
     let bytes = SIDE_BY_SIDE.min(c.tokens) * c.bytes;
     let row_bytes = u64::from(c.tokens) * u64::from(c.bytes);

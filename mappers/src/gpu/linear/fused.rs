@@ -50,7 +50,10 @@ fn wgmma(m: u32, n: u32, k: u32) -> [Op; 2] {
 pub fn fused_prefill(c: &LinearCall, spec: &GpuSpec, names: &Names) -> Result<Vec<Item>, String> {
     c.check()?;
     if c.rule != Rule::GatedDelta || c.key_dim > 128 || c.value_dim > 128 {
-        return Err(format!("{:?} of {}x{}: this kernel has the gated delta rule of up to 128", c.rule, c.key_dim, c.value_dim));
+        return Err(format!(
+            "{:?} of {}x{}: this kernel has the gated delta rule of up to 128",
+            c.rule, c.key_dim, c.value_dim
+        ));
     }
     if !spec.tensor.warpgroup {
         return Err(format!("{} has no warpgroup products", spec.name));
@@ -67,8 +70,13 @@ pub fn fused_prefill(c: &LinearCall, spec: &GpuSpec, names: &Names) -> Result<Ve
         Tensor::matrix(c.rows(), u64::from(heads) * u64::from(size * 2), rows, (size * 2).next_power_of_two())
     };
     let state = Tensor::matrix(heads * u64::from(dv), u64::from(dk) * 4, dv, (dk * 4).next_power_of_two());
-    let tensors =
-        vec![per_token(c.key_heads, dk), per_token(c.key_heads, dk), per_token(c.heads, dv), state, per_token(c.heads, dv)];
+    let tensors = vec![
+        per_token(c.key_heads, dk),
+        per_token(c.key_heads, dk),
+        per_token(c.heads, dv),
+        state,
+        per_token(c.heads, dv),
+    ];
     let row = Expr::work(0, 1).plus_loop(0, i64::from(CHUNK));
     let at = |tensor: u8, head: usize, size: u32| Tile {
         tensor,
@@ -89,41 +97,50 @@ pub fn fused_prefill(c: &LinearCall, spec: &GpuSpec, names: &Names) -> Result<Ve
         copy(at(2, 2, dv), Path::Bulk, V_FULL),
         Op::End,
     ];
-    // 64 x 64 scores of each kind over 128 threads, 32 a thread: gates (a difference, an exponential, two products), masks, a store; then the
-    // inverse: eight columns on the lanes, and three doublings, each two products of fragments, a pass through shared memory and a barrier.
+    // 64 x 64 scores of each kind over 128 threads, 32 a thread: gates (read from shared memory, a difference, an exponential, products), beta,
+    // masks; the system goes to shared memory; then the inverse: eight rows on the lanes, each after a shuffle of those before, and three
+    // doublings, each two products of fragments, a pass through shared memory and a barrier, the last with a sum of two halves besides.
     let mut aux = vec![super::setup(spec), turns, Op::Wait(K_FULL)];
     aux.extend(wgmma(CHUNK, CHUNK, dk));
     aux.push(Op::Wait(Q_FULL));
     aux.extend(wgmma(CHUNK, CHUNK, dk));
     let threads = f64::from(CHUNK * CHUNK);
-    aux.extend([lanes(4, 32.0 * 11.0, threads, 150.0), Op::Sync, lanes(4, 160.0, 0.0, 8.0 * 60.0), Op::Sync]);
-    for _ in 0..3 {
+    aux.extend([lanes(4, 32.0 * 17.0, threads, 150.0), Op::Wait(SCORES_FREE), lanes(4, 60.0, 0.0, 60.0), Op::Sync]);
+    aux.extend([lanes(4, 160.0, 0.0, 8.0 * 60.0), Op::Sync]);
+    for level in 0..3 {
         aux.extend([lanes(4, 60.0, 0.0, 3.0 * 33.0 + 2.0 * 29.0), Op::Sync]);
+        if level == 2 {
+            aux.extend([Op::Sync, lanes(4, 30.0, 0.0, 2.0 * 29.0), Op::Sync]);
+        }
     }
-    // Read back, times beta, converted, stored.
-    aux.extend([Op::Wait(SCORES_FREE), lanes(4, 32.0 * 4.0, 0.0, 60.0), Op::Sync, Op::Arrive(SCORES), Op::End]);
-    // Each thread holds 64 numbers of the state. State times keys; values less that; times the inverse; state and scores times queries; the state
-    // decays and takes the new values.
+    // Read back, times beta, converted, stored; scores of queries converted and stored.
+    aux.extend([lanes(4, 32.0 * 6.0 + 40.0, 0.0, 60.0), Op::Arrive(SCORES), Op::End]);
+    // Each thread holds 64 numbers of the state, which are converted for two products. State times queries; state times keys; values less that,
+    // times the inverse; scores times these; the state decays and takes the new values. The two warpgroups take turns at every product
+    // (`_math_order_wait`, `_math_order_notify`: a barrier each).
     let mut main = vec![super::setup(spec)];
     if c.carries_state {
         main.extend([copy(whole, Path::Load, STATE), Op::Wait(STATE)]);
     }
-    main.extend([turns, Op::Wait(K_FULL), lanes(8, 64.0, 0.0, 30.0)]);
-    main.extend(wgmma(dv, CHUNK, dk));
+    let in_turn = |m, n, k| {
+        let [product, wait] = wgmma(m, n, k);
+        [Op::Sync, product, Op::Sync, wait]
+    };
+    main.extend([turns, Op::Wait(Q_FULL), lanes(8, 64.0, 0.0, 30.0)]);
+    main.extend(in_turn(dv, CHUNK, dk));
+    main.extend([lanes(8, 32.0 * 2.0, 0.0, 60.0), Op::Wait(K_FULL), lanes(8, 32.0, 0.0, 30.0)]);
+    main.extend(in_turn(dv, CHUNK, dk));
     main.extend([Op::Wait(V_FULL), lanes(8, 32.0 * 5.0, 0.0, 80.0), Op::Wait(SCORES)]);
-    main.extend(wgmma(dv, CHUNK, CHUNK));
-    main.extend([lanes(8, 32.0 * 2.0, 0.0, 60.0), Op::Wait(Q_FULL)]);
-    main.extend(wgmma(dv, CHUNK, dk));
+    main.extend(in_turn(dv, CHUNK, CHUNK));
     main.push(lanes(8, 32.0, 0.0, 30.0));
-    main.extend(wgmma(dv, CHUNK, CHUNK));
+    main.extend(in_turn(dv, CHUNK, CHUNK));
     main.extend([
         Op::Arrive(SCORES_FREE),
         Op::Arrive(QV_FREE),
-        lanes(8, 32.0 * 2.0 + 64.0, 0.0, 60.0),
-        Op::Sync,
+        lanes(8, 32.0 + 64.0 + 32.0 * 4.0, 32.0 * 256.0, 60.0),
         Op::Store { tile: at(4, 2, dv), reduce: false },
     ]);
-    main.extend(wgmma(dv, dk, CHUNK));
+    main.extend(in_turn(dv, dk, CHUNK));
     main.extend([Op::Arrive(K_FREE), Op::End]);
     if c.carries_state {
         main.push(Op::Store { tile: whole, reduce: false });
@@ -134,20 +151,22 @@ pub fn fused_prefill(c: &LinearCall, spec: &GpuSpec, names: &Names) -> Result<Ve
         name: format!("fused delta rule {}x{} heads, {} tokens", c.batch, c.heads, c.tokens),
         threads: 512,
         registers: 128,
-        shared_bytes: (K_STAGES * CHUNK * dk * 2 + STAGES * CHUNK * (dk + 2 * dv) * 2 + 2 * STAGES * CHUNK * CHUNK * 2 + 8192)
+        shared_bytes: (K_STAGES * CHUNK * dk * 2
+            + STAGES * CHUNK * (dk + 2 * dv) * 2
+            + 2 * STAGES * CHUNK * CHUNK * 2
+            + 8192)
             .min(spec.sm.shared_memory_per_cta_bytes),
         cluster: 1,
         grid: items.len() as u32,
         items,
         tensors,
         barriers: vec![full, full, full, free(K_STAGES), free(STAGES), full, free(STAGES), full],
-        roles: vec![
-            Role { warps: 4, ops: load },
-            Role { warps: 4, ops: aux },
-            Role { warps: 8, ops: main },
-        ],
+        roles: vec![Role { warps: 4, ops: load }, Role { warps: 4, ops: aux }, Role { warps: 8, ops: main }],
         pipelined: true,
     };
+    // vLLM exponentiates the gates, and lengths are cast to 64 bits (`flashinfer/gdn_prefill.py`).
+    let gates = c.rows().saturating_mul(u64::from(c.heads));
+    let exponential = super::gates::exponential(gates, &names.gate, &names.between("decay"));
     let operands = [&names.q, &names.k, &names.v, &names.state, &names.output].map(Clone::clone);
-    Ok(vec![Item::kernel(kernel, operands)])
+    Ok(vec![exponential, super::gates::tiny(spec, "lengths"), Item::kernel(kernel, operands)])
 }

@@ -21,21 +21,31 @@ pub(super) fn fill(elements: u64, of: &Operand) -> Item {
     Item::kernel(kernel, [of.clone()])
 }
 
+/// PyTorch's exponential of so many numbers of fp32.
+pub(super) fn exponential(elements: u64, from: &Operand, to: &Operand) -> Item {
+    let work = ElementWork { fma: 2.0, alu: 1.0, sfu: 1.0, other: 2.0, stall: 2.5 };
+    let elements = elements.max(1);
+    let e = Elementwise { elements, inputs: 1, element_bytes: 4, per_cta: 512, threads: 128, work };
+    let mut kernel = elementwise(&e);
+    kernel.name = format!("exponential of {elements}");
+    Item::kernel(kernel, [from.clone(), to.clone()])
+}
+
 /// An elementwise kernel of one CTA.
-pub(super) fn tiny(spec: &GpuSpec) -> Item {
+pub(super) fn tiny(spec: &GpuSpec, name: &str) -> Item {
     let work = ElementWork { fma: 1.0, alu: 4.0, sfu: 0.0, other: 2.0, stall: 2.5 };
     let e = Elementwise { elements: 64, inputs: 1, element_bytes: 4, per_cta: 1024, threads: 128, work };
     let mut kernel = elementwise(&e);
-    kernel.name = "decays of heads".into();
+    kernel.name = name.to_owned();
     if let Some(role) = kernel.roles.first_mut() {
         role.ops.insert(0, super::setup(spec));
     }
-    Item::kernel(kernel, [Operand::shared("decays"), Operand::shared("decays")])
+    Item::kernel(kernel, [Operand::shared(name), Operand::shared(name)])
 }
 
 /// `chunk_local_cumsum_scalar_kernel`: a warp sums a chunk's gates of a head.
 pub(super) fn scalar_sum(c: &LinearCall, spec: &GpuSpec, gate: &Operand, sum: &Operand) -> Result<Item, String> {
-    let mut p = Program::new(format!("sums of gates {}x{}", c.batch, c.heads), 1, 16, 0, spec);
+    let mut p = Program::new(format!("sums of gates {}x{}", c.batch, c.heads), 1, 16, 0, spec).warm();
     p.items(chunk_items(c, 1)?);
     let rows = CHUNK.min(c.tokens);
     let g = per_token(&mut p, c, gate, (c.heads, 1, 4), 8);
@@ -72,7 +82,7 @@ pub(super) fn normalise(c: &LinearCall, spec: &GpuSpec, from: &Operand, to: &Ope
     let ctas = rows.div_ceil(8);
     countable(ctas)?;
     let bytes = c.key_dim * 2;
-    let mut p = Program::new(format!("norms of {rows} rows of {}", c.key_dim), 1, 64, 32, spec);
+    let mut p = Program::new(format!("norms of {rows} rows of {}", c.key_dim), 1, 64, 32, spec).warm();
     p.items((0..ctas).map(|i| [i as i32, 0, 0, 0, 0, 0]).collect::<Vec<[i32; WORK_VARS]>>());
     let x = p.matrix(from.clone(), rows, u64::from(bytes), (8, bytes));
     let y = p.matrix(to.clone(), rows, u64::from(bytes), (8, bytes));
@@ -113,9 +123,8 @@ fn between_blocks(c: &LinearCall, spec: &GpuSpec, names: &Names, gate: &Operand)
     let k = per_token(&mut p, c, &names.k, (c.key_heads, c.key_dim, 2), bk);
     let g = per_token(&mut p, c, gate, (c.heads, c.key_dim, 4), bk);
     let a = per_token(&mut p, c, &names.between("scores"), (c.heads, CHUNK, output::score_bytes(c)), SUB);
-    let at = |head: usize, bytes: u32| {
-        Expr::work(head, i64::from(c.key_dim * bytes)).plus_loop(1, i64::from(bk * bytes))
-    };
+    let at =
+        |head: usize, bytes: u32| Expr::work(head, i64::from(c.key_dim * bytes)).plus_loop(1, i64::from(bk * bytes));
     let loads = [
         Load(tile(q, Expr::work(0, 1), at(3, 2), SUB, bk * 2), Path::AsyncRows, 0),
         Load(tile(g, Expr::work(0, 1), at(2, 4), SUB, bk * 4), Path::AsyncRows, 0),
@@ -128,6 +137,8 @@ fn between_blocks(c: &LinearCall, spec: &GpuSpec, names: &Names, gate: &Operand)
     p.repeat(Trips::Once(5, 0), |p| {
         p.code(step.counting(480.0));
         p.repeat(Trips::Const(steps), |p| {
+            // The gates of the block's first token, into registers.
+            p.fetch(&[Load(tile(g, Expr::work(0, 1), at(2, 4), 1, bk * 4), Path::Load, 1)]);
             p.fetch(&loads);
             p.product(Dtype::Tf32, SUB, SUB, bk, step);
         });

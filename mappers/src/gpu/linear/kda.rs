@@ -85,9 +85,8 @@ fn blocks_and_solve(c: &LinearCall, spec: &GpuSpec, names: &Names, gate: &Operan
     let d = per_token(&mut p, c, &names.between("diagonal"), (c.heads, SUB, 4), SUB);
     let s = per_token(&mut p, c, &names.between("scores"), (c.heads, CHUNK, 2), CHUNK);
     let a = per_token(&mut p, c, &names.between("inverse"), (c.heads, CHUNK, 2), CHUNK);
-    let at = |head: usize, bytes: u32| {
-        Expr::work(head, i64::from(c.key_dim * bytes)).plus_loop(0, i64::from(bk * bytes))
-    };
+    let at =
+        |head: usize, bytes: u32| Expr::work(head, i64::from(c.key_dim * bytes)).plus_loop(0, i64::from(bk * bytes));
     p.code(step.counting(300.0));
     p.repeat(Trips::Const(steps), |p| {
         for block in 0..blocks {

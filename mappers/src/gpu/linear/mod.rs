@@ -146,10 +146,7 @@ impl LinearCall {
             return Err(format!("{} value heads do not share {} key heads evenly", self.heads, self.key_heads));
         }
         if self.key_dim > 1024 || self.value_dim > 1024 {
-            return Err(format!(
-                "heads of {} x {}: at most 1024 x 1024 are modelled",
-                self.key_dim, self.value_dim
-            ));
+            return Err(format!("heads of {} x {}: at most 1024 x 1024 are modelled", self.key_dim, self.value_dim));
         }
         // Rows of the states that chunks leave are the largest coordinates.
         let chunks = u64::from(self.batch) * u64::from(self.chunks()) * u64::from(self.heads);
@@ -209,8 +206,11 @@ impl Names {
     }
 }
 
-/// Before the first copy: misses of constants and of instructions, 831.6 cycles of a warp (`device_profiles.csv`: FlashAttention's joining
-/// kernel, which has no more to do than that).
+/// Before the first copy: misses of constants and of instructions, cycles of a warp (`device_profiles.csv`: FlashAttention's joining kernel, which
+/// has no more to do than that).
+pub(crate) const SETUP_CYCLES: f64 = 831.6;
+
+/// The same, as an op.
 pub(crate) fn setup(spec: &GpuSpec) -> Op {
-    Op::Setup(831.6 * 1e3 / spec.sm_clock_mhz)
+    Op::Setup(SETUP_CYCLES * 1e3 / spec.sm_clock_mhz)
 }

@@ -145,8 +145,9 @@ pub fn recurrent(source: Source, call: &LinearCall, spec: &GpuSpec, names: &Name
         }
     }
     let code = Code::new(cut.beside, cut.mix, cut.stall, 60.0 * f64::from(cut.warps));
-    let name = format!("recurrence {}x{} heads of {}x{}, {} tokens", c.batch, c.heads, c.key_dim, c.value_dim, c.tokens);
-    let mut p = Program::new(name, cut.warps, cut.registers, 1024, spec);
+    let name =
+        format!("recurrence {}x{} heads of {}x{}, {} tokens", c.batch, c.heads, c.key_dim, c.value_dim, c.tokens);
+    let mut p = Program::new(name, cut.warps, cut.registers, 1024, spec).warm();
     p.items(items);
     let rows = c.rows();
     let vector = |p: &mut Program, of: &Operand, heads: u32, size: u32, bytes: u32, block: u32| {
@@ -189,7 +190,13 @@ pub fn recurrent(source: Source, call: &LinearCall, spec: &GpuSpec, names: &Name
         u64::from(c.heads) * u64::from(c.value_dim * bytes),
         (1, (bv * bytes).max(32)),
     );
-    let out = tile(o, row.plus_work(KBLOCK, rows.min(i32::MAX as u64) as i64), part(HEAD, c.value_dim, VBLOCK, bv, bytes), 1, bv * bytes);
+    let out = tile(
+        o,
+        row.plus_work(KBLOCK, rows.min(i32::MAX as u64) as i64),
+        part(HEAD, c.value_dim, VBLOCK, bv, bytes),
+        1,
+        bv * bytes,
+    );
     p.code(code.counting(0.5 * cut.beside));
     let (read, write) = c.state_bytes;
     if c.carries_state {

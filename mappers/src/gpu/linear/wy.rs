@@ -75,7 +75,8 @@ fn key_products(c: &LinearCall, spec: &GpuSpec, names: &Names, gate: &Operand) -
 fn solve(c: &LinearCall, spec: &GpuSpec, names: &Names) -> Result<Item, String> {
     // 56 rows, each a load from L1 that is waited for: 40 cycles.
     let rows_of_l1 = 56.0 * 40.0 / 7176.0;
-    let code = Code::new(7176.0, (0.35, 0.28, 0.0), 3.2 + rows_of_l1, 4400.0);
+    let turns = substitution_turns(c.tokens) / 56.0;
+    let code = Code::new(7176.0, (0.35, 0.28, 0.0), 3.2 + rows_of_l1, 4400.0).part(0.35 + 0.65 * turns);
     let name = format!("triangular solve {}x{} heads", c.batch, c.heads);
     let mut p = Program::new(name, 2, 255, 10240, spec);
     p.items(chunk_items(c, 1)?);
@@ -165,19 +166,23 @@ pub(super) fn recompute(
     let w = per_token(&mut p, c, &names.between("w"), (c.heads, c.key_dim, 2), bk);
     let loads = scalars(&mut p, c, names, gate);
     let row = Expr::work(ROW, 1);
-    let at = |head: usize, size: u32, block: u32| {
-        Expr::work(head, i64::from(size * 2)).plus_loop(0, i64::from(block * 2))
-    };
+    let at =
+        |head: usize, size: u32, block: u32| Expr::work(head, i64::from(size * 2)).plus_loop(0, i64::from(block * 2));
     let inverse = tile(a, row, Expr::work(HEAD, i64::from(CHUNK * 2)), rows, CHUNK * 2);
     p.code(code.counting(beside));
-    let mut before = loads;
+    // Beta and the inverse first; gates only after the values.
+    let (first, gates) = loads.split_at(1.min(loads.len()));
+    let mut before = first.to_vec();
     before.push(Load(inverse, Path::Load, 1));
     p.fetch(&before);
-    for (n, from, to, head, size, block, count) in [
-        (nv, v, u, HEAD, c.value_dim, bv, values),
-        (nk, k, w, KEY_HEAD, c.key_dim, bk, keys),
-    ] {
+    let gates: Vec<Load> = gates.iter().map(|l| Load(l.0, l.1, 2)).collect();
+    for (n, from, to, head, size, block, count) in
+        [(nv, v, u, HEAD, c.value_dim, bv, values), (nk, k, w, KEY_HEAD, c.key_dim, bk, keys)]
+    {
         let read = Load(tile(from, row, at(head, size, block), rows, block * 2), Path::AsyncRows, 0);
+        if head == KEY_HEAD {
+            p.fetch(&gates);
+        }
         p.repeat(Trips::Const(n), |p| p.loads(&[read]));
         p.repeat(Trips::Const(n), |p| {
             p.wait(0);

@@ -6,7 +6,7 @@ use banksia_hw::gpu::program::{Expr, Kernel, Op, Tensor, Tile, Trips, VectorWork
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::super::gemm::Gemm;
-use super::super::multistage::{Multistage, multistage};
+use super::super::multistage::{Multistage, Writer, multistage};
 use super::format::dequantise;
 use super::hopper::Grouped;
 
@@ -23,14 +23,26 @@ pub struct CopyingTile {
     pub stay: Option<u32>,
 }
 
-/// Work items' numbers, as `multistage` has them: row of the input, tile of columns, first step, steps, row of the result, first row of weights.
-const INPUT: usize = 0;
-const K0: usize = 2;
+/// Work items' numbers: first row of the block (beyond its beginning where it has fewer rows, so that as many lie within), tile of columns, block of the
+/// input, steps, block of the result, first row of weights.
+const ROW: usize = 0;
+const INPUT: usize = 2;
 const NK: usize = 3;
 const RESULT: usize = 4;
 
 /// Most work items that CTAs without rows add.
 const MOST_IDLE: u64 = 1 << 18;
+
+/// Bytes that a lane copies at once: Triton takes sixteen where rows are known to be a multiple of sixteen numbers, one number else; CUTLASS what they
+/// lie on.
+fn copy_bytes(g: &Grouped<'_>, t: &Multistage) -> u32 {
+    let e = g.dtype.bytes();
+    match t.writer {
+        Writer::Triton if !g.k.is_multiple_of(16) => e,
+        Writer::Triton => t.copy_bytes,
+        Writer::Cutlass => (1 << (u64::from(g.k) * u64::from(e)).trailing_zeros().min(4)).min(t.copy_bytes),
+    }
+}
 
 /// The kernel; no expert has rows: none.
 pub fn copying(g: &Grouped<'_>, t: &CopyingTile, spec: &GpuSpec) -> Option<Kernel> {
@@ -39,8 +51,16 @@ pub fn copying(g: &Grouped<'_>, t: &CopyingTile, spec: &GpuSpec) -> Option<Kerne
         return None;
     }
     // One tile, whose rows are any.
-    let gemm = Gemm { m: total, n: g.n, k: g.k, batch: 1, dtype: g.dtype, out_bytes: g.out_bytes, block_scales: false };
-    let tile = Multistage { split: 1, ..t.tile };
+    let gemm = Gemm {
+        m: total,
+        n: g.n,
+        k: g.k,
+        batch: 1,
+        dtype: g.dtype,
+        out_bytes: g.out_bytes,
+        block_scales: false,
+    };
+    let tile = Multistage { split: 1, copy_bytes: copy_bytes(g, &t.tile), ..t.tile };
     let one = Gemm { m: 1, n: tile.bn, ..gemm };
     let mut kernel = multistage(&one, &tile, spec);
     let wrapped = kernel.roles[0].ops.first().is_some_and(|op| matches!(op, Op::Loop(Trips::Once(..))));
@@ -49,25 +69,27 @@ pub fn copying(g: &Grouped<'_>, t: &CopyingTile, spec: &GpuSpec) -> Option<Kerne
     if !wrapped {
         out.push(Op::Loop(Trips::Once(NK as u8, 0)));
     }
+    let row_bytes = i64::from(g.k) * i64::from(g.dtype.bytes());
     let ahead = f64::from(g.weight_bits) / f64::from(8 * g.dtype.bytes());
     let sums = f64::from(tile.bm * tile.bn);
     for op in ops {
         let op = if wrapped { op } else { deeper(op) };
         match op {
             Op::Copy { tile: x, path, multicast, barrier } if x.tensor == 0 => {
-                let row = Expr::work(INPUT, 1);
-                out.push(Op::Copy { tile: Tile { row, ..x }, path, multicast, barrier });
+                let byte = Expr { work: [0; WORK_VARS], ..x.byte }.plus_work(INPUT, row_bytes);
+                out.push(Op::Copy { tile: Tile { row: Expr::work(ROW, 1), byte, ..x }, path, multicast, barrier });
             }
-            Op::Copy { tile: x, path, multicast, barrier } if ahead < 1.0 => {
+            Op::Copy { tile: x, path, multicast, barrier } => {
                 let scale = |v: i64| (v as f64 * ahead) as i64;
                 let byte =
-                    Expr { base: scale(x.byte.base), work: x.byte.work.map(scale), loops: x.byte.loops.map(scale) };
+                    Expr { base: scale(x.byte.base), work: [0; WORK_VARS], loops: x.byte.loops.map(scale) };
                 let bytes = ((f64::from(x.bytes) * ahead) as u32).max(1);
                 out.push(Op::Copy { tile: Tile { byte, bytes, ..x }, path, multicast, barrier });
             }
             Op::Store { tile: x, reduce } => {
-                let row = Expr { work: [0; WORK_VARS], ..x.row }.plus_work(RESULT, 1);
-                out.push(Op::Store { tile: Tile { row, ..x }, reduce });
+                let row = Expr { work: [0; WORK_VARS], ..x.row }.plus_work(ROW, 1);
+                let byte = x.byte.plus_work(RESULT, i64::from(g.n) * i64::from(g.out_bytes));
+                out.push(Op::Store { tile: Tile { row, byte, ..x }, reduce });
             }
             Op::Mma { .. } | Op::MmaAmong { .. } => {
                 if ahead < 1.0 {
@@ -98,23 +120,20 @@ pub fn copying(g: &Grouped<'_>, t: &CopyingTile, spec: &GpuSpec) -> Option<Kerne
     kernel.items = items(g, t);
     let tiles = kernel.items.len() as u32;
     kernel.grid = t.stay.map_or(tiles, |n| n.clamp(1, tiles));
-    let input_rows = t.gathered_from.unwrap_or(total).max(1);
-    let e = u64::from(g.dtype.bytes());
+    // Rows of a block are those of the matrix, and its blocks lie side by side: what is beyond a block's rows is beyond the matrix.
     let piece = |bytes: u32| bytes.next_power_of_two().min(128);
+    let blocks = g.row_tiles(tile.bm);
+    let bm = u64::from(tile.bm);
+    let inputs = u64::from(input_blocks(g, t));
     kernel.tensors = vec![
-        Tensor::matrix(u64::from(input_rows), u64::from(g.k) * e, tile.bm, piece(tile.bk * g.dtype.bytes())),
+        Tensor::matrix(bm, inputs * row_bytes as u64, tile.bm, piece(tile.bk * g.dtype.bytes())),
         Tensor::matrix(
             g.rows.len() as u64 * u64::from(g.n),
             (u64::from(g.k) * u64::from(g.weight_bits) / 8).max(1),
             tile.bn,
             piece(tile.bk * g.weight_bits / 8),
         ),
-        Tensor::matrix(
-            u64::from(total),
-            u64::from(g.n) * u64::from(g.out_bytes),
-            tile.bm,
-            piece(tile.bn * g.out_bytes),
-        ),
+        Tensor::matrix(bm, blocks * u64::from(g.n) * u64::from(g.out_bytes), tile.bm, piece(tile.bn * g.out_bytes)),
     ];
     kernel.name = format!("grouped {total}x{}x{} copying {}x{}x{}", g.n, g.k, tile.bm, tile.bn, tile.bk);
     Some(kernel)
@@ -131,20 +150,21 @@ fn deeper(op: Op) -> Op {
     }
 }
 
+/// Blocks of rows that the input has: as many as the rows that are gathered from fill, or one for each of the result's.
+fn input_blocks(g: &Grouped<'_>, t: &CopyingTile) -> u32 {
+    let own = g.row_tiles(t.tile.bm).clamp(1, u64::from(u32::MAX)) as u32;
+    t.gathered_from.map_or(own, |rows| rows.div_ceil(t.tile.bm).clamp(1, own))
+}
+
 fn items(g: &Grouped<'_>, t: &CopyingTile) -> Vec<[i32; WORK_VARS]> {
     let (bm, bn) = (t.tile.bm, t.tile.bn);
-    let total = g.total();
-    let input_rows = t.gathered_from.unwrap_or(total).max(1);
+    let inputs = input_blocks(g, t);
     let steps = g.k.div_ceil(t.tile.bk);
     let columns = g.n.div_ceil(bn);
-    // Row tiles of all experts: where rows begin, how many there are, whose weights.
-    let mut tiles: Vec<(u32, u32, u32)> = Vec::new();
-    let mut first = 0u32;
+    // Row tiles of all experts: how many rows there are, whose weights.
+    let mut tiles: Vec<(u32, u32)> = Vec::new();
     for (e, &rows) in g.rows.iter().enumerate() {
-        for r in 0..rows.div_ceil(bm) {
-            tiles.push((first + r * bm, (rows - r * bm).min(bm), e as u32));
-        }
-        first = first.saturating_add(rows);
+        tiles.extend((0..rows.div_ceil(bm)).map(|r| ((rows - r * bm).min(bm), e as u32)));
     }
     let busy = tiles.len() as u32;
     let idle = u64::from(t.idle_rows).min(MOST_IDLE / u64::from(columns.max(1))) as u32;
@@ -157,22 +177,13 @@ fn items(g: &Grouped<'_>, t: &CopyingTile) -> Vec<[i32; WORK_VARS]> {
         let size = group.min(all - from);
         for c in 0..columns {
             for r in from..from + size {
-                let Some(&(row, have, expert)) = tiles.get(r as usize) else {
+                let Some(&(have, expert)) = tiles.get(r as usize) else {
                     items.push([0; WORK_VARS]);
                     continue;
                 };
-                // What is not full lies over the end of its matrix, so that as many rows are there as it has.
-                let place = |rows: u32, at: u32| if have < bm { rows.saturating_sub(have) } else { at % rows.max(1) };
-                let input = if t.gathered_from.is_some() {
-                    place(input_rows, row % (input_rows.saturating_sub(bm) + 1))
-                } else {
-                    place(total, row)
-                };
-                let item = [input, c, 0, steps, place(total, row), expert.saturating_mul(g.n)];
-                items.push(item.map(|x| x as i32));
+                items.push([bm - have, c, r % inputs, steps, r, expert.saturating_mul(g.n)].map(|x| x as i32));
             }
         }
     }
-    debug_assert!(items.iter().all(|i| i[K0] == 0));
     items
 }

@@ -72,13 +72,13 @@ pub struct HopperTile {
     pub descriptors: bool,
 }
 
-/// Numbers of a work item: row of the tokens and of the result, tile of columns, steps for the first and for the second warpgroup, first row of the
-/// expert's weights, whether its descriptors are new.
+/// Numbers of a work item: first row of the block (beyond its beginning where it has fewer rows, so that as many lie within), tile of columns, steps for
+/// the first and for the second warpgroup, first row of the expert's weights, block of rows.
 const ROW: usize = 0;
 const COLUMN: usize = 1;
 const STEPS: [usize; 2] = [2, 3];
 const WEIGHT: usize = 4;
-const NEW: usize = 5;
+const BLOCK: usize = 5;
 
 const FULL: [u8; 2] = [0, 1];
 const EMPTY: u8 = 2;
@@ -86,16 +86,27 @@ const DESCRIPTOR: u8 = 3;
 const MULTIPLY: [u8; 2] = [4, 5];
 const WRITE: [u8; 2] = [6, 7];
 
-/// Two descriptors of 128 bytes are changed in shared memory, written to memory, fenced, and read again by the copy engine before the first copy of a
-/// group: a round trip to L2 for the write and fence, another for the read (`near_latency_ns` to `far_latency_ns`, each).
-const NEW_DESCRIPTORS_NS: f64 = 800.0;
+/// A group's descriptors are changed in shared memory, written to memory, fenced and read again before their first use, those of the operands by the
+/// warp that copies, that of the result by those that write: tiles of a depth of 128 follow each other at 2.0 us where each is of another group, at
+/// 1.18 where all are of one (`device_grouped.csv`, 16 groups of 8448 columns against one of 135168).
+const NEW_DESCRIPTORS_NS: f64 = 820.0;
+
+/// Before its first tile a CTA copies descriptors to its own memory and reads the groups' sizes, one after the other: what `device_grouped.csv` has for a
+/// single tile of the least depth beyond its copies, product and way out.
+const SETUP_NS: f64 = 1900.0;
+
+/// Cycles of the way out of each 64x32 of a warpgroup's results (`device_cutlass.csv`: see `cutlass.rs`).
+const PART_CYCLES: f64 = 290.0;
 
 /// Shared memory beside the buffers: part of the result on its way out, barriers, descriptors (206848 and 215040 bytes with four buffers of 48 KB in
 /// `operators_kernels.jsonl`).
 const BESIDE_BUFFERS: u32 = 10240;
 
-/// Columns that leave together.
-const PART: u32 = 64;
+/// Numbers of a row that leave together.
+const PART: u32 = 32;
+
+/// Bytes of a row that a bulk copy takes at most, as shared memory is laid out for the matrix units.
+const BOX_BYTES: u32 = 128;
 
 /// Buffers of a tile: what shared memory holds.
 fn stages(g: &Grouped<'_>, t: &HopperTile, spec: &GpuSpec) -> u32 {
@@ -113,9 +124,8 @@ fn weight_step_bytes(g: &Grouped<'_>, t: &HopperTile) -> u64 {
     u64::from(t.columns) * u64::from(depth(g, t)) * u64::from(g.weight_bits) / 8
 }
 
-/// Work items in the order of CTAs, clusters whole.
-fn items(g: &Grouped<'_>, t: &HopperTile, steps: u32, grid: usize) -> Vec<[i32; WORK_VARS]> {
-    let total = g.total();
+/// Work items in the order of CTAs, clusters whole, and the share of them at which a CTA comes to another group.
+fn items(g: &Grouped<'_>, t: &HopperTile, steps: u32, grid: usize) -> (Vec<[i32; WORK_VARS]>, f64) {
     let columns = g.n.div_ceil(t.columns);
     let (along_rows, along_columns) = t.cluster;
     let mut items: Vec<[i32; WORK_VARS]> = Vec::new();
@@ -123,7 +133,8 @@ fn items(g: &Grouped<'_>, t: &HopperTile, steps: u32, grid: usize) -> Vec<[i32; 
     let mut first = 0u32;
     for (e, &rows) in g.rows.iter().enumerate() {
         let weight = (e as u32).saturating_mul(if g.by_depth { g.k } else { g.n });
-        let (rc, cc) = (rows.div_ceil(t.tokens).div_ceil(along_rows), columns.div_ceil(along_columns));
+        let blocks = rows.div_ceil(t.tokens);
+        let (rc, cc) = (blocks.div_ceil(along_rows), columns.div_ceil(along_columns));
         let (outer, inner) = if t.weights_first { (rc, cc) } else { (cc, rc) };
         for o in 0..outer {
             for i in 0..inner {
@@ -132,26 +143,41 @@ fn items(g: &Grouped<'_>, t: &HopperTile, steps: u32, grid: usize) -> Vec<[i32; 
                     for b in 0..along_columns {
                         let (r, c) = (cr * along_rows + a, ccol * along_columns + b);
                         let have = rows.saturating_sub(r.saturating_mul(t.tokens)).min(t.tokens);
-                        // A tile that is not full lies over the end of the matrix, so that as many rows are there as it has.
-                        let row = if have == t.tokens { first + r * t.tokens } else { total - have };
-                        items.push([row, c, steps, 0, weight, 0].map(|x| x as i32));
+                        let block = if have > 0 { first + r } else { 0 };
+                        items.push([t.tokens - have, c, steps, 0, weight, block].map(|x| x as i32));
                         groups.push(e as u32);
                     }
                 }
             }
         }
-        first = first.saturating_add(rows);
+        first = first.saturating_add(blocks);
     }
     let mut turn = vec![u32::MAX; grid.max(1)];
+    let mut new = 0u64;
     for (i, (item, &group)) in items.iter_mut().zip(&groups).enumerate() {
         let cta = i % grid.max(1);
-        item[NEW] = i32::from(turn[cta] != group);
+        new += u64::from(turn[cta] != group);
         turn[cta] = group;
         if t.pingpong && (i / grid.max(1)) % 2 == 1 {
             item.swap(STEPS[0], STEPS[1]);
         }
     }
-    items
+    let share = new as f64 / items.len().max(1) as f64;
+    (items, share)
+}
+
+/// A copy in boxes of no more than 128 bytes of a row.
+fn boxes_of(whole: Tile) -> Vec<Tile> {
+    let mut boxes = Vec::new();
+    let mut first = 0;
+    while first < whole.bytes {
+        let mut part = whole;
+        part.byte.base += i64::from(first);
+        part.bytes = BOX_BYTES.min(whole.bytes - first);
+        boxes.push(part);
+        first += BOX_BYTES;
+    }
+    boxes
 }
 
 /// The kernel; no expert has rows: none.
@@ -168,7 +194,8 @@ pub fn hopper(g: &Grouped<'_>, t: &HopperTile, spec: &GpuSpec) -> Option<Kernel>
     let of_columns = u64::from(g.n.div_ceil(t.columns).div_ceil(t.cluster.1) * t.cluster.1);
     let all = g.rows.iter().map(|r| u64::from(r.div_ceil(t.tokens).div_ceil(t.cluster.0) * t.cluster.0)).sum::<u64>();
     let grid = (all * of_columns).min(u64::from(slots)) as usize;
-    let items = items(g, t, steps, grid);
+    let (items, new) = items(g, t, steps, grid);
+    let new_ns = NEW_DESCRIPTORS_NS * new;
     let stages = stages(g, t, spec);
     let consumers = if t.pingpong { 2 } else { 1 };
     let weight_depth_bytes = (bk * g.weight_bits / 8).max(1);
@@ -179,7 +206,7 @@ pub fn hopper(g: &Grouped<'_>, t: &HopperTile, spec: &GpuSpec) -> Option<Kernel>
     let tokens = Tile {
         tensor: 0,
         row: Expr::work(ROW, 1),
-        byte: Expr::default().plus_loop(0, i64::from(bk * e)),
+        byte: Expr::work(BLOCK, i64::from(g.k) * i64::from(e)).plus_loop(0, i64::from(bk * e)),
         rows: t.tokens,
         bytes: bk * e,
     };
@@ -201,11 +228,14 @@ pub fn hopper(g: &Grouped<'_>, t: &HopperTile, spec: &GpuSpec) -> Option<Kernel>
             bytes: weight_depth_bytes,
         }
     };
+    // Weights whose rows run along columns come in boxes of 128 bytes.
+    let boxes = boxes_of(weights);
     let descriptor = Tile { tensor: 3, row: Expr::default(), byte: Expr::default(), rows: 1, bytes: 128 };
     let bulk = |tile, multicast, barrier| Op::Copy { tile, path: Path::Bulk, multicast, barrier };
     let mut producer = Vec::new();
     if t.descriptors {
-        producer.extend([Op::Loop(Trips::Once(NEW as u8, 0)), Op::Delay(NEW_DESCRIPTORS_NS), Op::End]);
+        producer.push(Op::Setup(SETUP_NS));
+        producer.push(Op::Delay(new_ns));
     } else {
         producer.extend([bulk(descriptor, Multicast::NONE, DESCRIPTOR), Op::Wait(DESCRIPTOR)]);
     }
@@ -214,13 +244,13 @@ pub fn hopper(g: &Grouped<'_>, t: &HopperTile, spec: &GpuSpec) -> Option<Kernel>
             Op::Loop(Trips::Work(STEPS[i] as u8, 0)),
             Op::Wait(EMPTY),
             bulk(tokens, share_rows, FULL[i]),
-            bulk(weights, share_weights, FULL[i]),
-            Op::End,
         ]);
+        producer.extend(boxes.iter().map(|&b| bulk(b, share_weights, FULL[i])));
+        producer.push(Op::End);
     }
     producer.push(Op::Next);
     let warps = if t.pingpong { 4 } else { 8 };
-    let mut roles: Vec<Role> = (0..consumers).map(|i| Role { warps, ops: consumer(g, t, i, bk) }).collect();
+    let mut roles: Vec<Role> = (0..consumers).map(|i| Role { warps, ops: consumer(g, t, i, bk, new_ns) }).collect();
     roles.push(Role { warps: 1, ops: producer });
     let part = |side: u32, ctas: u32| (side / ctas.max(1)).max(1);
     let experts = g.rows.len() as u64;
@@ -229,10 +259,12 @@ pub fn hopper(g: &Grouped<'_>, t: &HopperTile, spec: &GpuSpec) -> Option<Kernel>
     } else {
         (experts * u64::from(g.n), u64::from(g.k) * u64::from(g.weight_bits) / 8)
     };
+    let blocks = g.row_tiles(t.tokens);
     let tensors = vec![
+        // Rows of a block are those of the matrix, and its blocks lie side by side: what is beyond a block's rows is beyond the matrix.
         Tensor::matrix(
-            u64::from(total),
-            u64::from(g.k) * u64::from(e),
+            u64::from(t.tokens),
+            blocks * u64::from(g.k) * u64::from(e),
             part(t.tokens, t.cluster.1),
             (bk * e).next_power_of_two().min(128),
         ),
@@ -242,11 +274,12 @@ pub fn hopper(g: &Grouped<'_>, t: &HopperTile, spec: &GpuSpec) -> Option<Kernel>
             part(weights.rows, t.cluster.0),
             weights.bytes.next_power_of_two().min(128),
         ),
-        Tensor::matrix(u64::from(total), u64::from(g.n) * u64::from(g.out_bytes), t.tokens, 128),
+        Tensor::matrix(u64::from(t.tokens), blocks * u64::from(g.n) * u64::from(g.out_bytes), t.tokens, 128),
         Tensor::stream(128),
     ];
+    let full = 1 + boxes.len() as u32;
     let barrier = |arrivals, credits| Barrier { arrivals, credits };
-    let mut barriers = vec![barrier(2, 0), barrier(2, 0), barrier(1, stages.saturating_sub(1).max(1)), barrier(1, 0)];
+    let mut barriers = vec![barrier(full, 0), barrier(full, 0), barrier(1, stages.saturating_sub(1).max(1)), barrier(1, 0)];
     barriers.extend([barrier(1, 1), barrier(1, 0), barrier(1, 1), barrier(1, 0)]);
     Some(Kernel {
         name: format!(
@@ -274,7 +307,7 @@ pub fn hopper(g: &Grouped<'_>, t: &HopperTile, spec: &GpuSpec) -> Option<Kernel>
 }
 
 /// What a warpgroup, or both, do with the tiles that are theirs.
-fn consumer(g: &Grouped<'_>, t: &HopperTile, i: usize, bk: u32) -> Vec<Op> {
+fn consumer(g: &Grouped<'_>, t: &HopperTile, i: usize, bk: u32, new_ns: f64) -> Vec<Op> {
     let (m, n) = if t.weights_first { (t.columns.max(64), t.tokens) } else { (t.tokens.max(64), t.columns) };
     let mut ops = vec![Op::Loop(Trips::Once(STEPS[i] as u8, 0))];
     if t.pingpong {
@@ -301,22 +334,28 @@ fn consumer(g: &Grouped<'_>, t: &HopperTile, i: usize, bk: u32) -> Vec<Op> {
     if t.pingpong {
         ops.push(Op::Wait(WRITE[i]));
     }
+    if t.descriptors {
+        ops.push(Op::Delay(new_ns));
+    }
+    // Both warpgroups have their halves, of columns where weights come first, of rows else.
     let width = PART.min(t.columns);
     let bytes = width * g.out_bytes;
     let tile = Tile {
         tensor: 2,
         row: Expr::work(ROW, 1),
-        byte: Expr::default().plus_work(COLUMN, i64::from(t.columns * g.out_bytes)).plus_loop(1, i64::from(bytes)),
+        byte: Expr::work(BLOCK, i64::from(g.n) * i64::from(g.out_bytes))
+            .plus_work(COLUMN, i64::from(t.columns * g.out_bytes))
+            .plus_loop(1, i64::from(bytes)),
         rows: t.tokens,
         bytes,
     };
-    ops.extend([
-        Op::Loop(Trips::Const(t.columns.div_ceil(width))),
-        Op::StoreWait,
-        Op::Vector(epilogue(t.tokens, width, g.out_bytes)),
-        Op::Store { tile, reduce: false },
-        Op::End,
-    ]);
+    let groups = if t.pingpong { 1.0 } else { 2.0 };
+    let turns = t.columns.div_ceil(width);
+    let parts = f64::from(m.div_ceil(64) * n.div_ceil(PART)) / groups / f64::from(turns);
+    let work = VectorWork { latency_cycles: PART_CYCLES * parts, ..epilogue(t.tokens, width, g.out_bytes) };
+    ops.extend([Op::Loop(Trips::Const(turns)), Op::Vector(work), Op::Store { tile, reduce: false }, Op::End]);
+    // The buffer of what leaves is free when all of it has gone.
+    ops.push(Op::StoreWait);
     if t.pingpong {
         ops.push(Op::Arrive(WRITE[1 - i]));
     }

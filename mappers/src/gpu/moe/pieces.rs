@@ -114,6 +114,43 @@ pub fn choose(tokens: u32, experts: u32, top_k: u32) -> Kernel {
     })
 }
 
+/// PyTorch's selection of the best (`gatherTopK`): a CTA a token goes through its scores once for each two bits of their 16, counts, and sums over its
+/// warps, then twice more to write them.
+pub fn select(tokens: u32, experts: u32) -> Kernel {
+    let threads = experts.next_multiple_of(32).clamp(32, 1024);
+    let warps = f64::from(threads / 32);
+    let passes = 8.0 + 2.0;
+    let issue = passes * warps * 45.0;
+    pass(&Pass {
+        name: format!("select of {experts}"),
+        ctas: tokens,
+        threads,
+        reads: vec![experts * 2],
+        writes: 64,
+        // Counts of a pass: votes of a warp, additions in shared memory, two barriers.
+        work: VectorWork { issue, alu: issue * 16.0, latency_cycles: passes * 320.0, ..VectorWork::default() },
+        wait_ns: 0.0,
+        last_ns: 0.0,
+    })
+}
+
+/// Its sort of a few (`bitonicSortKVInPlace`), a CTA for several tokens: a step of exchange and barrier for each pair of powers of two.
+pub fn sort(tokens: u32, top_k: u32) -> Kernel {
+    let log = f64::from(top_k.next_power_of_two().max(32)).log2();
+    let steps = log * (log + 1.0) / 2.0;
+    let issue = steps * 14.0 * 16.0;
+    pass(&Pass {
+        name: format!("sort of {top_k}"),
+        ctas: tokens.div_ceil(16),
+        threads: 512,
+        reads: vec![top_k * 12 * 16],
+        writes: top_k * 12 * 16,
+        work: VectorWork { issue, alu: issue * 16.0, latency_cycles: steps * 75.0, ..VectorWork::default() },
+        wait_ns: 0.0,
+        last_ns: 0.0,
+    })
+}
+
 /// Elementwise work over so many bytes, read and written.
 pub fn elementwise(name: &str, bytes: u64) -> Kernel {
     let per_cta = 2048;

@@ -54,6 +54,63 @@ fn default_config(host: Host, call: &MoeCall) -> Config {
     }
 }
 
+/// Tuned files that both come with for 16 bits, by the nearest number of tokens, abridged to where they change.
+type Tuned = [(u32, Config)];
+
+/// `E=8,N=4096,device_name=NVIDIA_A100-SXM4-80GB.json`.
+static MIXTRAL_A100: [(u32, Config); 8] = [
+    (1, (16, 64, 256, 1, 4, 4)),
+    (16, (16, 64, 256, 1, 4, 4)),
+    (24, (16, 128, 128, 1, 8, 4)),
+    (32, (16, 128, 128, 1, 4, 4)),
+    (48, (32, 128, 128, 1, 4, 4)),
+    (128, (32, 128, 128, 16, 4, 4)),
+    (256, (64, 256, 64, 16, 8, 4)),
+    (2048, (128, 128, 64, 16, 8, 4)),
+];
+
+/// `E=8,N=4096,device_name=NVIDIA_H200.json`.
+static MIXTRAL_H200: [(u32, Config); 7] = [
+    (1, (16, 64, 128, 16, 4, 5)),
+    (4, (16, 128, 256, 16, 8, 3)),
+    (24, (16, 128, 128, 64, 4, 2)),
+    (64, (32, 128, 128, 1, 4, 4)),
+    (128, (64, 128, 128, 1, 8, 4)),
+    (256, (128, 256, 64, 1, 8, 4)),
+    (512, (128, 256, 64, 64, 8, 4)),
+];
+
+/// `E=128,N=384,device_name=NVIDIA_H100_80GB_HBM3.json`.
+static QWEN_H100: [(u32, Config); 8] = [
+    (1, (16, 32, 128, 64, 4, 4)),
+    (8, (16, 64, 128, 1, 4, 2)),
+    (48, (16, 128, 128, 32, 8, 3)),
+    (96, (16, 64, 128, 16, 4, 2)),
+    (256, (32, 64, 128, 32, 4, 2)),
+    (512, (64, 64, 64, 64, 4, 3)),
+    (1024, (64, 128, 64, 1, 8, 3)),
+    (2048, (128, 256, 64, 16, 8, 4)),
+];
+
+/// The tuned file of a device for so many experts of an inner size; files of the sizes that tensor-parallel ranks of one model have choose alike, and one stands
+/// for them.
+fn tuned(call: &MoeCall, spec: &GpuSpec) -> Option<&'static Tuned> {
+    if call.format != Format::Bf16 {
+        return None;
+    }
+    match (spec.name.as_str(), call.rows.len(), call.inter) {
+        ("a100", 8, 1792..=8192) => Some(&MIXTRAL_A100),
+        ("h100" | "h200", 8, 1792..=14336) => Some(&MIXTRAL_H200),
+        ("h100" | "h200", 128, 192 | 384 | 768) => Some(&QWEN_H100),
+        _ => None,
+    }
+}
+
+fn config(host: Host, call: &MoeCall, spec: &GpuSpec) -> Config {
+    let nearest = |table: &Tuned| table.iter().min_by_key(|(m, _)| m.abs_diff(call.tokens)).map(|x| x.1);
+    tuned(call, spec).and_then(nearest).unwrap_or_else(|| default_config(host, call))
+}
+
 /// The launches.
 ///
 /// # Errors
@@ -62,7 +119,7 @@ pub fn mixture(host: Host, call: &MoeCall, spec: &GpuSpec, memory: &MoeMemory) -
     call.check()?;
     let pairs_in_hand = call.tokens.saturating_mul(call.top_k);
     let experts = call.rows.len() as u32;
-    let (bm, bn, bk, group, warps, stages) = default_config(host, call);
+    let (bm, bn, bk, group, warps, stages) = config(host, call, spec);
     let own = |name: &str| Operand::shared(name);
     let mut items = Vec::new();
     if !call.routed {

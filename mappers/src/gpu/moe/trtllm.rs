@@ -4,6 +4,7 @@ use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::super::launch::{Item, Operand};
+use super::super::quantise;
 use super::call::{MoeCall, MoeMemory};
 use super::cutlass2;
 use super::format::Format;
@@ -27,6 +28,22 @@ const SCAN_NS: f64 = 1200.0;
 /// A thread an expert writes problem sizes, strides and pointers of both products: some twenty dependent stores of eight bytes.
 const STRIDES_NS: f64 = 700.0;
 
+/// Softmax and the best: one launch for up to 128 experts and 8 of them (`customMoeRoutingKernels.cu`); more are PyTorch's operators: a radix selection and a
+/// sort, a CTA a token, the softmax of what was chosen, and its conversion.
+fn pieces_of_choice(call: &MoeCall) -> Vec<Kernel> {
+    if call.experts <= 128 && call.top_k <= 8 {
+        return vec![pieces::choose(call.tokens, call.experts, call.top_k)];
+    }
+    let chosen = u64::from(call.tokens) * u64::from(call.top_k) * 4;
+    vec![
+        pieces::select(call.tokens, call.experts),
+        pieces::sort(call.tokens, call.top_k),
+        pieces::elementwise("softmax of choices", chosen),
+        pieces::elementwise("choices as integers", chosen),
+        pieces::elementwise("weights as floats", chosen),
+    ]
+}
+
 /// Tokens of a CTA that counts, and how many such there are for each expert (`computeNumTokensPerBlock`).
 fn blocks_of(tokens: u32, experts: u32) -> (u32, u32) {
     let fits = |&t: &u32| tokens.div_ceil(t).saturating_mul(experts) <= t;
@@ -47,8 +64,9 @@ pub fn mixture(call: &MoeCall, spec: &GpuSpec, memory: &MoeMemory) -> Result<Vec
     let mut items = Vec::new();
     let small = |items: &mut Vec<Item>, k: Kernel| items.push(Item::kernel(k, [own("choices"), own("maps")]));
     if !call.routed {
-        let k = pieces::choose(call.tokens, call.experts, call.top_k);
-        items.push(Item::kernel(k, [memory.scores.clone(), own("choices")]));
+        for k in pieces_of_choice(call) {
+            items.push(Item::kernel(k, [memory.scores.clone(), own("choices")]));
+        }
     }
     if call.tokens <= SORTED_AT_ONCE {
         small(&mut items, pieces::chain("sort choices", 256, SORT_NS));
@@ -59,15 +77,26 @@ pub fn mixture(call: &MoeCall, spec: &GpuSpec, memory: &MoeMemory) -> Result<Vec
         small(&mut items, pieces::chain("sums of experts", 1024, SCAN_NS));
         small(&mut items, pieces::scan("places", ctas, threads, 1));
     }
-    items.push(Item::kernel(pieces::expand(pairs.max(1), call.hidden, e), [memory.input.clone(), own("permuted")]));
+    // With scales of blocks rows are permuted in 16 bits, and converted in a launch before either product.
+    let blocks = call.format == Format::Fp8Block && spec.tensor.warpgroup;
+    let moved = if blocks { 2 } else { e };
+    items.push(Item::kernel(pieces::expand(pairs.max(1), call.hidden, moved), [memory.input.clone(), own("permuted")]));
+    let convert = |items: &mut Vec<Item>, columns: u32, name: &str| {
+        if blocks {
+            let k = quantise::by_group(u64::from(pairs.max(1)) * u64::from(columns));
+            items.push(Item::kernel(k, [own(name), own(&format!("{name} of 8 bits"))]));
+        }
+    };
     if spec.tensor.warpgroup && call.format != Format::Fp8Block {
         small(&mut items, pieces::chain("strides of groups", experts.clamp(32, 1024), STRIDES_NS));
     }
+    convert(&mut items, call.hidden, "permuted");
     let n1 = call.first_columns();
     let first = product(call, n1, call.hidden, spec);
     items.extend(first.map(|k| Item::kernel(k, [own("permuted"), memory.weights[0].clone(), own("first")])));
-    let gate = pieces::gate(pairs.max(1), call.inter, call.gated, e);
+    let gate = pieces::gate(pairs.max(1), call.inter, call.gated, moved);
     items.push(Item::kernel(gate, [own("first"), own("gated")]));
+    convert(&mut items, call.inter, "gated");
     let second = product(call, call.hidden, call.inter, spec);
     items.extend(second.map(|k| Item::kernel(k, [own("gated"), memory.weights[1].clone(), own("second")])));
     let here = pairs.div_ceil(call.tokens.max(1)).clamp(1, call.top_k);

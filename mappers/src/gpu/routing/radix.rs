@@ -147,6 +147,8 @@ fn sweep(s: &Onesweep, per_cta: u64, ctas: u64) -> banksia_hw::gpu::program::Ker
         ..part(tensor, 0, 0, per_cta * e)
     };
     let state = Tile { row: Expr::default(), byte: Expr::work(0, 1024), ..part(4, 0, 0, 1024) };
+    // Each digit's elements go elsewhere: a sector more for each, written in part.
+    let edges = |tensor, e: u64| Tile { bytes: (256 * 32).min(per_cta * e) as u32, ..along(tensor, e) };
     let work = |instructions: f64, chain: f64, bytes: f64| {
         Op::Vector(VectorWork {
             issue: n / 32.0 * instructions,
@@ -177,6 +179,7 @@ fn sweep(s: &Onesweep, per_cta: u64, ctas: u64) -> banksia_hw::gpu::program::Ker
         work(PLACE, 30.0, key * (1.0 + CONFLICTS)),
         Op::Sync,
         store(along(2, s.key_bytes)),
+        store(edges(2, s.key_bytes)),
     ];
     if s.value_bytes > 0 {
         ops.extend([
@@ -185,6 +188,7 @@ fn sweep(s: &Onesweep, per_cta: u64, ctas: u64) -> banksia_hw::gpu::program::Ker
             work(PLACE, 30.0, value * (1.0 + CONFLICTS)),
             Op::Sync,
             store(along(3, s.value_bytes)),
+            store(edges(3, s.value_bytes)),
         ]);
     }
     let array = |e: u64| matrix(1, s.elements.max(1) * e.max(1), 1 << 12);

@@ -36,7 +36,7 @@ pub fn index_add(call: &IndexAdd, spec: &GpuSpec) -> Kernel {
     let piece = (THREADS * 2).min(row);
     let chunks = row.div_ceil(piece);
     // A slice's cycles as bytes: so many times a lane's two.
-    let times = (SLICE_CYCLES * spec.l2.slice_bytes_per_cycle / MOVED / 2.0).round().clamp(1.0, 64.0) as u32;
+    let times = (SLICE_CYCLES * spec.l2.slice_bytes_per_cycle / MOVED / 2.0).floor().clamp(1.0, 64.0) as u32;
     let add = |tile: Tile| {
         // The additions of a CTA.
         [Op::Loop(Trips::Const(times)), Op::Store { tile, reduce: true }, Op::End]

@@ -6,8 +6,9 @@
 use banksia_hw::gpu::program::{Expr, Op, Path, Trips, VectorWork};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::code::{BATCH, CHANNELS, TOKENS, Takes, code, countable, items, kernel, matrix, sizes, stream, sum, tile};
+use super::code::{BATCH, CHANNELS, TOKENS, Takes, code, countable, items, kernel, matrix, mixed, sizes, stream, sum, tile};
 use crate::gpu::copy;
+use crate::gpu::rows::in_bursts;
 use crate::gpu::launch::{Item, Operand};
 
 /// Whose kernel it is.
@@ -167,7 +168,8 @@ fn tiled(c: &ConvCall, names: &ConvNames, t: &Tiled) -> Result<Vec<Item>, String
     let weights = stream(u64::from(c.channels) * u64::from(c.taps + 1) * 2, TILE * c.taps * 2);
     let takes = Takes { warps: t.warps, registers: t.registers, shared_bytes: t.shared_bytes };
     let name = format!("causal convolution {}x{}x{} of {}", c.batch, c.tokens, c.channels, c.taps);
-    let k = kernel(name, takes, all, vec![activations, weights, activations], &[reads + 1], ops);
+    // Sixteen bits are widened in runs of shifts and permutations, which queue for the integer lanes.
+    let k = in_bursts(kernel(name, takes, all, vec![activations, weights, activations], &[reads + 1], ops));
     Ok(vec![Item::kernel(k, [names.input.clone(), names.weight.clone(), names.output.clone()])])
 }
 
@@ -178,11 +180,15 @@ const NARROW: u32 = 64;
 
 /// A CTA for each channel of each sequence, 8 neighbouring tokens a thread, which get their neighbours' by shuffles.
 ///
-/// Instructions of a warp by nvcc 13 for `sm_90a`: 142 before the first turn and 184 a turn; where the row is no multiple of 16 bytes 338, since
-/// single elements are loaded and transposed in shared memory. Bodies of the reciprocal's rare case do not count.
+/// Instructions of a warp by nvcc 13 for `sm_90a`: 110 before the first turn and 239 a turn; where the row is no multiple of 16 bytes 373, since
+/// single elements are loaded and transposed in shared memory. Bodies of the reciprocal's rare case do not count. Before the first turn
+/// the first thread keeps the row's end, a load and a store after the other since they may be the same memory, and taps are moved to uniform
+/// registers: three times memory is waited for.
 fn rows(c: &ConvCall, names: &ConvNames) -> Result<Vec<Item>, String> {
     let narrow = c.tokens <= NARROW * VECTOR;
     let (warps, aligned) = (if narrow { 2 } else { 4 }, c.tokens.is_multiple_of(VECTOR));
+    // Shares of integer and logic instructions in the compiled code.
+    let integer = if aligned { 0.32 } else { 0.37 };
     let turn = 32 * warps * VECTOR;
     let turns = c.tokens.div_ceil(turn);
     let all = items([c.batch, c.channels], |[b, channel]| {
@@ -192,7 +198,7 @@ fn rows(c: &ConvCall, names: &ConvNames) -> Result<Vec<Item>, String> {
     let bytes = (turn * 2).min(c.tokens * 2);
     let x = tile(0, Expr::default(), sum(&[(0, row)]).plus_loop(0, i64::from(turn * 2)), 1, bytes);
     let per_turn =
-        if aligned { 184.0 } else { 338.0 } + 8.0 * (f64::from(c.taps) - 4.0) - if c.silu { 0.0 } else { 60.0 };
+        if aligned { 239.0 } else { 373.0 } + 8.0 * (f64::from(c.taps) - 4.0) - if c.silu { 0.0 } else { 60.0 };
     // A last turn that is not full reads no further than the row.
     let last = u32::from(turns > 1 && !c.tokens.is_multiple_of(turn));
     let tail = c.tokens - (turns - last) * turn;
@@ -201,15 +207,14 @@ fn rows(c: &ConvCall, names: &ConvNames) -> Result<Vec<Item>, String> {
     let work = VectorWork {
         sfu: if c.silu { 2.0 * f64::from(turn) } else { 0.0 },
         shared_bytes: f64::from(turn * 2) * if aligned { 1.2 } else { 4.2 },
-        ..code(per_turn, warps)
+        ..mixed(per_turn, warps, integer)
     };
-    let one = |ops: &mut Vec<Op>, t, weights_too: bool| {
-        ops.extend([copy(t, Path::Load, 0), Op::Wait(0)]);
-        ops.extend(weights_too.then_some(Op::Wait(2)));
-        ops.extend([Op::Sync, Op::Sync, Op::Sync, Op::Vector(work), Op::Store { tile: t, reduce: false }]);
+    let one = |ops: &mut Vec<Op>, t| {
+        ops.extend([copy(t, Path::Load, 0), Op::Wait(0), Op::Sync, Op::Sync, Op::Sync, Op::Vector(work)]);
+        ops.push(Op::Store { tile: t, reduce: false });
     };
     let weight = tile(1, Expr::default(), sum(&[(1, u64::from(c.taps) * 2)]), 1, c.taps * 2);
-    let mut ops = vec![Op::Vector(code(60.0, warps))];
+    let mut ops = vec![Op::Vector(mixed(50.0, warps, integer))];
     if c.keep_state {
         // The first thread reads the end of its row and writes it to the state before anything else.
         let kept = (c.taps - 1).min(c.tokens);
@@ -217,19 +222,18 @@ fn rows(c: &ConvCall, names: &ConvNames) -> Result<Vec<Item>, String> {
             tile(0, Expr::default(), Expr::at(row as i64 - i64::from(kept) * 2).plus_work(0, row as i64), 1, kept * 2);
         let state = u64::from(c.taps - 1) * 2;
         let to = tile(2, Expr::default(), sum(&[(0, state)]), 1, (c.taps - 1) * 2);
-        ops.extend([copy(end, Path::Load, 1), Op::Wait(1), Op::Store { tile: to, reduce: false }]);
+        ops.extend([copy(end, Path::LoadL1, 1), Op::Wait(1), Op::Store { tile: to, reduce: false }]);
     }
-    ops.extend([copy(weight, Path::Load, 2), Op::Vector(code(82.0, warps))]);
+    ops.extend([copy(weight, Path::Load, 2), Op::Wait(2), Op::Vector(mixed(60.0, warps, integer))]);
     if turns - last > 1 {
-        // Taps are there by the time of the first turn's tokens, or soon after.
-        ops.extend([Op::Wait(2), Op::Loop(Trips::Const(turns - last))]);
-        one(&mut ops, x, false);
+        ops.push(Op::Loop(Trips::Const(turns - last)));
+        one(&mut ops, x);
         ops.push(Op::End);
     } else {
-        one(&mut ops, x, true);
+        one(&mut ops, x);
     }
     if last > 0 {
-        one(&mut ops, part, false);
+        one(&mut ops, part);
     }
     let rows = u64::from(c.batch) * u64::from(c.channels);
     let tensors = vec![
@@ -241,6 +245,6 @@ fn rows(c: &ConvCall, names: &ConvNames) -> Result<Vec<Item>, String> {
     let shared_bytes = if aligned { exchange } else { exchange + turn * 2 };
     let takes = Takes { warps, registers: if aligned { 32 } else { 40 }, shared_bytes };
     let name = format!("causal convolution {}x{}x{} of {} by rows", c.batch, c.channels, c.tokens, c.taps);
-    let k = kernel(name, takes, all, tensors, &[1, 1, 1], ops);
+    let k = in_bursts(kernel(name, takes, all, tensors, &[1, 1, 1], ops));
     Ok(vec![Item::kernel(k, [names.input.clone(), names.weight.clone(), names.state.clone()])])
 }

@@ -7,7 +7,7 @@ use banksia_hw::gpu::program::{Op, Path, VectorWork};
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::code::{
-    BATCH, CHANNELS, COLUMNS, HEADS, Takes, code, countable, element, items, kernel, matrix, sizes, sum, tile,
+    BATCH, CHANNELS, COLUMNS, HEADS, Takes, countable, element, items, kernel, matrix, mixed, sizes, sum, tile,
 };
 use crate::gpu::copy;
 use crate::gpu::launch::{Item, Operand};
@@ -122,10 +122,13 @@ pub fn state_update(u: &StateUpdate, _: &GpuSpec, names: &StateUpdateNames) -> R
         sfu: exponentials * 32.0 * f64::from(warps),
         // Sums go through shared memory once, between two barriers.
         shared_bytes: f64::from(warps * 32 * 8),
-        ..code(after, warps)
+        ..mixed(after, warps, 0.3)
     };
+    // B and C are rearranged through shared memory, and sums go over lanes and warps: five barriers, stores and loads between them, five shuffles; and before,
+    // softplus and exponential, each of which waits for the last.
+    let chain = VectorWork { latency_cycles: 5.0 * (29.0 + 10.0) + 5.0 * 24.0 + 100.0, ..VectorWork::default() };
     let ops = vec![
-        Op::Vector(code(90.0, warps)),
+        Op::Vector(mixed(90.0, warps, 0.3)),
         copy(state, Path::Load, 0),
         copy(x, Path::LoadL1, 0),
         copy(parameters, Path::LoadL1, 0),
@@ -133,7 +136,11 @@ pub fn state_update(u: &StateUpdate, _: &GpuSpec, names: &StateUpdateNames) -> R
         copy(c, Path::LoadL1, 0),
         Op::Wait(0),
         Op::Vector(work),
+        Op::Sync,
+        Op::Sync,
         Op::Store { tile: state, reduce: false },
+        Op::Vector(chain),
+        Op::Sync,
         Op::Sync,
         Op::Sync,
         Op::Store { tile: out, reduce: false },

@@ -3,7 +3,7 @@
 use banksia_hw::gpu::program::{Expr, Op, Path, Trips, VectorWork};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::super::code::{Takes, code, items, kernel, matrix, sum, tile};
+use super::super::code::{Takes, code, half, items, kernel, matrix, sum, tile};
 use super::{Form, SsdNames, WIDTH};
 use crate::gpu::copy;
 use crate::gpu::launch::Item;
@@ -26,12 +26,13 @@ pub(super) fn sums(f: &Form, names: &SsdNames) -> Result<Item, String> {
     };
     // Nsight Compute: 174 instructions of a warp for eight elements a thread, 135 for two; a bias and a softplus are 15 more an element.
     let each = f64::from(SUMMED_HEADS * s.chunk) / 128.0;
+    let per_element = if s.softplus { 21.5 } else { 6.5 };
     let work = VectorWork {
         sfu: if s.softplus { 2.0 * 128.0 * each } else { 0.0 },
         // Sums of lanes, of warps, and back.
         latency_cycles: 400.0,
         shared_bytes: 2.0 * f64::from(heads * s.chunk * 4),
-        ..code(70.0 + if s.softplus { 21.5 } else { 6.5 } * each, 4)
+        ..code(70.0 + per_element * each, 4)
     };
     let ops = vec![
         Op::Vector(code(52.0, 4)),
@@ -82,10 +83,13 @@ pub(super) fn chunk_states(f: &Form, spec: &GpuSpec, names: &SsdNames) -> Result
         [t, tile(3, t.row, t.byte, 1, t.bytes)].map(|t| copy(t, Path::Async, 0))
     };
     // Nsight Compute: 604 instructions of a warp, and 282 a step: B is read from shared memory, scaled, and written back as wgmma reads it.
-    let scale = f64::from(STATE_STEP * STATE_COLUMNS);
+    let scale = f64::from(STATE_STEP * STATE_COLUMNS * 2);
+    // Wavefronts of the data path beside those of its bytes: a copy of a warp from rows of 256 bytes takes 7.1 for four (`device_copies.csv`), each of
+    // the eight narrow ones of step sizes and decays one, and what is written for `wgmma` half again as many (both as in Triton's products).
+    let copied = scale * 3.1 / 4.0 + 8.0 * 4.0 * 128.0;
     let step_work = VectorWork {
         sfu: f64::from(STATE_STEP) * 16.0,
-        shared_bytes: scale * 2.0 * 2.0 + f64::from(STATE_STEP) * 4.0 * 64.0,
+        shared_bytes: scale * (1.0 + 1.5) + f64::from(STATE_STEP) * 4.0 * 32.0 + copied,
         // Four groups of eight elements share registers, so each waits for the one before: decay from shared memory, exponential, product.
         latency_cycles: 4.0 * (29.0 + 20.0 + 12.0 * 4.0 + 29.0),
         ..code(170.0, 4)
@@ -99,7 +103,7 @@ pub(super) fn chunk_states(f: &Form, spec: &GpuSpec, names: &SsdNames) -> Result
         ops.extend(small(stage));
         ops.push(Op::End);
     }
-    let mma = Op::Mma { dtype: super::super::code::wide(spec), m: WIDTH, n: STATE_COLUMNS, k: STATE_STEP, sync: !spec.tensor.warpgroup };
+    let mma = Op::Mma { dtype: half(spec), m: WIDTH, n: STATE_COLUMNS, k: STATE_STEP, sync: !spec.tensor.warpgroup };
     ops.extend([
         Op::Loop(Trips::Work(5, 0)),
         Op::Wait(0),
@@ -216,7 +220,7 @@ pub(super) fn products(f: &Form, spec: &GpuSpec, names: &SsdNames) -> Result<Ite
         ops.extend(both(stage));
     }
     let sync = !spec.tensor.warpgroup;
-    let mma = Op::Mma { dtype: super::super::code::wide(spec), m: PRODUCT_ROWS, n: PRODUCT_COLUMNS, k: PRODUCT_STEP, sync };
+    let mma = Op::Mma { dtype: half(spec), m: PRODUCT_ROWS, n: PRODUCT_COLUMNS, k: PRODUCT_STEP, sync };
     ops.extend([Op::Loop(Trips::Const(steps)), Op::Wait(0), Op::Sync, mma, Op::MmaWait(0), Op::Vector(code(83.0, 4))]);
     ops.push(Op::Loop(Trips::ExceptLast(PRODUCT_STAGES)));
     ops.extend(both(PRODUCT_STAGES));
