@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use banksia_workloads::model::{Mixer, Router};
-use banksia_workloads::{Model, Parts, import_hf_file};
+use banksia_workloads::model::{Mixer, Reach, Router, Types};
+use banksia_workloads::{DataType, Model, Parts, import_hf_file};
 
 fn reference(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/hf/mixtures").join(name)
@@ -13,7 +13,7 @@ fn reference(name: &str) -> PathBuf {
 /// File, and the parameters of the classes of transformers 5.24.0 made of it (tests/reference/hf/mixtures/README.md): of language models alone
 /// where the file has towers too. The library fails on `dbrx-small.json`, which is counted by hand; it has no head for two files, whose
 /// vocabulary projections are added.
-const COUNTED: [(&str, u64); 60] = [
+const COUNTED: [(&str, u64); 61] = [
     ("mixtral-one-layer.json", 848_320_512),
     ("mixtral-8x7b-mha.json", 47_508_099_072),
     ("mixtral-8x7b.json", 46_702_792_704),
@@ -55,6 +55,7 @@ const COUNTED: [(&str, u64); 60] = [
     ("qwen3.5-27b.json", 26_895_998_464),
     ("qwen3.5-35b-a3b.json", 34_660_610_688),
     ("qwen3-vl-235b-a22b.json", 235_093_634_560),
+    ("qwen3.5-122b-a10b-nvfp4.json", 122_111_526_912),
     ("recurrent-gemma.json", 2_010_263_040),
     ("rwkv.json", 7_392_649_216),
     ("lfm2.json", 2_705_497_600),
@@ -140,6 +141,20 @@ fn a_token_uses_its_experts_and_adds_to_the_cache_of_layers_that_attend() {
         assert!((0.95..1.15).contains(&ratio), "{file}: {} active, {ratio} of published", model.active_parameters());
         assert_eq!(model.kv_bytes_per_token(), kv_bytes, "{file}");
     }
+}
+
+/// Formats reach experts alone, or all of the layers; layers that predict further tokens have numbers of their own.
+#[test]
+fn quantised_mixtures_have_types_with_a_reach() {
+    let types = |file| import_hf_file(&reference(file), None, Parts::TextOnly).unwrap_or_else(|e| panic!("{e}")).types;
+    let of = |file| {
+        let types: Types = types(file);
+        (types.weights.dtype, types.weights.group, types.weights.reach, types.cache)
+    };
+    assert_eq!(of("gpt-oss-120b.json"), (DataType::Fp4, 32, Reach::Experts, DataType::Bf16));
+    assert_eq!(of("gpt-oss-bf16.json"), (DataType::Bf16, 0, Reach::Layers, DataType::Bf16));
+    assert_eq!(of("deepseek-v3.json"), (DataType::Fp8, 128, Reach::Layers, DataType::Bf16));
+    assert_eq!(of("qwen3.5-122b-a10b-nvfp4.json"), (DataType::Fp4, 16, Reach::Experts, DataType::Fp8));
 }
 
 /// File, and what is said of it when all of it is asked for.

@@ -113,6 +113,10 @@ fn read(name: &str) -> Result<Option<(Which<'_>, Vec<Part>)>, String> {
         // What is beside the layers: tables, heads, towers.
         None if !name.starts_with('*') && !name.starts_with(".*") => return Ok(None),
         None => (Which::All, name.trim_start_matches(['*', '.'])),
+        // Layers of towers, and those that predict further tokens, have numbers of their own.
+        Some((before, _)) if ["mtp", "vision", "visual", "audio"].iter().any(|word| before.contains(word)) => {
+            return Ok(None);
+        }
         Some((_, rest)) => {
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let (number, rest) = rest.split_at(digits);
