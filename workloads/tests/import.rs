@@ -21,7 +21,7 @@ const MISTRAL: &str = r#"{"model_type": "mistral", "num_hidden_layers": 32, "hid
 #[test]
 fn imports_equal_the_zoo() {
     for (json, name) in [(GPT2, "gpt2-small"), (OPT, "opt-1.3b"), (NEOX, "pythia-1.4b"), (LLAMA, "llama2-7b")] {
-        let expected = Model::from(&zoo::load(name).unwrap());
+        let expected = zoo::load(name).unwrap();
         let imported = import_hf(json).unwrap();
         let named = Model { name: expected.name.clone(), source: expected.source.clone(), ..imported };
         assert_eq!(named, expected);
