@@ -11,7 +11,7 @@ use banksia_experiments::experiment::Experiment;
 use banksia_experiments::versus::{Versus, versus};
 use banksia_hw::roofline::Roofline;
 use banksia_reports::RunReport;
-use banksia_workloads::{Phase, Step};
+use banksia_workloads::Step;
 use pim::{MODELS, bank_bytes_per_s, experiment, gpt3_xl_24x64, root, step, weight_and_kv_bytes, whole};
 use rayon::prelude::*;
 
