@@ -70,7 +70,10 @@ fn kernels_of_any_sizes_are_whole_and_fit() {
                             kernel.check().unwrap();
                             if let Err(e) = occupancy(&spec, &kernel) {
                                 // Triton's tiles are the same on every device: those of SGLang in 8 bits take more than small devices have.
-                                assert!(framework != Framework::Trtllm && spec.sm.shared_memory_per_cta_bytes < 200_000, "{name}: {e}");
+                                assert!(
+                                    framework != Framework::Trtllm && spec.sm.shared_memory_per_cta_bytes < 200_000,
+                                    "{name}: {e}"
+                                );
                             }
                         }
                     }

@@ -53,7 +53,9 @@ fn nemotron(hidden: u32, inter: u32, top_k: u32) -> bool {
 /// say so.
 fn knows_no_gate(framework: Framework, row: &Row) -> bool {
     match framework {
-        Framework::Sglang => row.get("version").is_some_and(|v| v.split('.').nth(2).and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n >= 14)),
+        Framework::Sglang => row
+            .get("version")
+            .is_some_and(|v| v.split('.').nth(2).and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n >= 14)),
         Framework::Vllm => version(row).is_some_and(|v| v >= (0, 19)),
         Framework::Trtllm | Framework::Torch => false,
     }
@@ -72,30 +74,25 @@ fn items(row: &Row, spec: &GpuSpec) -> Result<(Vec<Item>, f64), String> {
     let (top_k, experts) = (whole(row, "topk", 1..=1 << 12)?, whole(row, "num_experts", 1..=1 << 14)?);
     let (tp, ep) = (whole(row, "moe_tp_size", 1..=1 << 14)?, whole(row, "moe_ep_size", 1..=1 << 14)?);
     if top_k > experts || !experts.is_multiple_of(ep) || !inter.is_multiple_of(tp) {
-        return Err(format!("{experts} experts, {top_k} a token, inner size {inter}: {ep} and {tp} ranks do not share them"));
+        return Err(format!(
+            "{experts} experts, {top_k} a token, inner size {inter}: {ep} and {tp} ranks do not share them"
+        ));
     }
     let distribution: Distribution = text("distribution").parse()?;
     let source = text("kernel_source");
     let gated = !(source.contains("nongated") || (nemotron(hidden, inter, top_k) && knows_no_gate(framework, row)));
-    let mut call = MoeCall {
-        tokens,
-        hidden,
-        inter: inter / tp,
-        experts,
-        top_k,
-        rows: Vec::new(),
-        format,
-        gated,
-        routed: false,
-    };
+    let mut call =
+        MoeCall { tokens, hidden, inter: inter / tp, experts, top_k, rows: Vec::new(), format, gated, routed: false };
     let local = u64::from(experts / ep);
     let weights = local * u64::from(call.first_columns() + call.inter) * u64::from(hidden);
-    let activations = u64::from(tokens) * u64::from(top_k) * u64::from(call.first_columns() + 2 * hidden + call.inter) * 2;
+    let activations =
+        u64::from(tokens) * u64::from(top_k) * u64::from(call.first_columns() + 2 * hidden + call.inter) * 2;
     rows::fits((weights * u64::from(format.weight_bits()) / 8 + activations) as f64, spec)?;
     let memory = MoeMemory::of("moe");
     let routing = typical(distribution, tokens, top_k, experts, ep);
     call.rows = routing.rows().to_vec();
-    let forwards = if distribution == Distribution::Balanced && framework != Framework::Sglang { 1.0 } else { FORWARDS };
+    let forwards =
+        if distribution == Distribution::Balanced && framework != Framework::Sglang { 1.0 } else { FORWARDS };
     let mut items = Vec::new();
     match framework {
         Framework::Sglang => {

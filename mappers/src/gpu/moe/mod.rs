@@ -24,12 +24,7 @@ use super::launch::Item;
 ///
 /// # Errors
 /// Sizes or numbers that the framework's kernels do not take.
-pub fn mixture(
-    framework: Framework,
-    call: &MoeCall,
-    spec: &GpuSpec,
-    memory: &MoeMemory,
-) -> Result<Vec<Item>, String> {
+pub fn mixture(framework: Framework, call: &MoeCall, spec: &GpuSpec, memory: &MoeMemory) -> Result<Vec<Item>, String> {
     match framework {
         Framework::Torch => Err("PyTorch has no fused mixture: its products are grouped_mm".into()),
         Framework::Vllm => triton::mixture(triton::Host::VllmLater, call, spec, memory),

@@ -87,11 +87,8 @@ fn balanced(tokens: u32, top_k: u32, experts: u32) -> Vec<u32> {
 fn each_balanced(tokens: u32, top_k: u32, experts: u32, mut choose: impl FnMut(u32, u32)) {
     let stride = experts.div_ceil(top_k);
     for token in 0..tokens {
-        let first = if tokens >= stride {
-            u64::from(token)
-        } else {
-            u64::from(token) * u64::from(stride) / u64::from(tokens)
-        };
+        let first =
+            if tokens >= stride { u64::from(token) } else { u64::from(token) * u64::from(stride) / u64::from(tokens) };
         for k in 0..top_k {
             choose(token, ((first + u64::from(k) * u64::from(stride)) % u64::from(experts)) as u32);
         }

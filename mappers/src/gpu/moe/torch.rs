@@ -17,16 +17,8 @@ const PREPARE_NS: f64 = 500.0;
 /// The tile is that of `dispatch_bf16_grouped_kernel_on_tile_size` (`GroupMM.cu` of PyTorch 2.8): 64x128 by two warpgroups in turns where an expert has 128
 /// rows or fewer in the mean, or 128 columns or fewer; else 128x256 by both; in clusters of two that share weights.
 pub fn grouped_mm(rows: &[u32], n: u32, k: u32, spec: &GpuSpec, [a, b, c]: &[Operand; 3]) -> Vec<Item> {
-    let g = Grouped {
-        rows,
-        n,
-        k,
-        dtype: Dtype::Bf16,
-        weight_bits: 16,
-        out_bytes: 2,
-        by_depth: true,
-        block_scales: false,
-    };
+    let g =
+        Grouped { rows, n, k, dtype: Dtype::Bf16, weight_bits: 16, out_bytes: 2, by_depth: true, block_scales: false };
     let groups = (rows.len() as u32).max(1);
     let operands = || [a.clone(), b.clone(), c.clone()];
     if !spec.tensor.warpgroup {

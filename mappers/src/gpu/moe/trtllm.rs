@@ -154,7 +154,8 @@ fn estimate_cycles(g: &Grouped<'_>, t: &HopperTile, spec: &GpuSpec) -> f64 {
     let products = steps * (f64::from(t.columns) / 64.0).ceil() * (f64::from(t.depth_bytes) / 32.0) * instruction;
     // What shared memory receives: a share of what the whole chip's L2 gives.
     let shared = f64::from(t.cluster.1);
-    let bytes = f64::from(g.k) * (f64::from(t.columns) * f64::from(g.weight_bits) / 8.0 + f64::from(t.tokens) * e / shared);
+    let bytes =
+        f64::from(g.k) * (f64::from(t.columns) * f64::from(g.weight_bits) / 8.0 + f64::from(t.tokens) * e / shared);
     let moved = bytes / (spec.crossbar.gpc_entry_bytes_per_cycle / 18.0);
     let waves = (tiles / sms).ceil();
     let leave = 600.0 + f64::from(t.columns * t.tokens) * 2.0 / spec.crossbar.sm_write_bytes_per_cycle;
