@@ -51,15 +51,7 @@ pub fn copying(g: &Grouped<'_>, t: &CopyingTile, spec: &GpuSpec) -> Option<Kerne
         return None;
     }
     // One tile, whose rows are any.
-    let gemm = Gemm {
-        m: total,
-        n: g.n,
-        k: g.k,
-        batch: 1,
-        dtype: g.dtype,
-        out_bytes: g.out_bytes,
-        block_scales: false,
-    };
+    let gemm = Gemm { m: total, n: g.n, k: g.k, batch: 1, dtype: g.dtype, out_bytes: g.out_bytes, block_scales: false };
     let tile = Multistage { split: 1, copy_bytes: copy_bytes(g, &t.tile), ..t.tile };
     let one = Gemm { m: 1, n: tile.bn, ..gemm };
     let mut kernel = multistage(&one, &tile, spec);
@@ -81,8 +73,7 @@ pub fn copying(g: &Grouped<'_>, t: &CopyingTile, spec: &GpuSpec) -> Option<Kerne
             }
             Op::Copy { tile: x, path, multicast, barrier } => {
                 let scale = |v: i64| (v as f64 * ahead) as i64;
-                let byte =
-                    Expr { base: scale(x.byte.base), work: [0; WORK_VARS], loops: x.byte.loops.map(scale) };
+                let byte = Expr { base: scale(x.byte.base), work: [0; WORK_VARS], loops: x.byte.loops.map(scale) };
                 let bytes = ((f64::from(x.bytes) * ahead) as u32).max(1);
                 out.push(Op::Copy { tile: Tile { byte, bytes, ..x }, path, multicast, barrier });
             }

@@ -240,11 +240,7 @@ pub fn hopper(g: &Grouped<'_>, t: &HopperTile, spec: &GpuSpec) -> Option<Kernel>
         producer.extend([bulk(descriptor, Multicast::NONE, DESCRIPTOR), Op::Wait(DESCRIPTOR)]);
     }
     for i in 0..consumers {
-        producer.extend([
-            Op::Loop(Trips::Work(STEPS[i] as u8, 0)),
-            Op::Wait(EMPTY),
-            bulk(tokens, share_rows, FULL[i]),
-        ]);
+        producer.extend([Op::Loop(Trips::Work(STEPS[i] as u8, 0)), Op::Wait(EMPTY), bulk(tokens, share_rows, FULL[i])]);
         producer.extend(boxes.iter().map(|&b| bulk(b, share_weights, FULL[i])));
         producer.push(Op::End);
     }
@@ -279,7 +275,8 @@ pub fn hopper(g: &Grouped<'_>, t: &HopperTile, spec: &GpuSpec) -> Option<Kernel>
     ];
     let full = 1 + boxes.len() as u32;
     let barrier = |arrivals, credits| Barrier { arrivals, credits };
-    let mut barriers = vec![barrier(full, 0), barrier(full, 0), barrier(1, stages.saturating_sub(1).max(1)), barrier(1, 0)];
+    let mut barriers =
+        vec![barrier(full, 0), barrier(full, 0), barrier(1, stages.saturating_sub(1).max(1)), barrier(1, 0)];
     barriers.extend([barrier(1, 1), barrier(1, 0), barrier(1, 1), barrier(1, 0)]);
     Some(Kernel {
         name: format!(
