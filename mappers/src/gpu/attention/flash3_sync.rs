@@ -4,7 +4,7 @@ use banksia_hw::gpu::program::Kernel;
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::flash2::Tiled;
-use super::{Attention, combine, splits};
+use super::{Attention, SplitDecode, combine, flash2, split_decode, splits};
 
 /// Rows, keys and warps of a tile (`tile_size_fwd_sm8x`, pages, no window).
 fn tile(d: u32, split: bool) -> (u32, u32, u32) {
@@ -29,6 +29,11 @@ const HANDOVER: f64 = 890.0;
 /// them, or finds nothing to join.
 pub fn flash3_sync(a: &Attention, spec: &GpuSpec) -> Vec<Kernel> {
     let a = &Attention { causal: a.causal && a.queries > 1, ..*a };
+    // The library has no kernels for larger heads; those of version 2's structure take their place.
+    if a.head_dim.max(a.values()) > 256 {
+        let layout = SplitDecode { rows: 64, keys: 64, stages: 1, per_sm: 1, packed: true };
+        return if a.queries > 1 { vec![flash2(a, spec)] } else { split_decode(a, spec, layout) };
+    }
     let rows = a.queries * a.group();
     let tiles = |bm: u32| a.kv_heads * rows.div_ceil(bm);
     let (bm, bn, _) = tile(a.head_dim, true);

@@ -89,10 +89,13 @@ pub fn flashmla(call: &LatentCall, spec: &GpuSpec, for_rows: u32) -> Vec<Kernel>
         }
         for [sequence, first, blocks, of] in here {
             for tile in 0..row_tiles {
-                let q = sequence * rows + tile * TILE;
-                let key = sequence * call.keys + (first + blocks - 1) * TILE;
-                let out = (sequence * most + of) * rows + tile * TILE;
-                items.push([q, key, blocks, 0, 0, if split { out } else { q }].map(|x: u32| x as i32));
+                let (sequence, tile) = (u64::from(sequence), u64::from(tile * TILE));
+                let q = sequence * u64::from(rows) + tile;
+                let last = u64::from(first) + u64::from(blocks) - 1;
+                let key = sequence * u64::from(call.keys) + last * u64::from(TILE);
+                let part = sequence * u64::from(most) + u64::from(of);
+                let out = if split { part * u64::from(rows) + tile } else { q };
+                items.push([q, key, u64::from(blocks), 0, 0, out].map(|x| x.min(i32::MAX as u64) as i32));
             }
         }
     }
