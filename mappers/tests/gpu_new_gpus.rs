@@ -44,7 +44,7 @@ fn products_are_no_faster_than_the_data_sheet() {
     }
 }
 
-/// The same chip with half of its tensor rate (an RTX 4090 is an L40S so far) takes about twice as long where products bound it.
+/// Large products come near the rate of the units, and no further; where that is half of the same SM's (RTX 4090), nearer.
 #[test]
 fn large_products_approach_the_rate_of_the_units() {
     for (name, least) in [("l40s", 0.45), ("a40", 0.45), ("b200", 0.5), ("rtx-4090", 0.6)] {
