@@ -5,6 +5,7 @@
 //! the reason.
 
 mod counters;
+mod data_sheets;
 mod frameworks;
 mod gpus;
 mod known;
@@ -167,7 +168,10 @@ fn rows_of(name: &str, suite: &Suite, options: &ValidateOptions) -> Result<(Stri
             let source = banksia_input::Source::read(path)?;
             (path.display().to_string(), source.text().to_owned())
         }
-        None => (name.to_owned(), suite.rows.to_owned()),
+        None => {
+            let of_device = data_sheets::rows(name, options.device.as_deref());
+            (name.to_owned(), of_device.unwrap_or(suite.rows).to_owned())
+        }
     };
     let rows = parse(&from, &text)?;
     Ok((from, if name == "h200-counters" { counters::merged(rows) } else { rows }))
@@ -200,7 +204,7 @@ pub fn run_suite(
     if let Some(device) = &options.device {
         let known: BTreeSet<String> = rows.iter().flat_map(suite.devices).collect();
         if !known.contains(device) {
-            let own = ValidateOptions::default();
+            let own = ValidateOptions { device: options.device.clone(), ..ValidateOptions::default() };
             if suites().any(|other| devices(other, &own).is_ok_and(|d| d.contains(device))) {
                 // Another suite's.
                 return Ok(Vec::new());

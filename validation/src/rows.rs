@@ -58,9 +58,18 @@ pub(crate) fn whole(row: &Row, key: &str, allowed: RangeInclusive<u32>) -> Resul
     }
 }
 
-/// The catalog's name of a reference file's GPU (`h100_sxm`).
+/// The catalog's name of a reference file's GPU (`h100_sxm`, `rtx_4090`, `rtx_a6000`): the longest that some of its words make, whatever stands
+/// between them; else its first word.
 pub(crate) fn device_of(gpu: &str) -> &str {
-    gpu.split('_').next().unwrap_or(gpu)
+    let letters =
+        |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    // `h100_sxm` is the H100, `a100x` is not the A100: what follows is a word of its own.
+    let words: Vec<&str> = gpu.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let runs = |from: usize| (from + 1..=words.len()).map(move |to| (from, to));
+    let named =
+        |name: &str| (0..words.len()).flat_map(runs).any(|(a, b)| letters(&words[a..b].concat()) == letters(name));
+    let known = banksia_hw::gpu::CATALOG.iter().map(|(name, _)| *name).filter(|name| named(name));
+    known.max_by_key(|name| name.len()).unwrap_or(words[0])
 }
 
 fn at_most(what: &str, n: u128, most: u128) -> Result<(), String> {
@@ -113,4 +122,33 @@ pub(crate) fn attention(a: &Attention, spec: &GpuSpec) -> Result<(), String> {
     at_most("rows of keys", keys, i32::MAX as u128)?;
     let (q, k) = (queries as f64 * f64::from(2 + a.dtype.bytes()), 2.0 * keys as f64 * f64::from(a.kv_bytes));
     fits(f64::from(a.head_dim) * (q + k), spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_gpus_in_reference_files_are_those_of_the_catalog() {
+        for (gpu, expected) in [
+            ("h100_sxm", "h100"),
+            ("a100_sxm", "a100"),
+            ("b200_sxm", "b200"),
+            ("l40s", "l40s"),
+            ("a40", "a40"),
+            ("a6000", "a6000"),
+            ("rtx_a6000", "a6000"),
+            ("a10g", "a10g"),
+            ("rtx4090", "rtx-4090"),
+            ("rtx_4090", "rtx-4090"),
+            ("RTX-4090", "rtx-4090"),
+            ("rtx_pro_6000", "rtx-pro-6000"),
+            ("rtx_pro_6000_server", "rtx-pro-6000"),
+            ("b300_sxm", "b300"),
+            ("a100x", "a100x"),
+            ("", ""),
+        ] {
+            assert_eq!(device_of(gpu), expected, "{gpu}");
+        }
+    }
 }

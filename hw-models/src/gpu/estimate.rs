@@ -73,7 +73,7 @@ const PARTS_S: f64 = 2.4e-6;
 
 /// A cheap time of a tiled product, in seconds.
 pub fn product_seconds(spec: &GpuSpec, p: &TiledProduct) -> f64 {
-    let e = f64::from(p.dtype.bytes());
+    let e = f64::from(p.dtype.bits()) / 8.0;
     let clock = spec.power.tensor_clock_mhz.min(spec.sm_clock_mhz) * 1e6;
     let rate = spec.tensor.fma_per_cycle.get(&p.dtype).copied().unwrap_or(1.0);
     let [bm, _, _] = p.tile;

@@ -75,7 +75,7 @@ impl EnergyParts {
 
 /// The operand width that energy scales with, relative to 16 bits.
 pub(crate) fn width_factor(dtype: Dtype) -> f64 {
-    f64::from(dtype.bytes()) / 2.0
+    f64::from(dtype.bits()) / 16.0
 }
 
 /// Energy of work done at a clock: voltage goes with the clock, so switching energy with its square. The device memory

@@ -37,19 +37,45 @@ pub enum Dtype {
     Fp8,
     /// 8-bit integer.
     Int8,
+    /// Either 4-bit floating-point format with scales of blocks (NVFP4, MXFP4): two elements lie in a byte.
+    Fp4,
 }
 
 impl Dtype {
     /// How many there are, and all of them in order.
-    pub(crate) const COUNT: usize = 6;
-    pub(crate) const ALL: [Self; Self::COUNT] = [Self::Fp32, Self::Tf32, Self::Bf16, Self::Fp16, Self::Fp8, Self::Int8];
+    pub(crate) const COUNT: usize = 7;
+    pub(crate) const ALL: [Self; Self::COUNT] =
+        [Self::Fp32, Self::Tf32, Self::Bf16, Self::Fp16, Self::Fp8, Self::Int8, Self::Fp4];
 
-    /// Bytes of an element in memory.
-    pub fn bytes(self) -> u32 {
+    /// Bits of an element in memory.
+    pub fn bits(self) -> u32 {
         match self {
-            Dtype::Fp32 | Dtype::Tf32 => 4,
-            Dtype::Bf16 | Dtype::Fp16 => 2,
-            Dtype::Fp8 | Dtype::Int8 => 1,
+            Dtype::Fp32 | Dtype::Tf32 => 32,
+            Dtype::Bf16 | Dtype::Fp16 => 16,
+            Dtype::Fp8 | Dtype::Int8 => 8,
+            Dtype::Fp4 => 4,
+        }
+    }
+
+    /// Bytes of one element by itself: a whole number, so that elements of four bits take no less than one of eight. Rows of elements take
+    /// [`bytes_of`](Self::bytes_of) them.
+    pub fn bytes(self) -> u32 {
+        self.bits().div_ceil(8)
+    }
+
+    /// Bytes of so many neighbouring elements.
+    pub fn bytes_of(self, elements: u32) -> u32 {
+        match self {
+            Dtype::Fp4 => elements.div_ceil(2),
+            _ => elements.saturating_mul(self.bytes()),
+        }
+    }
+
+    /// Elements in so many bytes.
+    pub fn elements_in(self, bytes: u32) -> u32 {
+        match self {
+            Dtype::Fp4 => bytes.saturating_mul(2),
+            _ => bytes / self.bytes(),
         }
     }
 
@@ -62,6 +88,7 @@ impl Dtype {
             Dtype::Fp16 => "fp16",
             Dtype::Fp8 => "fp8",
             Dtype::Int8 => "int8",
+            Dtype::Fp4 => "fp4",
         }
     }
 }

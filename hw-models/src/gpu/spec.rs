@@ -111,8 +111,12 @@ pub struct TensorSpec {
     pub fma_per_cycle: BTreeMap<Dtype, f64>,
     /// Speed-up of 2:4 structured sparsity.
     pub sparse_factor: f64,
-    /// The asynchronous warpgroup path (`wgmma`) exists.
+    /// An asynchronous path with operands in shared memory exists: `wgmma`, or `tcgen05.mma` where there is a memory for its sums.
     pub warpgroup: bool,
+    /// Memory of an SM that the asynchronous path keeps its sums in (`tcgen05`); 0 where they are in registers. One thread issues, and other
+    /// warps take a tile's sums out while the next tile is multiplied.
+    #[serde(default)]
+    pub memory_bytes: u32,
     /// Share of `fma_per_cycle` that the synchronous path (`mma.sync`) reaches.
     pub sync_share: f64,
     /// Cycles for which an `mma.sync` of m16n8k16 in 16 bits holds the issue slots of its scheduler.
@@ -183,7 +187,7 @@ pub struct CrossbarSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DramSpec {
-    /// `hbm3e`, `hbm3`, `hbm2e`, `hbm2`, `gddr6`.
+    /// `hbm3e`, `hbm3`, `hbm2e`, `hbm2`, `gddr7`, `gddr6`.
     pub standard: String,
     /// The catalog's DRAM device that gives organisation and timings; its nanoseconds hold at the data rate given here.
     pub device: String,
@@ -375,6 +379,11 @@ impl GpuSpec {
         }
         spec.check_power(source)?;
         source.check("launch.front_end_l2_bytes", spec.launch.front_end_l2_bytes, 0..=1 << 40)?;
+        source.check("tensor.memory_bytes", spec.tensor.memory_bytes, 0..=1 << 24)?;
+        if spec.tensor.memory_bytes > 0 && !spec.tensor.warpgroup {
+            let problem = "is not 0, and there is no asynchronous path to use it";
+            return Err(source.error("tensor.memory_bytes", problem).help("set tensor.warpgroup = true"));
+        }
         source.check("l2.partitions", spec.l2.partitions, 1..=2)?;
         source.check("l2.slices", spec.l2.slices, 1..=1024)?;
         source.check("l2.bytes", spec.l2.bytes, 1 << 16..=1 << 34)?;
@@ -452,10 +461,17 @@ impl GpuSpec {
 }
 
 /// The devices that are built in, by name.
-pub const CATALOG: [(&str, &str); 5] = [
+pub const CATALOG: [(&str, &str); 12] = [
     ("a100", include_str!("../../catalog/gpu/a100.toml")),
+    ("a10g", include_str!("../../catalog/gpu/a10g.toml")),
+    ("a40", include_str!("../../catalog/gpu/a40.toml")),
+    ("a6000", include_str!("../../catalog/gpu/a6000.toml")),
+    ("b200", include_str!("../../catalog/gpu/b200.toml")),
     ("h100", include_str!("../../catalog/gpu/h100.toml")),
     ("h200", include_str!("../../catalog/gpu/h200.toml")),
+    ("l40s", include_str!("../../catalog/gpu/l40s.toml")),
+    ("rtx-4090", include_str!("../../catalog/gpu/rtx-4090.toml")),
+    ("rtx-pro-6000", include_str!("../../catalog/gpu/rtx-pro-6000.toml")),
     ("t4", include_str!("../../catalog/gpu/t4.toml")),
     ("v100", include_str!("../../catalog/gpu/v100.toml")),
 ];

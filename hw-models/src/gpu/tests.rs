@@ -27,7 +27,7 @@ fn every_catalog_entry_is_valid_and_named_after_its_file() {
     }
 }
 
-/// Peaks of the data sheets: dense 16-bit TFLOP/s and GB/s of memory.
+/// Peaks of the data sheets, and of the chips that are known from those alone: dense 16-bit TFLOP/s and GB/s of memory.
 #[test]
 fn peaks_are_those_of_the_data_sheets() {
     for (name, dtype, tflops, gb_s) in [
@@ -36,6 +36,16 @@ fn peaks_are_those_of_the_data_sheets() {
         ("a100", Dtype::Bf16, 312.0, 2039.0),
         ("v100", Dtype::Fp16, 125.0, 900.0),
         ("t4", Dtype::Fp16, 65.0, 320.0),
+        ("l40s", Dtype::Bf16, 366.0, 864.0),
+        ("l40s", Dtype::Fp8, 733.0, 864.0),
+        ("rtx-4090", Dtype::Bf16, 165.2, 1008.0),
+        ("a6000", Dtype::Bf16, 154.8, 768.0),
+        ("a40", Dtype::Bf16, 149.7, 696.0),
+        ("a10g", Dtype::Bf16, 70.0, 600.0),
+        ("rtx-pro-6000", Dtype::Fp4, 2000.0, 1792.0),
+        // The data sheet's 2.25 and 9 PFLOP/s are at 1856 MHz (`power.tensor_clock_mhz`).
+        ("b200", Dtype::Bf16, 2250.0 * 1965.0 / 1856.0, 8000.0),
+        ("b200", Dtype::Fp4, 9000.0 * 1965.0 / 1856.0, 8000.0),
     ] {
         let spec = device(name).unwrap();
         let t = spec.tensor_peak_flops_per_s(dtype) / 1e12;
@@ -54,12 +64,32 @@ fn wrong_values_are_refused_with_their_key() {
         ("sm_clock_mhz=-1.0", "sm_clock_mhz"),
         ("launch.graph_gap_us=-2.0", "launch.graph_gap_us"),
         ("sms_per_gpc=[]", "sms_per_gpc"),
+        ("tensor.memory_bytes=99999999", "tensor.memory_bytes"),
     ] {
         let changed = source.with_settings(&[setting]).unwrap();
         let error = GpuSpec::from_source(&changed).unwrap_err().to_string();
         assert!(error.contains(key), "{setting}: {error}");
     }
     assert!(device("h300").unwrap_err().to_string().contains("h200"));
+}
+
+/// A memory for sums is the asynchronous path's.
+#[test]
+fn sums_have_a_memory_only_where_something_fills_it() {
+    let source = catalog("l40s").unwrap().with_settings(&["tensor.memory_bytes=262144"]).unwrap();
+    let error = GpuSpec::from_source(&source).unwrap_err().to_string();
+    assert!(error.contains("tensor.memory_bytes") && error.contains("tensor.warpgroup"), "{error}");
+}
+
+#[test]
+fn elements_of_four_bits_lie_two_in_a_byte() {
+    assert_eq!((Dtype::Fp4.bits(), Dtype::Fp4.bytes()), (4, 1));
+    for dtype in Dtype::ALL {
+        assert_eq!(dtype.bytes_of(6), 6 * dtype.bits() / 8, "{dtype}");
+        assert_eq!(dtype.elements_in(dtype.bytes_of(64)), 64, "{dtype}");
+    }
+    assert_eq!(Dtype::Fp4.bytes_of(7), 4, "the last byte is half empty");
+    assert_eq!(Dtype::Fp4.bytes_of(u32::MAX), 1 << 31);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub struct Gemm {
 }
 
 impl Gemm {
-    /// One product with operands and result of one 16-bit type, or 8-bit operands and a 16-bit result.
+    /// One product with operands and result of one 16-bit type, or narrower operands and a 16-bit result.
     pub fn new(m: u32, n: u32, k: u32, dtype: Dtype) -> Self {
         Self { m, n, k, batch: 1, dtype, out_bytes: dtype.bytes().max(2), block_scales: false }
     }
@@ -40,7 +40,7 @@ impl Gemm {
     /// Bytes of A, B and C, each once.
     pub fn compulsory_bytes(&self) -> f64 {
         let (m, n, k) = (f64::from(self.m), f64::from(self.n), f64::from(self.k));
-        f64::from(self.batch) * ((m + n) * k * f64::from(self.dtype.bytes()) + m * n * f64::from(self.out_bytes))
+        f64::from(self.batch) * ((m + n) * k * f64::from(self.dtype.bits()) / 8.0 + m * n * f64::from(self.out_bytes))
     }
 
     /// Whether clusters are filled up with CTAs beyond the matrix, or need none; in a batch those would have tiles of the next product.
@@ -63,11 +63,11 @@ impl Gemm {
     }
 
     pub(super) fn tensors(&self, bm: u32, bn: u32, piece_bytes: u32) -> Vec<Tensor> {
-        let e = u64::from(self.dtype.bytes());
+        let depth = (u64::from(self.k) * u64::from(self.dtype.bits())).div_ceil(8);
         let b = u64::from(self.batch);
         vec![
-            Tensor::matrix(b * u64::from(self.m), u64::from(self.k) * e, bm, piece_bytes),
-            Tensor::matrix(b * u64::from(self.n), u64::from(self.k) * e, bn, piece_bytes),
+            Tensor::matrix(b * u64::from(self.m), depth, bm, piece_bytes),
+            Tensor::matrix(b * u64::from(self.n), depth, bn, piece_bytes),
             Tensor::matrix(
                 b * u64::from(self.m),
                 u64::from(self.n) * u64::from(self.out_bytes),

@@ -9,6 +9,7 @@ use super::gemm::{Gemm, Specialised};
 use super::gemv::Gemv;
 use super::multistage::{Multistage, Writer};
 use super::raster::Raster;
+use super::umma::{HEIGHT, Umma};
 
 /// Whose kernels a product may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,11 @@ pub(super) enum Candidate {
         swap: bool,
     },
     Multistage(Multistage),
+    /// Blackwell's: sums in a memory of their own.
+    Umma {
+        tile: Umma,
+        swap: bool,
+    },
     /// Few rows, without matrix units.
     Lanes(Gemv),
 }
@@ -160,6 +166,9 @@ pub(super) fn candidates(spec: &GpuSpec, library: Library, g: &Gemm) -> Vec<Cand
     let e = g.dtype.bytes();
     let mut all = Vec::new();
     let sms = spec.sms();
+    if spec.tensor.memory_bytes > 0 && alignment(g) >= 16 {
+        return ummas(spec, g);
+    }
     let compiled = match library {
         Library::Cublas | Library::DeepGemm => None,
         Library::Vllm => Some(VLLM.as_slice()),
@@ -240,14 +249,14 @@ pub(super) fn clustered_tiles(g: &Gemm, bm: u32, bn: u32, cluster: (u32, u32)) -
 /// Bytes that rows of the operands and of the result all lie on: 16 at most.
 fn alignment(g: &Gemm) -> u32 {
     let lowest = |bytes: u64| 1 << bytes.trailing_zeros().min(4);
-    lowest(u64::from(g.n) * u64::from(g.out_bytes)).min(lowest(u64::from(g.k) * u64::from(g.dtype.bytes())))
+    lowest(u64::from(g.n) * u64::from(g.out_bytes)).min(lowest(u64::from(g.k) * u64::from(g.dtype.bits()) / 8))
 }
 
 /// Kernels of the synchronous path, with parts of the depth.
 fn multistages(spec: &GpuSpec, g: &Gemm, tiles: &[(u32, u32, u32, u32, u32, u32)], copy_bytes: u32) -> Vec<Candidate> {
     let mut all = Vec::new();
     for &(bm, bn, depth, stages, warps, registers) in tiles {
-        let bk = depth / g.dtype.bytes();
+        let bk = g.dtype.elements_in(depth);
         let shared_bytes = stages * (bm + bn) * depth;
         if shared_bytes > spec.sm.shared_memory_per_cta_bytes {
             continue;
@@ -270,6 +279,61 @@ fn multistages(spec: &GpuSpec, g: &Gemm, tiles: &[(u32, u32, u32, u32, u32, u32)
                 copy_bytes,
             })
         }));
+    }
+    all
+}
+
+/// Clusters of kernels of Blackwell's libraries: of single CTAs, and of pairs that multiply together (CUTLASS's profiler instantiates these
+/// for `sm100`: 1x1 to 4x4, of which those of more than four CTAs are rarely best; `generator.py`, CUTLASS 4).
+const UMMA_CLUSTERS: [(bool, (u32, u32)); 8] = [
+    (false, (1, 1)),
+    (false, (1, 2)),
+    (false, (2, 1)),
+    (false, (1, 4)),
+    (false, (4, 1)),
+    (true, (2, 1)),
+    (true, (2, 2)),
+    (true, (4, 1)),
+];
+
+/// Columns of an instruction: 16 to 256 in steps of 16 (PTX ISA, `tcgen05.mma` with 128 rows); 32 to 256 by CTA pairs.
+const UMMA_COLUMNS: [u32; 10] = [16, 32, 48, 64, 96, 128, 160, 192, 224, 256];
+
+/// All legal kernels for Blackwell's matrix units, whosever library it is: cuBLAS, DeepGEMM and CUTLASS as frameworks compile it have the same
+/// structure there, and which tiles each has is taken to matter less.
+fn ummas(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    let sms = spec.sms();
+    let wide = spec.cluster_slots(4);
+    for swap in [false, true] {
+        let s = if swap { swapped(g) } else { *g };
+        for bn in UMMA_COLUMNS {
+            if bn > 16 && bn >= s.n + 32 {
+                continue;
+            }
+            for (pair, cluster) in UMMA_CLUSTERS {
+                // Half of a pair's columns lie in either CTA, in whole blocks of eight rows.
+                if pair && bn < 32 {
+                    continue;
+                }
+                let tiles = clustered_tiles(&s, HEIGHT, bn, cluster);
+                for split in SPLITS {
+                    if cluster.0 * cluster.1 > 2 && tiles.saturating_mul(split) > wide && !pair {
+                        continue;
+                    }
+                    let raster = Raster::cublas(sms, (HEIGHT, bn), cluster, swap);
+                    let ctas = cluster.0 * cluster.1;
+                    let grid = (sms / ctas).max(1) * ctas;
+                    let mut tile = Umma { bn, pair, cluster, stages: 2, split, raster, grid };
+                    let room = spec.sm.shared_memory_per_cta_bytes.saturating_sub(tile.shared_bytes(&s));
+                    tile.stages = (2 + room / tile.step_bytes(&s).max(1)).min(16);
+                    let fits = tile.shared_bytes(&s) <= spec.sm.shared_memory_per_cta_bytes && tile.stages >= 3;
+                    if fits && allowed_split(&s, HEIGHT, bn, Umma::depth(s.dtype), split, sms) {
+                        all.push(Candidate::Umma { tile, swap });
+                    }
+                }
+            }
+        }
     }
     all
 }

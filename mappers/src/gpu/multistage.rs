@@ -79,7 +79,7 @@ impl Multistage {
 
     /// Copies of a thread in a step.
     fn copies(&self, g: &Gemm) -> f64 {
-        f64::from((self.bm + self.bn) * self.bk * g.dtype.bytes()) / (512.0 * f64::from(self.warps))
+        f64::from((self.bm + self.bn) * g.dtype.bytes_of(self.bk)) / (512.0 * f64::from(self.warps))
     }
 
     fn frame(&self) -> &'static Frame {
@@ -134,13 +134,14 @@ const STORE_CONFLICTS: f64 = 1.5;
 /// With 64 rows or more and whole warpgroups, on a device that has them, products go by `wgmma` and two steps overlap;
 /// otherwise by `mma.sync`, with operands read from shared memory by every warp that needs them.
 pub fn multistage(g: &Gemm, t: &Multistage, spec: &GpuSpec) -> Kernel {
-    let e = g.dtype.bytes();
+    // Bytes of a row of a step.
+    let row = g.dtype.bytes_of(t.bk);
     let cutlass = t.writer == Writer::Cutlass;
     let warpgroup = spec.tensor.warpgroup && !cutlass && t.copy_bytes >= 16 && t.bm >= 64 && t.warps.is_multiple_of(4);
     let steps = g.k.div_ceil(t.bk);
     let split = t.split.clamp(1, steps.max(1));
     let items = t.items(g, split, steps);
-    let step_bytes = i64::from(t.bk * e);
+    let step_bytes = i64::from(row);
     // CTAs beyond the last column do nothing: all of a CUTLASS kernel is in a loop that runs once or not at all.
     let loops = usize::from(cutlass);
     let tile = |tensor, p, first, height: u32, ahead: i64| Tile {
@@ -148,7 +149,7 @@ pub fn multistage(g: &Gemm, t: &Multistage, spec: &GpuSpec) -> Kernel {
         row: Expr::work(p, i64::from(height)).plus_work(first, 1),
         byte: Expr::at(ahead * step_bytes).plus_work(K0, step_bytes).plus_loop(loops, step_bytes),
         rows: height,
-        bytes: t.bk * e,
+        bytes: row,
     };
     let by = match (t.stages, warpgroup) {
         (..=1, _) => Path::Load,
@@ -176,7 +177,7 @@ pub fn multistage(g: &Gemm, t: &Multistage, spec: &GpuSpec) -> Kernel {
     ops.push(Op::Vector(set_up(g, t)));
     if t.stages <= 1 {
         // Through registers: loads, stores to shared memory, products, one after the other.
-        let bytes = f64::from((t.bm + t.bn) * t.bk * e);
+        let bytes = f64::from((t.bm + t.bn) * row);
         let conflicts = if warpgroup { STORE_CONFLICTS } else { 1.0 };
         let keep = VectorWork { issue: bytes / 512.0, shared_bytes: bytes * conflicts, ..VectorWork::default() };
         ops.push(Op::Loop(nk));
@@ -221,7 +222,7 @@ pub fn multistage(g: &Gemm, t: &Multistage, spec: &GpuSpec) -> Kernel {
     if cutlass {
         ops.push(Op::End);
     }
-    let mut tensors = g.tensors(t.bm, t.bn, (t.bk * e).min(128));
+    let mut tensors = g.tensors(t.bm, t.bn, row.min(128));
     tensors[2] = out.tensors(t.bm, t.bn, 128)[2];
     // Steps beyond the last are not copied: their columns lie outside A and B, or belong to another part's range and
     // arrive in vain, as they do where a library masks them.
@@ -242,8 +243,8 @@ pub fn multistage(g: &Gemm, t: &Multistage, spec: &GpuSpec) -> Kernel {
 
 /// Work of the lanes in a step: what copies need, and all of it.
 fn step_work(g: &Gemm, t: &Multistage, warpgroup: bool, spec: &GpuSpec) -> (VectorWork, VectorWork) {
-    let e = g.dtype.bytes();
-    let (a, b) = (f64::from(t.bm * t.bk * e), f64::from(t.bn * t.bk * e));
+    let row = g.dtype.bytes_of(t.bk);
+    let (a, b) = (f64::from(t.bm * row), f64::from(t.bn * row));
     // A cp.async of a warp moves 512 bytes and needs an address and a predicate: instructions executed of a warp and step beside its products
     // (`device_multistage_profile.csv`: 78 to 215 with `wgmma`; with `mma.sync` 93 to 130 for 8 to 16 copies).
     let warps = f64::from(t.warps);
@@ -280,13 +281,13 @@ const BESIDE_PRODUCTS: f64 = 0.4;
 /// Cycles from the beginning of a step's last product to the next step's first: what a warp executes in between, less what it could beside its
 /// products.
 fn turn(g: &Gemm, t: &Multistage, instructions: f64, spec: &GpuSpec) -> f64 {
-    let depth = f64::from(32 / g.dtype.bytes());
+    let depth = f64::from(g.dtype.elements_in(32));
     let rate = spec.tensor.fma_per_cycle.get(&g.dtype).copied().unwrap_or(1.0);
     let last = (64.0 * f64::from(t.bn) * depth / rate).max(spec.tensor.min_instruction_cycles);
     let products = (f64::from(t.bm) / 64.0).ceil() * (f64::from(t.bk) / depth).ceil() * last;
     let beside = if t.warps > 4 { 0.0 } else { BESIDE_PRODUCTS * products };
     // Wavefronts of a warp's copy by the bytes of a row of the tile (`tag_wavefronts` of `device_copies.csv`).
-    let row = t.bk * g.dtype.bytes();
+    let row = g.dtype.bytes_of(t.bk);
     let wavefronts = match row {
         ..=64 => 5.3,
         65..=128 => 2.2,

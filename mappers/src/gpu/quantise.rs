@@ -141,6 +141,16 @@ pub fn whole_by_element(elements: u64) -> [Kernel; 3] {
 
 /// A scale for each group of neighbouring elements: one pass, the group stays in registers.
 pub fn by_group(elements: u64) -> Kernel {
+    grouped(elements, 8192)
+}
+
+/// To four bits, with a scale of eight bits for each sixteen elements: the same pass writes 9 bytes for 16 elements.
+pub fn by_sixteen(elements: u64) -> Kernel {
+    grouped(elements, 8192 * 9 / 16)
+}
+
+/// Of 8192 elements of a CTA it writes so many bytes.
+fn grouped(elements: u64, written: u32) -> Kernel {
     let per_cta = 8192u32;
     let ctas = elements.div_ceil(u64::from(per_cta)).clamp(1, u64::from(u32::MAX)) as u32;
     let n = f64::from(per_cta);
@@ -153,7 +163,7 @@ pub fn by_group(elements: u64) -> Kernel {
         copy(tile(0, 1, per_cta * 2), Path::Load, 0),
         Op::Wait(0),
         Op::Vector(work),
-        Op::Store { tile: tile(1, 1, per_cta), reduce: false },
+        Op::Store { tile: tile(1, 1, written), reduce: false },
     ];
     kernel(format!("quantise groups {elements}"), ctas, per_cta, 256, per_cta, ops)
 }

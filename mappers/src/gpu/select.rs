@@ -13,6 +13,7 @@ use super::libraries::{Candidate, Library, candidates, clustered_tiles, swapped}
 use super::multistage::multistage;
 use super::raster::by_gpc;
 use super::rows::{ElementWork, Elementwise, elementwise};
+use super::umma::{HEIGHT, Umma, umma};
 
 /// Kernels launched one after another, each with what L2 holds when it starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +72,11 @@ fn tiled(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> TiledProduct 
             let s = if *swap { swapped(g) } else { *g };
             (s, [t.bm, t.bn, t.bk], 1, t.cluster, 4, 8, 1, GROUPS)
         }
+        Candidate::Umma { tile: t, swap } => {
+            let s = if *swap { swapped(g) } else { *g };
+            let path = MatrixPath::Groups { step_latency_cycles: 0.0 };
+            (s, [HEIGHT, t.bn, Umma::depth(s.dtype)], t.split, t.cluster, t.stages, 8, 1, path)
+        }
         Candidate::Multistage(t) => {
             let by_registers = spec.sm.registers / (t.registers * t.warps * 32).max(1);
             let per_sm = (spec.sm.shared_memory_bytes / (t.shared_bytes + 1024)).min(by_registers).clamp(1, 16);
@@ -85,7 +91,7 @@ fn tiled(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> TiledProduct 
             (*g, [g.m, kind.columns(), kind.depth()], 1, (1, 1), 2, warps, per_sm, path)
         }
     };
-    let e = f64::from(s.dtype.bytes());
+    let e = f64::from(s.dtype.bits()) / 8.0;
     TiledProduct {
         tile: [bm, bn, bk],
         depth: s.k,
@@ -131,6 +137,10 @@ fn plan(spec: &GpuSpec, g: &Gemm, c: &Candidate, found: Found) -> Plan {
         Candidate::Collective { tile, swap } => {
             let s = if *swap { swapped(g) } else { *g };
             (collective(&s, tile, spec.sm.shared_memory_per_cta_bytes), *swap, 1)
+        }
+        Candidate::Umma { tile, swap } => {
+            let s = if *swap { swapped(g) } else { *g };
+            (umma(&s, tile, spec), *swap, tile.split.min(s.k.div_ceil(Umma::depth(s.dtype))))
         }
         Candidate::Multistage(t) => (multistage(g, t, spec), false, t.split.min(g.k.div_ceil(t.bk))),
         Candidate::Lanes(kind) => (gemv(g, *kind), false, 1),

@@ -59,26 +59,28 @@ fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Res
         "bfloat16" => Dtype::Bf16,
         "float16" => Dtype::Fp16,
         "fp8" | "fp8_block" => Dtype::Fp8,
+        "nvfp4" | "mxfp4" => Dtype::Fp4,
         _ => return Err(format!("type {dtype} is not modelled")),
     };
     let g = Gemm { block_scales: dtype == "fp8_block", ..Gemm::new(m, n, k, kind) };
     rows::product(&g, gpu.spec())?;
-    let bytes = |rows: u32| u64::from(rows) * u64::from(k) * u64::from(kind.bytes());
+    let bytes = |rows: u32| (u64::from(rows) * u64::from(k) * u64::from(kind.bits())).div_ceil(8);
     let (weights, activations) = (bytes(n), bytes(m));
     let l2 = gpu.spec().l2.bytes;
     let taken = Taken::of(row, weights, l2)?;
-    let eight_bits = kind == Dtype::Fp8;
+    // Converted before the product.
+    let narrow = kind.bits() <= 8;
     // What takes turns stays in L2 where all of it fits; both halves of L2 hold what all SMs read.
     let copies = u64::from(taken.copies);
     // The 16-bit input of the quantisation and what it writes.
-    let input = if eight_bits { 3 * activations } else { activations };
+    let input = activations + if narrow { 2 * u64::from(m) * u64::from(k) } else { 0 };
     let turns = copies * (weights + if taken.activations { input } else { 0 });
     let stays = turns < l2 / 2;
     // Activations that are the same for all stay; half of their lines take a place in either half of L2. What the quantisation has just
     // written is there, too.
     let halves = if gpu.spec().l2.partitions == 2 { activations / 2 } else { 0 };
     let fits = activations + halves < l2;
-    let found = Found { a: if taken.activations && !eight_bits { stays } else { fits }, b: stays, c: true };
+    let found = Found { a: if taken.activations && !narrow { stays } else { fits }, b: stays, c: true };
     let library = frameworks::library(taken.framework, kind, g.block_scales);
     let (plan, outcome) =
         select::gemm_of(&mut Simulation { gpu, detail }, library, &g, found, 2).map_err(|e| e.to_string())?;
@@ -90,7 +92,7 @@ fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Res
         time += share * (slow.latency_s - outcome.latency_s);
     }
     time += REPLAY_GAP_S / launches;
-    if eight_bits {
+    if narrow {
         let found = if taken.activations { stays } else { fits };
         time += quantisation(gpu, taken, &g, found, detail)?;
     }

@@ -37,21 +37,22 @@ impl Gpu {
         let fma = f64::from(m) * f64::from(n) * f64::from(k);
         let mut cost = ProductCost { fma, weighted_fma: fma * width_factor(dtype), ..ProductCost::default() };
         if let Some(others) = sync.or((!t.warpgroup).then_some(0.0)) {
-            cost.held = fma * f64::from(dtype.bytes()) / 4096.0 / 4.0 * t.sync_issue_cycles;
+            cost.held = fma * (f64::from(dtype.bits()) / 8.0) / 4096.0 / 4.0 * t.sync_issue_cycles;
             cost.other_lanes = others * 32.0;
             let issue = if others > 0.0 { cost.held + others / 4.0 * t.sync_beside_cycles } else { 0.0 };
             cost.cycles = (fma / (rate * t.sync_share)).max(issue);
             // Fewer than four warps leave sub-partitions to others.
             cost.alone = cost.cycles / (f64::from(warps.min(4)) / 4.0);
         } else {
-            // m64nNkK instructions; K is 32 bytes.
-            let depth = f64::from(32 / dtype.bytes());
-            let instructions = (f64::from(m) / 64.0).ceil() * (f64::from(k) / depth).ceil();
+            // m64nNkK instructions; K is 32 bytes. With a memory for its sums (`tcgen05.mma`) one has 128 rows.
+            let height = if t.memory_bytes > 0 && m >= 128 { 128.0 } else { 64.0 };
+            let depth = f64::from(dtype.elements_in(32));
+            let instructions = (f64::from(m) / height).ceil() * (f64::from(k) / depth).ceil();
             // A warpgroup holds 256 columns of an instruction at most.
             let wide = (f64::from(n) / 256.0).ceil();
-            cost.last = (64.0 * f64::from(n) / wide * depth / rate).max(t.min_instruction_cycles);
+            cost.last = (height * f64::from(n) / wide * depth / rate).max(t.min_instruction_cycles * height / 64.0);
             // Operands come out of shared memory through the data path that `cp.async` fills it by.
-            let bytes = instructions * wide * (64.0 + f64::from(n) / wide) * 32.0;
+            let bytes = instructions * wide * (height + f64::from(n) / wide) * 32.0;
             cost.operands = bytes / self.spec.sm.shared_bytes_per_cycle;
             cost.cycles = instructions * wide * cost.last;
         }

@@ -116,13 +116,14 @@ pub fn library(framework: Framework, dtype: Dtype, block_scales: bool) -> Librar
     }
 }
 
-/// The launches that convert the 16-bit input of a product of eight bits; none for another type.
+/// The launches that convert the 16-bit input of a product of eight or four bits; none for another type.
 ///
-/// Scales of blocks take one launch. With one scale for all, TensorRT-LLM finds the maximum first; vLLM's is known (`activation_scheme` is
+/// Scales of blocks take one launch (those of sixteen elements, too: `scaled_fp4_quant`, with a scale of the whole tensor that is known). With one scale for all, TensorRT-LLM finds the maximum first; vLLM's is known (`activation_scheme` is
 /// `static`); SGLang and PyTorch's own (`torchao`, by rows) have a scale a row.
 pub fn quantisation(framework: Framework, g: &Gemm, spec: &GpuSpec) -> Vec<Kernel> {
     let elements = u64::from(g.m) * u64::from(g.k);
     match framework {
+        _ if g.dtype == Dtype::Fp4 => vec![quantise::by_sixteen(elements)],
         _ if g.dtype != Dtype::Fp8 => Vec::new(),
         _ if g.block_scales => vec![quantise::by_group(elements)],
         Framework::Trtllm => quantise::whole_by_element(elements).to_vec(),
@@ -148,7 +149,7 @@ mod tests {
     /// Every attention has one launch over the cache, on every device and in every type that it multiplies.
     #[test]
     fn every_framework_has_kernels_for_every_device() {
-        for name in ["v100", "t4", "a100", "h100", "h200"] {
+        for name in ["v100", "t4", "a100", "h100", "h200", "b200", "l40s", "a10g", "rtx-pro-6000"] {
             let spec = banksia_hw::gpu::device(name).unwrap_or_else(|e| panic!("{e}"));
             for framework in Framework::ALL {
                 for (queries, keys, batch) in [(1, 9, 1), (1, 3000, 4), (300, 300, 2), (7, 1000, 1)] {

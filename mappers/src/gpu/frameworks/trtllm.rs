@@ -5,8 +5,8 @@ use banksia_hw::gpu::spec::GpuSpec;
 
 use super::call::{AttentionCall, in_16_bits};
 use crate::gpu::attention::{
-    Decode, Flash3, auxiliary, cache_write, decode_kernel, flash2, flash3, grouped_decode, grouped_decode_hopper,
-    head_decode,
+    Decode, Flash3, attention4, auxiliary, cache_write, decode_kernel, flash2, flash3, grouped_decode,
+    grouped_decode_hopper, head_decode,
 };
 
 /// Its attention packs no heads in prefill; in decode it has three kernels, of which two prepare, rotate and write the cache themselves.
@@ -21,13 +21,15 @@ pub(super) fn attention(call: &AttentionCall, spec: &GpuSpec) -> Vec<Kernel> {
             Decode::SharedKeys => false,
             Decode::SharedKeysHopper => a.head_dim >= 128,
         };
+    let blackwell = spec.tensor.memory_bytes > 0;
     let mut kernels = Vec::new();
-    if !writes {
+    if !writes || blackwell {
         kernels.push(cache_write(a, spec, true));
         let beside = if prompt { 4 } else { 1 };
         kernels.extend((0..beside).map(|_| auxiliary(spec, 1024)));
     }
     kernels.push(match decode {
+        _ if blackwell => attention4(a, prompt, spec),
         _ if prompt && spec.tensor.warpgroup && !call.triton && a.window == 0 => {
             flash3(a, spec, Flash3 { unpacked: true, ..Flash3::default() })
         }
