@@ -245,7 +245,8 @@ impl GenerationFile {
             ("generated_tokens", self.generated_tokens.is_some_and(|n| n != 1)),
         ];
         if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
-            let error = source.error(&path(table, key), "is given beside runs, which say it for each of their sequences");
+            let error =
+                source.error(&path(table, key), "is given beside runs, which say it for each of their sequences");
             return Err(error.help("leave it out: runs are one step"));
         }
         let most = MAX_TOKENS.unsigned_abs();
@@ -352,7 +353,9 @@ impl Generation {
 
     /// Whether it is whole prompts, then tokens one by one, of sequences that are all alike.
     pub fn is_plain(&self) -> bool {
-        self.runs.is_empty() && self.draft_tokens == 0 && (self.chunk_tokens == 0 || self.chunk_tokens >= self.prompt_tokens)
+        self.runs.is_empty()
+            && self.draft_tokens == 0
+            && (self.chunk_tokens == 0 || self.chunk_tokens >= self.prompt_tokens)
     }
 
     /// Sequences by how many tokens each has in the cache at the end.

@@ -100,7 +100,10 @@ fn attending(reader: &Reader<'_>, layers: u32) -> Result<Vec<bool>, InputError> 
 fn falcon_h1(reader: &Reader<'_>) -> Result<Model, InputError> {
     let sizes = Sizes::read(reader, &FALCON_SIZES)?;
     mark(reader, &SCALES);
-    mark(reader, &["mamba_norm_before_gate", "attn_layer_indices", "mamba_use_mlp", "layer_types", "layers_block_type"]);
+    mark(
+        reader,
+        &["mamba_norm_before_gate", "attn_layer_indices", "mamba_use_mlp", "layer_types", "layers_block_type"],
+    );
     let after = reader.flag("mamba_use_mlp", true)?;
     reader.refuse_unless("mamba_use_mlp", after, "leaves out the dense layer")?;
     reader.rotates_all()?;

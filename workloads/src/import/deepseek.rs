@@ -160,7 +160,8 @@ fn read(reader: &Reader<'_>, d: &Defaults, sparse_attention: bool) -> Result<Mod
     });
     let experts = experts(reader, d, activation)?;
     let sparse = moe::sparse_layers(reader, layers, d.first_dense)?;
-    let index = if sparse_attention { indexers(reader, layers, d.index_heads)? } else { full_attention(reader, layers)? };
+    let index =
+        if sparse_attention { indexers(reader, layers, d.index_heads)? } else { full_attention(reader, layers)? };
     let norm = Norm::RmsNorm;
     let (blocks, pattern) = stack(sparse.into_iter().zip(index).map(|(sparse, indexer)| {
         let attention = Mixer::LatentAttention(LatentSpec { indexer, ..latent.clone() });

@@ -74,7 +74,8 @@ fn mixtures(reader: &Reader<'_>, layers: u32) -> Result<Vec<bool>, InputError> {
     let last = u64::from(layers).saturating_sub(1);
     let end = match reader.integer("moe_layer_end_index")? {
         None | Some(-1) => last,
-        Some(end) => u64::try_from(end).map_err(|_| reader.error("moe_layer_end_index", format!("is {end}: must be a layer or -1")))?,
+        Some(end) => u64::try_from(end)
+            .map_err(|_| reader.error("moe_layer_end_index", format!("is {end}: must be a layer or -1")))?,
     };
     Ok((0..u64::from(layers)).map(|i| (i + 1).is_multiple_of(every) && i >= start && i <= end).collect())
 }

@@ -2,7 +2,10 @@
 
 use super::family::Family;
 use super::{
-    baichuan, bamba, bert, bloom, cohere, dbrx, deepseek, deepseek_v4, ernie_moe, falcon, gemma, gemma4, glm, glm4_moe, gpt2, gpt_bigcode, gpt_j, gpt_neo, gpt_neox, gpt_oss, granite_moe, hunyuan_moe, jamba, lfm2, llama, llama4, llama_likes, mamba, mamba2, mimo, minicpm3, minimax, minimax_m2, mixtral, mllama, mpt, nemotron, nemotron_h, olmo, opt, phi, qwen, qwen3_next, qwen_moe, recurrent_gemma, rwkv, seq_decoders, step3, t5, whisper, zamba,
+    baichuan, bamba, bert, bloom, cohere, dbrx, deepseek, deepseek_v4, ernie_moe, falcon, gemma, gemma4, glm, glm4_moe,
+    gpt_bigcode, gpt_j, gpt_neo, gpt_neox, gpt_oss, gpt2, granite_moe, hunyuan_moe, jamba, lfm2, llama, llama_likes,
+    llama4, mamba, mamba2, mimo, minicpm3, minimax, minimax_m2, mixtral, mllama, mpt, nemotron, nemotron_h, olmo, opt,
+    phi, qwen, qwen_moe, qwen3_next, recurrent_gemma, rwkv, seq_decoders, step3, t5, whisper, zamba,
 };
 
 /// All families.

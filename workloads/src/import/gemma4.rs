@@ -55,8 +55,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     }
     let layers = (0u64..).zip(&windows.sliding).map(|(i, windowed)| {
         let shares = i >= own_caches;
-        let (kind, mut attention) =
-            if *windowed { ("sliding", sliding.clone()) } else { ("full", full.clone()) };
+        let (kind, mut attention) = if *windowed { ("sliding", sliding.clone()) } else { ("full", full.clone()) };
         attention.window = if *windowed { windows.window } else { 0 };
         attention.shares_cache = shares;
         let inner = if shares && wide { sizes.inner.saturating_mul(2) } else { sizes.inner };
@@ -117,12 +116,7 @@ fn attentions(reader: &Reader<'_>, sizes: &Sizes) -> Result<(AttentionSpec, Atte
     let kv_heads = global.filter(|_| values_are_keys).unwrap_or(sizes.kv_heads);
     let share = reader.share("rope_parameters.full_attention.partial_rotary_factor")?.unwrap_or(0.25);
     let rotated = (head_dim as f64 * share) as u64;
-    let full = AttentionSpec {
-        kv_heads,
-        head_dim,
-        rotary_dim: rotated - rotated % 2,
-        values_are_keys,
-        ..sliding.clone()
-    };
+    let full =
+        AttentionSpec { kv_heads, head_dim, rotary_dim: rotated - rotated % 2, values_are_keys, ..sliding.clone() };
     Ok((full, sliding))
 }

@@ -53,8 +53,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     };
     let windows = Windows::read(reader, sizes.layers, window, sizes.positions, |i| i % 2 == 0)?;
     windows.fill(sizes.decoder(reader, Norm::RmsNorm, false)?, |window, _| {
-        let attention =
-            AttentionSpec { window, sinks: true, qkv_bias: bias, out_bias: bias, ..sizes.attention() };
+        let attention = AttentionSpec { window, sinks: true, qkv_bias: bias, out_bias: bias, ..sizes.attention() };
         Ok(moe::layer(Norm::RmsNorm, attention, Mixer::Experts(experts.clone())))
     })
 }

@@ -98,8 +98,11 @@ fn hybrid(reader: &Reader<'_>) -> Result<Model, InputError> {
     let kinds = kinds(reader, sizes.layers)?;
     let norm = Norm::RmsNorm;
     let (blocks, pattern) = stack(kinds.into_iter().map(|attends| {
-        let (kind, first) =
-            if attends { ("attention", Mixer::Attention(attention.clone())) } else { ("mamba2", Mixer::Mamba2(mamba.clone())) };
+        let (kind, first) = if attends {
+            ("attention", Mixer::Attention(attention.clone()))
+        } else {
+            ("mamba2", Mixer::Mamba2(mamba.clone()))
+        };
         (kind, vec![Stage::pre(norm, first), Stage::pre(norm, mixer.clone())])
     }));
     Ok(Model { blocks, pattern, ..sizes.decoder(reader, norm, false)? })

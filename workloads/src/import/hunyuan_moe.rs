@@ -37,8 +37,18 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     let cla = reader.flag("use_cla", false)?;
     reader.refuse_unless("use_cla", !cla, "lets layers share caches")?;
     // What was decided when it was trained, and what the switches above leave unused.
-    let unused = ["cla_share_factor", "moe_drop_tokens", "moe_random_routing_dropped_token", "moe_layer_num_skipped",
-        "group_limited_greedy", "capacity_factor", "use_mixed_mlp_moe", "norm_type", "org_vocab_size", "anyres_pooling_size"];
+    let unused = [
+        "cla_share_factor",
+        "moe_drop_tokens",
+        "moe_random_routing_dropped_token",
+        "moe_layer_num_skipped",
+        "group_limited_greedy",
+        "capacity_factor",
+        "use_mixed_mlp_moe",
+        "norm_type",
+        "org_vocab_size",
+        "anyres_pooling_size",
+    ];
     moe::mark(reader, &unused);
     let skipped = reader.count("moe_layer_num_skipped")?.unwrap_or(0);
     reader.refuse_unless("moe_layer_num_skipped", skipped == 0, "makes the first layers dense")?;

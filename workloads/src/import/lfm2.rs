@@ -96,9 +96,7 @@ fn mixture(reader: &Reader<'_>) -> Result<Model, InputError> {
             ActivationKind::Silu,
         )
     };
-    layers(reader, &sizes, |i| {
-        if i < first { Mixer::FeedForward(dense.clone()) } else { Mixer::Experts(spec.clone()) }
-    })
+    layers(reader, &sizes, |i| if i < first { Mixer::FeedForward(dense.clone()) } else { Mixer::Experts(spec.clone()) })
 }
 
 fn layers(reader: &Reader<'_>, sizes: &Sizes, second: impl Fn(u64) -> Mixer) -> Result<Model, InputError> {

@@ -58,9 +58,9 @@ pub(super) fn silu(reader: &Reader<'_>, key: &str) -> Result<(), InputError> {
 }
 
 fn read(reader: &Reader<'_>, inner_norms: bool) -> Result<Model, InputError> {
-    let plain = reader.get("ssm_cfg").is_none_or(|value| {
-        value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)
-    });
+    let plain = reader
+        .get("ssm_cfg")
+        .is_none_or(|value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty));
     reader.refuse_unless("ssm_cfg", plain, "describes another state space")?;
     let rms = reader.flag("rms_norm", true)?;
     reader.refuse_unless("rms_norm", rms, "makes norms of mean and variance")?;
@@ -80,10 +80,7 @@ fn read(reader: &Reader<'_>, inner_norms: bool) -> Result<Model, InputError> {
         inner_norms,
         heads: 0,
     };
-    let head = HeadSpec {
-        tied: reader.flag("tie_word_embeddings", true)?,
-        ..HeadSpec::of(Norm::RmsNorm, vocab)
-    };
+    let head = HeadSpec { tied: reader.flag("tie_word_embeddings", true)?, ..HeadSpec::of(Norm::RmsNorm, vocab) };
     let stages = vec![Stage::pre(Norm::RmsNorm, Mixer::Mamba(mamba))];
     Ok(Model {
         pattern: all(LAYER, layers),

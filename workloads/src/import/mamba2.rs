@@ -46,10 +46,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         conv_bias: reader.flag("use_conv_bias", true)?,
         gated_norm,
     };
-    let head = HeadSpec {
-        tied: reader.flag("tie_word_embeddings", false)?,
-        ..HeadSpec::of(Norm::RmsNorm, vocab)
-    };
+    let head = HeadSpec { tied: reader.flag("tie_word_embeddings", false)?, ..HeadSpec::of(Norm::RmsNorm, vocab) };
     let stages = vec![Stage::pre(Norm::RmsNorm, Mixer::Mamba2(mamba))];
     Ok(Model {
         pattern: all(LAYER, layers),

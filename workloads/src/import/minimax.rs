@@ -56,10 +56,8 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         sizes.inner,
         reader.activation("hidden_act", ActivationKind::Silu)?,
     ));
-    let attention = Mixer::Attention(AttentionSpec {
-        rotary_dim: reader.rotary_dim(sizes.head_dim, 1.0)?,
-        ..sizes.attention()
-    });
+    let attention =
+        Mixer::Attention(AttentionSpec { rotary_dim: reader.rotary_dim(sizes.head_dim, 1.0)?, ..sizes.attention() });
     let lightning = Branch {
         // Its norm is of all heads at once, with a gain an element.
         other_parameters: sizes.heads.saturating_sub(1).saturating_mul(sizes.head_dim),
@@ -76,7 +74,13 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         }))
     };
     // Each norm's result is the residual too: as if the norm before were the one after.
-    let after = |branch| Stage { norm: None, branches: vec![branch], post_norm: Some(Norm::RmsNorm), no_residual: false, sum_norm: None };
+    let after = |branch| Stage {
+        norm: None,
+        branches: vec![branch],
+        post_norm: Some(Norm::RmsNorm),
+        no_residual: false,
+        sum_norm: None,
+    };
     let (blocks, pattern) = stack(kinds(reader, sizes.layers)?.into_iter().map(|full| {
         let (kind, first) =
             if full { ("full", Branch::plain(attention.clone())) } else { ("lightning", lightning.clone()) };

@@ -43,7 +43,11 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     reader.refuse_unless("sliding_window", !binds, "limits attention to a window, which MiniMax-M2 does not")?;
     let shared = reader.count("shared_intermediate_size")?.unwrap_or(0);
     reader.refuse_unless("shared_intermediate_size", shared == 0, "adds a shared expert to MiniMax-M2")?;
-    reader.only("qk_norm_type", &[json!("per_layer")], "normalises queries and keys otherwise than all heads at once")?;
+    reader.only(
+        "qk_norm_type",
+        &[json!("per_layer")],
+        "normalises queries and keys otherwise than all heads at once",
+    )?;
     let normed = reader.flag("use_qk_norm", true)?;
     let biased = reader.flag("use_routing_bias", true)?;
     let router = match moe::router(reader, Router::SigmoidBiased)? {

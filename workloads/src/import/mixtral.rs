@@ -61,11 +61,7 @@ const OLMOE_SIZES: Defaults = Defaults {
     positions: 4096,
 };
 
-fn experts(
-    reader: &Reader<'_>,
-    sizes: &Sizes,
-    [experts, top_k]: [u64; 2],
-) -> Result<ExpertsSpec, InputError> {
+fn experts(reader: &Reader<'_>, sizes: &Sizes, [experts, top_k]: [u64; 2]) -> Result<ExpertsSpec, InputError> {
     moe::ignore(reader);
     reader.rotates_all()?;
     let experts = reader.size_or("experts", &["num_local_experts", "num_experts"], experts)?;

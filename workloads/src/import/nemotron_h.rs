@@ -35,9 +35,25 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     moe::ignore(reader);
     mark(reader, &HARMLESS);
     // What a library computes with; rotation, of which these layers have none; layers that predict further tokens.
-    mark(reader, &["mamba_ssm_cache_dtype", "moe_shared_expert_overlap", "n_shared_experts", "partial_rotary_factor",
-        "mtp_layers_block_type", "mtp_hybrid_override_pattern", "time_step_rank", "mamba_dt_min", "mamba_dt_max",
-        "mamba_dt_limit", "mamba_dt_init_floor", "expand", "mamba_expand", "is_hybrid_model"]);
+    mark(
+        reader,
+        &[
+            "mamba_ssm_cache_dtype",
+            "moe_shared_expert_overlap",
+            "n_shared_experts",
+            "partial_rotary_factor",
+            "mtp_layers_block_type",
+            "mtp_hybrid_override_pattern",
+            "time_step_rank",
+            "mamba_dt_min",
+            "mamba_dt_max",
+            "mamba_dt_limit",
+            "mamba_dt_init_floor",
+            "expand",
+            "mamba_expand",
+            "is_hybrid_model",
+        ],
+    );
     silu(reader, "mamba_hidden_act")?;
     let width = reader.sized("width", &["hidden_size"], 4096)?;
     let vocab = reader.sized("vocab", &["vocab_size"], 131_072)?;

@@ -8,9 +8,7 @@ use super::moe::{self, mark};
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
 use super::{hybrid, qwen_moe};
-use crate::model::{
-    AttentionSpec, ExpertsSpec, LinearAttentionSpec, LinearRule, Mixer, Model, Norm, QkNorm, Stage,
-};
+use crate::model::{AttentionSpec, ExpertsSpec, LinearAttentionSpec, LinearRule, Mixer, Model, Norm, QkNorm, Stage};
 use crate::op::ActivationKind;
 
 /// Qwen3-Next.
@@ -55,7 +53,8 @@ const DENSE_SIZES: Defaults =
 const MOE_SIZES: Defaults = Defaults { layers: 40, vocab: 248_320, ..NEXT_SIZES };
 
 /// Layers that predict further tokens, the type of states, which is the library's, and what these models leave unused.
-const HARMLESS: [&str; 4] = ["mtp_use_dedicated_embeddings", "mamba_ssm_dtype", "num_nextn_predict_layers", "output_gate_type"];
+const HARMLESS: [&str; 4] =
+    ["mtp_use_dedicated_embeddings", "mamba_ssm_dtype", "num_nextn_predict_layers", "output_gate_type"];
 
 fn read(reader: &Reader<'_>, defaults: &Defaults, experts: Option<[u64; 3]>) -> Result<Model, InputError> {
     moe::ignore(reader);

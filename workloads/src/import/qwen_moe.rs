@@ -127,8 +127,7 @@ fn layers(
     let sparse = sparse(reader, sizes.layers)?;
     let (blocks, pattern) = stack(sparse.into_iter().zip(windows).map(|(sparse, window)| {
         let attention = AttentionSpec { window: *window, ..attention.clone() };
-        let (kind, mixer) =
-            if sparse { ("sparse", Mixer::Experts(experts.clone())) } else { ("dense", dense.clone()) };
+        let (kind, mixer) = if sparse { ("sparse", Mixer::Experts(experts.clone())) } else { ("dense", dense.clone()) };
         (kind, moe::layer(Norm::RmsNorm, attention, mixer))
     }));
     Ok(Model { blocks, pattern, ..sizes.decoder(reader, Norm::RmsNorm, false)? })

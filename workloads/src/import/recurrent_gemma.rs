@@ -20,7 +20,8 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     // Initial values, and whether the embedding is scaled, which it always is.
-    for key in ["w_init_variance_scale", "final_w_init_variance_scale", "embeddings_scale_by_sqrt_dim", "_block_types"] {
+    for key in ["w_init_variance_scale", "final_w_init_variance_scale", "embeddings_scale_by_sqrt_dim", "_block_types"]
+    {
         reader.get(key);
     }
     let width = reader.sized("width", &["hidden_size"], 2560)?;

@@ -67,7 +67,12 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
     wrapper(&["qwen3_5"], "text_config", "qwen3_5_text", &["vision_config", "vision_", "image_", "video_"]),
     wrapper(&["qwen3_5_moe"], "text_config", "qwen3_5_moe_text", &["vision_config", "vision_", "image_", "video_"]),
     wrapper(&["qwen3_vl_moe"], "text_config", "qwen3_vl_moe_text", &["vision_config", "vision_", "image_", "video_"]),
-    wrapper(&["kimi_k25"], "text_config", "deepseek_v3", &["vision_config", "media_", "video_", "use_unified_vision_chunk"]),
+    wrapper(
+        &["kimi_k25"],
+        "text_config",
+        "deepseek_v3",
+        &["vision_config", "media_", "video_", "use_unified_vision_chunk"],
+    ),
     wrapper(&["minicpmv", "minicpmo"], "", "", &["vision_config", "vision_batch_size", "image_size"]),
 ];
 

@@ -12,9 +12,7 @@ use super::mamba::HARMLESS;
 use super::moe::mark;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
-use crate::model::{
-    AttentionSpec, Block, Branch, FeedForwardSpec, Mamba1Spec, Mamba2Spec, Mixer, Model, Norm, Stage,
-};
+use crate::model::{AttentionSpec, Block, Branch, FeedForwardSpec, Mamba1Spec, Mamba2Spec, Mixer, Model, Norm, Stage};
 use crate::op::ActivationKind;
 
 /// Zamba.
@@ -45,8 +43,16 @@ const ZAMBA_SIZES: Defaults = Defaults {
     vocab: 32000,
     positions: 4096,
 };
-const ZAMBA2_SIZES: Defaults =
-    Defaults { width: 2560, layers: 54, heads: 32, kv_heads: 0, head_dim: 0, inner: 10240, vocab: 32000, positions: 4096 };
+const ZAMBA2_SIZES: Defaults = Defaults {
+    width: 2560,
+    layers: 54,
+    heads: 32,
+    kv_heads: 0,
+    head_dim: 0,
+    inner: 10240,
+    vocab: 32000,
+    positions: 4096,
+};
 
 const NORM: Norm = Norm::RmsNorm;
 
@@ -132,14 +138,22 @@ fn zamba(reader: &Reader<'_>) -> Result<Model, InputError> {
 fn zamba2(reader: &Reader<'_>) -> Result<Model, InputError> {
     mark(reader, &HARMLESS);
     // What follows from other keys; how a library computes.
-    mark(reader, &["hybrid_layer_ids", "kv_channels", "num_query_groups", "use_mem_eff_path", "use_long_context", "use_conv_bias"]);
+    mark(
+        reader,
+        &[
+            "hybrid_layer_ids",
+            "kv_channels",
+            "num_query_groups",
+            "use_mem_eff_path",
+            "use_long_context",
+            "use_conv_bias",
+        ],
+    );
     let sizes = read_sizes(reader, &ZAMBA2_SIZES)?;
     let bias = reader.flag("add_bias_linear", false)?;
     let mut ffn = sizes.gated(reader.activation("hidden_act", ActivationKind::Gelu)?);
     ffn.bias = bias;
-    let places = places(reader, sizes.layers, |i| {
-        matches!(i, 47 | 51) || (i < 43 && i > 0 && i.is_multiple_of(6))
-    })?;
+    let places = places(reader, sizes.layers, |i| matches!(i, 47 | 51) || (i < 43 && i > 0 && i.is_multiple_of(6)))?;
     let mut attention = attention(reader, &sizes)?;
     if reader.flag("use_mem_rope", false)? {
         attention.rotary_dim = attention.head_dim - attention.head_dim % 2;
@@ -154,7 +168,9 @@ fn zamba2(reader: &Reader<'_>) -> Result<Model, InputError> {
     }
     let turns = reader.size_or("turns", &["num_mem_blocks"], 1)?.min(places.len() as u64);
     let shared = (0..turns)
-        .map(|i| shared(&if turns == 1 { "shared".to_owned() } else { format!("shared{i}") }, attention.clone(), ffn.clone()))
+        .map(|i| {
+            shared(&if turns == 1 { "shared".to_owned() } else { format!("shared{i}") }, attention.clone(), ffn.clone())
+        })
         .collect();
     let mamba = Mixer::Mamba2(mamba2(reader, sizes.width, bias)?);
     Ok(fill(sizes.decoder(reader, NORM, true)?, &places, shared, mamba, own))

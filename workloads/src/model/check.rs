@@ -214,7 +214,9 @@ fn attention(a: &AttentionSpec, at: &Place<'_>, encoder: Option<u64>) -> Result<
         return Err(at.error("rotary_dim", problem).help("rotation works on pairs: an even number, at most head_dim"));
     }
     if a.chunked && a.window == 0 {
-        return Err(at.error("chunked", "is true, but there is no window").help("say how long a chunk is, as window = 8192"));
+        return Err(at
+            .error("chunked", "is true, but there is no window")
+            .help("say how long a chunk is, as window = 8192"));
     }
     if a.values_are_keys && a.values() != a.head_dim {
         let problem = format!("is true, but values are {} wide and keys {}", a.values(), a.head_dim);

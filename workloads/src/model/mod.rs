@@ -195,12 +195,24 @@ pub struct Branch {
 impl Stage {
     /// `x + mixer(norm(x))`.
     pub fn pre(norm: Norm, mixer: Mixer) -> Self {
-        Self { norm: Some(norm), branches: vec![Branch::plain(mixer)], sum_norm: None, post_norm: None, no_residual: false }
+        Self {
+            norm: Some(norm),
+            branches: vec![Branch::plain(mixer)],
+            sum_norm: None,
+            post_norm: None,
+            no_residual: false,
+        }
     }
 
     /// `norm(x + mixer(x))`.
     pub fn post(norm: Norm, mixer: Mixer) -> Self {
-        Self { norm: None, branches: vec![Branch::plain(mixer)], sum_norm: None, post_norm: Some(norm), no_residual: false }
+        Self {
+            norm: None,
+            branches: vec![Branch::plain(mixer)],
+            sum_norm: None,
+            post_norm: Some(norm),
+            no_residual: false,
+        }
     }
 
     /// `x + norm(mixer(norm(x)))`.
