@@ -183,6 +183,8 @@ fn formats_of_checkpoints_become_types() {
     let without = |ignored: &str| quantised(&format!(r#"{{"quant_algo": "FP8", "ignore": [{ignored}]}}"#));
     for (ignored, reach) in [
         (r#""lm_head", "model.layers.0.input_layernorm", "re:.*embed_tokens", "visual""#, Reach::Layers),
+        // Layers of their own, whatever their numbers.
+        (r#""mtp.layers.0*", "model.visual.layers.0.mlp*""#, Reach::Layers),
         (r#""model.layers.*.self_attn""#, Reach::FeedForward),
         (r#""*.self_attn*""#, Reach::FeedForward),
     ] {

@@ -109,6 +109,10 @@ pub(super) fn reach(table: &Reader<'_>, model: &Model) -> Result<Reach, InputErr
 /// The layers and parts of a name, or pattern of names; `None` where it is of no product of a layer.
 fn read(name: &str) -> Result<Option<(Which<'_>, Vec<Part>)>, String> {
     let name = name.strip_prefix("re:").unwrap_or(name);
+    // Layers of towers, and those that predict further tokens, have numbers of their own.
+    if ["mtp", "vision", "visual", "audio"].into_iter().any(|tower| name.contains(tower)) {
+        return Ok(None);
+    }
     let (which, rest) = match name.split_once("layers.").or_else(|| name.split_once("layers\\.")) {
         // What is beside the layers: tables, heads, towers.
         None if !name.starts_with('*') && !name.starts_with(".*") => return Ok(None),
