@@ -201,7 +201,9 @@ impl GenerationFile {
         }
         let required = |key: &str, value: Option<i64>| {
             value.ok_or_else(|| {
-                let error = source.error(&path(table, key), "is missing");
+                let mut error = source.error(&path(table, key), "is missing");
+                // Where the table begins; of a whole file, its first line.
+                error.line = error.line.or_else(|| source.error(table, "").line).or(Some(1));
                 error.help("a generation needs prompt_tokens and generated_tokens, or runs for one step of different sequences")
             })
         };

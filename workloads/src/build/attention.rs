@@ -23,8 +23,11 @@ impl Flow<'_> {
         let mut out_features = queries;
         if own_keys {
             parts.push(("k", vec![a.kv_heads, a.head_dim]));
-            parts.push(("v", vec![a.kv_heads, a.values()]));
-            out_features = out_features.saturating_add(keys).saturating_add(values);
+            out_features = out_features.saturating_add(keys);
+            if !a.values_are_keys {
+                parts.push(("v", vec![a.kv_heads, a.values()]));
+                out_features = out_features.saturating_add(values);
+            }
         }
         if a.output_gate {
             parts.push(("gate", vec![a.heads, a.head_dim]));
@@ -37,7 +40,9 @@ impl Flow<'_> {
         let mut q = split.next().unwrap_or_else(|| input.clone());
         let (mut k, mut v) = (None, None);
         if own_keys {
-            (k, v) = (split.next(), split.next());
+            k = split.next();
+            // Values may be what the projection of keys gives, before its norm and rotation.
+            v = if a.values_are_keys { k.clone() } else { split.next() };
         }
         let gate = if a.output_gate { split.next() } else { None };
         if let (Some(norm), Some(keys)) = (a.qk_norm, k.as_ref()) {
@@ -72,6 +77,16 @@ impl Flow<'_> {
                 self.gated(&format!("{p}gated"), "attention gate product", &mixed, &gate)
             }
             None => mixed,
+        };
+        let mixed = match a.head_gate {
+            true => {
+                let shape = [a.heads, in_features];
+                let gate = self.linear(&format!("{p}head_gate"), "head gate projection", Part::Layer, input, shape, false);
+                let name = format!("{p}head_gate_activation");
+                let gate = self.activated(&name, "head gate", ActivationKind::Sigmoid, &gate);
+                self.scaled(&format!("{p}head_gated"), "head gate product", &mixed, &gate)
+            }
+            false => mixed,
         };
         let shape = [self.width, out_width];
         self.linear(&format!("{p}attention_out"), "attention output projection", Part::Layer, &mixed, shape, a.out_bias)
@@ -108,9 +123,10 @@ impl Flow<'_> {
         self.pair(name, "rotary embedding", op, q, k, Vec::new())
     }
 
-    /// Tokens that a layer's cache holds for a run: a window keeps what the run's first token sees.
+    /// Tokens that a layer's cache holds for a run: a window keeps what the run's first token sees, a chunk what has passed of it.
     fn held(a: &AttentionSpec, run: &Run) -> u64 {
         match a.window {
+            chunk if a.chunked && chunk > 0 => (run.past % chunk).saturating_add(run.new),
             0 => run.context(),
             window => run.context().min(window.saturating_add(run.new).saturating_sub(1)),
         }

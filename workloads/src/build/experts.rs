@@ -67,7 +67,7 @@ impl Flow<'_> {
     }
 
     /// A product by a number a token.
-    fn scaled(&mut self, name: &str, label: &str, value: &Value, factor: &Value) -> Value {
+    pub(super) fn scaled(&mut self, name: &str, label: &str, value: &Value, factor: &Value) -> Value {
         let width = value.tensor.shape.last().copied().unwrap_or(self.width);
         let mut factor = factor.clone();
         factor.tensor.shape = value.tensor.shape.clone();

@@ -356,6 +356,8 @@ impl<'a> Flow<'a> {
         let first = stage.branches.first().map_or("stage", |b| b.mixer.name());
         let word = |name: &str| name.replace('_', " ");
         let mut sum = input.clone();
+        // Branches that are normalised together before they are added.
+        let mut beside: Option<Value> = None;
         let shared = stage.norm.map(|norm| {
             let name = self.numbered(first);
             let source = self.widened(&stage.branches[0].mixer, &input, &name);
@@ -376,9 +378,24 @@ impl<'a> Flow<'a> {
             if let Some(norm) = branch.out_norm {
                 out = self.norm(&format!("{name}_out_norm"), &format!("{} output norm", word(kind)), norm, &out);
             }
+            if stage.sum_norm.is_some() {
+                let name = format!("{name}_sum");
+                beside = Some(match beside {
+                    Some(before) => self.residual(&name, &format!("{} sum", word(kind)), &before, &out),
+                    None => out,
+                });
+                continue;
+            }
             sum = match stage.no_residual {
                 true => out,
                 false => self.residual(&format!("{name}_residual"), &format!("{} residual", word(kind)), &sum, &out),
+            };
+        }
+        if let (Some(norm), Some(out)) = (stage.sum_norm, beside) {
+            let out = self.norm(&format!("{first}_sum_norm"), &format!("{} sum norm", word(first)), norm, &out);
+            sum = match stage.no_residual {
+                true => out,
+                false => self.residual(&format!("{first}_residual"), &format!("{} residual", word(first)), &sum, &out),
             };
         }
         match stage.post_norm {

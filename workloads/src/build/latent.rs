@@ -34,7 +34,8 @@ impl Flow<'_> {
         let latent = kv.pop().unwrap_or_else(|| input.clone());
         let latent = self.rms("kv_norm", "kv norm", &latent);
         let (q_rope, k_rope) = self.rotary("rotary", [heads, 1, l.rope_dim, l.rope_dim], &q_rope, &k_rope);
-        let index = l.indexer.map(|i| self.index_parts(&i, input, &q_input));
+        // A layer may take the choice of another's indexer.
+        let index = l.indexer.filter(|i| !i.shared).map(|i| self.index_parts(&i, input, &q_input));
 
         let out_width = heads.saturating_mul(l.value_dim);
         let mut inputs = vec![&q_nope, &q_rope, &latent, &k_rope];
@@ -45,8 +46,10 @@ impl Flow<'_> {
             let [nope, rope, latent, k_rope, rest @ ..] = own else { return own[0].clone() };
             let cache = flow.append_latent(l, run, latent, k_rope);
             let mut context = run.context();
-            if let (Some(i), [queries, weights, key]) = (l.indexer, rest) {
-                flow.index(&i, run, queries, weights, key);
+            if let Some(i) = l.indexer {
+                if let [queries, weights, key] = rest {
+                    flow.index(&i, run, queries, weights, key);
+                }
                 context = context.min(i.top_k.max(run.new));
             }
             if run.new > ABSORBED {
