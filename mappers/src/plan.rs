@@ -39,7 +39,10 @@ impl Problem<'_> {
             (true, 0) => "chunk_tokens",
             (true, _) => "draft_tokens",
         };
-        let problem = format!("is given, but the {} mapping takes whole prompts and single tokens of equal sequences", mapper.name());
+        let problem = format!(
+            "is given, but the {} mapping takes whole prompts and single tokens of equal sequences",
+            mapper.name()
+        );
         let path = format!("workload.generation.{key}");
         Err(self.source.error(&path, problem).help("leave it out, or map to a GPU with the gpu mapping"))
     }

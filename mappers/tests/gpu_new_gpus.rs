@@ -103,7 +103,19 @@ fn pairs_copy_half_of_the_columns() {
 
 fn attention(batch: u32, queries: u32, keys: u32, head_dim: u32, kv_bytes: u32) -> Attention {
     let (heads, kv_heads, dtype) = (32, 4, Dtype::Bf16);
-    Attention { batch, heads, kv_heads, queries, keys, head_dim, causal: true, window: 0, dtype, kv_bytes, ..Attention::default() }
+    Attention {
+        batch,
+        heads,
+        kv_heads,
+        queries,
+        keys,
+        head_dim,
+        causal: true,
+        window: 0,
+        dtype,
+        kv_bytes,
+        ..Attention::default()
+    }
 }
 
 /// Attention on Blackwell: legal for any size, longer for more keys, no faster than products and memory allow.

@@ -11,8 +11,8 @@ use banksia_input::Source;
 use banksia_mappers::gpu::GpuMapper;
 use banksia_mappers::{Mapper, Problem};
 use banksia_workloads::model::{
-    AttentionSpec, Block, Embed, ExpertsSpec, FeedForwardSpec, HeadSpec, Layers, Mamba2Spec, Mixer, Model, Norm, Router,
-    Routing, Stage, Types,
+    AttentionSpec, Block, Embed, ExpertsSpec, FeedForwardSpec, HeadSpec, Layers, Mamba2Spec, Mixer, Model, Norm,
+    Router, Routing, Stage, Types,
 };
 use banksia_workloads::{ActivationKind, DataType, Generation};
 use serde_json::Value as Json;

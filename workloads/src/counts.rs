@@ -161,9 +161,8 @@ impl OperatorNode {
                 let operations = match kind {
                     ActivationKind::Gelu => 9,
                     ActivationKind::Silu => 4,
-                    ActivationKind::Relu => 1,
+                    ActivationKind::Relu | ActivationKind::Tanh => 1,
                     ActivationKind::Relu2 => 2,
-                    ActivationKind::Tanh => 1,
                     ActivationKind::Sigmoid | ActivationKind::Softplus => 3,
                 };
                 elementwise(operations, 1, width)

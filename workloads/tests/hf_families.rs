@@ -254,7 +254,7 @@ fn no_value_panics() {
             std::fs::write(&path, text).unwrap();
             match import_hf_file(&path, Some("x"), parts) {
                 Ok(model) => {
-                    assert_eq!(Model::from_toml("x", &model.to_toml().unwrap()).unwrap(), model, "{file}: {key}")
+                    assert_eq!(Model::from_toml("x", &model.to_toml().unwrap()).unwrap(), model, "{file}: {key}");
                 }
                 Err(error) => assert!(error.key.is_some(), "{file}: {key} = {value}: {error}"),
             }

@@ -39,14 +39,17 @@ pub(super) fn lay_out(
 ) -> Result<(Vec<(Cached, PimAttention)>, Reserved), InputError> {
     let cache = model.types.cache;
     if cache.bits() != 16 {
-        let problem = format!("`{}` has a cache of type {}: its units multiply 16-bit numbers", model.name, cache.name());
+        let problem =
+            format!("`{}` has a cache of type {}: its units multiply 16-bit numbers", model.name, cache.name());
         return Err(source.error("workload.model", problem).help("give a model with dtype = \"bf16\" or \"f16\""));
     }
     // Of one token of one sequence, it is not for want of room.
     let smallest = kinds(model, generation, 1);
     if smallest.is_empty() {
         let problem = format!("is `{}`, which has no attention: nothing is left for the PIM device", model.name);
-        return Err(source.error("workload.model", problem).help("use the gpu mapping, or the pim mapping on the PIM device alone"));
+        return Err(source
+            .error("workload.model", problem)
+            .help("use the gpu mapping, or the pim mapping on the PIM device alone"));
     }
     for kind in &smallest {
         PimAttention::new(&site.pim, Sizes { layers: 1, ..kind.sizes }, 1, 0).map_err(|why| {

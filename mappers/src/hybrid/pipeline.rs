@@ -161,9 +161,7 @@ impl Hybrid {
         let of_half = |half: &'_ Half| chosen.iter().find(|(batch, _)| *batch == half.batch());
         let mut chains: Vec<Chain<'_>> = Vec::new();
         for half in &self.halves {
-            chains.extend(
-                of_half(half).map(|(_, parts)| Chain { half, segments: segments(parts), after: Vec::new() }),
-            );
+            chains.extend(of_half(half).map(|(_, parts)| Chain { half, segments: segments(parts), after: Vec::new() }));
         }
         let mut layers: Vec<u32> = self.cached.iter().flat_map(|(kind, _)| kind.layers.iter().copied()).collect();
         layers.sort_unstable();

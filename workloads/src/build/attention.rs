@@ -81,7 +81,8 @@ impl Flow<'_> {
         let mixed = match a.head_gate {
             true => {
                 let shape = [a.heads, in_features];
-                let gate = self.linear(&format!("{p}head_gate"), "head gate projection", Part::Layer, input, shape, false);
+                let gate =
+                    self.linear(&format!("{p}head_gate"), "head gate projection", Part::Layer, input, shape, false);
                 let name = format!("{p}head_gate_activation");
                 let gate = self.activated(&name, "head gate", ActivationKind::Sigmoid, &gate);
                 self.scaled(&format!("{p}head_gated"), "head gate product", &mixed, &gate)

@@ -352,7 +352,7 @@ impl<'a> Flow<'a> {
     }
 
     /// `post(x + sum of branches(norm(x)))`.
-    pub(super) fn stage(&mut self, stage: &Stage, input: Value) -> Value {
+    pub(super) fn stage(&mut self, stage: &Stage, input: &Value) -> Value {
         let first = stage.branches.first().map_or("stage", |b| b.mixer.name());
         let word = |name: &str| name.replace('_', " ");
         let mut sum = input.clone();
@@ -360,17 +360,17 @@ impl<'a> Flow<'a> {
         let mut beside: Option<Value> = None;
         let shared = stage.norm.map(|norm| {
             let name = self.numbered(first);
-            let source = self.widened(&stage.branches[0].mixer, &input, &name);
+            let source = self.widened(&stage.branches[0].mixer, input, &name);
             self.norm(&format!("{name}_norm"), &format!("{} norm", word(first)), norm, &source)
         });
         for branch in &stage.branches {
             let kind = branch.mixer.name();
             let name = self.numbered(kind);
             let source = match branch.norm {
-                Some(norm) => self.norm(&format!("{name}_norm"), &format!("{} norm", word(kind)), norm, &input),
+                Some(norm) => self.norm(&format!("{name}_norm"), &format!("{} norm", word(kind)), norm, input),
                 None => match &shared {
                     Some(normed) => normed.clone(),
-                    None => self.widened(&branch.mixer, &input, &name),
+                    None => self.widened(&branch.mixer, input, &name),
                 },
             };
             *self.seen.entry(kind).or_insert(0) += 1;

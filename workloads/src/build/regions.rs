@@ -226,7 +226,7 @@ impl Flow<'_> {
     pub(super) fn block(&mut self, block: &Block, mut hidden: Value) -> Value {
         self.begin_block();
         for stage in &block.stages {
-            hidden = self.stage(stage, hidden);
+            hidden = self.stage(stage, &hidden);
         }
         hidden
     }

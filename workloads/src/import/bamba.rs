@@ -79,7 +79,7 @@ fn bamba(reader: &Reader<'_>) -> Result<Model, InputError> {
         let second = Mixer::FeedForward(ffn.clone());
         (kind, vec![Stage::pre(Norm::RmsNorm, first), Stage::pre(Norm::RmsNorm, second)])
     }));
-    Ok(Model { blocks, pattern, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
+    Ok(Model { pattern, blocks, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
 }
 
 /// Which layers attend: those that one list numbers, or another names.

@@ -173,7 +173,7 @@ fn read(reader: &Reader<'_>, d: &Defaults, sparse_attention: bool) -> Result<Mod
         extra_prediction_layers: further(reader)?,
         ..HeadSpec::of(norm, vocab)
     };
-    Ok(Model { blocks, pattern, ..reader.model(width, positions, Embed::of(vocab), head)? })
+    Ok(Model { pattern, blocks, ..reader.model(width, positions, Embed::of(vocab), head)? })
 }
 
 /// Layers that predict further tokens, which a plain step does not run.

@@ -64,7 +64,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     }));
     let mut model = sizes.decoder(reader, Norm::RmsNorm, true)?;
     model.head.extra_prediction_layers = super::deepseek::further(reader)?;
-    Ok(Model { blocks, pattern, ..model })
+    Ok(Model { pattern, blocks, ..model })
 }
 
 /// Which layers are mixtures.

@@ -47,7 +47,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     let (full, sliding) = attentions(reader, &sizes)?;
     let window = reader.count("sliding_window")?.unwrap_or(512);
     let last = sizes.layers.saturating_sub(1);
-    let rule = |i: u32| (i + 1) % 6 != 0 && i != last;
+    let rule = |i: u32| !(i + 1).is_multiple_of(6) && i != last;
     let mut windows = Windows::read(reader, sizes.layers, window, sizes.positions, rule)?;
     // The library makes the last layer one of full attention.
     if let Some(last) = windows.sliding.last_mut() {
@@ -65,7 +65,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     let (blocks, pattern) = stack(layers);
     let mut model = sizes.decoder(reader, NORM, true)?;
     model.head.soft_cap = reader.number("final_logit_softcapping")?.is_some_and(|cap| cap > 0.0);
-    Ok(Model { blocks, pattern, ..model })
+    Ok(Model { pattern, blocks, ..model })
 }
 
 fn experts(reader: &Reader<'_>, sizes: &Sizes, activation: ActivationKind) -> Result<Option<Branch>, InputError> {

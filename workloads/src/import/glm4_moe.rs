@@ -62,5 +62,5 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     }));
     let mut model = sizes.decoder(reader, Norm::RmsNorm, false)?;
     model.head.extra_prediction_layers = further(reader)?;
-    Ok(Model { blocks, pattern, ..model })
+    Ok(Model { pattern, blocks, ..model })
 }

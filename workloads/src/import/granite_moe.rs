@@ -105,7 +105,7 @@ fn hybrid(reader: &Reader<'_>) -> Result<Model, InputError> {
         };
         (kind, vec![Stage::pre(norm, first), Stage::pre(norm, mixer.clone())])
     }));
-    Ok(Model { blocks, pattern, ..sizes.decoder(reader, norm, false)? })
+    Ok(Model { pattern, blocks, ..sizes.decoder(reader, norm, false)? })
 }
 
 /// Whether each layer attends; all are Mamba-2 where the file does not say.

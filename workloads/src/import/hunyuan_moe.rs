@@ -77,7 +77,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         };
         Some(("layer", moe::layer(Norm::RmsNorm, attention.clone(), Mixer::Experts(spec))))
     }));
-    Ok(Model { blocks, pattern, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
+    Ok(Model { pattern, blocks, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
 }
 
 /// A number of all layers, or a list with one of each.

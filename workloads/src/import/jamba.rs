@@ -61,7 +61,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         };
         (kind, vec![Stage::pre(Norm::RmsNorm, first), Stage::pre(Norm::RmsNorm, second)])
     }));
-    Ok(Model { blocks, pattern, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
+    Ok(Model { pattern, blocks, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
 }
 
 /// Whether a layer is one of every so many, from an offset.

@@ -118,7 +118,7 @@ fn layers(reader: &Reader<'_>, sizes: &Sizes, second: impl Fn(u64) -> Mixer) -> 
     }));
     let mut model = sizes.decoder(reader, Norm::RmsNorm, true)?;
     model.head.tied = reader.flag("tie_embedding", model.head.tied)?;
-    Ok(Model { blocks, pattern, ..model })
+    Ok(Model { pattern, blocks, ..model })
 }
 
 /// Whether each layer attends.

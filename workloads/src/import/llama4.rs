@@ -76,7 +76,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         };
         (kind, moe::layer(Norm::RmsNorm, attention, if sparse { experts.clone() } else { dense.clone() }))
     }));
-    Ok(Model { blocks, pattern, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
+    Ok(Model { pattern, blocks, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
 }
 
 /// Which layers are mixtures.

@@ -62,7 +62,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         let mixer = if sparse { experts.clone() } else { dense.clone() };
         (kind, moe::layer(Norm::RmsNorm, attention.clone(), mixer))
     }));
-    Ok(Model { blocks, pattern, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
+    Ok(Model { pattern, blocks, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
 }
 
 fn full(reader: &Reader<'_>, sizes: &Sizes) -> Result<AttentionSpec, InputError> {

@@ -92,7 +92,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         ..HeadSpec::of(Norm::RmsNorm, sizes.vocab)
     };
     let embed = Embed { norm: Some(Norm::RmsNorm), ..Embed::of(sizes.vocab) };
-    Ok(Model { blocks, pattern, ..reader.model(sizes.width, sizes.positions, embed, head)? })
+    Ok(Model { pattern, blocks, ..reader.model(sizes.width, sizes.positions, embed, head)? })
 }
 
 /// Whether each layer is softmax attention.

@@ -81,7 +81,7 @@ fn phimoe(reader: &Reader<'_>) -> Result<Model, InputError> {
     let experts = experts(reader, &sizes, [16, 2])?;
     let bias = reader.flag("attention_bias", false)?;
     let attention = AttentionSpec { qkv_bias: bias, out_bias: bias, ..sizes.attention() };
-    let mut model = windowed(reader, &sizes, Norm::LayerNorm, attention, &experts)?;
+    let mut model = windowed(reader, &sizes, Norm::LayerNorm, &attention, &experts)?;
     model.head.bias = reader.flag("lm_head_bias", false)?;
     Ok(model)
 }
@@ -107,7 +107,7 @@ fn windowed(
     reader: &Reader<'_>,
     sizes: &Sizes,
     norm: Norm,
-    attention: AttentionSpec,
+    attention: &AttentionSpec,
     experts: &ExpertsSpec,
 ) -> Result<Model, InputError> {
     let window = reader.count("sliding_window")?.unwrap_or(0);

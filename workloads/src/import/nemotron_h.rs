@@ -95,7 +95,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
         extra_prediction_layers: further(reader)?,
         ..HeadSpec::of(Norm::RmsNorm, vocab)
     };
-    Ok(Model { blocks, pattern, ..reader.model(width, positions, Embed::of(vocab), head)? })
+    Ok(Model { pattern, blocks, ..reader.model(width, positions, Embed::of(vocab), head)? })
 }
 
 /// The layers, as letters or as names.

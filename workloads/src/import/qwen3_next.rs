@@ -93,7 +93,7 @@ fn read(reader: &Reader<'_>, defaults: &Defaults, experts: Option<[u64; 3]>) -> 
     }));
     let mut model = sizes.decoder(reader, Norm::RmsNorm, false)?;
     model.head.extra_prediction_layers = reader.count("mtp_num_hidden_layers")?.unwrap_or(0);
-    Ok(Model { blocks, pattern, ..model })
+    Ok(Model { pattern, blocks, ..model })
 }
 
 fn linear(reader: &Reader<'_>) -> Result<LinearAttentionSpec, InputError> {

@@ -130,5 +130,5 @@ fn layers(
         let (kind, mixer) = if sparse { ("sparse", Mixer::Experts(experts.clone())) } else { ("dense", dense.clone()) };
         (kind, moe::layer(Norm::RmsNorm, attention, mixer))
     }));
-    Ok(Model { blocks, pattern, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
+    Ok(Model { pattern, blocks, ..sizes.decoder(reader, Norm::RmsNorm, false)? })
 }

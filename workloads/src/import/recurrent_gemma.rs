@@ -61,7 +61,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     };
     // Windows and states need no positions of their own.
     let positions = reader.positions_or("max_position_embeddings", UNBOUNDED)?;
-    Ok(Model { blocks, pattern, ..reader.model(width, positions, Embed::of(vocab), head)? })
+    Ok(Model { pattern, blocks, ..reader.model(width, positions, Embed::of(vocab), head)? })
 }
 
 /// Whether each layer attends: a cycle of kinds, repeated.

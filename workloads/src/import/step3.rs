@@ -74,7 +74,7 @@ fn read(reader: &Reader<'_>) -> Result<Model, InputError> {
     }));
     let mut model = sizes.decoder(reader, Norm::RmsNorm, false)?;
     model.head.extra_prediction_layers = further;
-    Ok(Model { blocks, pattern, ..model })
+    Ok(Model { pattern, blocks, ..model })
 }
 
 /// The attention of each layer; lists may have entries for the layers that predict further tokens.

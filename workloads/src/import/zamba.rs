@@ -108,7 +108,7 @@ fn fill(model: Model, places: &[bool], shared: Vec<Block>, mamba: Mixer, own: u6
     let pattern = runs(names);
     let used = |block: &Block| pattern.iter().any(|run| run.block == block.name);
     let blocks = shared.into_iter().chain([alone, after]).filter(used).collect();
-    Model { blocks, pattern, ..model }
+    Model { pattern, blocks, ..model }
 }
 
 fn zamba(reader: &Reader<'_>) -> Result<Model, InputError> {

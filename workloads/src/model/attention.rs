@@ -175,10 +175,12 @@ impl LatentSpec {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
 pub(super) const fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
 pub(super) const fn is_false(b: &bool) -> bool {
     !*b
 }

@@ -118,5 +118,11 @@ const PARAMETERS_CYCLES: f64 = 471.0;
 /// kernels' SASS).
 pub(crate) fn set_up(warps: u32, instructions: f64) -> Op {
     let issue = instructions * f64::from(warps);
-    Op::Vector(VectorWork { issue, alu: issue * 16.0, stall: STALL, latency_cycles: PARAMETERS_CYCLES, ..VectorWork::default() })
+    Op::Vector(VectorWork {
+        issue,
+        alu: issue * 16.0,
+        stall: STALL,
+        latency_cycles: PARAMETERS_CYCLES,
+        ..VectorWork::default()
+    })
 }

@@ -93,7 +93,8 @@ pub fn low_bit(
     match call.format {
         // bf16 needs units that multiply it.
         LowBit::Int4 { group }
-            if matches!(framework, Framework::Torch | Framework::Compiled) && spec.tensor.fma_per_cycle.contains_key(&Dtype::Bf16) =>
+            if matches!(framework, Framework::Torch | Framework::Compiled)
+                && spec.tensor.fma_per_cycle.contains_key(&Dtype::Bf16) =>
         {
             let kernel = tinygemm(lm, ln, lk, u64::from(if group == 0 { k } else { group }));
             let operands = [names.input.clone(), names.weight.clone(), names.beside("scales"), names.output.clone()];

@@ -59,7 +59,8 @@ impl Lowering<'_> {
         let dense = format.of == 0 && format.outliers_per_10000 == 0;
         if format.dtype == DataType::Fp8 && types.operands == DataType::Fp8 && dense {
             let blocks = format.group > 0;
-            let g = Gemm { dtype: matrix_type(format.dtype, self.model.dtype), block_scales: blocks, out_bytes: 2, ..g };
+            let g =
+                Gemm { dtype: matrix_type(format.dtype, self.model.dtype), block_scales: blocks, out_bytes: 2, ..g };
             if !self.model.spec.tensor.fma_per_cycle.contains_key(&Dtype::Fp8) {
                 let why = format!("{} does not multiply fp8", self.model.spec.name);
                 return Err(Self::refused(one.part, why));

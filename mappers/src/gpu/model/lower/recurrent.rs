@@ -10,9 +10,9 @@ use crate::gpu::launch::{Item, Operand};
 use crate::gpu::layers::row_operator;
 use crate::gpu::linear::{self, LinearCall, Rule, Source};
 use crate::gpu::ssm::{
-    ConvCall, ConvKernel, ConvNames, ConvUpdate, ConvUpdateKernel, Diagonal, DiagonalNames, SelectiveNames, SelectiveScan,
-    Ssd, SsdNames, StateUpdate, StateUpdateNames, Wkv, WkvNames, causal_conv, conv_update, diagonal_scan, selective_scan,
-    ssd, state_update, wkv,
+    ConvCall, ConvKernel, ConvNames, ConvUpdate, ConvUpdateKernel, Diagonal, DiagonalNames, SelectiveNames,
+    SelectiveScan, Ssd, SsdNames, StateUpdate, StateUpdateNames, Wkv, WkvNames, causal_conv, conv_update,
+    diagonal_scan, selective_scan, ssd, state_update, wkv,
 };
 use crate::plan::Unsupported;
 
@@ -121,8 +121,12 @@ impl Lowering<'_> {
             }
             Op::DiagonalScan { channels } => {
                 let call = Diagonal { batch, tokens, channels: int(channels) };
-                let names =
-                    DiagonalNames { x: part.input(0), decay: part.input(2), state: state_of(one), y: part.output.clone() };
+                let names = DiagonalNames {
+                    x: part.input(0),
+                    decay: part.input(2),
+                    state: state_of(one),
+                    y: part.output.clone(),
+                };
                 diagonal_scan(&call, spec, &names)
             }
             // A mix with the token before: elementwise, each result by itself.

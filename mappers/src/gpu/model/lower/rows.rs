@@ -7,7 +7,7 @@ use super::argmax::argmax;
 use super::{Lowering, One, int};
 use crate::gpu::frameworks::Framework;
 use crate::gpu::fused::{
-    Norm, NormCall, Reduction, Rotation, by_chance, gather_rows, gated, norm, reduce_rows, rotary, softmax_rows,
+    Norm, NormCall, Reduction, Rotation, by_chance, gated, gather_rows, norm, reduce_rows, rotary, softmax_rows,
     strided_copy,
 };
 use crate::gpu::launch::{Item, Operand};
@@ -112,7 +112,8 @@ impl Lowering<'_> {
                 Ok(copies.map(|dim| Item::kernel(copy(dim), [part.input(0), part.cache()])).collect())
             }
             Op::Softmax { rows, columns, .. } => {
-                let kernel = row_operator("softmax", int(rows), int(columns)).ok_or_else(|| self.unknown(part, kind))?;
+                let kernel =
+                    row_operator("softmax", int(rows), int(columns)).ok_or_else(|| self.unknown(part, kind))?;
                 Ok(vec![Item::kernel(kernel, [part.input(0), part.output.clone()])])
             }
             Op::ScoreCap { rows, columns } => {
