@@ -73,7 +73,7 @@ fn mixtral(reader: &Reader<'_>) -> Result<Model, InputError> {
     let sizes = Sizes::read(reader, &MIXTRAL_SIZES)?;
     reader.only("moe_frequency", &[json!(1)], "makes some layers dense, which Mixtral's are not")?;
     let experts = experts(reader, &sizes, [8, 2])?;
-    windowed(reader, &sizes, Norm::RmsNorm, sizes.attention(), &experts)
+    windowed(reader, &sizes, Norm::RmsNorm, &sizes.attention(), &experts)
 }
 
 fn phimoe(reader: &Reader<'_>) -> Result<Model, InputError> {
