@@ -1,5 +1,7 @@
 //! Configurations of every family: parameters as published, or as the library itself counts them.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use banksia_workloads::model::Reach;
