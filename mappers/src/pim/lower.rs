@@ -118,7 +118,7 @@ impl Lowering<'_> {
                 self.vector(operator, f.rotary(n * (heads + kv_heads) * rotary_dim), &after)
             }
             Op::ArgMax { vocab } => self.each(operator, &f.largest(vocab), &after),
-            Op::Linear { bias, .. } => self.products(operator, node, &vec![self.batch; 1], bias, &after),
+            Op::Linear { bias, .. } => self.products(operator, node, &[self.batch; 1], bias, &after),
             // Heads' matrices one after the other.
             Op::HeadLinear { heads, .. } => self.products(operator, node, &vec![n; heads as usize], false, &after),
             // Only those that are routed to are read.
