@@ -25,8 +25,7 @@ fn kernel(kind: &str, rows: u32, columns: u32) -> (Vec<Kernel>, Vec<usize>) {
         "silu" => (vec![gated(triton, u64::from(rows), columns)], vec![0, 1]),
         "argmax" => (reduce_rows(Reduction::ArgMax, u64::from(rows), u64::from(columns), 2, 8), vec![0, 1]),
         "sum" => (reduce_rows(Reduction::Sum, u64::from(rows), u64::from(columns), 4, 4), vec![0, 1]),
-        "gather" => (vec![table(u64::from(rows), u64::from(columns) * 2, 128_256, true)], vec![2]),
-        "select" => (vec![table(u64::from(rows), u64::from(columns) * 2, 128_256, true)], vec![2]),
+        "gather" | "select" => (vec![table(u64::from(rows), u64::from(columns) * 2, 128_256, true)], vec![2]),
         "softmax" => (vec![softmax_rows(u64::from(rows), u64::from(columns))], vec![0, 1]),
         "strided_copy" => (vec![strided_copy(elements, 2)], vec![0]),
         "strided_binary" => {

@@ -19,7 +19,7 @@ fn kernels(items: Vec<Item>) -> Vec<Arc<Kernel>> {
             assert_eq!(launch.kernel.tensors.len(), launch.operands.len(), "{}", launch.kernel.name);
             launch.kernel
         }
-        Item::Product(..) => panic!("no product is among them"),
+        Item::Product(..) => unreachable!("no product is among them"),
     };
     items.into_iter().map(kernel).collect()
 }

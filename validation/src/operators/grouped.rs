@@ -42,7 +42,7 @@ pub(super) fn call(args: &Json, spec: &GpuSpec) -> Result<Call, String> {
     let bytes = 2 * (experts * n * k + total * (n + k));
     rows::fits(bytes as f64, spec)?;
     let counts = counts(experts, total, skew);
-    let names = ["rows", "weights", "result"].map(|n| Operand::own(n));
+    let names = ["rows", "weights", "result"].map(Operand::own);
     let [a, b, _] = names;
     let items = grouped_mm(&counts, n as u32, k as u32, spec, &[a, b, Operand::shared("result")]);
     Ok(Call { items, copies: sets(bytes, 4) })

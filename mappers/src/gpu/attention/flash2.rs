@@ -117,11 +117,9 @@ fn tile(a: &Attention, spec: &GpuSpec) -> (u32, u32, u32) {
     let small = spec.sm.shared_memory_per_cta_bytes < 150_000;
     match d {
         0..=64 => (128, 128, 4),
-        65..=96 if small && a.causal => (64, 64, 4),
-        65..=96 => (128, 64, 4),
-        97..=128 if small && a.causal => (64, 64, 4),
+        65..=128 if small && a.causal => (64, 64, 4),
         97..=128 if small => (128, 32, 4),
-        97..=128 => (128, 64, 4),
+        65..=128 => (128, 64, 4),
         129..=256 if small => fitting(d, dv, (64, 64, if d > 192 { 4 } else { 8 }), spec),
         129..=256 => (128, 64, 8),
         _ => fitting(d, dv, (64, 64, 8), spec),

@@ -24,15 +24,15 @@ pub fn ragged(runs: &[Attention], launches: impl Fn(&Attention) -> Vec<Kernel>) 
             None => parts.push((list, None, Vec::new())),
         }
     }
-    let mut kernels = beside(parts.iter().map(|p| p.0.as_slice()).collect());
+    let mut kernels = beside(&parts.iter().map(|p| p.0.as_slice()).collect::<Vec<_>>());
     let mains: Vec<Kernel> = parts.iter_mut().filter_map(|p| p.1.take()).collect();
-    kernels.extend(merged(mains));
-    kernels.extend(beside(parts.iter().map(|p| p.2.as_slice()).collect()));
+    kernels.extend(merged(&mains));
+    kernels.extend(beside(&parts.iter().map(|p| p.2.as_slice()).collect::<Vec<_>>()));
     kernels
 }
 
 /// Kernels that prepare or join, position by position: those of one CTA stay so, the others get the CTAs of all runs.
-fn beside(lists: Vec<&[Kernel]>) -> Vec<Kernel> {
+fn beside(lists: &[&[Kernel]]) -> Vec<Kernel> {
     let positions = lists.iter().map(|l| l.len()).max().unwrap_or(0);
     let mut kernels = Vec::with_capacity(positions);
     for at in 0..positions {
@@ -72,7 +72,7 @@ fn tensor_of(kernel: &Kernel, var: usize) -> Option<usize> {
     })
 }
 
-fn merged(mains: Vec<Kernel>) -> Option<Kernel> {
+fn merged(mains: &[Kernel]) -> Option<Kernel> {
     let splits = |k: &Kernel| tensor_of(k, OUT).is_some();
     let work = |k: &Kernel| (splits(k), k.items.iter().map(|i| i64::from(i[BLOCKS].max(0))).sum::<i64>());
     let base = mains.iter().max_by_key(|k| work(k))?.clone();
@@ -81,7 +81,7 @@ fn merged(mains: Vec<Kernel>) -> Option<Kernel> {
     let rows: Vec<Option<usize>> = (0..WORK_VARS).map(|v| tensor_of(&kernel, v)).collect();
     let (split, left) = (splits(&kernel), loops_by(&kernel.roles, LEFT));
     let mut offsets = vec![0_i64; kernel.tensors.len()];
-    for run in &mains {
+    for run in mains {
         let (own_split, own_left) = (splits(run), loops_by(&run.roles, LEFT));
         for item in &run.items {
             let mut item = *item;

@@ -1,9 +1,11 @@
 //! Mamba-2's state-space duality: `mamba_chunk_scan_combined` of `mamba_ssm`, five Triton kernels over chunks of tokens, which vLLM, SGLang
 //! and TensorRT-LLM carry too.
 //!
-//! 1. step sizes, and the running sums of their decays within a chunk; 2. the state that each chunk adds, `x^T (B scaled)`; 3. the pass of
-//! states from chunk to chunk, one after the other; 4. `C B^T` of each chunk and group; 5. the output: `C state` of what came before, and
-//! `(C B^T decayed) x` of the chunk itself.
+//! 1. step sizes, and the running sums of their decays within a chunk;
+//! 2. the state that each chunk adds, `x^T (B scaled)`;
+//! 3. the pass of states from chunk to chunk, one after the other;
+//! 4. `C B^T` of each chunk and group;
+//! 5. the output: `C state` of what came before, and `(C B^T decayed) x` of the chunk itself.
 
 mod scan;
 mod states;
