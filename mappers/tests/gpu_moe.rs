@@ -103,7 +103,9 @@ fn time_is_bounded_and_grows() {
         let bytes = 8.0 * f64::from(n) * f64::from(k) * 2.0;
         let peak = gpu.spec().tensor_peak_flops_per_s(banksia_hw::gpu::program::Dtype::Bf16);
         assert!(s > 2.0 * fma / peak && s > bytes / gpu.spec().dram_peak_bytes_per_s(), "{rows}: {s}");
-        assert!(s > last, "{rows} rows: {s} after {last}");
+        // Up to a tile of rows the time is that of the weights.
+        let grown = if rows > 128 { 1.1 } else { 0.99 };
+        assert!(s > grown * last, "{rows} rows: {s} after {last}");
         last = s;
     }
     let few = grouped_mm(&[8, 0, 0, 0], n, k, gpu.spec(), &memory);

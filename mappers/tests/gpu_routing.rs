@@ -115,7 +115,8 @@ fn more_takes_longer_and_not_less_than_its_bytes() {
     // Eight sweeps read and write keys and places.
     assert!(few < many && many > (1 << 20) as f64 * 16.0 * 8.0 * 2.0 / rate / 2.0);
     let (few, many) = (time(&cumulative_sum(64, 1024)), time(&cumulative_sum(64, 16384)));
-    assert!(few * 8.0 < many);
+    // Sixteen times the columns, by four times the threads along a row.
+    assert!(few * 3.0 < many, "{few} {many}");
     let (few, many) = (time(&routed(16, 64, 6, &spec)), time(&routed(2048, 64, 6, &spec)));
     assert!(few < many);
 }

@@ -6,6 +6,9 @@ use super::super::{PLAIN_REGISTERS, reduction};
 use super::RowWriter;
 use super::program::{Grid, Plain, each, load, load_l1, matrix, part, set_up, shared_part, store};
 
+/// 32-bit registers of an SM, on every device so far: what a CTA can have.
+const REGISTER_FILE: u32 = 65_536;
+
 /// Which norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Norm {
@@ -148,8 +151,8 @@ fn triton(call: &NormCall) -> Kernel {
         name: name("Triton", call),
         grid: Grid { x: u64::from(call.rows), y: 1 },
         warps,
-        // A row's sums stay in registers: one each, beside addresses and the other input's.
-        registers: (PLAIN_REGISTERS + per_thread.saturating_sub(8)).min(255),
+        // A row's sums stay in registers: one each, beside addresses and the other input's. What a CTA cannot have is spilled.
+        registers: (PLAIN_REGISTERS + per_thread.saturating_sub(8)).min(REGISTER_FILE / (warps * 32)).min(255),
         shared_bytes: 1024,
         tensors,
         arrivals: vec![inputs(call), vectors(call)],
