@@ -1,0 +1,96 @@
+//! How the servers and loads of the rows were set up.
+//!
+//! Rows whose source names a day's export or a dump are InferenceMAX's: `benchmarks/*_h200*.sh` give its servers' settings, `bench_serving` its load.
+//! The others are aiconfigurator's own runs, with the frameworks' own settings.
+
+use banksia_workloads::DataType;
+use banksia_workloads::model::Mixer;
+
+use super::load::{Engine, Lengths};
+use super::models::Served;
+use crate::rows::Row;
+
+/// Requests of a run for each that is in flight: `--request-count` of aiconfigurator's runner and `--num-prompts` of InferenceMAX are ten times the
+/// concurrency.
+const ROUNDS: usize = 10;
+/// InferenceMAX draws lengths from so much of the nominal one (`--random-range-ratio 0.8`) to all of it.
+const SHORTEST_PERCENT: u64 = 80;
+/// Most tokens that enter in a step, by themselves on GPUs of this size: `max_num_tokens` of TensorRT-LLM, `max_num_batched_tokens` of vLLM's server,
+/// `chunked_prefill_size` of SGLang.
+const BUDGET: u64 = 8192;
+/// What SGLang keeps from weights and cache (`server_args.py`): 1.5 MB for each token of its budget, 512 MB, and 2 MB for each of 256 sequences in graphs.
+const SGLANG_RESERVE: f64 = (1.5 * BUDGET as f64 + 512.0 + 512.0) * 1_048_576.0;
+
+/// Who took a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// aiconfigurator.
+    Aiconfigurator,
+    /// InferenceMAX.
+    InferenceMax,
+}
+
+impl Taken {
+    pub(super) fn of(row: &Row) -> Self {
+        let source = row.get("silicon_data_source").map_or("", String::as_str);
+        let theirs = source.starts_with("db-dump") || source.contains("model=");
+        if theirs { Self::InferenceMax } else { Self::Aiconfigurator }
+    }
+
+    /// Type of keys and values of a model whose weights are in eight bits: TensorRT-LLM follows the checkpoint, whose cache is in eight bits too, and
+    /// InferenceMAX asks for that; else it is the model's own.
+    pub(super) fn cache(self, framework: &str, own: DataType) -> DataType {
+        if self == Self::InferenceMax || framework == "trtllm" { DataType::Fp8 } else { own }
+    }
+
+    /// Lengths of the requests of a run, in the order in which they are sent.
+    pub(super) fn requests(self, isl: u64, osl: u64, at_once: u32) -> Vec<Lengths> {
+        let mut state = 1u64;
+        let mut draw = |longest: u64| {
+            if self == Self::Aiconfigurator {
+                return longest;
+            }
+            // Knuth's linear congruences; the high bits.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let least = (longest * SHORTEST_PERCENT / 100).max(1);
+            least + (state >> 33) % (longest - least + 1)
+        };
+        (0..ROUNDS * at_once as usize).map(|_| (draw(isl), draw(osl))).collect()
+    }
+
+    /// How the framework forms steps, where weights leave memory for the cache.
+    ///
+    /// # Errors
+    /// Weights leave none.
+    pub(super) fn engine(
+        self,
+        served: &Served,
+        capacity: f64,
+        weights: f64,
+        nominal: Lengths,
+    ) -> Result<Engine, String> {
+        let theirs = self == Self::InferenceMax;
+        let mixture = served.model.mixers().any(|(m, _)| matches!(m, Mixer::Experts(_)));
+        let (budget, share) = match (served.framework, theirs, mixture) {
+            // `--max_num_tokens` and `free_gpu_memory_fraction` of its scripts.
+            ("trtllm", true, true) => (20_000, 0.85),
+            ("trtllm", true, false) => (16_384, 0.9),
+            _ => (BUDGET, 0.9),
+        };
+        let (chunked, mixed, reserves, cache) = match served.framework {
+            // Of what weights leave; `GUARANTEED_NO_EVICT`.
+            "trtllm" => (false, true, true, share * (capacity - weights)),
+            // `gpu_memory_utilization`.
+            "vllm" => (true, true, false, share * capacity - weights),
+            _ => (true, false, false, capacity - SGLANG_RESERVE - weights),
+        };
+        if cache <= 0.0 {
+            return Err("weights do not fit in one GPU".into());
+        }
+        // `batch_wait_max_tokens_ratio: 0.9` and `batch_wait_timeout_iters: 20` for a thousand tokens in and out.
+        let holds = theirs && !mixture && served.framework == "trtllm" && nominal == (1024, 1024);
+        let hold = if holds { (budget * 9 / 10, 20) } else { (0, 0) };
+        let per_token = served.model.kv_bytes_per_token().max(1) as f64;
+        Ok(Engine { budget, chunked, mixed, reserves, room: (cache / per_token) as u64, hold })
+    }
+}
