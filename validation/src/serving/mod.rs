@@ -43,8 +43,7 @@ fn predicted(row: &Row, devices: &mut Devices, detail: Detail) -> Result<(f64, f
     let (taken, served) = (Taken::of(row), Served::of(row)?);
     let (isl, osl) = (u64::from(isl), u64::from(osl));
     let requests = taken.requests(isl, osl, at_once);
-    let mean = |of: fn(&Lengths) -> u64| requests.iter().map(of).sum::<u64>() / requests.len().max(1) as u64;
-    let means = (mean(|r| r.0).max(1), mean(|r| r.1).max(1));
+    let means = taken.means(isl, osl);
     let mut steps = Steps::new(&spec, &served, detail, means, u64::from(at_once));
     let weights = steps.weights()?;
     let engine = taken.engine(&served, spec.dram.capacity_bytes as f64, weights, (isl, osl))?;

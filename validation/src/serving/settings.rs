@@ -58,6 +58,15 @@ impl Taken {
         (0..ROUNDS * at_once as usize).map(|_| (draw(isl), draw(osl))).collect()
     }
 
+    /// Mean lengths of those.
+    pub(super) fn means(self, isl: u64, osl: u64) -> Lengths {
+        let mean = |longest: u64| match self {
+            Self::Aiconfigurator => longest,
+            Self::InferenceMax => (longest * (100 + SHORTEST_PERCENT) / 200).max(1),
+        };
+        (mean(isl), mean(osl))
+    }
+
     /// How the framework forms steps, where weights leave memory for the cache.
     ///
     /// # Errors
