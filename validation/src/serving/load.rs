@@ -1,7 +1,8 @@
 //! A server with a load that is kept: so many requests are always in flight, each answered by the next one.
 //!
-//! Steps follow each other at once. What is asked for during a step, or by a client that the step before has answered, waits for the next one: engines
-//! go on before an answer has reached its client and the new prompt is split into tokens.
+//! Steps follow each other at once: engines go on before an answer has reached its client and the next prompt is split into tokens. Prompts pass the way
+//! there one after the other. So of those that answers of one step call forth, the first reaches the engine during the next step, and the others
+//! during the one after; of those that come to an idle engine, the first enters alone.
 
 use std::collections::VecDeque;
 
@@ -67,6 +68,9 @@ struct Server<'a> {
     now: f64,
     used: u64,
     held_steps: u64,
+    /// Sent at the end of the last step.
+    sent: Vec<Request>,
+    /// Behind the first of those that were sent before.
     arriving: Vec<Request>,
     waiting: VecDeque<Request>,
     running: Vec<Request>,
@@ -127,9 +131,21 @@ impl Server<'_> {
         (entered, complete)
     }
 
+    /// Prompts that were on the way reach the engine.
+    fn arrive(&mut self) {
+        self.waiting.extend(self.arriving.drain(..));
+        let mut sent = std::mem::take(&mut self.sent).into_iter();
+        self.waiting.extend(sent.next());
+        self.arriving.extend(sent);
+    }
+
+    const fn is_quiet(&self) -> bool {
+        self.sent.is_empty() && self.arriving.is_empty()
+    }
+
     /// Tokens of sequences that decode have come out, so many of each; `complete` have their first.
     fn after(&mut self, tokens: u64, complete: Vec<Request>) {
-        self.waiting.extend(self.arriving.drain(..));
+        self.arrive();
         for request in &mut self.running {
             request.to_come -= tokens;
         }
@@ -153,7 +169,7 @@ impl Server<'_> {
                 self.sums.1 += (self.now - first) / (request.lengths.1 - 1) as f64;
                 self.done.1 += 1;
             }
-            self.arriving.extend(self.to_send.next().map(|lengths| Request::new(*lengths, self.now)));
+            self.sent.extend(self.to_send.next().map(|lengths| Request::new(*lengths, self.now)));
         }
     }
 
@@ -187,14 +203,15 @@ pub(super) fn serve(
         now: 0.0,
         used: 0,
         held_steps: 0,
+        sent: Vec::new(),
         arriving: Vec::new(),
         waiting: VecDeque::new(),
         running: Vec::new(),
         sums: (0.0, 0.0),
         done: (0, 0),
     };
-    let firsts = s.to_send.by_ref().take(at_once).map(|lengths| Request::new(*lengths, 0.0)).collect();
-    s.waiting = firsts;
+    s.sent = s.to_send.by_ref().take(at_once).map(|lengths| Request::new(*lengths, 0.0)).collect();
+    s.arrive();
     for _ in 0..MOST_STRETCHES {
         let (entered, complete) = s.admit();
         let decodes = s.running.len() as u64;
@@ -212,17 +229,17 @@ pub(super) fn serve(
             let shortest = s.running.iter().map(|r| r.to_come).min().unwrap_or(1);
             let held = s.holds();
             s.held_steps += u64::from(held);
-            let tokens = if s.arriving.is_empty() && !held { shortest.min(fits) } else { 1 };
+            let tokens = if s.is_quiet() && !held { shortest.min(fits) } else { 1 };
             s.now += cost((0, decodes))? * tokens as f64;
             s.after(tokens, complete);
-        } else if s.arriving.is_empty() {
+        } else if s.is_quiet() {
             if s.done.0 == 0 {
                 return Err("no request is served".into());
             }
             let (first, token) = (s.sums.0 / f64::from(s.done.0), s.sums.1 / f64::from(s.done.1.max(1)));
             return Ok(Served { first_s: first, token_s: token });
         } else {
-            s.waiting.extend(s.arriving.drain(..));
+            s.arrive();
         }
     }
     Err(format!("the load takes more than {MOST_STRETCHES} steps"))
@@ -253,12 +270,32 @@ mod tests {
         let served = serve(&[(5000, 11), (5000, 11)], 2, WHOLE, &mut cost).unwrap();
         assert!((served.first_s - (6.0 + 12.0) / 2.0).abs() < 1e-9, "{served:?}");
         assert!((served.token_s - (15.0 / 10.0 + 1.0) / 2.0).abs() < 1e-9, "{served:?}");
-        // In chunks the rest of the budget is used: 3192 tokens of the second enter with the first.
-        let chunks = serve(&[(5000, 11), (5000, 11)], 2, Engine { chunked: true, ..WHOLE }, &mut cost).unwrap();
-        assert!((chunks.first_s - (9.192 + 12.0) / 2.0).abs() < 1e-9, "{chunks:?}");
+        // In chunks the rest of a prompt above the budget enters beside the second: 8192 tokens, then 5808.
+        let chunks = serve(&[(9000, 11), (5000, 11)], 2, Engine { chunked: true, ..WHOLE }, &mut cost).unwrap();
+        assert!((chunks.first_s - 16.0).abs() < 1e-9 && (chunks.token_s - 1.0).abs() < 1e-9, "{chunks:?}");
         // In steps of their own, the first waits while the second enters.
         let own = serve(&[(5000, 11), (5000, 11)], 2, Engine { mixed: false, ..WHOLE }, &mut cost).unwrap();
         assert!((own.token_s - (16.0 / 10.0 + 1.0) / 2.0).abs() < 1e-9, "{own:?}");
+    }
+
+    #[test]
+    fn prompts_that_arrive_together_enter_together_but_for_the_first() {
+        let mut steps = Vec::new();
+        let mut noted = |step| {
+            steps.push(step);
+            cost(step)
+        };
+        serve(&[(1000, 3); 4], 4, WHOLE, &mut noted).unwrap();
+        assert_eq!(steps, [(1000, 0), (3000, 1), (0, 4), (0, 3)]);
+        // Prompts wait for others for two steps, and enter in the third.
+        steps.clear();
+        let waits = Engine { hold: (8000, 2), ..WHOLE };
+        serve(&[(1000, 9); 2], 2, waits, &mut |step| {
+            steps.push(step);
+            cost(step)
+        })
+        .unwrap();
+        assert_eq!(steps[..5], [(1000, 0), (0, 1), (0, 1), (1000, 1), (0, 2)]);
     }
 
     #[test]

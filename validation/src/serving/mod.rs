@@ -46,7 +46,7 @@ fn predicted(row: &Row, devices: &mut Devices, detail: Detail) -> Result<(f64, f
     let means = taken.means(isl, osl);
     let mut steps = Steps::new(&spec, &served, detail, means, u64::from(at_once));
     let weights = steps.weights()?;
-    let engine = taken.engine(&served, spec.dram.capacity_bytes as f64, weights, (isl, osl))?;
+    let engine = taken.engine(&served, spec.dram.capacity_bytes as f64, weights, (isl, osl), u64::from(at_once))?;
     steps.set_engine(engine);
     let answered = load::serve(&requests, at_once as usize, engine, &mut |step| steps.seconds(step))?;
     Ok((answered.first_s * 1e3, answered.token_s * 1e3))

@@ -1,7 +1,8 @@
 //! How the servers and loads of the rows were set up.
 //!
 //! Rows whose source names a day's export or a dump are InferenceMAX's: `benchmarks/*_h200*.sh` give its servers' settings, `bench_serving` its load.
-//! The others are aiconfigurator's own runs, with the frameworks' own settings.
+//! The others are aiconfigurator's own runs: its generator writes the servers' settings (`generator/rule_plugin/benchmark/*.rule`), its runner
+//! (`eval/benchmarks/genai_perf_runner.py`) is the load.
 
 use banksia_workloads::DataType;
 use banksia_workloads::model::Mixer;
@@ -15,8 +16,9 @@ use crate::rows::Row;
 const ROUNDS: usize = 10;
 /// InferenceMAX draws lengths from so much of the nominal one (`--random-range-ratio 0.8`) to all of it.
 const SHORTEST_PERCENT: u64 = 80;
-/// Most tokens that enter in a step, by themselves on GPUs of this size: `max_num_tokens` of TensorRT-LLM, `max_num_batched_tokens` of vLLM's server,
-/// `chunked_prefill_size` of SGLang.
+/// Tokens that enter in a step beside those of one prompt, and of each sequence: `max_num_tokens = max_batch_size + isl + 1500` of aiconfigurator's rules.
+const BESIDE_A_PROMPT: u64 = 1500;
+/// Most tokens that enter in a step: `max-num-batched-tokens` of InferenceMAX's vLLM, `chunked_prefill_size` of SGLang by itself on GPUs of this size.
 const BUDGET: u64 = 8192;
 /// What SGLang keeps from weights and cache (`server_args.py`): 1.5 MB for each token of its budget, 512 MB, and 2 MB for each of 256 sequences in graphs.
 const SGLANG_RESERVE: f64 = (1.5 * BUDGET as f64 + 512.0 + 512.0) * 1_048_576.0;
@@ -77,22 +79,27 @@ impl Taken {
         capacity: f64,
         weights: f64,
         nominal: Lengths,
+        at_once: u64,
     ) -> Result<Engine, String> {
         let theirs = self == Self::InferenceMax;
         let mixture = served.model.mixers().any(|(m, _)| matches!(m, Mixer::Experts(_)));
-        let (budget, share) = match (served.framework, theirs, mixture) {
+        let (budget, share) = match (served.framework, self) {
             // `--max_num_tokens` and `free_gpu_memory_fraction` of its scripts.
-            ("trtllm", true, true) => (20_000, 0.85),
-            ("trtllm", true, false) => (16_384, 0.9),
-            _ => (BUDGET, 0.9),
+            ("trtllm", Self::InferenceMax) if mixture => (20_000, 0.85),
+            ("trtllm", Self::InferenceMax) => (16_384, 0.9),
+            (_, Self::InferenceMax) => (BUDGET, 0.9),
+            ("sglang", Self::Aiconfigurator) => (BUDGET.min(nominal.0 + BESIDE_A_PROMPT), 0.9),
+            (_, Self::Aiconfigurator) => (at_once + nominal.0 + BESIDE_A_PROMPT, 0.9),
         };
-        let (chunked, mixed, reserves, cache) = match served.framework {
+        let (chunked, reserves, cache) = match served.framework {
             // Of what weights leave; `GUARANTEED_NO_EVICT`.
-            "trtllm" => (false, true, true, share * (capacity - weights)),
+            "trtllm" => (false, true, share * (capacity - weights)),
             // `gpu_memory_utilization`.
-            "vllm" => (true, true, false, share * capacity - weights),
-            _ => (true, false, false, capacity - SGLANG_RESERVE - weights),
+            "vllm" => (true, false, share * capacity - weights),
+            _ => (true, false, capacity - SGLANG_RESERVE - weights),
         };
+        // SGLang gives prompts steps of their own unless it is asked to mix them in, as aiconfigurator does (`enable_mixed_chunk`).
+        let mixed = served.framework != "sglang" || !theirs;
         if cache <= 0.0 {
             return Err("weights do not fit in one GPU".into());
         }
