@@ -60,3 +60,36 @@ fn a_token_takes_as_long_as_a_step_and_more_where_prompts_come_between() {
     // Sixteen prompts for every 64 tokens, or for every 640.
     assert!(one < long && 1.3 * long < short, "{one} {long} {short}");
 }
+
+/// Error in per cent of a row's metric.
+fn error(all: &[Compared], metric: &str) -> f64 {
+    let pair = &all.iter().find(|c| c.subject.metric == metric).unwrap().pairs[0];
+    100.0 * (pair.predicted / pair.measured - 1.0)
+}
+
+/// Eight requests in flight: tokens come within the bound; first tokens come too soon.
+///
+/// Known gap: the way from one answer to the next prompt. Eight clients that are answered within 50 ms ask again within as little here, and wait for one
+/// prompt or two; where the way takes longer than steps, those that ask meanwhile enter together and wait for each other (20 ms of it make 180 ms, 50 ms
+/// make 210, of 191 measured). No published figure says how long it is. A tenth of the time between tokens is missing too: 0.8 ms of the host in each step.
+#[test]
+fn few_requests_in_flight() {
+    let row = "a,h100_sxm/trtllm/1.0.0rc3/meta-llama_Llama-3.1-8B-Instruct.csv,trtllm,meta-llama/Llama-3.1-8B-Instruct,h100_sxm,,agg,\
+               1024,128,,8,1,1,,1,1,190.954,7.9435";
+    let all = validated("few", &[row]).unwrap();
+    let (token, first) = (error(&all, "tpot"), error(&all, "ttft"));
+    assert!((-12.0..0.0).contains(&token), "{token} %");
+    assert!(first > -80.0, "the gap has grown: {first} %");
+    assert!(first < -20.0, "the gap is closed, hold it to 20 %: {first} %");
+}
+
+/// Known gap: prompts that vLLM does not compute. 32 prompts of 4000 tokens for every 100 tokens would take twice the time between tokens that was
+/// measured, at any rate that an H200 has: the runner's prompts repeat, and vLLM keeps their beginnings. The data do not say how many.
+#[test]
+fn prompts_that_repeat() {
+    let row = "a,h200_sxm/vllm/0.12.0/nvidia_Llama-3.1-8B-Instruct-FP8.csv,vllm,nvidia/Llama-3.1-8B-Instruct-FP8,h200_sxm,fp8,agg,\
+               4000,100,fp8,32,1,1,1,1,1,184.29,11.67";
+    let token = error(&validated("repeat", &[row]).unwrap(), "tpot");
+    assert!(token < 130.0, "the gap has grown: {token} %");
+    assert!(token > 12.0, "the gap is closed, hold it to 12 %: {token} %");
+}

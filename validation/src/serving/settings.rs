@@ -89,6 +89,8 @@ impl Taken {
             ("trtllm", Self::InferenceMax) => (16_384, 0.9),
             (_, Self::InferenceMax) => (BUDGET, 0.9),
             ("sglang", Self::Aiconfigurator) => (BUDGET.min(nominal.0 + BESIDE_A_PROMPT), 0.9),
+            // Its template for the version of the rows gives the cache 0.8.
+            ("trtllm", Self::Aiconfigurator) => (at_once + nominal.0 + BESIDE_A_PROMPT, 0.8),
             (_, Self::Aiconfigurator) => (at_once + nominal.0 + BESIDE_A_PROMPT, 0.9),
         };
         let (chunked, reserves, cache) = match served.framework {
