@@ -139,7 +139,7 @@ impl Server<'_> {
         self.arriving.extend(sent);
     }
 
-    const fn is_quiet(&self) -> bool {
+    fn is_quiet(&self) -> bool {
         self.sent.is_empty() && self.arriving.is_empty()
     }
 
@@ -179,7 +179,9 @@ impl Server<'_> {
             self.used = self.used.saturating_sub(self.claim(&last));
             last.to_enter = last.held();
             last.admitted = false;
-            self.waiting.push_front(last);
+            // Behind a prompt that has entered in part.
+            let at = usize::from(self.waiting.front().is_some_and(|r| r.admitted));
+            self.waiting.insert(at, last);
         }
     }
 }
@@ -233,8 +235,8 @@ pub(super) fn serve(
             s.now += cost((0, decodes))? * tokens as f64;
             s.after(tokens, complete);
         } else if s.is_quiet() {
-            if s.done.0 == 0 {
-                return Err("no request is served".into());
+            if s.done.0 == 0 || !s.waiting.is_empty() {
+                return Err("a prompt finds no room".into());
             }
             let (first, token) = (s.sums.0 / f64::from(s.done.0), s.sums.1 / f64::from(s.done.1.max(1)));
             return Ok(Served { first_s: first, token_s: token });

@@ -14,7 +14,6 @@ use banksia_hw::gpu::sampling::Detail;
 use crate::gpus::Devices;
 use crate::rows::{Row, device_of, number, whole};
 use crate::value::Value;
-use load::Lengths;
 use models::Served;
 use settings::Taken;
 use steps::Steps;
