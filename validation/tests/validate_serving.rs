@@ -93,3 +93,15 @@ fn prompts_that_repeat() {
     assert!(token < 130.0, "the gap has grown: {token} %");
     assert!(token > 12.0, "the gap is closed, hold it to 12 %: {token} %");
 }
+
+/// Known gap: prompts in eight bits under TensorRT-LLM. Tokens between which many prompts come take a fifth to a quarter longer than here: a prompt of 2048
+/// tokens would have to take 170 ms of an H100, 800 TFLOP/s, and takes 120; the products alone are held to 8 % by `gemm`. Missing mechanism: what is
+/// launched around them in steps that no graph replays. Where few prompts come between (512 tokens an answer, 16 in flight) the error is 10 %.
+#[test]
+fn prompts_in_eight_bits() {
+    let row = "a,h100_sxm/trtllm/1.0.0rc3/Qwen_Qwen3-32B.csv,trtllm,Qwen/Qwen3-32B,h100_sxm,fp8,agg,\
+               2048,128,fp8,32,1,1,,1,1,661.118,56.282";
+    let token = error(&validated("eight-bits", &[row]).unwrap(), "tpot");
+    assert!(token > -30.0, "the gap has grown: {token} %");
+    assert!(token < -12.0, "the gap is closed, hold it to 12 %: {token} %");
+}
