@@ -34,7 +34,7 @@ fn rows_that_are_not_of_one_gpu_or_not_modelled_are_skipped_with_the_reason() {
         ("b,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,fp4,agg,256,8,nvfp4,1,1,1,1,1,1,20,2", "fp4"),
         ("b,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,,agg,0,8,,1,1,1,1,1,1,20,2", "isl"),
         ("b,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,,agg,256,8,,x,1,1,1,1,1,20,2", "batch_size"),
-        ("b,x,vllm,meta-llama/Llama-3.1-70B,h100_sxm,,agg,256,8,,1,1,1,1,1,1,20,2", "fit"),
+        ("b,x,vllm,meta-llama/Llama-3.1-70B,h100_sxm,,agg,256,8,,1,1,1,1,1,1,20,2", "141.11 GB of weights"),
     ] {
         let all = validated("skipped", &[good, row]).unwrap();
         let found = reasons(&all);
