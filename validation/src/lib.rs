@@ -16,6 +16,7 @@ mod operators;
 mod pim;
 mod replay;
 mod rows;
+mod serving;
 mod value;
 mod witness;
 
@@ -35,7 +36,7 @@ use rows::{Row, columns, device_of, parse};
 use value::Value;
 
 /// The suites of the GPU, in the order in which they run by themselves.
-pub const GPU_SUITES: [&str; 17] = [
+pub const GPU_SUITES: [&str; 18] = [
     "known-programs",
     "h200",
     "h200-counters",
@@ -53,6 +54,7 @@ pub const GPU_SUITES: [&str; 17] = [
     "generation-mla",
     "mla-bmm",
     "encoder-attention",
+    "ttft-tpot",
 ];
 
 /// Every suite, in the order in which they run by themselves.
@@ -155,6 +157,9 @@ fn suite(name: &str) -> Result<Suite, InputError> {
         "encoder-attention" => {
             of(include_str!("../../tests/reference/gpu/encoder_attention.csv"), frameworks::encoder, of_gpu)
         }
+        "ttft-tpot" => of(include_str!("../../tests/reference/gpu/ttft_tpot.csv"), serving::row, |row| {
+            vec![device_of(row.get("system").map_or("", String::as_str)).to_owned()]
+        }),
         "models" => of(include_str!("../../tests/reference/gpu/models.csv"), models::row, only_h200),
         "operators" => of(include_str!("../../tests/reference/gpu/operators.csv"), operators::row, only_h200),
         _ => Err(InputError::unknown_name("validate", "suite", name, suites())),

@@ -1,0 +1,70 @@
+//! `ttft_tpot.csv`: time to the first token and between tokens of models that vLLM, SGLang and TensorRT-LLM serve on one GPU.
+//!
+//! The load is the one that the rows were taken with and the engine is set up as theirs were ([`settings`]), it forms steps as the framework does
+//! ([`load`]), and a step takes what `banksia run` says of it ([`steps`]). What a framework does on the host between steps, and the way to the client,
+//! are in none of it.
+
+mod load;
+mod models;
+mod settings;
+mod steps;
+
+use banksia_hw::gpu::sampling::Detail;
+
+use crate::gpus::Devices;
+use crate::rows::{Row, device_of, number, whole};
+use crate::value::Value;
+use models::Served;
+use settings::Taken;
+use steps::Steps;
+
+/// Whether the row is of one GPU.
+fn one_gpu(row: &Row) -> Result<(), String> {
+    let text = |key: &str| row.get(key).map_or("", |t| t.trim());
+    if !matches!(text("mode"), "" | "agg") {
+        return Err("prefill and decode on GPUs of their own need several devices".into());
+    }
+    for key in ["tp_size", "pp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size"] {
+        if !text(key).is_empty() && number(row, key)? > 1.0 {
+            return Err("needs several devices".into());
+        }
+    }
+    Ok(())
+}
+
+/// Milliseconds to the first token and between tokens.
+fn predicted(row: &Row, devices: &mut Devices, detail: Detail) -> Result<(f64, f64), String> {
+    one_gpu(row)?;
+    let text = |key: &str| row.get(key).map_or("", |t| t.trim());
+    let spec = devices.get(device_of(text("system")))?.spec().clone();
+    let (isl, osl) = (whole(row, "isl", 1..=1 << 20)?, whole(row, "osl", 1..=1 << 20)?);
+    let at_once = whole(row, "batch_size", 1..=1 << 12)?;
+    let (taken, served) = (Taken::of(row), Served::of(row)?);
+    let (isl, osl) = (u64::from(isl), u64::from(osl));
+    let requests = taken.requests(isl, osl, at_once);
+    let means = taken.means(isl, osl);
+    let mut steps = Steps::new(&spec, &served, detail, means, u64::from(at_once));
+    let weights = steps.weights()?;
+    let engine = taken.engine(&served, spec.dram.capacity_bytes as f64, weights, (isl, osl), u64::from(at_once))?;
+    steps.set_engine(engine);
+    let answered = load::serve(&requests, at_once as usize, engine, &mut |step| steps.seconds(step))?;
+    Ok((answered.first_s * 1e3, answered.token_s * 1e3))
+}
+
+pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+    let get = |key: &str| row.get(key).cloned().unwrap_or_default();
+    let predicted = predicted(row, devices, detail);
+    let model = get("model_path").rsplit('/').next().unwrap_or_default().to_owned();
+    let kind = [get("backend"), model, get("precision")].into_iter().filter(|t| !t.is_empty());
+    let op = kind.collect::<Vec<_>>().join(" ");
+    let value = |metric, column: &str, predicted| Value {
+        device: device_of(&get("system")).to_owned(),
+        op: op.clone(),
+        metric,
+        label: get("id"),
+        measured: number(row, column).unwrap_or(f64::NAN),
+        predicted,
+    };
+    let first = predicted.clone().map(|(first, _)| first);
+    vec![value("ttft", "silicon_ttft_ms", first), value("tpot", "silicon_tpot_ms", predicted.map(|(_, token)| token))]
+}
