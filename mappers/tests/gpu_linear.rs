@@ -139,7 +139,9 @@ fn time_grows_with_what_is_done() {
         let small = of(1, 512, 4);
         let (tokens, heads) = (of(1, 1024, 4), of(16, 512, 16));
         assert!(tokens > 1.1 * small, "{rule:?}: tokens, {small} us and {tokens}");
-        assert!(heads > 1.2 * small, "{rule:?}: sequences and heads, {small} us and {heads}");
+        // HGRN is a scan: one step after another, of which few fill a device as little as many.
+        let least = if rule == Rule::Hgrn { 1.0 } else { 1.2 };
+        assert!(heads > least * small, "{rule:?}: sequences and heads, {small} us and {heads}");
     }
     let decode = |batch| {
         let call = LinearCall::new(Rule::GatedDelta, batch, 1, 32, 128, 128);
