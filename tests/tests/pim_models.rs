@@ -270,6 +270,20 @@ fn a_hybrid_is_its_layers() {
     });
 }
 
+/// Logits are capped, and the largest found, without being held all at once.
+#[test]
+fn capped_logits_need_no_room_of_their_own() {
+    MACHINES.par_iter().for_each(|machine| {
+        let head = |capped: bool| {
+            let head = format!("workload.model.head={{ norm = \"rms_norm\", vocab = 200000, soft_cap = {capped} }}");
+            last(machine, &[DENSE], &["workload.model.embed={ vocab = 200000 }", &head])
+        };
+        let (plain, capped) = (head(false), head(true));
+        assert!(capped.latency_s > plain.latency_s, "{machine}: {} {}", capped.latency_s, plain.latency_s);
+        assert!(capped.operators.iter().any(|o| o.name == "logit cap" && o.busy_s > 0.0), "{machine}");
+    });
+}
+
 /// Weights that layers share lie once, and are read by each; what a layer keeps of the past is its own.
 #[test]
 fn shared_layers_have_their_weights_once() {

@@ -125,6 +125,11 @@ impl<'a> Lowering<'a> {
             Op::RmsNorm { width } => self.elementwise(graph, index, operator, functions.norm(width, false), width),
             Op::Residual { width } => self.elementwise(graph, index, operator, functions.add(width), width),
             Op::GatedMul { width } => self.elementwise(graph, index, operator, functions.multiply(width), width),
+            // Capped beside the projection that gives them, tile by tile.
+            Op::Activation { .. } if vector_ops::is_chosen_from(graph, index) => {
+                let (after, freed) = self.take_inputs(graph, index);
+                self.set(index, after, freed);
+            }
             Op::Activation { kind, width } => {
                 self.elementwise(graph, index, operator, functions.activation(kind, width), width);
             }

@@ -9,6 +9,7 @@ use super::layout::{Chunk, Matrix};
 use super::lower::{Items, Lowering, Purpose};
 use super::map::PimGpt;
 use super::packing::{Access, lcm, period_items};
+use super::vector_ops::is_chosen_from;
 
 impl Lowering<'_> {
     /// A matrix-vector product: for each tile of outputs and each chunk of inputs, the input goes to the global buffers, all
@@ -25,12 +26,14 @@ impl Lowering<'_> {
         let map = self.map;
         let Some(matrix) = map.layout.matrix(&map.owners.name(node)) else { return };
         let (after, freed) = self.take_inputs(graph, index);
-        // The largest logit is found tile by tile, so that the logits need never be held all at once.
-        let chooser = graph
-            .petgraph()
-            .neighbors_directed(index, Direction::Outgoing)
-            .find(|n| graph.operator(*n).is_some_and(|o| matches!(o.op, Op::ArgMax { .. })))
-            .map(|_| self.builder.operator("argmax"));
+        // The largest logit is found tile by tile, so that the logits need never be held all at once; so are they capped.
+        let next = graph.petgraph().neighbors_directed(index, Direction::Outgoing);
+        let cap = next.clone().filter(|n| is_chosen_from(graph, *n)).find_map(|n| match graph.operator(n) {
+            Some(OperatorNode { op: Op::Activation { kind, .. }, label, .. }) => Some((*kind, label)),
+            _ => None,
+        });
+        let cap = cap.map(|(kind, label)| (kind, self.builder.operator(label)));
+        let chooser = (cap.is_some() || is_chosen_from(graph, index)).then(|| self.builder.operator("argmax"));
         let tiles = tiles(map, matrix);
         let mut ready = Vec::new();
         let mut held = 0;
@@ -59,6 +62,9 @@ impl Lowering<'_> {
                         self.builder.release(add, bytes);
                     }
                     sums = vec![add];
+                }
+                if let Some((kind, cap)) = cap {
+                    sums = vec![self.vector(cap, map.functions.activation(kind, elements), &sums)];
                 }
                 if let Some(chooser) = chooser {
                     let choice = self.vector(chooser, map.functions.largest(elements), &sums);

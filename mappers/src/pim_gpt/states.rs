@@ -106,13 +106,15 @@ impl Lowering<'_> {
         let map = self.map;
         let geometry = &map.geometry;
         let command = if write { &geometry.write } else { &geometry.read };
+        // Rows are counted from the first: parts of one length are one pattern.
+        let base = (first / u64::from(geometry.columns)) as u32;
         let steps: Vec<PatternStep> = pieces(first, columns as u32, geometry.columns)
             .map(|(row, n)| PatternStep {
                 nodes: geometry.banks,
                 open_with: Some(geometry.open_all.clone()),
-                ..step(command, n, Some(state.row + row))
+                ..step(command, n, Some(row - base))
             })
             .collect();
-        self.pim(operator, channels, (Pattern { steps, rows: 0 }, 0, 1), after)
+        self.pim(operator, channels, (Pattern { steps, rows: 0 }, state.row + base, 1), after)
     }
 }

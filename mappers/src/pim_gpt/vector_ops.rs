@@ -5,7 +5,9 @@
 
 use banksia_hw::program::VectorFunction;
 use banksia_workloads::model::LinearRule;
-use banksia_workloads::{ActivationKind, Op, OperatorNode};
+use banksia_workloads::{ActivationKind, Graph, Op, OperatorNode};
+use petgraph::Direction;
+use petgraph::graph::NodeIndex;
 
 use super::functions::Functions;
 
@@ -104,6 +106,12 @@ pub(crate) fn work(f: &Functions, node: &OperatorNode) -> Option<VectorWork> {
         }
         _ => return None,
     })
+}
+
+/// Whether a token is chosen from an operator's result.
+pub(crate) fn is_chosen_from(graph: &Graph, index: NodeIndex) -> bool {
+    let mut next = graph.petgraph().neighbors_directed(index, Direction::Outgoing);
+    next.any(|n| graph.operator(n).is_some_and(|o| matches!(o.op, Op::ArgMax { .. })))
 }
 
 /// Bytes of an element of an operator's state, at least one.
