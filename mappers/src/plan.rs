@@ -4,7 +4,7 @@ use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::program::Program;
 use banksia_hw::system::{Machine, System};
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, GptConfig, Model};
+use banksia_workloads::{Generation, Model};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -45,22 +45,6 @@ impl Problem<'_> {
         );
         let path = format!("workload.generation.{key}");
         Err(self.source.error(&path, problem).help("leave it out, or map to a GPU with the gpu mapping"))
-    }
-
-    /// The model as a decoder of one plain block, for a mapper that maps nothing else.
-    ///
-    /// # Errors
-    /// It is something else; the error names the mapper and those that would do.
-    pub fn plain_decoder(&self, mapper: &dyn Mapper) -> Result<GptConfig, InputError> {
-        self.model.as_gpt().ok_or_else(|| {
-            let problem = format!(
-                "is `{}`, which is not a decoder of one plain block: the {} mapping maps no other",
-                self.model.name,
-                mapper.name()
-            );
-            let help = "plain decoders have equal layers of attention without windows and a dense feed-forward layer, of one type; see `banksia list models`";
-            self.source.error("workload.model", problem).help(help)
-        })
     }
 
     /// The options of a mapper: the table `[mapping]`, less `strategy`.

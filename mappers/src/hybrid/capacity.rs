@@ -5,6 +5,7 @@ use banksia_workloads::{Generation, Model, Op, Place, Step};
 
 use super::site::Site;
 use crate::pim::{PimAttention, Sizes};
+use crate::pim_gpt::accepts;
 
 /// Rows of every bank that are not for keys and values.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +44,8 @@ pub(super) fn lay_out(
             format!("`{}` has a cache of type {}: its units multiply 16-bit numbers", model.name, cache.name());
         return Err(source.error("workload.model", problem).help("give a model with dtype = \"bf16\" or \"f16\""));
     }
+    let step = model.graph(&Step::decode(1, 1), generation);
+    accepts::check_operators(step.operators().map(|(node, _)| node), "hybrid", source)?;
     // Of one token of one sequence, it is not for want of room.
     let smallest = kinds(model, generation, 1);
     if smallest.is_empty() {
@@ -77,6 +80,8 @@ pub(super) struct Cached {
     pub(super) layers: Vec<u32>,
     /// Tokens that one sees; 0 for all.
     pub(super) window: u64,
+    /// Values are parts of the keys, cached once (latent attention); in the banks they lie twice.
+    pub(super) latent: bool,
 }
 
 impl Cached {
@@ -97,7 +102,8 @@ impl Cached {
 
     /// Elements of a layer that a token adds to the cache.
     pub(super) fn of_a_token(&self) -> u64 {
-        self.sizes.kv_heads.saturating_mul(self.sizes.key_dim.saturating_add(self.sizes.value_dim))
+        let values = if self.latent { 0 } else { self.sizes.value_dim };
+        self.sizes.kv_heads.saturating_mul(self.sizes.key_dim.saturating_add(values))
     }
 }
 
@@ -110,14 +116,19 @@ pub(super) fn kinds(model: &Model, generation: &Generation, context: u64) -> Vec
             Op::AttentionValues { head_dim, .. } => Some(head_dim),
             _ => None,
         });
+        let latent = region.body.operators().any(|n| matches!(n.op, Op::KvAppend { value_dim: 0, .. }));
         for node in region.body.operators() {
             let Op::AttentionScores { heads, kv_heads, head_dim, context, window, .. } = node.op else { continue };
             let value_dim = value.unwrap_or(head_dim);
-            let sizes = Sizes { layers: 0, heads, kv_heads, key_dim: head_dim, value_dim, context };
+            let capped = region.body.operators().any(|n| matches!(n.op, Op::ScoreCap { .. }));
+            let sizes = Sizes { layers: 0, heads, kv_heads, key_dim: head_dim, value_dim, context, capped };
             let layers = region.first_layer..region.first_layer.saturating_add(region.repeat);
-            match kinds.iter_mut().find(|k| Sizes { layers: 0, ..k.sizes } == sizes && k.window == window) {
+            match kinds
+                .iter_mut()
+                .find(|k| Sizes { layers: 0, ..k.sizes } == sizes && (k.window, k.latent) == (window, latent))
+            {
                 Some(kind) => kind.layers.extend(layers),
-                None => kinds.push(Cached { sizes, layers: layers.collect(), window }),
+                None => kinds.push(Cached { sizes, layers: layers.collect(), window, latent }),
             }
         }
     }

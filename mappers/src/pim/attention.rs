@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use banksia_hw::pim::PimMachine;
 use banksia_hw::program::{ChannelSet, InstructionId, ProgramBuilder, Work};
+use banksia_workloads::ActivationKind;
 
 use super::banks::{Banks, Product};
 use crate::pim_gpt::functions::Functions;
@@ -41,6 +42,8 @@ pub(crate) struct Sizes {
     pub value_dim: u64,
     /// Tokens that the cache holds at most.
     pub context: u64,
+    /// Scores are capped by a tanh.
+    pub capped: bool,
 }
 
 impl PimAttention {
@@ -121,11 +124,14 @@ impl PimAttention {
         let group = heads / kv_heads.max(1);
         let queries = (end - first) * group;
         let flops = |dim: u64| (2 * queries * dim * context) as f64;
-        let [append, scores, softmax, values] =
-            ["kv append", "attention scores", "attention softmax", "attention values"]
-                .map(|name| builder.operator(name));
+        let [append, scores] = ["kv append", "attention scores"].map(|name| builder.operator(name));
+        let cap = self.sizes.capped.then(|| builder.operator("attention score cap"));
+        let [softmax, values] = ["attention softmax", "attention values"].map(|name| builder.operator(name));
         builder.occurs(append, 0.0, 0.0);
         builder.occurs(scores, flops(key_dim), flops(key_dim));
+        if let Some(cap) = cap {
+            builder.occurs(cap, (queries * context) as f64, 0.0);
+        }
         builder.occurs(softmax, (6 * queries * context) as f64, 0.0);
         builder.occurs(values, flops(value_dim), flops(value_dim));
         let mut done = Vec::new();
@@ -139,8 +145,12 @@ impl PimAttention {
             let written = self.append(builder, append, sets, row, context, after);
             for _ in 0..group {
                 let keys = self.keys(context, sets, row);
-                let products = self.run(builder, scores, &keys, &written);
+                let mut products = self.run(builder, scores, &keys, &written);
                 let rows = sets.len() as u64;
+                if let Some(cap) = cap {
+                    let function = builder.function(self.functions.activation(ActivationKind::Tanh, rows * context));
+                    products = vec![builder.push(cap, Work::Vector { function }, &products)];
+                }
                 let function = builder.function(self.functions.softmax(rows, context));
                 let weights = builder.push(softmax, Work::Vector { function }, &products);
                 let values_of = self.values(context, sets, row + self.key_rows);

@@ -2,10 +2,11 @@
 
 use banksia_hw::pim::PimMachine;
 use banksia_hw::program::ChannelSet;
-use banksia_workloads::{Generation, Graph, Op, OperatorNode, TensorKind};
+use banksia_workloads::{Generation, Graph, Op, OperatorNode};
 
 use super::attention::{PimAttention, Sizes};
 use super::banks::{Banks, Product};
+use crate::pim_gpt::accepts::Owners;
 
 /// A matrix in the rows of all banks, or several of one shape: of heads, of experts.
 #[derive(Debug, Clone)]
@@ -32,10 +33,10 @@ pub(super) struct State {
     pub bytes: u64,
 }
 
-/// A layer's attention: which of those that are alike, and which of their layers.
+/// An attention, by the name of its scores: which of those that are alike, and which of their layers.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    pub layer: Option<u32>,
+    pub scores: String,
     pub attention: usize,
     pub index: u32,
 }
@@ -47,6 +48,7 @@ pub(super) struct Layout {
     pub states: Vec<State>,
     pub attentions: Vec<(Sizes, PimAttention)>,
     pub places: Vec<Place>,
+    pub owners: Owners,
     /// Rows of weights.
     pub rows: u64,
     pub all: [ChannelSet; 1],
@@ -54,28 +56,32 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Weights of a step's graph (of the longest context, and with all that follows the last layer), the tables that it looks up, states, then keys and
-    /// values. `None` where they do not fit; `Err` in words where nothing would help.
+    /// values. `None` where they do not fit.
     pub(super) fn new(
         banks: &Banks,
         machine: &PimMachine,
         graph: &Graph,
+        owners: &Owners,
         generation: &Generation,
-    ) -> Result<Self, Option<String>> {
-        let mut this = Self::of_weights(banks, graph);
+    ) -> Option<Self> {
+        let mut this = Self::of_weights(banks, graph, owners);
         this.put_states(banks, graph);
-        let first = u32::try_from(this.all_rows()).ok().filter(|r| u64::from(*r) <= banks.rows).ok_or(None)?;
+        let first = u32::try_from(this.all_rows()).ok().filter(|r| u64::from(*r) <= banks.rows)?;
         this.put_attention(machine, graph, generation.batch, first)?;
-        Ok(this)
+        Some(this)
     }
 
-    /// Weights alone.
-    pub(super) fn of_weights(banks: &Banks, graph: &Graph) -> Self {
+    /// Weights alone, those that layers share once.
+    pub(super) fn of_weights(banks: &Banks, graph: &Graph, owners: &Owners) -> Self {
         let all = [ChannelSet::first(banks.channels)];
         let (matrices, states, attentions, places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut this = Self { matrices, states, attentions, places, rows: 0, all };
+        let mut this = Self { matrices, states, attentions, places, owners: owners.clone(), rows: 0, all };
         let tables = graph.operators().filter(|n| matches!(n.op, Op::Embedding { .. } | Op::PositionEmbedding { .. }));
         for node in graph.operators() {
-            if let Some((count, shape, _)) = node.matrices() {
+            // The first of the layers that share a matrix comes first.
+            if let Some((count, shape, _)) = node.matrices()
+                && owners.name(node) == node.name.as_str()
+            {
                 this.put(banks, &node.name, node.layer, count, shape);
             }
         }
@@ -129,43 +135,39 @@ impl Layout {
         self.attentions.iter().fold(self.all_rows(), |sum, (_, a)| sum.saturating_add(a.rows()))
     }
 
-    fn put_attention(
-        &mut self,
-        machine: &PimMachine,
-        graph: &Graph,
-        sequences: u64,
-        first_row: u32,
-    ) -> Result<(), Option<String>> {
+    fn put_attention(&mut self, machine: &PimMachine, graph: &Graph, sequences: u64, first_row: u32) -> Option<()> {
         let mut kinds: Vec<Sizes> = Vec::new();
-        let values = |layer| {
-            graph.operators().filter(move |n| n.layer == layer).find_map(|n| match n.op {
-                Op::AttentionValues { head_dim, .. } => Some(head_dim),
-                _ => None,
-            })
-        };
+        let mut scores: Option<(&str, Sizes)> = None;
+        // Scores, the cap, values: one after the other.
         for node in graph.operators() {
-            let Op::AttentionScores { heads, kv_heads, head_dim, context, .. } = node.op else { continue };
-            if node.inputs.iter().any(|t| t.kind == TensorKind::KvCache) {
-                return Err(Some(format!("`{}` reads keys of an encoder or of another layer", node.label)));
+            match (node.op, &mut scores) {
+                (Op::AttentionScores { heads, kv_heads, head_dim, context, .. }, _) => {
+                    let (key_dim, value_dim, capped) = (head_dim, head_dim, false);
+                    let sizes = Sizes { layers: 0, heads, kv_heads, key_dim, value_dim, context, capped };
+                    scores = Some((&node.name, sizes));
+                }
+                (Op::ScoreCap { .. }, Some((_, sizes))) => sizes.capped = true,
+                (Op::AttentionValues { head_dim, .. }, Some((name, sizes))) => {
+                    let sizes = Sizes { value_dim: head_dim, ..*sizes };
+                    let alike = kinds.iter().position(|k| Sizes { layers: 0, ..*k } == sizes);
+                    let attention = alike.unwrap_or_else(|| {
+                        kinds.push(sizes);
+                        kinds.len() - 1
+                    });
+                    let index = kinds[attention].layers;
+                    kinds[attention].layers += 1;
+                    self.places.push(Place { scores: (*name).to_owned(), attention, index });
+                }
+                _ => {}
             }
-            let value_dim = values(node.layer).unwrap_or(head_dim);
-            let sizes = Sizes { layers: 0, heads, kv_heads, key_dim: head_dim, value_dim, context };
-            let alike = kinds.iter().position(|k| Sizes { layers: 0, ..*k } == sizes);
-            let attention = alike.unwrap_or_else(|| {
-                kinds.push(sizes);
-                kinds.len() - 1
-            });
-            let index = kinds[attention].layers;
-            kinds[attention].layers += 1;
-            self.places.push(Place { layer: node.layer, attention, index });
         }
         let mut row = first_row;
         for sizes in kinds {
-            let attention = PimAttention::new(machine, sizes, sequences, row).map_err(|_| None)?;
-            row = u32::try_from(u64::from(row).saturating_add(attention.rows())).map_err(|_| None)?;
+            let attention = PimAttention::new(machine, sizes, sequences, row).ok()?;
+            row = u32::try_from(u64::from(row).saturating_add(attention.rows())).ok()?;
             self.attentions.push((sizes, attention));
         }
-        Ok(())
+        Some(())
     }
 
     /// The matrix of a name.
@@ -173,9 +175,9 @@ impl Layout {
         self.matrices.iter().find(|m| m.name == name)
     }
 
-    /// The attention of a layer, and its number there.
-    pub(super) fn attention(&self, layer: Option<u32>) -> Option<(&PimAttention, u32)> {
-        let place = self.places.iter().find(|p| p.layer == layer)?;
+    /// The attention of some scores, and its number among those that are alike.
+    pub(super) fn attention(&self, scores: &str) -> Option<(&PimAttention, u32)> {
+        let place = self.places.iter().find(|p| p.scores == scores)?;
         Some((&self.attentions.get(place.attention)?.1, place.index))
     }
 

@@ -4,18 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use banksia_hw::program::{Block, ChannelSet, InstructionId, Program, ProgramBuilder, VectorFunction, Work};
-use banksia_workloads::model::LinearRule;
-use banksia_workloads::{ActivationKind, Graph, Op, OperatorNode};
+use banksia_workloads::{Graph, Op, OperatorNode};
 use petgraph::Direction::Incoming;
 use petgraph::graph::NodeIndex;
 
 use super::map::Pim;
+use crate::pim_gpt::functions::Functions;
+use crate::pim_gpt::vector_ops::{self, VectorWork};
 use crate::plan::Unsupported;
-
-/// Whether the mapping can run an operator.
-pub(super) fn supports(op: &Op) -> bool {
-    !matches!(op, Op::Index { .. })
-}
 
 struct Lowering<'a> {
     map: &'a Pim,
@@ -31,10 +27,16 @@ pub(super) fn program(map: &Pim, graph: &Graph, phase: &str, context: u64) -> Re
     let batch = map.generation.batch;
     let mut lowering =
         Lowering { map, builder: ProgramBuilder::new(phase, context), context, ready: HashMap::new(), batch };
+    let mut last = Vec::new();
     for index in graph.topological().unwrap_or_default() {
         if let Some(node) = graph.operator(index) {
-            let after = lowering.inputs(graph, index);
+            let mut after = lowering.inputs(graph, index);
+            // What the graph gives as an input from outside, though operators before make it, is there after them.
+            if after.is_empty() {
+                after = last;
+            }
             let done = lowering.lower(node, after)?;
+            last = done.clone();
             lowering.ready.insert(index, done);
         }
     }
@@ -64,22 +66,13 @@ impl Lowering<'_> {
                 return Ok(after);
             }
             Op::AttentionScores { context, .. } => {
-                let Some((attention, index)) = self.map.layout.attention(node.layer) else { return Ok(after) };
+                let Some((attention, index)) = self.map.layout.attention(&node.name) else { return Ok(after) };
                 return Ok(attention.lower(&mut self.builder, index, 0..self.batch, context, &after));
             }
             _ => {}
         }
         let operator = self.builder.operator(&node.label);
-        // A bias is the vector unit's.
-        let in_banks = match node.op {
-            Op::Linear { in_features, out_features, .. } => 2.0 * (in_features * out_features * self.batch) as f64,
-            Op::HeadLinear { .. } => node.flops() as f64,
-            Op::ExpertLinear { in_features, out_features, .. } => {
-                2.0 * (in_features * out_features) as f64 * node.load.iter().sum::<u64>() as f64
-            }
-            _ => 0.0,
-        };
-        self.builder.occurs(operator, node.flops() as f64, in_banks);
+        self.builder.occurs(operator, node.flops() as f64, 2.0 * vector_ops::macs(node) as f64);
         // Vectors of a node: of each sequence, and of each of its experts.
         let (f, n) = (self.map.functions, node.batch * node.tokens);
         Ok(match node.op {
@@ -89,34 +82,13 @@ impl Lowering<'_> {
                 self.read_row(operator, table, token, width, &after)
             }
             Op::PositionEmbedding { width, positions } => {
-                let position = (self.context - 1) % positions;
+                let position = (self.context - 1) % positions.max(1);
                 let mut read = self.read_row(operator, &node.name, position, width, &[]);
                 read.extend(after);
                 self.vector(operator, f.add(n * width), &read)
             }
             Op::LayerNorm { width } | Op::PlainNorm { width, .. } => self.each(operator, &f.norm(width, true), &after),
             Op::RmsNorm { width } => self.each(operator, &f.norm(width, false), &after),
-            Op::QkNorm { heads, kv_heads, head_dim, .. } => {
-                let mut last = after;
-                for _ in 0..(heads + kv_heads) * n {
-                    last = self.vector(operator, f.norm(head_dim, false), &last);
-                }
-                last
-            }
-            Op::GatedNorm { width, group, .. } => {
-                let gated = self.vector(operator, f.activation(ActivationKind::Silu, n * width), &after);
-                let mut last = self.vector(operator, f.multiply(n * width), &gated);
-                for _ in 0..(width / group.max(1)).max(1) * n {
-                    last = self.vector(operator, f.norm(group, false), &last);
-                }
-                last
-            }
-            Op::Residual { width } => self.vector(operator, f.add(n * width), &after),
-            Op::GatedMul { width } => self.vector(operator, f.multiply(n * width), &after),
-            Op::Activation { kind, width } => self.vector(operator, f.activation(kind, n * width), &after),
-            Op::Rotary { heads, kv_heads, rotary_dim, .. } => {
-                self.vector(operator, f.rotary(n * (heads + kv_heads) * rotary_dim), &after)
-            }
             Op::ArgMax { vocab } => self.each(operator, &f.largest(vocab), &after),
             Op::Linear { bias, .. } => self.products(operator, node, &[self.batch; 1], bias, &after),
             // Heads' matrices one after the other.
@@ -126,83 +98,62 @@ impl Lowering<'_> {
                 let load = std::sync::Arc::clone(&node.load);
                 self.products(operator, node, &load, bias, &after)
             }
-            Op::Route { experts, top_k, .. } => {
-                let mut last = self.vector(operator, f.softmax(n, experts), &after);
-                for _ in 0..top_k * n {
-                    last = self.vector(operator, f.largest(experts), &last);
+            _ => match vector_ops::work(&f, node) {
+                Some(work) => self.vector_work(operator, node, &work, after),
+                None => {
+                    let (operator, kind) = (node.label.clone(), node.op.kind());
+                    return Err(Unsupported::Operator { mapper: "pim", operator, kind });
                 }
-                last
-            }
-            // The vector unit keeps a token's vector: no copies.
-            Op::Dispatch { .. } => after,
-            Op::Combine { top_k, width } => {
-                let scaled = self.vector(operator, f.multiply(n * top_k * width), &after);
-                self.vector(operator, f.add(n * top_k * width), &scaled)
-            }
-            Op::CausalConv { channels, kernel, silu, .. } => {
-                let mut last = self.with_state(operator, node, f.multiply_add(n * channels * kernel), &after);
-                if silu {
-                    last = self.vector(operator, f.activation(ActivationKind::Silu, n * channels), &last);
-                }
-                last
-            }
-            Op::TokenShift { width, mixes } => {
-                self.with_state(operator, node, f.multiply_add(n * width * mixes), &after)
-            }
-            // Decay, input and output of each element of the state: what the units' commands cannot do, for they multiply and sum up along a row,
-            // and write no product back. The vector unit does it.
-            Op::SelectiveScan { channels, state } => {
-                let decay = self.vector(operator, f.activation(ActivationKind::Softplus, n * channels * state), &after);
-                self.with_state(operator, node, f.multiply_add(3 * n * channels * state), &decay)
-            }
-            Op::StateSpaceDual { heads, head_dim, state, .. } => {
-                self.with_state(operator, node, f.multiply_add(3 * n * heads * head_dim * state), &after)
-            }
-            Op::LinearAttention { rule, value_heads, key_dim, value_dim, .. } => {
-                let passes = match rule {
-                    LinearRule::Plain => 2,
-                    LinearRule::Retention | LinearRule::ScalarGate | LinearRule::VectorGate => 3,
-                    LinearRule::Delta => 4,
-                    LinearRule::GatedDelta | LinearRule::VectorGatedDelta => 5,
-                };
-                self.with_state(operator, node, f.multiply_add(passes * n * value_heads * key_dim * value_dim), &after)
-            }
-            Op::Wkv { channels, head_dim, .. } => {
-                self.with_state(operator, node, f.multiply_add(4 * n * channels * head_dim), &after)
-            }
-            Op::DiagonalScan { channels } => {
-                let gates = self.vector(operator, f.activation(ActivationKind::Sigmoid, 2 * n * channels), &after);
-                self.with_state(operator, node, f.multiply_add(3 * n * channels), &gates)
-            }
-            _ => {
-                let (operator, kind) = (node.label.clone(), node.op.kind());
-                return Err(Unsupported::Operator { mapper: "pim", operator, kind });
-            }
+            },
         })
     }
 
-    /// Reads a state from the banks, updates it on the vector unit, and writes it back.
+    /// What the vector unit does for an operator: functions of what comes in, the state's, functions of what goes out.
+    fn vector_work(
+        &mut self,
+        operator: u32,
+        node: &OperatorNode,
+        work: &VectorWork,
+        mut after: Vec<InstructionId>,
+    ) -> Vec<InstructionId> {
+        for function in &work.before {
+            after = self.vector(operator, function.clone(), &after);
+        }
+        let mut written = None;
+        if let Some(products) = work.of_state {
+            (after, written) = self.with_state(operator, node, products, after);
+        }
+        for function in &work.after {
+            after = self.vector(operator, function.clone(), &after);
+        }
+        after.extend(written);
+        after
+    }
+
+    /// Reads a state from the banks, updates it on the vector unit, and writes it back: what is updated, and the write.
     fn with_state(
         &mut self,
         operator: u32,
         node: &OperatorNode,
-        update: VectorFunction,
-        after: &[InstructionId],
-    ) -> Vec<InstructionId> {
+        products: u64,
+        after: Vec<InstructionId>,
+    ) -> (Vec<InstructionId>, Option<InstructionId>) {
         let map = self.map;
-        let Some(state) = map.layout.states.iter().find(|s| s.name == node.name) else { return after.to_vec() };
+        let functions = Functions { element_bytes: vector_ops::state_element_bytes(node), ..map.functions };
+        let update = functions.multiply_add(products);
+        let Some(state) = map.layout.states.iter().find(|s| s.name == node.name) else {
+            return (self.vector(operator, update, &after), None);
+        };
         let places: Vec<(u32, u64, u64)> =
             (0..map.banks.banks).map(|bank| (bank, state.first_row, state.columns)).collect();
         let read = map.banks.access(&mut self.builder, false, &map.layout.all[0], &places);
         let read = self.block(operator, &read, &[]);
-        let mut ready = after.to_vec();
+        let mut ready = after;
         ready.push(read);
         let updated = self.vector(operator, update, &ready);
         let write = map.banks.access(&mut self.builder, true, &map.layout.all[0], &places);
         let written = self.block(operator, &write, &updated);
-        let mut done = updated;
-        done.push(written);
-        done
+        (updated, Some(written))
     }
 
     fn vector(&mut self, operator: u32, function: VectorFunction, after: &[InstructionId]) -> Vec<InstructionId> {
@@ -230,7 +181,7 @@ impl Lowering<'_> {
         after: &[InstructionId],
     ) -> Vec<InstructionId> {
         let map = self.map;
-        let Some(matrix) = map.layout.matrix(&node.name) else { return after.to_vec() };
+        let Some(matrix) = map.layout.matrix(&map.layout.owners.name(node)) else { return after.to_vec() };
         let adds = map.banks.partial_sums(matrix.inputs) - 1 + u64::from(bias);
         let (mut done, mut reads) = (Vec::new(), false);
         for (part, count) in vectors.iter().enumerate().filter(|(_, count)| **count > 0) {

@@ -14,14 +14,16 @@ mod summary;
 use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, Graph, Model, Step};
+use banksia_workloads::{Generation, Graph, Model, Op, Step};
 
 pub(crate) use attention::{PimAttention, Sizes};
 pub use map::Pim;
 
 use self::banks::Banks;
 use self::layout::Layout;
+use crate::pim_gpt::accepts::{self, Owners};
 use crate::pim_gpt::functions::Functions;
+use crate::pim_gpt::vector_ops;
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 
 /// The strategy of this module.
@@ -76,31 +78,15 @@ impl Pim {
         let banks = Banks::new(machine).ok_or_else(|| {
             source.error("machine.base", "has a memory device without instructions or kernels of its own")
         })?;
-        let types = &model.types;
-        let narrow = [types.weights.dtype, types.activations, types.cache].into_iter().find(|t| t.bits() != 16);
-        if let Some(other) = narrow {
-            let problem = format!("`{}` is of type {}: its units multiply 16-bit numbers", model.name, other.name());
-            let help = "give a model with dtype = \"bf16\" or \"f16\", or set workload.dtype";
-            return Err(source.error("workload.model", problem).help(help));
-        }
-        if model.encoder.is_some() {
-            let problem = format!("is `{}`, which has an encoder: the pim mapping feeds token by token", model.name);
-            return Err(source.error("workload.model", problem).help("use the gpu mapping"));
-        }
         let step = Step::decode(generation.batch, generation.last_context());
         let last_token = model.step_graph(&step, &generation);
         let without_head = Generation { lm_head: false, ..generation.clone() };
         let inner_token = model.step_graph(&step, &without_head);
+        accepts::check(&model, &last_token, Some(16), "pim", source)?;
         last_token.validate().map_err(|e| source.error("workload.model", e.to_string()))?;
-        if let Some(node) = last_token.operators().find(|n| !lower::supports(&n.op)) {
-            let problem =
-                format!("has the operator `{}` ({}), which the pim mapping cannot run", node.label, node.op.kind());
-            return Err(source.error("workload.model", problem));
-        }
-        let (banks, layout) = match lay_out(banks.clone(), &last_token, &generation, machine) {
-            Ok(found) => found,
-            Err(Some(problem)) => return Err(source.error("workload.model", problem).help("use the gpu mapping")),
-            Err(None) => return Err(does_not_fit(&model, &last_token, &generation, machine, &banks, source)),
+        let owners = Owners::new(&model);
+        let Some((banks, layout)) = lay_out(banks.clone(), &last_token, &owners, &generation, machine) else {
+            return Err(does_not_fit(&model, &last_token, &generation, machine, &banks, source));
         };
         let activations =
             last_token.operators().map(banksia_workloads::OperatorNode::activation_bytes_out).max().unwrap_or(0);
@@ -147,15 +133,15 @@ impl Pim {
 fn lay_out(
     mut banks: Banks,
     graph: &Graph,
+    owners: &Owners,
     generation: &Generation,
     machine: &PimMachine,
-) -> Result<(Banks, Layout), Option<String>> {
+) -> Option<(Banks, Layout)> {
     loop {
-        match Layout::new(&banks, machine, graph, generation) {
-            Ok(layout) => return Ok((banks, layout)),
-            Err(Some(never)) => return Err(Some(never)),
-            Err(None) => banks = banks.denser().ok_or(None)?,
+        if let Some(layout) = Layout::new(&banks, machine, graph, owners, generation) {
+            return Some((banks, layout));
         }
+        banks = banks.denser()?;
     }
 }
 
@@ -169,14 +155,15 @@ fn does_not_fit(
     source: &Source,
 ) -> InputError {
     let has = machine.channels();
+    let owners = Owners::new(model);
     let fits = |channels: u32| {
         let mut machine = machine.clone();
         machine.set_channels(channels)?;
-        lay_out(Banks::new(&machine)?, graph, generation, &machine).ok().map(|_| channels)
+        lay_out(Banks::new(&machine)?, graph, &owners, generation, &machine).map(|_| channels)
     };
     // Rows shrink as channels grow, in steps: multiples of what there is are tried.
     let channels = (2..=64).find_map(|n| fits(has.checked_mul(n)?));
-    let rows = Layout::of_weights(banks, graph).rows;
+    let rows = Layout::of_weights(banks, graph, &owners).rows;
     let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
     let row = u128::from(banks.row_bytes_of_all());
     let kv = (model.kv_bytes(generation.last_context()) + model.state_bytes()) * u128::from(generation.batch);
@@ -237,21 +224,15 @@ impl Plan for Pim {
         let context = self.generation.context_tokens + index + 1;
         let mut this = self.clone();
         let graph = this.graph(context);
-        let batch = self.generation.batch as f64;
-        let products = |o: &&banksia_workloads::OperatorNode| {
-            matches!(o.op.kind(), "linear" | "head_linear" | "expert_linear" | "attention_scores" | "attention_values")
-        };
-        let flops: f64 = graph.operators().filter(products).map(|o| o.flops() as f64).sum();
-        // The weights are read for every sequence anew.
+        let macs: f64 = graph.operators().map(|o| vector_ops::macs(o) as f64).sum();
+        // Weights are read for every vector anew; keys and values that query heads share are counted once.
         let bytes: f64 = graph
             .operators()
-            .filter(products)
-            .map(|o| match o.op.kind() {
-                // Rows of experts are counted one by one.
-                "expert_linear" => o.flops() as f64,
-                _ => o.weight_bytes_read() as f64 * batch + o.kv_bytes_read() as f64,
+            .map(|o| match o.op {
+                Op::AttentionScores { .. } | Op::AttentionValues { .. } => o.kv_bytes_read() as f64,
+                _ => 2.0 * vector_ops::macs(o) as f64,
             })
             .sum();
-        Bound { arithmetic_s: flops / 2.0 / self.peak_macs_per_s, memory_s: bytes / self.peak_bytes_per_s }
+        Bound { arithmetic_s: macs / self.peak_macs_per_s, memory_s: bytes / self.peak_bytes_per_s }
     }
 }

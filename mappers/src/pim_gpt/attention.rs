@@ -5,24 +5,27 @@
 //! scores of as many heads as the global buffer holds are one pass; softmax of a pass overlaps the next pass's products.
 
 use banksia_hw::program::{ChannelSet, InstructionId, Pattern, PatternStep};
-use banksia_workloads::{Graph, Op};
+use banksia_workloads::{ActivationKind, Graph, Op};
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
-use super::layout::{KvCache, ValueItems};
+use super::layout::KvCache;
 use super::lower::{Items, Lowering, Purpose};
 use super::packing::{Access, pieces, step};
 
 /// The shape of one layer's attention.
-#[derive(Clone, Copy)]
-struct Shape {
+struct Shape<'a> {
     heads: u32,
     /// Query heads that share a key head.
     group: u32,
-    head_dim: u64,
-    cache: KvCache,
-    items: ValueItems,
+    /// Elements of a value head.
+    value_dim: u64,
+    /// Tokens that are attended to, the new one among them: those of the window, where there is one.
+    context: u64,
+    cache: &'a KvCache,
+    /// The operator that caps the scores.
+    cap: Option<u32>,
 }
 
 /// Heads whose scores are there: the first and the one after the last, the softmax they came from.
@@ -45,17 +48,14 @@ impl Lowering<'_> {
         ) else {
             return;
         };
-        let Some(node) = graph.operator(values) else { return };
-        let Op::AttentionValues { heads, kv_heads, head_dim, .. } = node.op else { return };
-        let layer = node.layer.unwrap_or(0) as usize;
+        let (Some(node), Some(of_scores)) = (graph.operator(values), graph.operator(scores)) else { return };
+        let Op::AttentionValues { heads, kv_heads, head_dim, context, .. } = node.op else { return };
         let map = self.map;
-        let shape = Shape {
-            heads: heads as u32,
-            group: (heads / kv_heads) as u32,
-            head_dim,
-            cache: map.layout.caches[layer],
-            items: ValueItems::new(&map.geometry, &map.model),
-        };
+        let Some(cache) = map.layout.cache(&of_scores.name) else { return };
+        let capped = find(|op| matches!(op, Op::ScoreCap { .. })).and_then(|n| graph.operator(n));
+        let cap = capped.map(|o| self.builder.operator(&o.label));
+        let shape =
+            Shape { heads: heads as u32, group: (heads / kv_heads) as u32, value_dim: head_dim, context, cache, cap };
         let mut label = |n: NodeIndex| graph.operator(n).map_or(0, |o| self.builder.operator(&o.label));
         let [append_op, scores_op, softmax_op, values_op] = [append, scores, softmax, values].map(&mut label);
 
@@ -72,13 +72,12 @@ impl Lowering<'_> {
             inputs.extend(ready);
             freed += bytes;
         }
-        inputs.sort_unstable();
-        inputs.dedup();
+        self.complete(&mut inputs);
 
         self.append_keys(append_op, &shape, &inputs);
         let mut values_written = false;
         let (mut ready, mut first_broadcast) = (Vec::new(), None);
-        let score_bytes = self.bytes(self.context.next_multiple_of(u64::from(map.geometry.banks)));
+        let score_bytes = self.bytes(context.next_multiple_of(u64::from(map.geometry.banks)));
         // Half of the memory for scores: the other half holds what comes before and after.
         let block = u32::try_from(map.sram_bytes / 2 / score_bytes.max(1)).unwrap_or(u32::MAX).clamp(1, shape.heads);
         let whole_rounds = block / map.geometry.channels * map.geometry.channels * shape.group;
@@ -107,15 +106,16 @@ impl Lowering<'_> {
     }
 
     /// Writes the token's keys: one bank of one channel, all heads side by side.
-    fn append_keys(&mut self, operator: u32, shape: &Shape, after: &[InstructionId]) -> InstructionId {
+    fn append_keys(&mut self, operator: u32, shape: &Shape<'_>, after: &[InstructionId]) -> InstructionId {
         let map = self.map;
         let geometry = &map.geometry;
-        let token = self.context - 1;
+        // A window's newest token takes the place of its oldest.
+        let token = shape.context - 1;
         let group = token / u64::from(geometry.banks);
         let bank = (token % u64::from(geometry.banks)) as u32;
         let channel = (group % u64::from(geometry.channels)) as u32;
         let slot = group / u64::from(geometry.channels);
-        let columns = map.layout.key_columns;
+        let columns = shape.cache.key_columns;
         let steps: Vec<PatternStep> = pieces(slot * u64::from(columns), columns, geometry.columns)
             .map(|(row, n)| PatternStep {
                 first_node: bank,
@@ -126,16 +126,16 @@ impl Lowering<'_> {
     }
 
     /// Writes the token's values: in every bank one element of each item's row.
-    fn append_values(&mut self, operator: u32, shape: &Shape, after: &[InstructionId]) -> InstructionId {
+    fn append_values(&mut self, operator: u32, shape: &Shape<'_>, after: &[InstructionId]) -> InstructionId {
         let map = self.map;
         let geometry = &map.geometry;
-        let column = ((self.context - 1) / geometry.lanes) as u32;
+        let column = ((shape.context - 1) / geometry.lanes) as u32;
         let accesses = [Access { offset: column, columns: 1 }];
         let mut last = InstructionId(0);
         for (channels, items) in self.value_shares(shape) {
             let items = Items {
                 purpose: Purpose::Write,
-                stride: map.layout.value_columns,
+                stride: shape.cache.value_columns,
                 range: (0, items),
                 accesses: &accesses,
             };
@@ -147,11 +147,11 @@ impl Lowering<'_> {
     }
 
     /// Channels by how many value items they have.
-    fn value_shares(&self, shape: &Shape) -> Vec<(ChannelSet, u32)> {
+    fn value_shares(&self, shape: &Shape<'_>) -> Vec<(ChannelSet, u32)> {
         let geometry = &self.map.geometry;
         let mut out: Vec<(ChannelSet, u32)> = Vec::new();
         for channel in 0..geometry.channels {
-            let items = shape.items.of_channel(geometry, channel);
+            let items = shape.cache.items.of_channel(geometry, channel);
             match out.iter_mut().find(|(_, n)| *n == items) {
                 Some((set, _)) => *set = set.or(&ChannelSet::one(channel)),
                 None => out.push((ChannelSet::one(channel), items)),
@@ -166,16 +166,16 @@ impl Lowering<'_> {
         &mut self,
         operator: u32,
         softmax: u32,
-        shape: &Shape,
+        shape: &Shape<'_>,
         (from, to): (u32, u32),
         score_bytes: u64,
         after: &[InstructionId],
     ) -> Vec<Pass> {
         let map = self.map;
         let geometry = &map.geometry;
-        let head_columns = map.layout.head_columns;
+        let head_columns = shape.cache.head_columns;
         let per_pass = (geometry.buffer_columns / head_columns).max(1);
-        let token_groups = self.context.div_ceil(u64::from(geometry.banks));
+        let token_groups = shape.context.div_ceil(u64::from(geometry.banks));
         let (least, more) = geometry.share(token_groups);
         let with_more = ChannelSet::first(more);
         let shares = [(with_more.clone(), least + 1), (self.all.without(&with_more), least)];
@@ -194,14 +194,18 @@ impl Lowering<'_> {
             for (channels, slots) in shares.iter().filter(|(c, n)| !c.is_empty() && *n > 0) {
                 let items = Items {
                     purpose: Purpose::Multiply,
-                    stride: map.layout.key_columns,
+                    stride: shape.cache.key_columns,
                     range: (0, *slots),
                     accesses: &accesses,
                 };
                 products.extend(self.walk(operator, channels, shape.cache.key_row, &items, &[]));
             }
             let rows = u64::from(last - first);
-            let done = self.vector(softmax, map.functions.softmax(rows, self.context), &products);
+            if let Some(cap) = shape.cap {
+                let function = map.functions.activation(ActivationKind::Tanh, rows * shape.context);
+                products = vec![self.vector(cap, function, &products)];
+            }
+            let done = self.vector(softmax, map.functions.softmax(rows, shape.context), &products);
             passes.push(Pass { heads: (first, last), softmax: done });
             first = last;
         }
@@ -213,7 +217,7 @@ impl Lowering<'_> {
     fn values(
         &mut self,
         operator: u32,
-        shape: &Shape,
+        shape: &Shape<'_>,
         passes: &[Pass],
         score_bytes: u64,
         ready: &mut Vec<InstructionId>,
@@ -228,12 +232,12 @@ impl Lowering<'_> {
         for head in from..to {
             let (key_head, member) = (head / shape.group, head % shape.group);
             let round = key_head / channels;
-            if round < shape.items.rounds {
-                let first = round * shape.items.per_head;
-                jobs.push((round, member, ChannelSet::one(key_head % channels), first, shape.items.per_head));
+            if round < shape.cache.items.rounds {
+                let first = round * shape.cache.items.per_head;
+                jobs.push((round, member, ChannelSet::one(key_head % channels), first, shape.cache.items.per_head));
             } else {
-                let of_rest = key_head - shape.items.rounds * channels;
-                for (channel, first, count) in shape.items.of_left_over(&map.geometry, of_rest) {
+                let of_rest = key_head - shape.cache.items.rounds * channels;
+                for (channel, first, count) in shape.cache.items.of_left_over(&map.geometry, of_rest) {
                     jobs.push((round, member, ChannelSet::one(channel), first, count));
                 }
             }
@@ -256,7 +260,7 @@ impl Lowering<'_> {
             for channel in 0..channels {
                 let head = (round * channels + channel) * shape.group + member;
                 // Left-over heads may lie on any channel: wait for all of them.
-                if round >= shape.items.rounds || set.contains(channel) {
+                if round >= shape.cache.items.rounds || set.contains(channel) {
                     after.extend(softmax_of(head));
                 }
             }
@@ -278,14 +282,14 @@ impl Lowering<'_> {
     fn value_items(
         &mut self,
         operator: u32,
-        shape: &Shape,
+        shape: &Shape<'_>,
         channels: &ChannelSet,
         (from, to): (u32, u32),
         after: &[InstructionId],
     ) -> (Option<InstructionId>, Vec<InstructionId>) {
         let map = self.map;
         let geometry = &map.geometry;
-        let columns = geometry.columns_of(self.context) as u32;
+        let columns = geometry.columns_of(shape.context) as u32;
         let mut first_broadcast = None;
         let mut sums: Vec<InstructionId> = Vec::new();
         let mut offset = 0;
@@ -296,7 +300,7 @@ impl Lowering<'_> {
             let accesses = [Access { offset, columns: n }];
             let items = Items {
                 purpose: Purpose::Multiply,
-                stride: map.layout.value_columns,
+                stride: shape.cache.value_columns,
                 range: (from, to),
                 accesses: &accesses,
             };
@@ -308,7 +312,7 @@ impl Lowering<'_> {
                 sums.extend(products);
                 let add = self.vector(
                     operator,
-                    map.functions.add(elements.min(shape.head_dim * u64::from(shape.heads))),
+                    map.functions.add(elements.min(shape.value_dim * u64::from(shape.heads))),
                     &sums,
                 );
                 sums = vec![add];

@@ -74,10 +74,16 @@ impl Functions {
 
     /// Layer norm (`centred`), or RMS norm, of one row of `n`: mean, variance, reciprocal root, scale and shift.
     pub(crate) fn norm(&self, n: u64, centred: bool) -> VectorFunction {
+        self.norms(1, n, centred)
+    }
+
+    /// The norm of each of `rows` rows of `columns`, beside one another: of heads, of groups.
+    pub(crate) fn norms(&self, rows: u64, columns: u64, centred: bool) -> VectorFunction {
+        let n = rows * columns;
         let mut phases = Vec::new();
         if centred {
-            phases.push(self.reduce(1, n));
-            phases.push(VectorPhase { multiplies: 1, multiply_depth: 1, ..VectorPhase::default() });
+            phases.push(self.reduce(rows, columns));
+            phases.push(VectorPhase { multiplies: rows, multiply_depth: 1, ..VectorPhase::default() });
         }
         let subtract = if centred { n } else { 0 };
         phases.push(VectorPhase {
@@ -85,10 +91,10 @@ impl Functions {
             multiplies: n,
             read_bytes: self.bytes(n),
             write_bytes: self.bytes(subtract),
-            add_depth: tree(n) + u32::from(centred),
+            add_depth: tree(columns) + u32::from(centred),
             multiply_depth: 1,
         });
-        phases.push(Self::newton(1, self.series.rsqrt_iterations, 3));
+        phases.push(Self::newton(rows, self.series.rsqrt_iterations, 3));
         phases.push(VectorPhase {
             adds: subtract,
             multiplies: 2 * n,
@@ -201,6 +207,11 @@ impl Functions {
 
     /// The largest of `n` values and its index.
     pub(crate) fn largest(&self, n: u64) -> VectorFunction {
-        VectorFunction { phases: vec![self.reduce(1, n)] }
+        self.largest_of_rows(1, n)
+    }
+
+    /// The largest of each of `rows` rows, and its index.
+    pub(crate) fn largest_of_rows(&self, rows: u64, columns: u64) -> VectorFunction {
+        VectorFunction { phases: vec![self.reduce(rows, columns)] }
     }
 }

@@ -11,9 +11,9 @@ use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
-use super::layout::{Chunk, Matrix};
 use super::map::PimGpt;
-use super::packing::{Access, lcm, mac_and_read, period_items, pieces, step, walk, write_every_bank};
+use super::packing::{Access, mac_and_read, pieces, step, walk, write_every_bank};
+use super::vector_ops;
 
 /// A value in the vector unit's memory: which instructions it is complete after, how much it holds, and how many operators
 /// have yet to read it.
@@ -54,38 +54,6 @@ impl Items<'_> {
     }
 }
 
-/// Whether mappings to banks and a vector unit know an operator.
-pub(crate) fn supports(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Embedding { .. }
-            | Op::PositionEmbedding { .. }
-            | Op::LayerNorm { .. }
-            | Op::RmsNorm { .. }
-            | Op::Residual { .. }
-            | Op::GatedMul { .. }
-            | Op::Activation { .. }
-            | Op::Rotary { .. }
-            | Op::Linear { .. }
-            | Op::ArgMax { .. }
-            | Op::KvAppend { .. }
-            | Op::AttentionScores { .. }
-            | Op::Softmax { .. }
-            | Op::AttentionValues { .. }
-    )
-}
-
-/// Operations of one token that the memory's units do, multiply and add counted as two.
-pub(super) fn in_memory_flops(op: &Op) -> f64 {
-    match *op {
-        Op::Linear { in_features, out_features, .. } => 2.0 * in_features as f64 * out_features as f64,
-        Op::AttentionScores { heads, head_dim, context, .. } | Op::AttentionValues { heads, head_dim, context, .. } => {
-            2.0 * heads as f64 * head_dim as f64 * context as f64
-        }
-        _ => 0.0,
-    }
-}
-
 /// Lowers one token.
 pub(super) struct Lowering<'a> {
     pub map: &'a PimGpt,
@@ -95,6 +63,8 @@ pub(super) struct Lowering<'a> {
     values: Vec<Value>,
     /// Walks that the program has.
     walks: HashMap<WalkKey, KnownWalk>,
+    /// What the operator before is complete after.
+    last: Vec<InstructionId>,
     /// The nodes of the attention in hand: scores and softmax wait until the values node lowers all three.
     pub attention: Vec<NodeIndex>,
 }
@@ -108,6 +78,7 @@ impl<'a> Lowering<'a> {
             context,
             values: Vec::new(),
             walks: HashMap::new(),
+            last: Vec::new(),
             attention: Vec::new(),
         }
     }
@@ -129,21 +100,19 @@ impl<'a> Lowering<'a> {
 
     fn lower(&mut self, graph: &Graph, index: NodeIndex, node: &OperatorNode) {
         let operator = self.builder.operator(&node.label);
-        let in_memory = in_memory_flops(&node.op);
-        self.builder.occurs(operator, node.flops() as f64, in_memory);
+        self.builder.occurs(operator, node.flops() as f64, 2.0 * vector_ops::macs(node) as f64);
         let functions = self.map.functions;
         match node.op {
             Op::Embedding { width, .. } => {
                 // Which token it is does not change the cost, only the bank that is read.
-                let token = (self.context - 1) % self.map.model.vocab;
-                let table =
-                    if self.map.layout.matrix("token_embedding").is_some() { "token_embedding" } else { "lm_head" };
+                let token = (self.context - 1) % self.map.model.embed.vocab.max(1);
+                let table = if self.map.layout.matrix(&node.name).is_some() { node.name.as_str() } else { "lm_head" };
                 let read = self.read_row(operator, table, token, width, &[]);
                 self.set(index, read, self.bytes(width));
             }
             Op::PositionEmbedding { width, positions } => {
-                let position = (self.context - 1) % positions;
-                let read = self.read_row(operator, "position_embedding", position, width, &[]);
+                let position = (self.context - 1) % positions.max(1);
+                let read = self.read_row(operator, &node.name, position, width, &[]);
                 let (mut after, freed) = self.take_inputs(graph, index);
                 after.extend(read);
                 let sum = self.vector(operator, functions.add(width), &after);
@@ -156,6 +125,11 @@ impl<'a> Lowering<'a> {
             Op::RmsNorm { width } => self.elementwise(graph, index, operator, functions.norm(width, false), width),
             Op::Residual { width } => self.elementwise(graph, index, operator, functions.add(width), width),
             Op::GatedMul { width } => self.elementwise(graph, index, operator, functions.multiply(width), width),
+            // Capped beside the projection that gives them, tile by tile.
+            Op::Activation { .. } if vector_ops::is_chosen_from(graph, index) => {
+                let (after, freed) = self.take_inputs(graph, index);
+                self.set(index, after, freed);
+            }
             Op::Activation { kind, width } => {
                 self.elementwise(graph, index, operator, functions.activation(kind, width), width);
             }
@@ -163,15 +137,28 @@ impl<'a> Lowering<'a> {
                 let function = functions.rotary((heads + kv_heads) * rotary_dim);
                 self.elementwise(graph, index, operator, function, (heads + kv_heads) * head_dim);
             }
-            Op::Linear { .. } => self.linear(graph, index, node, operator),
-            Op::KvAppend { .. } | Op::AttentionScores { .. } | Op::Softmax { .. } => self.attention.push(index),
+            Op::Linear { .. } | Op::HeadLinear { .. } | Op::ExpertLinear { .. } => {
+                self.linear(graph, index, node, operator);
+            }
+            Op::KvAppend { .. } | Op::AttentionScores { .. } | Op::ScoreCap { .. } | Op::Softmax { .. } => {
+                self.attention.push(index);
+            }
             Op::AttentionValues { .. } => {
                 self.attention.push(index);
                 self.attention(graph);
             }
-            // The choice of the token runs beside the vocabulary projection, tile by tile; operators that the mapping does not
-            // know were refused when the model was laid out.
-            _ => {}
+            // The choice of the token runs beside the vocabulary projection, tile by tile.
+            Op::ArgMax { .. } => {}
+            // Operators that the mapping does not know were refused when the model was laid out.
+            _ => {
+                if let Some(work) = vector_ops::work(&functions, node) {
+                    self.vector_work(graph, index, node, operator, &work);
+                }
+            }
+        }
+        let ready = &self.values[index.index()].ready;
+        if !ready.is_empty() {
+            self.last.clone_from(ready);
         }
     }
 
@@ -212,9 +199,17 @@ impl<'a> Lowering<'a> {
             after.extend(ready);
             freed += bytes;
         }
+        self.complete(&mut after);
+        (after, freed)
+    }
+
+    /// What the graph gives as an input from outside, though operators before make it, is there after them.
+    pub(super) fn complete(&self, after: &mut Vec<InstructionId>) {
+        if after.is_empty() {
+            after.clone_from(&self.last);
+        }
         after.sort_unstable();
         after.dedup();
-        (after, freed)
     }
 
     pub(super) fn vector(&mut self, operator: u32, function: VectorFunction, after: &[InstructionId]) -> InstructionId {
@@ -320,111 +315,4 @@ impl<'a> Lowering<'a> {
         }
         out
     }
-
-    /// A matrix-vector product: for each tile of outputs and each chunk of inputs, the input goes to the global buffers, all
-    /// banks multiply, the sums come back, and the vector unit adds them to those of the chunks before.
-    fn linear(&mut self, graph: &Graph, index: NodeIndex, node: &OperatorNode, operator: u32) {
-        let Op::Linear { bias, .. } = node.op else { return };
-        let map = self.map;
-        let Some(matrix) = map.layout.matrix(&node.name) else { return };
-        let (after, freed) = self.take_inputs(graph, index);
-        // The largest logit is found tile by tile, so that the logits need never be held all at once.
-        let chooser = graph
-            .petgraph()
-            .neighbors_directed(index, Direction::Outgoing)
-            .find(|n| graph.operator(*n).is_some_and(|o| matches!(o.op, Op::ArgMax { .. })))
-            .map(|_| self.builder.operator("argmax"));
-        let tiles = tiles(map, matrix);
-        let mut ready = Vec::new();
-        let mut held = 0;
-        let mut last_broadcast = None;
-        for tile in &tiles {
-            let elements = tile.elements(map.geometry.banks).min(matrix.outputs);
-            let bytes = self.bytes(elements);
-            let mut sums: Vec<InstructionId> = Vec::new();
-            for (c, chunk) in matrix.chunks.iter().enumerate() {
-                let broadcast = self.write_buffer(operator, &self.all.clone(), chunk.columns, &after);
-                last_broadcast = Some(broadcast);
-                // The first chunk's sums stay; those of later ones are added to them and go.
-                self.builder.acquire(broadcast, bytes);
-                let products = self.products(operator, *chunk, tile);
-                if c == 0 && !bias {
-                    sums = products;
-                    continue;
-                }
-                let mut adds_after = products;
-                adds_after.append(&mut sums);
-                let add = self.vector(operator, map.functions.add(elements), &adds_after);
-                if c > 0 {
-                    self.builder.release(add, bytes);
-                }
-                sums = vec![add];
-            }
-            if let Some(chooser) = chooser {
-                let choice = self.vector(chooser, map.functions.largest(elements), &sums);
-                self.builder.release(choice, bytes);
-                sums = vec![choice];
-            } else {
-                held += bytes;
-            }
-            ready.append(&mut sums);
-        }
-        if let Some(last) = last_broadcast {
-            self.builder.release(last, freed);
-        }
-        self.set(index, ready, held);
-    }
-
-    /// The products of one chunk for a tile: a walk on the channels that have one more output a bank, and one on the others.
-    /// In each channel they follow the broadcast of their inputs, and wait for nothing else.
-    fn products(&mut self, operator: u32, chunk: Chunk, tile: &Tile) -> Vec<InstructionId> {
-        let accesses = [Access { offset: 0, columns: chunk.columns }];
-        let mut out = Vec::new();
-        for (channels, count) in tile.shares.iter().filter(|(channels, count)| *count > 0 && !channels.is_empty()) {
-            let range = (tile.first, tile.first + count);
-            let items = Items { purpose: Purpose::Multiply, stride: chunk.columns, range, accesses: &accesses };
-            out.extend(self.walk(operator, channels, chunk.row, &items, &[]));
-        }
-        out
-    }
-}
-
-/// Some of a matrix's outputs: in each bank those from `first` on, as many as its channel's share says.
-struct Tile {
-    first: u32,
-    shares: [(ChannelSet, u32); 2],
-}
-
-impl Tile {
-    fn elements(&self, banks: u32) -> u64 {
-        self.shares.iter().map(|(channels, n)| u64::from(channels.len()) * u64::from(*n) * u64::from(banks)).sum()
-    }
-}
-
-/// Cuts a matrix's outputs into tiles whose sums take at most a quarter of the vector unit's memory.
-fn tiles(map: &PimGpt, matrix: &Matrix) -> Vec<Tile> {
-    let geometry = &map.geometry;
-    let groups = matrix.outputs.div_ceil(u64::from(geometry.banks));
-    let (least, more) = geometry.share(groups);
-    let bytes_per_output = geometry.units() * geometry.element_bytes;
-    // Tiles begin where every chunk's packing begins a row.
-    let step = matrix.chunks.iter().map(|c| u64::from(period_items(c.columns, geometry.columns))).fold(1, lcm);
-    let fitting = map.sram_bytes / 4 / bytes_per_output / step * step;
-    let most = u32::try_from(fitting.max(step)).unwrap_or(u32::MAX);
-    let all = ChannelSet::first(geometry.channels);
-    let with_more = ChannelSet::first(more);
-    let most_of_all = least + u32::from(more > 0);
-    let mut tiles = Vec::new();
-    let mut first = 0;
-    while first < most_of_all {
-        let share = |n: u32| n.saturating_sub(first).min(most);
-        let shares = if share(least) == share(least + 1) || more == 0 {
-            [(all.clone(), share(most_of_all)), (ChannelSet::EMPTY, 0)]
-        } else {
-            [(with_more.clone(), share(least + 1)), (all.without(&with_more), share(least))]
-        };
-        tiles.push(Tile { first, shares });
-        first = first.saturating_add(most);
-    }
-    tiles
 }

@@ -5,6 +5,7 @@
 //! nearly every access finds its row open. A head's keys lie row-wise (a token's in one bank), its values column-wise
 //! (an element's in one bank), written back token by token. A prompt is fed token by token.
 
+pub(crate) mod accepts;
 mod attention;
 pub(crate) mod functions;
 mod geometry;
@@ -12,18 +13,22 @@ mod layout;
 mod lower;
 mod map;
 mod packing;
+mod products;
+mod states;
 mod summary;
+pub(crate) mod vector_ops;
 
 use banksia_hw::pim::{Drive, PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::program::Program;
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
-use banksia_workloads::{Generation, GptConfig, Step};
+use banksia_workloads::{Generation, Graph, Model, Op, Step};
 use serde::{Deserialize, Serialize};
 
 pub use map::PimGpt;
 pub use summary::{MappingSummary, RegionSummary};
 
+use accepts::Owners;
 use functions::Functions;
 use geometry::Geometry;
 use layout::Layout;
@@ -83,7 +88,7 @@ impl Mapper for PimGptMapper {
             problem.source.error("machine.base", "is not a PIM machine, to which alone the pim-gpt mapping maps")
         })?;
         problem.plain_generation(self)?;
-        Ok(Box::new(PimGpt::new(problem.plain_decoder(self)?, problem.generation, machine, options, problem.source)?))
+        Ok(Box::new(PimGpt::new(problem.model.clone(), problem.generation, machine, options, problem.source)?))
     }
 }
 
@@ -114,19 +119,23 @@ impl Plan for PimGpt {
     }
 
     fn footprint(&self) -> Footprint {
-        let kv = self.model.kv_bytes_per_token().saturating_mul(self.generation.last_context());
+        let kv = self.model.kv_bytes(self.generation.last_context()).saturating_add(self.model.state_bytes());
+        let kv = u64::try_from(kv).unwrap_or(u64::MAX);
         Footprint { weights: self.model.weight_bytes(), kv, activations: self.sram_bytes }
     }
 
     fn bound(&self, index: u64) -> Bound {
-        let mut graph =
-            if index + 1 >= self.generation.prompt_tokens { self.last_token.clone() } else { self.inner_token.clone() };
-        graph.set_context(self.generation.context_tokens + index + 1);
-        let in_memory = |o: &&banksia_workloads::OperatorNode| lower::in_memory_flops(&o.op) > 0.0;
-        let flops: f64 = graph.operators().map(|o| lower::in_memory_flops(&o.op)).sum();
-        let bytes: f64 =
-            graph.operators().filter(in_memory).map(|o| (o.weight_bytes_read() + o.kv_bytes_read()) as f64).sum();
-        Bound { arithmetic_s: flops / 2.0 / self.peak_macs_per_s, memory_s: bytes / self.peak_bytes_per_s }
+        let graph = self.graph(self.generation.context_tokens + index + 1);
+        let macs: f64 = graph.operators().map(|o| vector_ops::macs(o) as f64).sum();
+        let bytes: f64 = graph
+            .operators()
+            .map(|o| match o.op {
+                Op::ExpertLinear { .. } => 2.0 * vector_ops::macs(o) as f64,
+                _ if vector_ops::macs(o) > 0 => (o.weight_bytes_read() + o.kv_bytes_read()) as f64,
+                _ => 0.0,
+            })
+            .sum();
+        Bound { arithmetic_s: macs / self.peak_macs_per_s, memory_s: bytes / self.peak_bytes_per_s }
     }
 }
 
@@ -137,7 +146,7 @@ impl PimGpt {
     /// # Errors
     /// The mapping does not cover the workload, or the model does not fit the machine.
     pub fn new(
-        model: GptConfig,
+        model: Model,
         generation: &Generation,
         machine: &PimMachine,
         options: PimGptOptions,
@@ -151,34 +160,27 @@ impl PimGpt {
                 )
                 .help("set batch = 1"));
         }
-        let geometry = Geometry::new(machine, model.dtype, source)?;
+        let geometry = Geometry::new(machine, model.types.activations, source)?;
         let generation = Generation {
             lm_head: generation.lm_head && options.lm_head == Placement::Pim,
             embedding: generation.embedding && options.embedding == Placement::Pim,
             ..generation.clone()
         };
-        // Before the layout, whose counts of items rely on it.
-        if geometry.columns_of(model.head_dim) > u64::from(geometry.buffer_columns) {
-            let problem = format!("has heads of {} elements, more than the global buffer holds", model.head_dim);
-            let most = u64::from(geometry.buffer_columns) * geometry.lanes;
-            return Err(source.error("workload.model", problem).help(format!("use heads of at most {most} elements")));
-        }
-        let layout =
-            Layout::new(&geometry, &model, generation.last_context(), generation.lm_head, generation.embedding);
-        check_fit(&model, &layout, &geometry, machine, source)?;
         let step = Step::decode(generation.batch, generation.last_context());
         let last_token = model.step_graph(&step, &generation);
         let without_head = Generation { lm_head: false, ..generation.clone() };
         let inner_token = model.step_graph(&step, &without_head);
+        accepts::check(&model, &last_token, None, "pim-gpt", source)?;
+        check_heads(&last_token, &geometry, source)?;
         last_token.validate().map_err(|e| source.error("workload.model", e.to_string()))?;
-        if let Some(node) = last_token.operators().find(|n| !lower::supports(&n.op)) {
-            let problem =
-                format!("has the operator `{}` ({}), which the pim-gpt mapping cannot run", node.label, node.op.kind());
-            return Err(source.error("workload.model", problem));
-        }
+        let owners = Owners::new(&model);
+        let layout = Layout::new(&geometry, &last_token, &owners);
+        check_fit(&model, &layout, &geometry, machine, source)?;
         let functions = Functions { series: machine.file.vector_unit.series, element_bytes: geometry.element_bytes };
         let this = Self {
+            moves: model.as_gpt().is_some(),
             model,
+            owners,
             generation,
             geometry,
             layout,
@@ -194,14 +196,23 @@ impl PimGpt {
     }
 
     /// The program of the pass at one context.
-    pub fn program(&mut self, context: u64) -> Program {
+    pub fn program(&self, context: u64) -> Program {
         let prompt = self.generation.context_tokens + self.generation.prompt_tokens;
         let phase = if context <= prompt { "prefill" } else { "decode" };
-        let graph = if context >= prompt { &mut self.last_token } else { &mut self.inner_token };
+        let graph = self.graph(context);
+        lower::Lowering::new(self, phase, context).program(&graph)
+    }
+
+    /// The step of a token: with what follows the last layer from the prompt's last token on.
+    fn graph(&self, context: u64) -> Graph {
+        let last = context >= self.generation.context_tokens + self.generation.prompt_tokens;
+        if !self.moves {
+            let generation = Generation { lm_head: self.generation.lm_head && last, ..self.generation.clone() };
+            return self.model.step_graph(&Step::decode(1, context), &generation);
+        }
+        let mut graph = if last { self.last_token.clone() } else { self.inner_token.clone() };
         graph.set_context(context);
-        let this = &*self;
-        let graph = if context >= prompt { &this.last_token } else { &this.inner_token };
-        lower::Lowering::new(this, phase, context).program(graph)
+        graph
     }
 
     /// The generation as this mapping runs it: the vocabulary projection and the embedding switched off where a host has
@@ -213,9 +224,7 @@ impl PimGpt {
     /// The longest step must fit the vector unit's memory.
     fn check_sram(&self, source: &Source) -> Result<(), InputError> {
         let context = self.generation.last_context();
-        let mut graph = self.last_token.clone();
-        graph.set_context(context);
-        let program = lower::Lowering::new(self, "decode", context).program(&graph);
+        let program = lower::Lowering::new(self, "decode", context).program(&self.last_token);
         let (mut held, mut worst) = (0u64, (0u64, 0u32));
         for instruction in &program.instructions {
             held += instruction.acquire_bytes;
@@ -236,8 +245,25 @@ impl PimGpt {
     }
 }
 
+/// What the global buffer and counts of items rely on.
+fn check_heads(graph: &Graph, geometry: &Geometry, source: &Source) -> Result<(), InputError> {
+    const MOST_HEADS: u64 = 1 << 16;
+    for (_, sizes) in layout::attentions(graph) {
+        if geometry.columns_of(sizes.key_dim) > u64::from(geometry.buffer_columns) {
+            let problem = format!("has heads of {} elements, more than the global buffer holds", sizes.key_dim);
+            let most = u64::from(geometry.buffer_columns) * geometry.lanes;
+            return Err(source.error("workload.model", problem).help(format!("use heads of at most {most} elements")));
+        }
+        if sizes.heads > MOST_HEADS || sizes.value_dim > MOST_HEADS {
+            let problem = format!("has {} heads of {} elements", sizes.heads, sizes.value_dim);
+            return Err(source.error("workload.model", problem).help(format!("use at most {MOST_HEADS} of either")));
+        }
+    }
+    Ok(())
+}
+
 fn check_fit(
-    model: &GptConfig,
+    model: &Model,
     layout: &Layout,
     geometry: &Geometry,
     machine: &PimMachine,
