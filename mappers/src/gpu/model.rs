@@ -421,7 +421,7 @@ impl GpuModel {
     }
 
     /// Contexts grow: what is known of those that a step does not have does not come again.
-    pub(super) fn forget_contexts(&mut self, phase: Phase, parts: &[Part]) {
+    fn forget_contexts(&mut self, phase: Phase, parts: &[Part]) {
         let here: HashSet<Option<u64>> = parts.iter().map(|p| p.work.context()).chain([None]).collect();
         self.chosen.retain(|(p, work, ..), _| *p != phase || here.contains(&work.context()));
         self.kernels.retain(|(p, work), _| *p != phase || here.contains(&work.context()));
@@ -476,7 +476,10 @@ impl Plan for GpuModel {
         let graph = self.model.graph(&step, &self.generation);
         // What lies in L2 from the step before need not come from memory.
         let states = graph.state_bytes() as f64 / 2.0;
-        let all = graph.weight_bytes_read() as f64 + graph.kv_bytes_read() as f64 + states;
+        // Keys of a whole prompt are read where they have just been made.
+        let cached = step.runs.iter().any(|r| r.past > 0);
+        let keys = if cached { graph.kv_bytes_read() as f64 } else { 0.0 };
+        let all = graph.weight_bytes_read() as f64 + keys + states;
         let bytes = (all - self.spec.l2.bytes as f64).max(0.0);
         // At the rate of what is multiplied: narrow weights may meet narrow activations, and caches of 8 bits queries of 8 bits.
         let wide = self.spec.tensor_peak_flops_per_s(self.dtype);

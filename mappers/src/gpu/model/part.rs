@@ -101,9 +101,9 @@ impl AttentionWork {
         self.runs.iter().map(|r| r.context).max().unwrap_or(0)
     }
 
-    /// Whether another run can be part of the same call.
+    /// Whether another run, of which scores alone have been met, can be part of the same call.
     pub(super) fn goes_with(&self, other: &Self) -> bool {
-        let alone = |w: &Self| Self { runs: Vec::new(), ..w.clone() };
+        let alone = |w: &Self| Self { runs: Vec::new(), value_dim: 0, capped: false, ..w.clone() };
         self.causal && self.keys == Keys::Heads && alone(self) == alone(other)
     }
 }
@@ -150,11 +150,7 @@ impl Work {
         self.is_append() || matches!(self, Self::Operator { op, .. } if of_attention(op)) || self.is_attention()
     }
 
-    /// Whether another decode step has the same.
-    pub(super) fn depends_on_context(&self) -> bool {
-        self.context().is_some()
-    }
-
+    /// The context that it depends on: none where another decode step has the same.
     pub(super) fn context(&self) -> Option<u64> {
         match self {
             Self::Operator { op: Op::KvAppend { .. }, .. } => None,

@@ -109,16 +109,18 @@ fn fused_attention(node: &OperatorNode, name: &str) -> Option<AttentionWork> {
 /// Puts an attention behind the parts: into the one of the region's run before it, where one call does both. That takes the place of the later, whose
 /// keys are in the cache by then.
 fn push_attention(parts: &mut Vec<Part>, mut part: Part, work: AttentionWork, ragged: bool) {
+    let cache = |p: &Part| of_all_runs(&p.cache().name).map(str::to_owned);
+    let same_cache = |p: &Part| cache(p).is_some() && cache(p) == cache(&part);
     let before = parts.iter().rposition(|p| p.region == part.region && p.work.is_attention());
-    if let Some(at) = before.filter(|_| ragged && part.inputs.iter().any(|o| o.own && of_a_run(&o.name)))
+    if let Some(at) = before.filter(|at| ragged && same_cache(&parts[*at]))
         && let Work::Attention(earlier) = &parts[at].work
         && earlier.goes_with(&work)
     {
         let earlier = parts.remove(at);
         part.flops = part.flops.saturating_add(earlier.flops);
         if let Work::Attention(known) = earlier.work {
-            let runs = known.runs.into_iter().chain(work.runs).collect();
-            part.work = Work::Attention(AttentionWork { runs, ..work });
+            let runs = known.runs.iter().copied().chain(work.runs).collect();
+            part.work = Work::Attention(AttentionWork { runs, ..known });
         }
         parts.push(part);
         return;
@@ -127,9 +129,9 @@ fn push_attention(parts: &mut Vec<Part>, mut part: Part, work: AttentionWork, ra
     parts.push(part);
 }
 
-/// Whether memory is that of one of several runs.
-fn of_a_run(name: &str) -> bool {
-    name.contains(".run")
+/// The name of the memory of all runs, of which one's is a part; none where there is one run.
+fn of_all_runs(name: &str) -> Option<&str> {
+    name.split_once(".run").map(|(all, _)| all)
 }
 
 impl GpuModel {
