@@ -46,20 +46,35 @@ const HALF: &str = r#"weights = { dtype = "f16" }, activations = "f16", cache = 
 const FORMATS: [(&str, bool); 18] = [
     (HALF, true),
     (r#"weights = { dtype = "fp8" }, operands = "fp8", activations = "bf16", cache = "fp8""#, true),
-    (r#"weights = { dtype = "fp8", group = 128, group_rows = 128, scale = "f32" }, operands = "fp8", activations = "bf16", cache = "bf16""#, true),
+    (
+        r#"weights = { dtype = "fp8", group = 128, group_rows = 128, scale = "f32" }, operands = "fp8", activations = "bf16", cache = "bf16""#,
+        true,
+    ),
     (r#"weights = { dtype = "fp8" }, activations = "bf16", cache = "int8""#, true),
     (r#"weights = { dtype = "int8" }, operands = "int8", activations = "bf16", cache = "bf16""#, false),
     (r#"weights = { dtype = "int8" }, activations = "bf16", cache = "bf16""#, false),
-    (r#"weights = { dtype = "int8", outliers_per_10000 = 50 }, operands = "int8", activations = "bf16", cache = "bf16""#, false),
-    (r#"weights = { dtype = "int4", group = 32, scale = "f16", zero_points = true }, activations = "bf16", cache = "bf16""#, true),
+    (
+        r#"weights = { dtype = "int8", outliers_per_10000 = 50 }, operands = "int8", activations = "bf16", cache = "bf16""#,
+        false,
+    ),
+    (
+        r#"weights = { dtype = "int4", group = 32, scale = "f16", zero_points = true }, activations = "bf16", cache = "bf16""#,
+        true,
+    ),
     (r#"weights = { dtype = "int4" }, activations = "bf16", cache = "bf16""#, true),
     (r#"weights = { dtype = "nf4", group = 64, scale = "f32" }, activations = "bf16", cache = "bf16""#, true),
     (r#"weights = { dtype = "fp4", group = 32, scale = "e8m0" }, activations = "bf16", cache = "bf16""#, true),
-    (r#"weights = { dtype = "fp4", group = 16, scale = "fp8" }, operands = "fp4", activations = "bf16", cache = "bf16""#, true),
+    (
+        r#"weights = { dtype = "fp4", group = 16, scale = "fp8" }, operands = "fp4", activations = "bf16", cache = "bf16""#,
+        true,
+    ),
     (r#"weights = { dtype = "bf16", kept = 2, of = 4 }, activations = "bf16", cache = "bf16""#, false),
     (r#"weights = { dtype = "bf16", kept = 1, of = 4 }, activations = "bf16", cache = "bf16""#, false),
     (r#"weights = { dtype = "bf16", adapter_rank = 16 }, activations = "bf16", cache = "bf16""#, true),
-    (r#"weights = { dtype = "int4", group = 32, scale = "f16", adapter_rank = 16 }, activations = "bf16", cache = "bf16""#, true),
+    (
+        r#"weights = { dtype = "int4", group = 32, scale = "f16", adapter_rank = 16 }, activations = "bf16", cache = "bf16""#,
+        true,
+    ),
     (r#"weights = { dtype = "bf16", low_rank = 16 }, activations = "bf16", cache = "bf16""#, true),
     (r#"weights = { dtype = "f32" }, activations = "bf16", cache = "bf16""#, false),
 ];
@@ -178,8 +193,8 @@ fn every_mixer_runs_whatever_enters() {
         let model = of_mixer(mixer, PLAIN);
         for (j, generation) in generations().iter().enumerate() {
             let framework = FRAMEWORKS[(i + j) % FRAMEWORKS.len()];
-            let mut case =
-                Case::of(&model, generation, "h200", framework).unwrap_or_else(|e| panic!("{mixer} {framework} {j}: {e}"));
+            let mut case = Case::of(&model, generation, "h200", framework)
+                .unwrap_or_else(|e| panic!("{mixer} {framework} {j}: {e}"));
             let outcome = case.run(RunOptions::default());
             assert!(outcome.latency.as_secs_f64() > 0.0, "{mixer}");
         }
@@ -229,7 +244,9 @@ fn half_precision_runs_on_devices_without_bfloat16() {
 /// Other devices: the same models, or an error with a remedy.
 #[test]
 fn every_device_runs_the_models_or_says_why_not() {
-    for (i, name) in ["a100", "h100", "b200", "l40s", "rtx-4090", "rtx-pro-6000", "a10g", "a6000", "a40"].into_iter().enumerate() {
+    for (i, name) in
+        ["a100", "h100", "b200", "l40s", "rtx-4090", "rtx-pro-6000", "a10g", "a6000", "a40"].into_iter().enumerate()
+    {
         for (j, mixer) in [0usize, 4, 6, 8, 10, 13, 15, 18].into_iter().enumerate() {
             let types = FORMATS[1].0;
             let model = of_mixer(MIXERS[mixer], if j % 2 == 0 { PLAIN } else { types });
@@ -288,8 +305,13 @@ fn prompts_of_latent_attention_cache_latent_vectors() {
     for framework in FRAMEWORKS {
         let program = Case::of(&model, &generation, "h200", framework).unwrap().program(0);
         let all = ["attention", "kv append"].map(|operator| launches(&program, operator)).concat();
-        let cached: u64 =
-            all.iter().flat_map(|(_, b)| b).filter(|(name, _)| name == "layer0.kv_cache").map(|b| b.1).max().unwrap_or(0);
+        let cached: u64 = all
+            .iter()
+            .flat_map(|(_, b)| b)
+            .filter(|(name, _)| name == "layer0.kv_cache")
+            .map(|b| b.1)
+            .max()
+            .unwrap_or(0);
         // TensorRT-LLM writes the cache where it rotates, in one kernel.
         let of_cache = 100 * 40 * 2;
         assert!(cached <= of_cache * 2 && (framework == "trtllm" || cached >= of_cache), "{framework}: {cached}");
@@ -306,7 +328,8 @@ fn caches_of_eight_bits_take_half_the_bytes() {
             let appends = launches(&case.program(0), "kv append");
             appends.iter().map(|(_, buffers)| buffers.last().unwrap().1).max().unwrap()
         };
-        let (wide, narrow) = (written(PLAIN), written(r#"weights = { dtype = "bf16" }, activations = "bf16", cache = "fp8""#));
+        let (wide, narrow) =
+            (written(PLAIN), written(r#"weights = { dtype = "bf16" }, activations = "bf16", cache = "fp8""#));
         assert_eq!(wide, 2 * narrow, "{framework}");
     }
 }
@@ -346,7 +369,8 @@ fn repetition_and_threads_change_nothing() {
     let stages = [13, 0, 10].map(|i| format!("{{ mixer = {{ {} }} }}", MIXERS[i]));
     let model = of_branches(PLAIN, &[&stages[0], &stages[1], &stages[2]]);
     let run = |stepping| {
-        let generation = Generation { chunk_tokens: 16, prompt_tokens: 40, generated_tokens: 3, ..Generation::default() };
+        let generation =
+            Generation { chunk_tokens: 16, prompt_tokens: 40, generated_tokens: 3, ..Generation::default() };
         let mut case = Case::of(&model, &generation, "h200", "vllm").unwrap();
         let outcome = case.run(RunOptions { stepping, ..RunOptions::default() });
         format!("{:?} {:?} {:?} {:?}", outcome.latency, outcome.steps, outcome.operators, outcome.counts)

@@ -4,6 +4,7 @@
 //! own, activations are memory that every layer uses anew, as a framework's allocator hands it out. What of them lies in L2 when a
 //! kernel starts is the machine's to know.
 
+mod bound;
 mod choice;
 mod choices;
 mod emit;
@@ -11,6 +12,7 @@ mod fuse;
 mod lower;
 mod part;
 mod parts;
+mod refusal;
 mod state;
 
 use std::collections::{HashMap, HashSet};
@@ -22,14 +24,14 @@ use banksia_hw::program::{Program, ProgramBuilder};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_workloads::model::Mixer;
-use banksia_workloads::{DataType, Generation, Model, Op, OperatorNode, Phase, Place, Step};
+use banksia_workloads::{DataType, Generation, Model, Op, Phase, Place, Step};
 
 pub use choice::Choice;
 pub(crate) use emit::{ChosenPart, Parts};
 pub use state::{AttentionKernels, GpuModel, GpuOptions};
 
 use lower::Lowering;
-use part::{Launches, Part, Work};
+use part::{Launches, Part};
 
 use super::frameworks::Framework;
 use super::launch::{self, Item, Launch, operands_of_product};
@@ -322,34 +324,6 @@ impl GpuModel {
         Ok(())
     }
 
-    /// What cannot be lowered, as an error of the experiment: with what could be.
-    fn refusal(&self, unsupported: &Unsupported, part: &Part, source: &Source) -> InputError {
-        let weights = match &part.work {
-            Work::Operator { op: Op::Linear { .. } | Op::ExpertLinear { .. }, types, .. } => Some(types.weights),
-            Work::Experts(work) => Some(work.types.weights),
-            _ => None,
-        };
-        let narrow = weights.filter(|w| w.dtype != self.model.types.activations || w.of > 0);
-        let text: toml::Table = source.parse().unwrap_or_default();
-        let given = |key: &str| {
-            let mut parts = key.split('.');
-            let first = parts.next().and_then(|k| text.get(k));
-            parts.try_fold(first, |at, k| at.map(|v| v.get(k))).flatten().is_some()
-        };
-        let (key, help) = match narrow {
-            Some(_) => (
-                "workload.types.weights",
-                "products take 16 bits, 2 of 4 in 16 bits, fp8, int8, int4, nf4 and fp4; experts 16 bits, fp8, int4, nf4 and fp4, with any framework",
-            ),
-            None if part.work.is_attention() => {
-                ("workload.types.cache", "give another mapping.framework, cache type or model")
-            }
-            None => ("workload.model", "give another mapping.framework or model"),
-        };
-        let key = if given(key) { key } else { "workload.model" };
-        source.error(key, unsupported.to_string()).help(help)
-    }
-
     fn lowering(&self, phase: Phase) -> Lowering<'_> {
         Lowering { model: self, phase }
     }
@@ -472,35 +446,6 @@ impl Plan for GpuModel {
     }
 
     fn bound(&self, index: u64) -> Bound {
-        let Some(step) = self.generation.step(index) else { return Bound::default() };
-        let graph = self.model.graph(&step, &self.generation);
-        // What lies in L2 from the step before need not come from memory.
-        let states = graph.state_bytes() as f64 / 2.0;
-        // Keys of a whole prompt are read where they have just been made.
-        let cached = step.runs.iter().any(|r| r.past > 0);
-        let keys = if cached { graph.kv_bytes_read() as f64 } else { 0.0 };
-        let all = graph.weight_bytes_read() as f64 + keys + states;
-        let bytes = (all - self.spec.l2.bytes as f64).max(0.0);
-        // At the rate of what is multiplied: narrow weights may meet narrow activations, and caches of 8 bits queries of 8 bits.
-        let wide = self.spec.tensor_peak_flops_per_s(self.dtype);
-        let fastest =
-            self.spec.tensor.fma_per_cycle.keys().map(|d| self.spec.tensor_peak_flops_per_s(*d)).fold(wide, f64::max);
-        let activations = self.model.types.activations;
-        let seconds = |o: &OperatorNode| {
-            let weights = o.types.weights;
-            let peak = match o.op.kind() {
-                "linear" | "expert_linear" if weights.dtype == activations && weights.of == 0 => wide,
-                // Zeros of sparse weights are skipped.
-                "linear" | "expert_linear" => {
-                    fastest * (weights.of.max(1) as f64 / weights.kept.max(1) as f64).max(1.0)
-                }
-                "attention_scores" | "attention_values" if o.types.cache == activations => wide,
-                "attention_scores" | "attention_values" => fastest,
-                _ => return 0.0,
-            };
-            o.flops() as f64 / peak
-        };
-        let arithmetic: f64 = graph.operators().map(|(o, repeat)| seconds(o) * f64::from(repeat)).sum();
-        Bound { arithmetic_s: arithmetic, memory_s: bytes / self.spec.dram_peak_bytes_per_s() }
+        self.generation.step(index).map_or_else(Bound::default, |step| self.bound_of(&step))
     }
 }
