@@ -170,7 +170,7 @@ impl Case {
     }
 }
 
-/// The launches of an operator of a program: the kernel's name, and its buffers' names and sizes.
+/// The launches of an operator of a program: the kernel's name, and of its tensors the buffers' names and the sizes.
 fn launches(program: &Program, operator: &str) -> Vec<(String, Vec<(String, u64)>)> {
     let mut out = Vec::new();
     for instruction in &program.instructions {
@@ -180,8 +180,8 @@ fn launches(program: &Program, operator: &str) -> Vec<(String, Vec<(String, u64)
         }
         let kernel = &program.kernels[kernel as usize];
         let buffers = &program.operands[operands as usize..operands as usize + kernel.tensors.len()];
-        let buffers = buffers.iter().map(|b| &program.buffers[*b as usize]).map(|b| (b.name.clone(), b.bytes));
-        out.push((kernel.name.clone(), buffers.collect()));
+        let names = buffers.iter().map(|b| program.buffers[*b as usize].name.clone());
+        out.push((kernel.name.clone(), names.zip(kernel.tensors.iter().map(|t| t.bytes())).collect()));
     }
     out
 }
