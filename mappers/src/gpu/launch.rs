@@ -13,7 +13,7 @@ use super::libraries::Library;
 use super::select::{self, FINALISTS, Found};
 
 /// Memory that a tensor of a kernel lies in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Operand {
     /// The buffer's name, within a layer.
     pub name: String,

@@ -4,6 +4,7 @@
 //! own, activations are memory that every layer uses anew, as a framework's allocator hands it out. What of them lies in L2 when a
 //! kernel starts is the machine's to know.
 
+mod bound;
 mod choice;
 mod choices;
 mod emit;
@@ -11,9 +12,10 @@ mod fuse;
 mod lower;
 mod part;
 mod parts;
+mod refusal;
 mod state;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use banksia_hw::gpu::program::Dtype;
@@ -29,7 +31,7 @@ pub(crate) use emit::{ChosenPart, Parts};
 pub use state::{AttentionKernels, GpuModel, GpuOptions};
 
 use lower::Lowering;
-use part::{Launches, Part, Work};
+use part::{Launches, Part};
 
 use super::frameworks::Framework;
 use super::launch::{self, Item, Launch, operands_of_product};
@@ -135,6 +137,18 @@ impl GpuModel {
             let help = "attention = \"plain\" is PyTorch's: leave framework out, or set attention = \"flash\"";
             return Err(source.error("mapping.framework", problem).help(help));
         }
+        if options.attention == AttentionKernels::Plain
+            && model.types.cache != model.types.activations
+            && model.kv_bytes_per_token() > 0
+        {
+            let problem = format!(
+                "is \"plain\": products of PyTorch read keys and values of the activations' type, and the cache of `{}` is of {}",
+                model.name,
+                model.types.cache.name()
+            );
+            let help = "set attention = \"flash\", or workload.types.cache to the type of activations";
+            return Err(source.error("mapping.attention", problem).help(help));
+        }
         if !spec.tensor.fma_per_cycle.contains_key(&dtype) {
             let known: Vec<&str> = spec.tensor.fma_per_cycle.keys().map(|d| d.name()).collect();
             let problem = format!("`{}` is of type {dtype}, which {} does not multiply", model.name, spec.name);
@@ -169,10 +183,13 @@ impl GpuModel {
         self.dtype
     }
 
-    /// The steps between which every size lies: the prompt, and the first and last decode step.
+    /// The steps between which every size lies: the first and last part of the prompt, and the first and last decode step.
     fn extreme_steps(&self) -> impl Iterator<Item = Step> {
         let last = self.generation.steps_in_all().saturating_sub(1);
-        [0, 1, last].into_iter().filter_map(|i| self.generation.step(i))
+        let first_token = self.generation.step_of(1).min(last);
+        let mut steps = vec![0, first_token, first_token.saturating_add(1).min(last), last];
+        steps.dedup();
+        steps.into_iter().filter_map(|i| self.generation.step(i))
     }
 
     /// Bytes of the keys and values of the longest context, and of recurrent states.
@@ -272,28 +289,27 @@ impl GpuModel {
         for step in self.extreme_steps() {
             let lowering = self.lowering(step.phase);
             for part in self.parts(&step) {
-                let problem =
-                    match lowering.launches(&part).map_err(|e| source.error("workload.model", e.to_string()))? {
-                        Launches::Product(g, ..) => match select::any_fits(&self.spec, &g) {
-                            true => continue,
-                            false => "no kernel of the library fits an SM".to_owned(),
-                        },
-                        Launches::Items(items) => {
-                            let unfit = items.iter().find_map(|item| match item {
-                                Item::Kernel(l) => match (l.kernel.check(), occupancy(&self.spec, &l.kernel)) {
-                                    (Err(e), _) => Some(e.to_string()),
-                                    (_, Err(e)) => Some(e.to_string()),
-                                    _ => None,
-                                },
-                                Item::Product(g, ..) if !select::any_fits(&self.spec, g) => {
-                                    Some("no kernel of the library fits an SM".to_owned())
-                                }
-                                Item::Product(..) => None,
-                            });
-                            let Some(problem) = unfit else { continue };
-                            problem
-                        }
-                    };
+                let problem = match lowering.launches(&part).map_err(|e| self.refusal(&e, &part, source))? {
+                    Launches::Product(g, ..) => match select::any_fits(&self.spec, &g) {
+                        true => continue,
+                        false => "no kernel of the library fits an SM".to_owned(),
+                    },
+                    Launches::Items(items) => {
+                        let unfit = items.iter().find_map(|item| match item {
+                            Item::Kernel(l) => match (l.kernel.check(), occupancy(&self.spec, &l.kernel)) {
+                                (Err(e), _) => Some(e.to_string()),
+                                (_, Err(e)) => Some(e.to_string()),
+                                _ => None,
+                            },
+                            Item::Product(g, ..) if !select::any_fits(&self.spec, g) => {
+                                Some("no kernel of the library fits an SM".to_owned())
+                            }
+                            Item::Product(..) => None,
+                        });
+                        let Some(problem) = unfit else { continue };
+                        problem
+                    }
+                };
                 let attention = part.work.is_attention();
                 let key = if attention { "mapping.attention" } else { "machine.base" };
                 let help = if attention {
@@ -315,15 +331,9 @@ impl GpuModel {
     /// The launches of a part of a step. Kernels are chosen once for all parts and steps that have the same work: those of a product
     /// by a judge.
     fn chosen(&mut self, phase: Phase, part: &Part, judge: &mut dyn Judge) -> Result<Arc<[Launch]>, Unsupported> {
-        let key = (phase, part.work.clone(), part.label.clone());
+        let key = part.key(phase);
         if let Some(known) = self.chosen.get(&key) {
             return Ok(Arc::clone(known));
-        }
-        if part.work.depends_on_context() {
-            // Contexts grow: what is known of another does not come again.
-            let same = |work: &Work| !work.depends_on_context() || work.context() == part.work.context();
-            self.chosen.retain(|(p, work, _), _| *p != phase || same(work));
-            self.kernels.retain(|(p, work), _| *p != phase || same(work));
         }
         let work = (phase, part.work.clone());
         let known = self.kernels.get(&work).cloned();
@@ -384,6 +394,13 @@ impl GpuModel {
         Ok(builder.finish())
     }
 
+    /// Contexts grow: what is known of those that a step does not have does not come again.
+    fn forget_contexts(&mut self, phase: Phase, parts: &[Part]) {
+        let here: HashSet<Option<u64>> = parts.iter().map(|p| p.work.context()).chain([None]).collect();
+        self.chosen.retain(|(p, work, ..), _| *p != phase || here.contains(&work.context()));
+        self.kernels.retain(|(p, work), _| *p != phase || here.contains(&work.context()));
+    }
+
     fn step_of(&self, index: u64) -> Result<Step, Unsupported> {
         self.generation.step(index).ok_or(Unsupported::NoStep(index))
     }
@@ -429,22 +446,6 @@ impl Plan for GpuModel {
     }
 
     fn bound(&self, index: u64) -> Bound {
-        let Some(step) = self.generation.step(index) else { return Bound::default() };
-        let graph = self.model.graph(&step, &self.generation);
-        // What lies in L2 from the step before need not come from memory.
-        let states = graph.state_bytes() as f64 / 2.0;
-        let all = graph.weight_bytes_read() as f64 + graph.kv_bytes_read() as f64 + states;
-        let bytes = (all - self.spec.l2.bytes as f64).max(0.0);
-        let flops: f64 = graph
-            .operators()
-            .filter(|(o, _)| {
-                matches!(o.op.kind(), "linear" | "attention_scores" | "attention_values" | "expert_linear")
-            })
-            .map(|(o, repeat)| o.flops() as f64 * f64::from(repeat))
-            .sum();
-        Bound {
-            arithmetic_s: flops / self.spec.tensor_peak_flops_per_s(self.dtype),
-            memory_s: bytes / self.spec.dram_peak_bytes_per_s(),
-        }
+        self.generation.step(index).map_or_else(Bound::default, |step| self.bound_of(&step))
     }
 }

@@ -35,6 +35,7 @@ fn choices(
 ) -> Result<Vec<Choice>, Unsupported> {
     let mut out = Vec::new();
     let parts = model.parts(step);
+    model.forget_contexts(step.phase, &parts);
     for part in parts.into_iter().filter(|p| wanted.has(p)) {
         let estimates = match model.lowering(step.phase).launches(&part)? {
             // A candidate that cannot run has no place among the estimates; the choice goes on without it.

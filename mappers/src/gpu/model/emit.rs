@@ -83,6 +83,7 @@ impl GpuModel {
         judge: &mut dyn Judge,
     ) -> Result<Vec<ChosenPart>, Unsupported> {
         let parts = self.parts(step);
+        self.forget_contexts(step.phase, &parts);
         let choose = |part: Part| {
             let launches = if wanted.has(&part) { self.chosen(step.phase, &part, judge)? } else { Arc::from([]) };
             Ok(ChosenPart { part, launches })

@@ -134,6 +134,11 @@ fn is_norm(part: &Part) -> bool {
 /// The residual stream's memory, which fused kernels read and write.
 const STREAM: &str = "hidden";
 
+/// Whether memory has a sum of the stream: not so that of a shared expert and the routed ones.
+fn is_of_stream(operand: &Operand) -> bool {
+    !operand.own && operand.name.ends_with("_residual") && operand.name != "shared_residual"
+}
+
 /// A sum with the norm that reads it: within a layer the next part, at a layer's end what the next layer, or what comes after, begins with.
 fn sums(parts: &[Part]) -> Vec<Part> {
     let regions = parts.last().map_or(0, |p| p.region + 1);
@@ -180,7 +185,7 @@ fn sums(parts: &[Part]) -> Vec<Part> {
         let next_reads = rest
             .peek()
             .is_some_and(|(_, n)| is_norm(n) && n.region == part.region && n.inputs.first() == Some(&part.output));
-        if residual && next_reads {
+        if residual && next_reads && (is_of_stream(&part.output) || part.output.name == STREAM) {
             pending = Some(part);
             continue;
         }
@@ -225,11 +230,11 @@ fn added(part: Part, op: Op, rows: u64, operand: Operand, flops: u64) -> Part {
 fn stream_in_place(mut parts: Vec<Part>) -> Vec<Part> {
     for part in &mut parts {
         for input in &mut part.inputs {
-            if input.name.ends_with("_residual") && !input.own {
+            if is_of_stream(input) {
                 input.name = STREAM.into();
             }
         }
-        if part.output.name.ends_with("_residual") && !part.output.own {
+        if is_of_stream(&part.output) {
             part.output.name = STREAM.into();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use banksia_workloads::{ActivationKind, NodeTypes, Op, Place};
+use banksia_workloads::{ActivationKind, NodeTypes, Op, Phase, Place};
 
 use super::super::gemm::Gemm;
 use super::super::launch::{Item, Operand};
@@ -46,15 +46,22 @@ pub(super) enum Work {
     Experts(Box<ExpertsWork>),
 }
 
-/// A fused attention.
+/// Sequences of an attention that are alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct AttentionWork {
-    /// Sequences.
+pub(super) struct AttentionRun {
+    /// How many.
     pub(super) batch: u64,
     /// Queries of each.
     pub(super) tokens: u64,
     /// Keys of each.
     pub(super) context: u64,
+}
+
+/// A fused attention.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct AttentionWork {
+    /// Its sequences: several runs are one call, where the framework has kernels for that.
+    pub(super) runs: Vec<AttentionRun>,
     /// Query heads.
     pub(super) heads: u64,
     /// Key heads.
@@ -69,10 +76,36 @@ pub(super) struct AttentionWork {
     pub(super) window: u64,
     /// Scores are capped.
     pub(super) capped: bool,
-    /// Values are a part of the keys: latent vectors.
-    pub(super) latent: bool,
+    /// What keys are.
+    pub(super) keys: Keys,
+    /// Each head has a score of no key in its sum.
+    pub(super) sinks: bool,
     /// Bits of a cached element.
     pub(super) cache_bits: u64,
+}
+
+/// Where the keys of an attention come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Keys {
+    /// Each head has its own, or shares them with some.
+    Heads,
+    /// They have been made from latent vectors; so many elements of each are rotated, and the vector has so many.
+    Expanded { rope: u64, latent: u64 },
+    /// They are the latent vectors, of which values are a part.
+    Latent,
+}
+
+impl AttentionWork {
+    /// The longest context.
+    pub(super) fn context(&self) -> u64 {
+        self.runs.iter().map(|r| r.context).max().unwrap_or(0)
+    }
+
+    /// Whether another run, of which scores alone have been met, can be part of the same call.
+    pub(super) fn goes_with(&self, other: &Self) -> bool {
+        let alone = |w: &Self| Self { runs: Vec::new(), value_dim: 0, capped: false, ..w.clone() };
+        self.causal && self.keys == Keys::Heads && alone(self) == alone(other)
+    }
 }
 
 /// A mixture of experts, from logits to sums.
@@ -117,16 +150,12 @@ impl Work {
         self.is_append() || matches!(self, Self::Operator { op, .. } if of_attention(op)) || self.is_attention()
     }
 
-    /// Whether another decode step has the same.
-    pub(super) fn depends_on_context(&self) -> bool {
-        self.context().is_some()
-    }
-
+    /// The context that it depends on: none where another decode step has the same.
     pub(super) fn context(&self) -> Option<u64> {
         match self {
             Self::Operator { op: Op::KvAppend { .. }, .. } => None,
             Self::Operator { op, .. } => op.context(),
-            Self::Attention(a) => Some(a.context),
+            Self::Attention(a) => Some(a.context()),
             _ => None,
         }
     }
@@ -151,7 +180,16 @@ pub(super) struct Part {
     pub(super) output: Operand,
 }
 
+/// What the launches of a part are known by: kernels of the same work, in the same memory. Two attentions of a block, and two runs of sequences, do
+/// the same work on caches and weights of their own.
+pub(super) type PartKey = (Phase, Work, String, [Vec<Operand>; 2], Operand);
+
 impl Part {
+    pub(super) fn key(&self, phase: Phase) -> PartKey {
+        let memory = [self.inputs.clone(), self.weights.clone()];
+        (phase, self.work.clone(), self.label.clone(), memory, self.output.clone())
+    }
+
     pub(super) fn input(&self, i: usize) -> Operand {
         self.inputs.get(i).cloned().unwrap_or_else(|| Operand::shared("input"))
     }
@@ -161,8 +199,8 @@ impl Part {
         if self.work.is_append() {
             return self.output.clone();
         }
-        let cached = |o: &&Operand| o.own && o.name.contains("kv");
-        self.inputs.iter().find(cached).cloned().unwrap_or_else(|| Operand::own("kv_cache"))
+        // Nothing else that is read is a layer's own.
+        self.inputs.iter().find(|o| o.own).cloned().unwrap_or_else(|| Operand::own("kv_cache"))
     }
 
     pub(super) fn weight(&self, i: usize) -> Operand {

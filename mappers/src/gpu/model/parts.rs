@@ -1,13 +1,15 @@
 //! From the graph of a step to its parts: operators with the memory that they work on, those that a kernel does together as one.
 
+use banksia_workloads::model::Mixer;
 use banksia_workloads::{Graph, Op, OperatorNode, Place, Region, Step, Tensor, TensorKind};
 use petgraph::Direction::Incoming;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
+use super::super::frameworks::Framework;
 use super::super::launch::Operand;
 use super::fuse;
-use super::part::{AttentionWork, Part, Work};
+use super::part::{AttentionRun, AttentionWork, Keys, Part, Work};
 use super::state::{AttentionKernels, GpuModel};
 
 fn unlayered(name: &str) -> &str {
@@ -89,9 +91,7 @@ fn work_of(node: &OperatorNode) -> Work {
 fn fused_attention(node: &OperatorNode, name: &str) -> Option<AttentionWork> {
     let Op::AttentionScores { heads, kv_heads, head_dim, context, causal, window } = node.op else { return None };
     Some(AttentionWork {
-        batch: node.batch,
-        tokens: node.tokens,
-        context,
+        runs: vec![AttentionRun { batch: node.batch, tokens: node.tokens, context }],
         heads,
         kv_heads,
         head_dim,
@@ -99,12 +99,62 @@ fn fused_attention(node: &OperatorNode, name: &str) -> Option<AttentionWork> {
         causal,
         window,
         capped: false,
-        latent: name.starts_with("latent_"),
+        keys: if name.starts_with("latent_") { Keys::Latent } else { Keys::Heads },
+        sinks: false,
         cache_bits: node.types.cache.bits(),
     })
 }
 
+/// Puts an attention behind the parts: into the one of the region's run before it, where one call does both. That takes the place of the later, whose
+/// keys are in the cache by then.
+fn push_attention(parts: &mut Vec<Part>, mut part: Part, work: AttentionWork, ragged: bool) {
+    let cache = |p: &Part| of_all_runs(&p.cache().name).map(str::to_owned);
+    let same_cache = |p: &Part| cache(p).is_some() && cache(p) == cache(&part);
+    let before = parts.iter().rposition(|p| p.region == part.region && p.work.is_attention());
+    if let Some(at) = before.filter(|at| ragged && same_cache(&parts[*at]))
+        && let Work::Attention(earlier) = &parts[at].work
+        && earlier.goes_with(&work)
+    {
+        let earlier = parts.remove(at);
+        part.flops = part.flops.saturating_add(earlier.flops);
+        if let Work::Attention(known) = earlier.work {
+            let runs = known.runs.iter().copied().chain(work.runs).collect();
+            part.work = Work::Attention(AttentionWork { runs, ..known });
+        }
+        parts.push(part);
+        return;
+    }
+    part.work = Work::Attention(work);
+    parts.push(part);
+}
+
+/// The name of the memory of all runs, of which one's is a part; none where there is one run.
+fn of_all_runs(name: &str) -> Option<&str> {
+    name.split_once(".run").map(|(all, _)| all)
+}
+
 impl GpuModel {
+    /// What the graph does not say of an attention: scores of no key, and what keys were made from.
+    fn completed(&self, block: &str, mut work: AttentionWork, values: u64) -> AttentionWork {
+        let stages = self.model.blocks.iter().filter(|b| b.name == block).flat_map(|b| &b.stages);
+        for branch in stages.flat_map(|s| &s.branches) {
+            match &branch.mixer {
+                Mixer::Attention(a) if (a.heads, a.window > 0) == (work.heads, work.window > 0) => {
+                    work.sinks |= a.sinks
+                }
+                Mixer::LatentAttention(l)
+                    if work.keys == Keys::Heads
+                        && (l.heads, l.nope_dim.saturating_add(l.rope_dim), l.value_dim)
+                            == (work.heads, work.head_dim, values) =>
+                {
+                    work.keys = Keys::Expanded { rope: l.rope_dim, latent: l.kv_rank };
+                }
+                _ => {}
+            }
+        }
+        work
+    }
+
     /// The operators of a step in order, those of layers that are alike once.
     pub(super) fn parts(&self, step: &Step) -> Vec<Part> {
         let fused = self.options.attention == AttentionKernels::Flash;
@@ -141,10 +191,14 @@ impl GpuModel {
                     }
                     Op::AttentionScores { .. } if fused => {
                         let Some(work) = fused_attention(node, unlayered(&node.name)) else { continue };
+                        let values = graph.operators().find_map(|n| match n.op {
+                            Op::AttentionValues { heads, head_dim, .. } if heads == work.heads => Some(head_dim),
+                            _ => None,
+                        });
+                        let work = self.completed(&region.block, work, values.unwrap_or(0));
                         part.label = "attention".into();
                         part.flops = part.flops.saturating_add(std::mem::take(&mut within_attention));
-                        part.work = Work::Attention(work);
-                        parts.push(part);
+                        push_attention(&mut parts, part, work, framework != Framework::Compiled);
                     }
                     Op::ScoreCap { .. } | Op::Softmax { .. } | Op::AttentionValues { .. } if fused => {
                         let Some(attention) = parts.iter_mut().rev().find(|p| p.work.is_attention()) else { continue };

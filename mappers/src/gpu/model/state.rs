@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::frameworks::Framework;
 use super::super::launch::Launch;
-use super::part::Work;
+use super::part::{PartKey, Work};
 
 /// Which kernels compute attention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -46,8 +46,8 @@ pub struct GpuModel {
     pub(super) spec: Arc<GpuSpec>,
     pub(super) options: GpuOptions,
     pub(super) dtype: Dtype,
-    /// What each part of a step is launched as, by its label.
-    pub(super) chosen: HashMap<(Phase, Work, String), Arc<[Launch]>>,
+    /// What each part of a step is launched as.
+    pub(super) chosen: HashMap<PartKey, Arc<[Launch]>>,
     /// Kernels of each kind of work, and whether a product's first operand is its second.
     pub(super) kernels: HashMap<(Phase, Work), Chosen>,
     pub(super) activations: u64,

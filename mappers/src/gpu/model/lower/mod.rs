@@ -7,7 +7,9 @@ mod products;
 mod recurrent;
 mod rows;
 
-use banksia_hw::gpu::program::Dtype;
+use std::sync::Arc;
+
+use banksia_hw::gpu::program::{Dtype, Kernel, Op as TileOp};
 use banksia_workloads::{DataType, Op, Phase};
 
 use super::super::frameworks::Framework;
@@ -67,7 +69,49 @@ impl Lowering<'_> {
         u64::from(self.model.dtype.bytes())
     }
 
+    /// What a part is launched as, in types that the device multiplies.
     pub(super) fn launches(&self, part: &Part) -> Result<Launches, Unsupported> {
+        let mut launches = self.as_written(part)?;
+        let Launches::Items(items) = &mut launches else { return Ok(launches) };
+        for item in items {
+            let lacking = match item {
+                Item::Product(g, ..) => Some(g.dtype).filter(|d| !self.multiplies(*d)),
+                Item::Kernel(launch) => self.in_own_type(&mut launch.kernel),
+            };
+            if let Some(dtype) = lacking {
+                let known: Vec<&str> = self.model.spec.tensor.fma_per_cycle.keys().map(|d| d.name()).collect();
+                let (device, known) = (&self.model.spec.name, known.join(", "));
+                let why =
+                    format!("its kernels multiply {dtype}, which {device} does not: its matrix units know {known}");
+                return Err(Self::refused(part, why));
+            }
+        }
+        Ok(launches)
+    }
+
+    fn multiplies(&self, dtype: Dtype) -> bool {
+        self.model.spec.tensor.fma_per_cycle.contains_key(&dtype)
+    }
+
+    /// Kernels are written for bfloat16, and compiled for either type of 16 bits. Returns a type that the device does not multiply.
+    fn in_own_type(&self, kernel: &mut Arc<Kernel>) -> Option<Dtype> {
+        let products = |k: &Kernel| -> Vec<Dtype> {
+            k.roles.iter().flat_map(|r| &r.ops).filter_map(|op| multiplied(*op)).collect()
+        };
+        let all = products(kernel);
+        if self.model.dtype == Dtype::Fp16 && all.contains(&Dtype::Bf16) {
+            for op in Arc::make_mut(kernel).roles.iter_mut().flat_map(|r| &mut r.ops) {
+                if let TileOp::Mma { dtype, .. } | TileOp::MmaAmong { dtype, .. } | TileOp::MmaQueued { dtype, .. } = op
+                    && *dtype == Dtype::Bf16
+                {
+                    *dtype = Dtype::Fp16;
+                }
+            }
+        }
+        products(kernel).into_iter().find(|d| !self.multiplies(*d))
+    }
+
+    fn as_written(&self, part: &Part) -> Result<Launches, Unsupported> {
         match &part.work {
             Work::Attention(work) => self.attention(work, part).map(Launches::Items),
             Work::AddNorm { op, rows } => self.norm(*op, *rows, true, part).map(Launches::Items),
@@ -107,6 +151,14 @@ impl Lowering<'_> {
 
     fn items(&self, part: &Part, items: Result<Vec<Item>, String>) -> Result<Vec<Item>, Unsupported> {
         items.map_err(|why| Self::refused(part, why))
+    }
+}
+
+/// What a matrix instruction multiplies.
+fn multiplied(op: TileOp) -> Option<Dtype> {
+    match op {
+        TileOp::Mma { dtype, .. } | TileOp::MmaAmong { dtype, .. } | TileOp::MmaQueued { dtype, .. } => Some(dtype),
+        _ => None,
     }
 }
 

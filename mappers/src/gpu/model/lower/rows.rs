@@ -7,12 +7,12 @@ use super::argmax::argmax;
 use super::{Lowering, One, int};
 use crate::gpu::frameworks::Framework;
 use crate::gpu::fused::{
-    Norm, NormCall, Reduction, Rotation, by_chance, gated, gather_rows, norm, reduce_rows, rotary, softmax_rows,
-    strided_copy,
+    Cost, Norm, NormCall, Pointwise, Reduction, Rotation, Way, by_chance, gated, gather_rows, norm, pointwise,
+    reduce_rows, rotary, softmax_rows, strided_copy,
 };
 use crate::gpu::launch::{Item, Operand};
 use crate::gpu::layers::{copy_bytes, row_operator};
-use crate::gpu::model::part::Part;
+use crate::gpu::model::part::{Part, Work};
 use crate::gpu::rows::gather;
 use crate::plan::Unsupported;
 
@@ -102,13 +102,21 @@ impl Lowering<'_> {
                 Ok(vec![Item::kernel(rotary(self.writer(), &call), operands)])
             }
             Op::KvAppend { heads, head_dim, value_dim, .. } if plain => {
-                let bytes = m * heads * (head_dim + value_dim) * self.element();
-                Ok(vec![Item::kernel(copy_bytes(bytes), [part.input(0), part.cache()])])
+                let elements = m.saturating_mul(heads).saturating_mul(head_dim.saturating_add(value_dim));
+                let kernel = match self.narrow_append(one, elements, Way::Convert) {
+                    Some(kernel) => kernel,
+                    None => copy_bytes(elements.saturating_mul(self.element())),
+                };
+                Ok(vec![Item::kernel(kernel, [part.input(0), part.cache()])])
             }
             // Keys, then values, into caches by head.
             Op::KvAppend { heads, head_dim, value_dim, .. } => {
                 let copies = [head_dim, value_dim].into_iter().filter(|dim| *dim > 0);
-                let copy = |dim: u64| strided_copy(m.saturating_mul(heads).saturating_mul(dim), int(self.element()));
+                let copy = |dim: u64| {
+                    let elements = m.saturating_mul(heads).saturating_mul(dim);
+                    self.narrow_append(one, elements, Way::Strided)
+                        .unwrap_or_else(|| strided_copy(elements, int(self.element())))
+                };
                 Ok(copies.map(|dim| Item::kernel(copy(dim), [part.input(0), part.cache()])).collect())
             }
             Op::Softmax { rows, columns, .. } => {
@@ -133,6 +141,20 @@ impl Lowering<'_> {
             Op::Index { heads, head_dim, context, top_k } => Ok(self.index(one, [heads, head_dim, context, top_k])),
             _ => Err(self.unknown(part, kind)),
         }
+    }
+
+    /// The copy into a cache of fewer bits, which converts; none into one of the activations' type.
+    fn narrow_append(&self, one: &One<'_>, elements: u64, way: Way) -> Option<Kernel> {
+        let Work::Operator { types, .. } = &one.part.work else { return None };
+        let bytes = types.cache.bits().div_ceil(8);
+        let convert = Pointwise {
+            elements,
+            inputs: vec![self.element() as f64],
+            out_bytes: int(bytes),
+            way,
+            cost: Cost { fma: 1.0, alu: 2.0, sfu: 0.0 },
+        };
+        (bytes != self.element()).then(|| pointwise("copy in the cache's type", &convert))
     }
 
     /// A norm, with the sum before it where the two are one kernel.
