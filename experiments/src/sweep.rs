@@ -14,6 +14,13 @@
 //! set = ["machine.vector_unit.clock_mhz=100"]
 //! ```
 //!
+//! Or it puts other sweeps together, each with what it varies:
+//!
+//! ```toml
+//! name = "all"
+//! sweeps = ["prefill.toml", "decode.toml"]   # beside the sweep file
+//! ```
+//!
 //! A point is read by the worker that runs it. One that cannot be read, does not fit or fails is a row with its error, and the
 //! others go on.
 
@@ -40,6 +47,9 @@ const MAX_POINTS: usize = 1_000_000;
 #[serde(deny_unknown_fields)]
 struct SweepFile {
     name: Option<String>,
+    #[serde(default)]
+    sweeps: Vec<String>,
+    #[serde(default)]
     experiments: Vec<String>,
     #[serde(default)]
     set: Vec<String>,
@@ -75,6 +85,10 @@ pub struct Sweep {
     settings: Vec<String>,
     /// Combinations of all varied values.
     grid: usize,
+    /// The sweeps that it puts together, in place of points of its own.
+    parts: Vec<Sweep>,
+    /// Whether a point must be told apart from those of other experiments.
+    among_others: bool,
     slugs: Vec<String>,
 }
 
@@ -128,8 +142,42 @@ impl Sweep {
             let is_experiment = source.parse::<toml::Table>().is_ok_and(|t| t.contains_key("workload"));
             if is_experiment { e.help("this is an experiment file: run it with `banksia run`") } else { e }
         })?;
+        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut this = Self {
+            name: file.name.clone().unwrap_or(stem),
+            source,
+            path: path.to_owned(),
+            settings: settings.to_vec(),
+            among_others: file.experiments.len() > 1,
+            file,
+            grid: 0,
+            parts: Vec::new(),
+            slugs: Vec::new(),
+        };
+        if this.file.sweeps.is_empty() {
+            this.read_own()?
+        } else {
+            this.read_parts()?
+        }
+        if this.len() > MAX_POINTS {
+            let key = if this.parts.is_empty() { "experiments" } else { "sweeps" };
+            return Err(this.source.error(key, format!("makes more than {MAX_POINTS} points")));
+        }
+        let slugs = (0..this.len()).map(|i| slug::slug(&this.unnamed(i).slug)).collect();
+        this.slugs = slug::distinct(slugs);
+        Ok(this)
+    }
+
+    /// Its own experiments and what is varied in them.
+    fn read_own(&mut self) -> Result<(), InputError> {
+        let (file, source) = (&self.file, &self.source);
+        if !source.parse::<toml::Table>().is_ok_and(|t| t.contains_key("experiments")) {
+            let help = "list experiment files, or sweep files in `sweeps`";
+            return Err(source.error("experiments", "is missing").help(help));
+        }
         if file.experiments.is_empty() {
-            return Err(source.error("experiments", "names no experiment").help("list at least one experiment file"));
+            let help = "list at least one experiment file";
+            return Err(source.error("experiments", "names no experiment").help(help));
         }
         let mut grid = 1usize;
         for (i, vary) in file.vary.iter().enumerate() {
@@ -142,31 +190,43 @@ impl Sweep {
                 return Err(source.error(&key, format!("makes more than {MAX_POINTS} points")));
             }
         }
-        if !file.points.is_empty() && file.vary.is_empty() {
-            grid = 0;
-        }
-        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut this = Self {
-            name: file.name.clone().unwrap_or(stem),
-            source,
-            path: path.to_owned(),
-            settings: settings.to_vec(),
-            file,
-            grid,
-            slugs: Vec::new(),
-        };
-        let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        for name in &this.file.experiments {
+        self.grid = if !file.points.is_empty() && file.vary.is_empty() { 0 } else { grid };
+        let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
+        for name in &self.file.experiments {
             // What is set in every point must at least be settings.
-            let set = Source::read(&folder.join(name))?.with_settings(&this.file.set);
-            set.and_then(|s| s.with_settings(settings)).map_err(|e| this.wrote(e))?;
+            let set = Source::read(&folder.join(name))?.with_settings(&self.file.set);
+            set.and_then(|s| s.with_settings(&self.settings)).map_err(|e| self.wrote(e))?;
         }
-        if this.file.experiments.len().saturating_mul(this.variants()) > MAX_POINTS {
-            return Err(this.source.error("experiments", format!("makes more than {MAX_POINTS} points")));
+        Ok(())
+    }
+
+    /// The sweeps that it puts together. They have points of their own: no sweep is part of itself.
+    fn read_parts(&mut self) -> Result<(), InputError> {
+        let (file, source) = (&self.file, &self.source);
+        let beside = [
+            ("experiments", !file.experiments.is_empty()),
+            ("set", !file.set.is_empty()),
+            ("vary", !file.vary.is_empty()),
+            ("point", !file.points.is_empty()),
+        ];
+        if let Some((key, _)) = beside.iter().find(|(_, written)| *written) {
+            let error = source.error(key, "stands beside `sweeps`, whose files have points of their own");
+            return Err(error.help(format!("write `{key}` in the files that `sweeps` lists")));
         }
-        let slugs = (0..this.len()).map(|i| slug::slug(&this.unnamed(i).slug)).collect();
-        this.slugs = slug::distinct(slugs);
-        Ok(this)
+        let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
+        let mut parts = Vec::with_capacity(file.sweeps.len());
+        for (i, name) in file.sweeps.iter().enumerate() {
+            let path = folder.join(name);
+            let nested = Source::read(&path)?.parse::<toml::Table>().is_ok_and(|t| t.contains_key("sweeps"));
+            if nested {
+                let error =
+                    source.error(&format!("sweeps[{i}]"), format!("is `{name}`, which puts sweeps together itself"));
+                return Err(error.help("list the files of that one here"));
+            }
+            parts.push(Self { among_others: true, ..Self::read(&path, &self.settings)? });
+        }
+        self.parts = parts;
+        Ok(())
     }
 
     /// Variants of each experiment.
@@ -176,12 +236,24 @@ impl Sweep {
 
     /// How many points it has.
     pub fn len(&self) -> usize {
-        self.file.experiments.len() * self.variants()
+        let own = self.file.experiments.len().saturating_mul(self.variants());
+        self.parts.iter().fold(own, |sum, part| sum.saturating_add(part.len()))
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The sweep that a point is of, and its number there.
+    fn part(&self, mut index: usize) -> (&Self, usize) {
+        for part in &self.parts {
+            if index < part.len() {
+                return (part, index);
+            }
+            index -= part.len();
+        }
+        (self, index)
     }
 
     /// The point of a number, in the order of experiments, then of single points, then of the grid, whose last key varies fastest.
@@ -191,6 +263,10 @@ impl Sweep {
 
     /// The same with a slug that others may have as well.
     fn unnamed(&self, index: usize) -> Point {
+        if !self.parts.is_empty() {
+            let (part, index) = self.part(index);
+            return part.unnamed(index);
+        }
         let (experiment, variant) = (index / self.variants(), index % self.variants());
         let name = &self.file.experiments[experiment];
         let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
@@ -250,7 +326,7 @@ impl Sweep {
             (0..self.len())
                 .into_par_iter()
                 .map(|index| {
-                    let result = self.run_point(&self.point(index), options);
+                    let result = self.part(index).0.run_point(&self.point(index), options);
                     done();
                     result
                 })
@@ -283,7 +359,7 @@ impl Sweep {
 
     /// What to call a point of an experiment.
     fn label(&self, point: &Point, experiment: &str) -> String {
-        match (point.variant.is_empty(), self.file.experiments.len() > 1) {
+        match (point.variant.is_empty(), self.among_others) {
             (true, _) => experiment.to_owned(),
             (false, true) => format!("{experiment}, {}", point.variant),
             (false, false) => point.variant.clone(),

@@ -156,6 +156,31 @@ fn a_sweep_gives_the_same_bytes_on_any_number_of_jobs_and_resumes() {
 }
 
 #[test]
+fn a_sweep_of_sweeps_gives_the_rows_of_each_in_turn() {
+    let folder = Folder::new("cli-sweeps");
+    folder.write("exp.toml", odd());
+    folder.write(
+        "channels.toml",
+        "experiments = [\"exp.toml\"]\n[[vary]]\nkey = \"machine.memory.channels\"\nvalues = [3, 8]\n",
+    );
+    folder.write("tokens.toml", "experiments = [\"exp.toml\"]\nset = [\"workload.generation.generated_tokens=1\"]\n");
+    let all = folder.write("all.toml", "name = \"all\"\nsweeps = [\"channels.toml\", \"tokens.toml\"]\n");
+    let rows = |sweep: &str| json(&succeeds(&["sweep", sweep, "--format", "json"])).as_array().unwrap().clone();
+    let latencies =
+        |rows: &[serde_json::Value]| -> Vec<f64> { rows.iter().map(|r| r["latency_s"].as_f64().unwrap()).collect() };
+    let both = rows(&all);
+    let mut apart = latencies(&rows(&folder.path("channels.toml")));
+    apart.extend(latencies(&rows(&folder.path("tokens.toml"))));
+    assert_eq!(latencies(&both), apart);
+    // Points are called by their experiment too, and each has a folder.
+    assert!(both[0]["name"].as_str().unwrap().ends_with(", channels=3"), "{}", both[0]["name"]);
+    succeeds(&["sweep", &all, "--out", &folder.path("out")]);
+    for point in ["exp-channels-3", "exp-channels-8", "exp"] {
+        assert!(folder.0.join("out").join(point).join("report.json").exists(), "{point}");
+    }
+}
+
+#[test]
 fn a_program_file_gives_its_tokens_latency() {
     let folder = Folder::new("cli-program");
     // The first token: nothing before it, so that refresh falls alike; later tokens see it fall due at another time.

@@ -13,6 +13,14 @@ fn sweeps_that_cannot_be_run() {
     let cases: Vec<(&str, String, &[&str])> = vec![
         ("empty", String::new(), &["`experiments` is missing"]),
         ("none", "experiments = []\n".into(), &["s.toml:1: `experiments` names no experiment", "list at least one"]),
+        (
+            "sweeps beside experiments",
+            format!("{one}sweeps = [\"s.toml\"]\n"),
+            &["s.toml:1: `experiments` stands beside `sweeps`", "in the files that `sweeps` lists"],
+        ),
+        ("sweep of itself", "sweeps = [\"s.toml\"]\n".into(), &["s.toml:1: `sweeps[0]` is `s.toml`", "list the files"]),
+        ("missing sweep", "sweeps = [\"none.toml\"]\n".into(), &["none.toml: cannot be read"]),
+        ("experiment for sweep", "sweeps = [\"exp.toml\"]\n".into(), &["run it with `banksia run`"]),
         ("unknown key", format!("{one}varry = 1\n"), &["s.toml:2: `varry` is not a key", "did you mean `vary`"]),
         (
             "unknown key of vary",
