@@ -27,7 +27,7 @@ pub(super) fn rows(parts: Vec<Part>, framework: Framework) -> Vec<Part> {
     if framework != Framework::Compiled {
         parts = experts(parts);
     }
-    sums(parts)
+    sums(&parts)
 }
 
 /// The gate and up projections of one input as one product, and the activated gate's product with the other as one kernel.
@@ -97,7 +97,7 @@ fn experts(parts: Vec<Part>) -> Vec<Part> {
                 open = Some((part, work));
             }
             // Projections between the two belong to no fused kernel.
-            (Some(Op::Linear { .. }), Some(_)) => out.push(part),
+            (Some(Op::Linear { .. }), Some(_)) | (_, None) => out.push(part),
             (_, Some((whole, work))) => {
                 whole.flops = whole.flops.saturating_add(part.flops);
                 match &part.work {
@@ -121,7 +121,6 @@ fn experts(parts: Vec<Part>) -> Vec<Part> {
                     _ => {}
                 }
             }
-            (_, None) => out.push(part),
         }
     }
     out.extend(open.map(|(part, _)| part));
@@ -141,7 +140,7 @@ fn is_of_stream(operand: &Operand) -> bool {
 }
 
 /// A sum with the norm that reads it: within a layer the next part, at a layer's end what the next layer, or what comes after, begins with.
-fn sums(parts: Vec<Part>) -> Vec<Part> {
+fn sums(parts: &[Part]) -> Vec<Part> {
     let regions = parts.last().map_or(0, |p| p.region + 1);
     let begins_with_norm = |region: usize| {
         let first = parts.iter().find(|p| p.region == region);

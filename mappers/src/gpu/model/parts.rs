@@ -22,11 +22,10 @@ fn unlayered(name: &str) -> &str {
 /// The memory that a region leaves its result in: the hidden state that the next one reads.
 fn result_of(region: &Region, last: &OperatorNode) -> Option<&'static str> {
     match region.place {
-        Place::Layers => Some("hidden"),
         Place::Encoder => Some("encoder_hidden"),
         Place::Before if last.name == "encoder_norm" => Some("encoder_output"),
         Place::Before if last.name.starts_with("encoder_") => Some("encoder_hidden"),
-        Place::Before => Some("hidden"),
+        Place::Layers | Place::Before => Some("hidden"),
         Place::After => None,
     }
 }

@@ -19,11 +19,10 @@ fn format_of(types: &NodeTypes) -> Option<Format> {
         (DataType::Fp8, _) if group > 0 => Format::Fp8Block,
         (DataType::Fp8, _) => Format::Fp8,
         (DataType::Int4 | DataType::Nf4, DataType::Fp8) => Format::Weights4Fp8,
-        (DataType::Int4 | DataType::Nf4, _) => Format::Weights4 { group: int(group.max(1)) },
         (DataType::Fp4, DataType::Fp4) => Format::Nvfp4,
         (DataType::Fp4, DataType::Fp8) => Format::Mxfp4Fp8,
         (DataType::Fp4, _) if scale == Some(DataType::E8m0) => Format::Mxfp4,
-        (DataType::Fp4, _) => Format::Weights4 { group: int(group.max(1)) },
+        (DataType::Int4 | DataType::Nf4 | DataType::Fp4, _) => Format::Weights4 { group: int(group.max(1)) },
         _ => return None,
     })
 }
