@@ -205,11 +205,10 @@ fn low_bit_of(format: &WeightFormat, operands: DataType, k: u32) -> Option<LowBi
             LowBit::Int8Outliers { columns: u32::try_from(columns).unwrap_or(k) }
         }
         (DataType::Int8, DataType::Int8) => LowBit::Int8,
-        // Whole numbers of eight bits are converted on the way as floating ones are, in as many instructions.
-        (DataType::Int8, _) => LowBit::Fp8WeightOnly,
         (DataType::Int4, _) => LowBit::Int4 { group },
         (DataType::Nf4, _) => LowBit::Nf4 { block: group.max(1) },
-        (DataType::Fp8, _) => LowBit::Fp8WeightOnly,
+        // Whole numbers of eight bits are converted on the way as floating ones are, in as many instructions.
+        (DataType::Int8 | DataType::Fp8, _) => LowBit::Fp8WeightOnly,
         (DataType::Fp4, _) => LowBit::Fp4 { group: group.max(1) },
         _ => return None,
     })
