@@ -155,9 +155,9 @@ impl Sweep {
             slugs: Vec::new(),
         };
         if this.file.sweeps.is_empty() {
-            this.read_own()?
+            this.read_own()?;
         } else {
-            this.read_parts()?
+            this.read_parts()?;
         }
         if this.len() > MAX_POINTS {
             let key = if this.parts.is_empty() { "experiments" } else { "sweeps" };

@@ -181,7 +181,10 @@ fn launches(program: &Program, operator: &str) -> Vec<(String, Vec<(String, u64)
         let kernel = &program.kernels[kernel as usize];
         let buffers = &program.operands[operands as usize..operands as usize + kernel.tensors.len()];
         let names = buffers.iter().map(|b| program.buffers[*b as usize].name.clone());
-        out.push((kernel.name.clone(), names.zip(kernel.tensors.iter().map(|t| t.bytes())).collect()));
+        out.push((
+            kernel.name.clone(),
+            names.zip(kernel.tensors.iter().map(banksia_hw::gpu::program::Tensor::bytes)).collect(),
+        ));
     }
     out
 }

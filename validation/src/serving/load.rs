@@ -222,8 +222,8 @@ pub(super) fn serve(
             s.held_steps = 0;
             s.now += cost((entered, if engine.mixed { decodes } else { 0 }))?;
             s.after(tokens, complete);
-        } else if decodes > 0 {
-            let fits = if engine.reserves { u64::MAX } else { engine.room.saturating_sub(s.used) / decodes };
+        } else if let Some(each) = engine.room.saturating_sub(s.used).checked_div(decodes) {
+            let fits = if engine.reserves { u64::MAX } else { each };
             if fits == 0 {
                 s.put_out();
                 continue;

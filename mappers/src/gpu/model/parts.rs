@@ -140,7 +140,7 @@ impl GpuModel {
         for branch in stages.flat_map(|s| &s.branches) {
             match &branch.mixer {
                 Mixer::Attention(a) if (a.heads, a.window > 0) == (work.heads, work.window > 0) => {
-                    work.sinks |= a.sinks
+                    work.sinks |= a.sinks;
                 }
                 Mixer::LatentAttention(l)
                     if work.keys == Keys::Heads
