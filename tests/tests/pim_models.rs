@@ -320,7 +320,7 @@ fn what_the_banks_cannot_do_is_refused() {
     let scaled =
         "workload.types={ weights = { dtype = \"bf16\", scale = \"f16\" }, activations = \"bf16\", cache = \"bf16\" }";
     let cache = "workload.types={ weights = { dtype = \"bf16\" }, activations = \"bf16\", cache = \"fp8\" }";
-    let huge = DENSE.replace("inner = 256", "inner = 400000000");
+    let huge = DENSE.replace("inner = 256", "inner = 16000000");
     let wide = ATTENTION.replace("head_dim = 32, rotary_dim = 32", "head_dim = 4096");
     for machine in MACHINES {
         let cases: [(&str, &[&str], &[&str]); 6] = [
@@ -329,7 +329,7 @@ fn what_the_banks_cannot_do_is_refused() {
             (DENSE, &[types], &["int4", "16-bit numbers"]),
             (DENSE, &[scaled], &["scales"]),
             (ATTENTION, &[cache], &["fp8", "16-bit numbers"]),
-            (&huge, &[], &["workload.model", "GiB"]),
+            (&huge, &["machine.memory.channels=1"], &["workload.model", "GiB"]),
         ];
         for (mixer, settings, parts) in cases {
             let Err(error) = of(machine, &[mixer], settings) else { panic!("{machine} takes {mixer} {settings:?}") };

@@ -18,7 +18,7 @@ use banksia_workloads::{ActivationKind, DataType, Generation};
 use serde_json::Value as Json;
 
 use crate::gpus::Devices;
-use crate::operators::argument;
+use crate::operators::call::argument;
 use crate::rows::{Row, number};
 use crate::value::Value;
 

@@ -3,10 +3,10 @@
 use banksia_input::{InputError, Source};
 use serde::{Deserialize, Serialize};
 
+use crate::activation::ActivationKind;
 use crate::key::path;
 use crate::known_keys::explain_key;
 use crate::model::Norm;
-use crate::op::ActivationKind;
 use crate::tensor::DataType;
 
 /// How a token's position enters.

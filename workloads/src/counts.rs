@@ -31,8 +31,9 @@
 //! A causal step of `t` tokens over a context `c` attends to `t (c - t) + t (t + 1) / 2` pairs of a head, which is `c` for
 //! one token; a window of `w` leaves each token `w` of them at most. Bytes of scores and probabilities are of the whole rectangle.
 
+use crate::activation::ActivationKind;
 use crate::model::LinearRule;
-use crate::op::{ActivationKind, Op, OperatorNode};
+use crate::op::{Op, OperatorNode};
 
 /// All counts of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -21,6 +21,7 @@
 //! assert_eq!(graph.operators().count(), 12 * 13 + 5);
 //! ```
 
+mod activation;
 mod build;
 mod config;
 mod counts;
@@ -35,6 +36,7 @@ mod op;
 mod tensor;
 pub mod zoo;
 
+pub use activation::ActivationKind;
 pub use build::{Place, Region, StepGraph};
 pub use config::{GptConfig, GptFile, Positions, WeightMatrix};
 pub use generation::{Generation, GenerationFile, Phase, Run, Step};
@@ -42,5 +44,5 @@ pub use graph::{Graph, GraphError};
 pub use import::{Parts, import_hf, import_hf_file, import_hf_named, import_table, import_wrappers, load_model};
 pub use known_keys::{explain_key, not_modelled};
 pub use model::{Model, Norm};
-pub use op::{ActivationKind, NodeTypes, Op, OperatorNode};
+pub use op::{NodeTypes, Op, OperatorNode};
 pub use tensor::{DataType, Tensor, TensorKind};

@@ -5,7 +5,7 @@ use banksia_mappers::gpu::attention::{Attention, torch_sdpa};
 use banksia_mappers::gpu::launch::{Item, Operand};
 use serde_json::Value as Json;
 
-use super::{Call, argument};
+use super::call::{Call, argument};
 use crate::rows;
 
 pub(super) fn call(args: &Json, spec: &GpuSpec) -> Result<Call, String> {

@@ -5,7 +5,7 @@ use banksia_mappers::gpu::launch::Operand;
 use banksia_mappers::gpu::moe::grouped_mm;
 use serde_json::Value as Json;
 
-use super::{Call, argument, sets};
+use super::call::{Call, argument, sets};
 use crate::rows;
 
 /// Rows of each expert: draws of so many among experts of equal chances, or of chances that fall with the expert's number (`torch.multinomial` with

@@ -4,7 +4,7 @@ use banksia_hw::gpu::GpuSpec;
 use banksia_mappers::gpu::linear::{LinearCall, Names, Rule, Source, chunk};
 use serde_json::Value as Json;
 
-use super::{Call, argument};
+use super::call::{Call, argument};
 
 const MOST: u64 = 1 << 20;
 

@@ -5,7 +5,7 @@ use banksia_mappers::gpu::launch::{Item, Operand};
 use banksia_mappers::gpu::low_bit::{int8_product, sparse_product, tinygemm};
 use serde_json::Value as Json;
 
-use super::{Call, argument, sets};
+use super::call::{Call, argument, sets};
 
 /// Sizes at most.
 const MOST: u64 = 1 << 20;

@@ -1,6 +1,7 @@
 //! `operators.csv`: operators of PyTorch, mamba-ssm and fla on an H200, from a CUDA graph, one file a family.
 
 mod attention;
+pub(crate) mod call;
 mod grouped;
 mod linear_attention;
 mod low_bit;
@@ -9,8 +10,9 @@ mod ssm;
 
 use banksia_hw::gpu::Gpu;
 use banksia_hw::gpu::sampling::Detail;
-use banksia_mappers::gpu::launch::Item;
 use serde_json::Value as Json;
+
+use call::Call;
 
 use crate::gpus::Devices;
 use crate::replay;
@@ -20,27 +22,6 @@ use crate::value::Value;
 /// A graph's replay begins from an idle chip: the events around it see the time from its start to its first kernel. By `latency_us` less `sustained_us` of the 65
 /// rows of `latency_energy.csv` that draw less than 500 W, times their launches, 6.9 us in the median.
 const REPLAY_START_S: f64 = 6.9e-6;
-
-/// What a row is launched as.
-pub(crate) struct Call {
-    /// In order.
-    pub(crate) items: Vec<Item>,
-    /// Sets of operands that take turns (`nbuf` of the program that measured it).
-    pub(crate) copies: u32,
-}
-
-/// Sets of operands of so many bytes each that rotate through three times an L2 of 60 MiB, at most so many.
-pub(crate) fn sets(bytes: u64, most: u32) -> u32 {
-    const ROTATED: u64 = 3 * (60 << 20);
-    u32::try_from(ROTATED.div_ceil(bytes.max(1))).unwrap_or(most).clamp(1, most.max(1))
-}
-
-/// A whole number among a row's arguments.
-pub(crate) fn argument(args: &Json, key: &str, most: u64) -> Result<u64, String> {
-    let value = args.get(key).ok_or_else(|| format!("argument {key} is missing"))?;
-    let whole = value.as_u64().filter(|n| *n <= most);
-    whole.ok_or_else(|| format!("argument {key} is {value}: must be a whole number up to {most}"))
-}
 
 /// Why a row is left out that a later capability will cover.
 fn later(op: &str, args: &Json) -> Option<&'static str> {

@@ -8,7 +8,7 @@ use banksia_mappers::gpu::routing::{
 };
 use serde_json::Value as Json;
 
-use super::{Call, argument};
+use super::call::{Call, argument};
 
 /// Elements of an operand at most.
 const MOST: u64 = 1 << 31;

@@ -6,7 +6,7 @@ use banksia_mappers::gpu::ssm::{
 };
 use serde_json::Value as Json;
 
-use super::{Call, argument, sets};
+use super::call::{Call, argument, sets};
 use crate::rows;
 
 pub(super) fn call(op: &str, args: &Json, spec: &GpuSpec) -> Result<Call, String> {

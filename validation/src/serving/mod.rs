@@ -8,6 +8,7 @@ mod load;
 mod models;
 mod settings;
 mod steps;
+mod taken;
 
 use banksia_hw::gpu::sampling::Detail;
 
@@ -15,8 +16,8 @@ use crate::gpus::Devices;
 use crate::rows::{Row, device_of, number, whole};
 use crate::value::Value;
 use models::Served;
-use settings::Taken;
 use steps::Steps;
+use taken::Taken;
 
 /// Whether the row is of one GPU.
 fn one_gpu(row: &Row) -> Result<(), String> {

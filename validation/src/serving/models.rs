@@ -3,7 +3,7 @@
 use banksia_workloads::model::{Model, Reach, Types, WeightFormat};
 use banksia_workloads::{DataType, import_hf_named, zoo};
 
-use super::settings::Taken;
+use super::taken::Taken;
 use crate::rows::Row;
 
 /// Models that are served and not in the zoo: their own `config.json`.
@@ -30,7 +30,8 @@ fn named(path: &str) -> Result<Model, String> {
     let best = names.filter(|name| last.starts_with(&letters(name))).max_by_key(|name| name.len());
     let name = best.ok_or_else(|| format!("model {path} is not modelled"))?;
     match CONFIGS.iter().find(|(n, _)| *n == name) {
-        Some((_, config)) => import_hf_named(name, config),
+        // A `config.json` does not say what it is called.
+        Some((_, config)) => import_hf_named(name, config).map(|m| Model { name: name.to_owned(), ..m }),
         None => zoo::load(name),
     }
     .map_err(|e| e.to_string())

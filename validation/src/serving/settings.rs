@@ -4,12 +4,11 @@
 //! The others are aiconfigurator's own runs: its generator writes the servers' settings (`generator/rule_plugin/benchmark/*.rule`), its runner
 //! (`eval/benchmarks/genai_perf_runner.py`) is the load.
 
-use banksia_workloads::DataType;
 use banksia_workloads::model::Mixer;
 
 use super::load::{Engine, Lengths};
 use super::models::Served;
-use crate::rows::Row;
+use super::taken::Taken;
 
 /// Requests of a run for each that is in flight: `--request-count` of aiconfigurator's runner and `--num-prompts` of InferenceMAX are ten times the
 /// concurrency.
@@ -23,28 +22,7 @@ const BUDGET: u64 = 8192;
 /// What SGLang keeps from weights and cache (`server_args.py`): 1.5 MB for each token of its budget, 512 MB, and 2 MB for each of 256 sequences in graphs.
 const SGLANG_RESERVE: f64 = (1.5 * BUDGET as f64 + 512.0 + 512.0) * 1_048_576.0;
 
-/// Who took a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// aiconfigurator.
-    Aiconfigurator,
-    /// InferenceMAX.
-    InferenceMax,
-}
-
 impl Taken {
-    pub(super) fn of(row: &Row) -> Self {
-        let source = row.get("silicon_data_source").map_or("", String::as_str);
-        let theirs = source.starts_with("db-dump") || source.contains("model=");
-        if theirs { Self::InferenceMax } else { Self::Aiconfigurator }
-    }
-
-    /// Type of keys and values of a model whose weights are in eight bits: TensorRT-LLM follows the checkpoint, whose cache is in eight bits too, and
-    /// InferenceMAX asks for that; else it is the model's own.
-    pub(super) fn cache(self, framework: &str, own: DataType) -> DataType {
-        if self == Self::InferenceMax || framework == "trtllm" { DataType::Fp8 } else { own }
-    }
-
     /// Lengths of the requests of a run, in the order in which they are sent.
     pub(super) fn requests(self, isl: u64, osl: u64, at_once: u32) -> Vec<Lengths> {
         let mut state = 1u64;

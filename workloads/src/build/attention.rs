@@ -1,9 +1,10 @@
 //! Attention with keys and values in a cache, or over all tokens at once.
 
 use super::flow::{Flow, Part, Value};
+use crate::activation::ActivationKind;
 use crate::generation::{Phase, Run};
 use crate::model::{AttentionSpec, Norm, QkNorm};
-use crate::op::{ActivationKind, Op};
+use crate::op::Op;
 use crate::tensor::{Tensor, TensorKind};
 
 /// Names of an attention's nodes: those of the first of a layer are plain.

@@ -1,8 +1,9 @@
 //! Mixtures of experts: route, dispatch, products by expert, combine.
 
 use super::flow::{Flow, Part, Value};
+use crate::activation::ActivationKind;
 use crate::model::{ExpertsSpec, FeedForwardSpec};
-use crate::op::{ActivationKind, Op};
+use crate::op::Op;
 use crate::tensor::{Tensor, TensorKind};
 
 impl Flow<'_> {

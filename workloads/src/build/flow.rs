@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use petgraph::graph::NodeIndex;
 
+use crate::activation::ActivationKind;
 use crate::generation::{Phase, Run};
 use crate::graph::Graph;
 use crate::model::{Mixer, Model, Norm, Reach, Stage, Types, WeightFormat};
-use crate::op::{ActivationKind, NodeTypes, Op, OperatorNode};
+use crate::op::{NodeTypes, Op, OperatorNode};
 use crate::tensor::{DataType, Tensor, TensorKind};
 
 /// A tensor and the node that produces it; no node where it comes from outside.

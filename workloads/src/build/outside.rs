@@ -1,8 +1,9 @@
 //! What comes before the first layer and after the last.
 
 use super::flow::{Flow, INDEX, Part, Value};
+use crate::activation::ActivationKind;
 use crate::model::{Embed, Norm};
-use crate::op::{ActivationKind, Op};
+use crate::op::Op;
 use crate::tensor::{Tensor, TensorKind};
 
 impl Flow<'_> {

@@ -1,10 +1,11 @@
 //! Mixers whose past is a state.
 
 use super::flow::{Flow, Part, Value};
+use crate::activation::ActivationKind;
 use crate::model::{
     DiagonalSpec, LinearAttentionSpec, LinearRule, Mamba1Spec, Mamba2Spec, RwkvSpec, ShortConvolutionSpec,
 };
-use crate::op::{ActivationKind, Op};
+use crate::op::Op;
 use crate::tensor::Tensor;
 
 impl Flow<'_> {

@@ -9,8 +9,8 @@ use super::mamba2_sizes::prefixed;
 use super::moe::mark;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, FeedForwardSpec, Mamba2Spec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// Bamba.
 pub(super) const BAMBA: Family = Family {

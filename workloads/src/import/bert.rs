@@ -7,8 +7,8 @@ use super::build::{LAYER, all, block, runs};
 use super::classic;
 use super::family::Family;
 use super::reader::Reader;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Block, Embed, HeadSpec, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// BERT.
 pub(super) const BERT: Family = Family {

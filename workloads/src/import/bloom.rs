@@ -7,8 +7,8 @@ use super::build::{LAYER, all, block};
 use super::classic;
 use super::family::Family;
 use super::reader::Reader;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Embed, HeadSpec, Model, Norm};
-use crate::op::ActivationKind;
 
 /// The family.
 pub(super) const FAMILY: Family = Family {

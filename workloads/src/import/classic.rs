@@ -1,7 +1,7 @@
 //! What decoders before LLaMA share: layer norms, biases, a feed-forward layer of two products.
 
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, FeedForwardSpec, Mixer, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// Multi-head attention without positions, with or without biases.
 pub(super) fn attention(heads: u64, head_dim: u64, bias: bool) -> AttentionSpec {

@@ -8,8 +8,8 @@ use super::llama::LLAMA_SIZES;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
 use super::windows::Windows;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, FeedForwardSpec, Mixer, Model, Norm, QkNorm, Stage};
-use crate::op::ActivationKind;
 
 /// Command R and R+.
 pub(super) const COHERE: Family = Family {

@@ -7,10 +7,10 @@ use super::build::stack;
 use super::family::Family;
 use super::moe;
 use super::reader::Reader;
+use crate::activation::ActivationKind;
 use crate::model::{
     Embed, ExpertsSpec, FeedForwardSpec, HeadSpec, Indexer, LatentSpec, Mixer, Model, Norm, Router, Stage,
 };
-use crate::op::ActivationKind;
 
 /// DeepSeek-V2.
 pub(super) const V2: Family = Family {

@@ -6,8 +6,8 @@ use super::build::{LAYER, all, block};
 use super::classic;
 use super::family::Family;
 use super::reader::Reader;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Branch, Embed, HeadSpec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// The family.
 pub(super) const FAMILY: Family = Family {

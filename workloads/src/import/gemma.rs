@@ -8,8 +8,8 @@ use super::llama_likes::HEAD_NORM;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes, pre};
 use super::windows::Windows;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// The first.
 pub(super) const GEMMA: Family = Family {

@@ -9,8 +9,8 @@ use super::moe;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
 use super::windows::Windows;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Branch, FeedForwardSpec, Mixer, Model, Norm, QkNorm, Stage};
-use crate::op::ActivationKind;
 
 /// The family.
 pub(super) const FAMILY: Family = Family {

@@ -7,8 +7,8 @@ use super::family::Family;
 use super::llama::LLAMA_SIZES;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes, pre};
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// GLM-4 in the library's own names, and its 0414 edition.
 pub(super) const GLM: Family = Family {

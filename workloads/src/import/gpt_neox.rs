@@ -5,8 +5,8 @@ use banksia_input::InputError;
 use super::build::{LAYER, all, block};
 use super::family::Family;
 use super::reader::Reader;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Branch, Embed, FeedForwardSpec, HeadSpec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// The family.
 pub(super) const FAMILY: Family = Family {

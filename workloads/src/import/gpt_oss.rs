@@ -7,8 +7,8 @@ use super::moe;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
 use super::windows::Windows;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, ExpertsSpec, Mixer, Model, Norm};
-use crate::op::ActivationKind;
 
 /// The family.
 pub(super) const FAMILY: Family = Family {

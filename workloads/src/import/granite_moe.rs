@@ -7,8 +7,8 @@ use super::family::Family;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
 use super::{mamba2_sizes, moe};
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, ExpertsSpec, FeedForwardSpec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// Granite's mixtures.
 pub(super) const GRANITE_MOE: Family = Family {

@@ -7,8 +7,8 @@ use super::family::Family;
 use super::moe;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Mamba1Spec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// The family.
 pub(super) const FAMILY: Family = Family {

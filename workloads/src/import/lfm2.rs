@@ -7,10 +7,10 @@ use super::family::Family;
 use super::moe::{self, mark};
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
+use crate::activation::ActivationKind;
 use crate::model::{
     AttentionSpec, ExpertsSpec, FeedForwardSpec, Mixer, Model, Norm, QkNorm, Router, ShortConvolutionSpec, Stage,
 };
-use crate::op::ActivationKind;
 
 /// LFM2.
 pub(super) const LFM2: Family = Family {

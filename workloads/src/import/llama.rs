@@ -7,8 +7,8 @@ use super::family::Family;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes, pre};
 use super::windows::Windows;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Model, Norm};
-use crate::op::ActivationKind;
 
 /// LLaMA, and what is published under its name: Yi, DeepSeek-LLM, Vicuna.
 pub(super) const LLAMA: Family = Family {

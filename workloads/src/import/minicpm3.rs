@@ -6,8 +6,8 @@ use super::family::Family;
 use super::llama::LLAMA_SIZES;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
+use crate::activation::ActivationKind;
 use crate::model::{LatentSpec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// The family.
 pub(super) const FAMILY: Family = Family {

@@ -7,10 +7,10 @@ use super::family::Family;
 use super::moe;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
+use crate::activation::ActivationKind;
 use crate::model::{
     AttentionSpec, Branch, Embed, HeadSpec, LinearAttentionSpec, LinearRule, Mixer, Model, Norm, Stage,
 };
-use crate::op::ActivationKind;
 
 /// The family.
 pub(super) const FAMILY: Family = Family {

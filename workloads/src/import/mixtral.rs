@@ -8,8 +8,8 @@ use super::moe;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
 use super::windows::Windows;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, ExpertsSpec, Mixer, Model, Norm, QkNorm};
-use crate::op::ActivationKind;
 
 /// Mixtral.
 pub(super) const MIXTRAL: Family = Family {

@@ -4,8 +4,8 @@ use banksia_input::InputError;
 use serde_json::{Value, json};
 
 use super::reader::Reader;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, ExpertsSpec, Mixer, Norm, Router, Stage};
-use crate::op::ActivationKind;
 
 /// Keys of training, of weights of experts' results, and of where experts lie: they change no operator and no shape.
 const HARMLESS: [&str; 22] = [

@@ -7,8 +7,8 @@ use super::family::Family;
 use super::llama::LLAMA_SIZES;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes, pre};
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Embed, FeedForwardSpec, HeadSpec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// Nemotron-4, Minitron.
 pub(super) const NEMOTRON: Family = Family {

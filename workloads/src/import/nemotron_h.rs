@@ -8,10 +8,10 @@ use super::family::Family;
 use super::mamba::{HARMLESS, silu};
 use super::moe::{self, mark};
 use super::reader::Reader;
+use crate::activation::ActivationKind;
 use crate::model::{
     AttentionSpec, Embed, ExpertsSpec, FeedForwardSpec, HeadSpec, Mamba2Spec, Mixer, Model, Norm, Router, Stage,
 };
-use crate::op::ActivationKind;
 
 /// The family.
 pub(super) const FAMILY: Family = Family {

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::build::{LAYER, all, block};
 use super::family::Family;
 use super::reader::Reader;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Embed, FeedForwardSpec, HeadSpec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// The family.
 pub(super) const FAMILY: Family = Family {

@@ -8,8 +8,8 @@ use super::llama::LLAMA_SIZES;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes, pre};
 use super::windows::Windows;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Mixer, Model, Norm, QkNorm, Stage};
-use crate::op::ActivationKind;
 
 /// Phi 1, 1.5, 2.
 pub(super) const PHI: Family = Family {

@@ -8,8 +8,8 @@ use super::llama::LLAMA_SIZES;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes, pre};
 use super::windows::Windows;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Model, Norm, QkNorm};
-use crate::op::ActivationKind;
 
 /// The first.
 pub(super) const QWEN: Family = Family {

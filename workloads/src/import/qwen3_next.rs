@@ -8,8 +8,8 @@ use super::moe::{self, mark};
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
 use super::{hybrid, qwen_moe};
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, ExpertsSpec, LinearAttentionSpec, LinearRule, Mixer, Model, Norm, QkNorm, Stage};
-use crate::op::ActivationKind;
 
 /// Qwen3-Next.
 pub(super) const QWEN3_NEXT: Family = Family {

@@ -6,8 +6,8 @@ use super::build::stack;
 use super::family::Family;
 use super::mamba2_sizes::UNBOUNDED;
 use super::reader::Reader;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, DiagonalSpec, Embed, FeedForwardSpec, HeadSpec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// The family.
 pub(super) const FAMILY: Family = Family {

@@ -6,8 +6,8 @@ use super::build::{LAYER, all, block};
 use super::classic;
 use super::family::Family;
 use super::reader::Reader;
+use crate::activation::ActivationKind;
 use crate::model::{Embed, HeadSpec, Model, Norm};
-use crate::op::ActivationKind;
 
 /// The first GPT.
 pub(super) const GPT: Family = Family {

@@ -4,8 +4,8 @@ use banksia_input::InputError;
 
 use super::build::{LAYER, all, block};
 use super::reader::Reader;
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Embed, FeedForwardSpec, HeadSpec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// The library's defaults of a family.
 pub(super) struct Defaults {

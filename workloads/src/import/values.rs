@@ -4,7 +4,7 @@ use banksia_input::InputError;
 use serde_json::Value;
 
 use super::reader::Reader;
-use crate::op::ActivationKind;
+use crate::activation::ActivationKind;
 use crate::tensor::DataType;
 
 /// Above every size that a model may have, and small enough that products of two fit 64 bits.

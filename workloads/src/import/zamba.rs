@@ -12,8 +12,8 @@ use super::mamba::HARMLESS;
 use super::moe::mark;
 use super::reader::Reader;
 use super::sizes::{Defaults, Sizes};
+use crate::activation::ActivationKind;
 use crate::model::{AttentionSpec, Block, Branch, FeedForwardSpec, Mamba1Spec, Mamba2Spec, Mixer, Model, Norm, Stage};
-use crate::op::ActivationKind;
 
 /// Zamba.
 pub(super) const ZAMBA: Family = Family {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::attention::{is_false, is_zero};
-use crate::op::ActivationKind;
+use crate::activation::ActivationKind;
 
 /// A mixture of experts: each token goes to `top_k` of `experts` feed-forward layers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

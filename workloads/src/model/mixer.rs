@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::attention::{AttentionSpec, LatentSpec};
 use super::experts::ExpertsSpec;
 use super::state::{DiagonalSpec, LinearAttentionSpec, Mamba1Spec, Mamba2Spec, RwkvSpec, ShortConvolutionSpec};
-use crate::op::ActivationKind;
+use crate::activation::ActivationKind;
 
 /// A feed-forward layer: `width -> inner -> width`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

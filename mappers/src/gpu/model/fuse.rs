@@ -202,7 +202,11 @@ fn sums(parts: &[Part]) -> Vec<Part> {
             let before = part.region.checked_sub(1).and_then(|b| left[b].clone());
             let operand = left[part.region].clone().or(before).unwrap_or_else(|| Operand::shared("sum"));
             let (count, width) = (row_count(&part), width_of(norm));
-            out.push(added(part, norm, count, operand, count.saturating_mul(width)));
+            // The first of all layers has been given a sum that it has not: the last norm's is that one.
+            let begin = (0..part.region).rev().take_while(|r| leaves[*r]).last();
+            let given = begin.and_then(first_of).is_some_and(|first| parts[first].repeat > 1);
+            let flops = if given && !leaves[part.region] { 0 } else { count.saturating_mul(width) };
+            out.push(added(part, norm, count, operand, flops));
             continue;
         }
         out.push(part);

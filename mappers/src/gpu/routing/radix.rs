@@ -3,8 +3,8 @@
 use banksia_hw::gpu::program::{Expr, Op, Tile, Trips, VectorWork};
 use banksia_hw::gpu::spec::GpuSpec;
 
-use super::sort::zero;
 use super::{item, signed, turns};
+use crate::gpu::fused::memset;
 use crate::gpu::fused::program::{Grid, Plain, load, matrix, part, set_up, shared_part, store};
 use crate::gpu::lanes;
 use crate::gpu::launch::{Item, Operand};
@@ -205,4 +205,9 @@ fn sweep(s: &Onesweep, per_cta: u64, ctas: u64) -> banksia_hw::gpu::program::Ker
         ops,
     }
     .kernel()
+}
+
+/// A memory set before a pass.
+fn zero(bytes: u64, name: &str) -> Item {
+    item(memset(bytes), [Operand::shared(name)])
 }

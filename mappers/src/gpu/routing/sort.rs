@@ -6,7 +6,7 @@ use banksia_hw::gpu::spec::GpuSpec;
 use super::radix::{Onesweep, onesweep};
 use super::{item, signed};
 use crate::gpu::fused::program::{Grid, Plain, load, part, set_up, store};
-use crate::gpu::fused::{Cost, Pointwise, Way, fill, memcpy, memset, pointwise, strided_copy};
+use crate::gpu::fused::{Cost, Pointwise, Way, fill, memcpy, pointwise, strided_copy};
 use crate::gpu::launch::{Item, Operand};
 
 /// Rows that are sorted.
@@ -218,9 +218,4 @@ fn in_block(call: &SortCall, spec: &GpuSpec) -> Kernel {
         ops,
     }
     .kernel()
-}
-
-/// A memory set before a pass.
-pub(super) fn zero(bytes: u64, name: &str) -> Item {
-    item(memset(bytes), [Operand::shared(name)])
 }

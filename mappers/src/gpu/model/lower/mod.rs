@@ -95,10 +95,10 @@ impl Lowering<'_> {
 
     /// Kernels are written for bfloat16, and compiled for either type of 16 bits. Returns a type that the device does not multiply.
     fn in_own_type(&self, kernel: &mut Arc<Kernel>) -> Option<Dtype> {
-        let products = |k: &Kernel| -> Vec<Dtype> {
+        let types = |k: &Kernel| -> Vec<Dtype> {
             k.roles.iter().flat_map(|r| &r.ops).filter_map(|op| multiplied(*op)).collect()
         };
-        let all = products(kernel);
+        let all = types(kernel);
         if self.model.dtype == Dtype::Fp16 && all.contains(&Dtype::Bf16) {
             for op in Arc::make_mut(kernel).roles.iter_mut().flat_map(|r| &mut r.ops) {
                 if let TileOp::Mma { dtype, .. } | TileOp::MmaAmong { dtype, .. } | TileOp::MmaQueued { dtype, .. } = op
@@ -108,14 +108,14 @@ impl Lowering<'_> {
                 }
             }
         }
-        products(kernel).into_iter().find(|d| !self.multiplies(*d))
+        types(kernel).into_iter().find(|d| !self.multiplies(*d))
     }
 
     fn as_written(&self, part: &Part) -> Result<Launches, Unsupported> {
         match &part.work {
             Work::Attention(work) => self.attention(work, part).map(Launches::Items),
-            Work::AddNorm { op, rows } => self.norm(*op, *rows, true, part).map(Launches::Items),
-            Work::GatedActivation { width, rows, .. } => Ok(Launches::Items(self.gated(*rows, *width, part))),
+            Work::AddNorm { op, rows: count } => self.norm(*op, *count, true, part).map(Launches::Items),
+            Work::GatedActivation { width, rows: count, .. } => Ok(Launches::Items(self.gated(*count, *width, part))),
             Work::Experts(work) => self.mixture(work, part).map(Launches::Items),
             Work::Operator { op, batch, tokens, types, load } => {
                 let one = One { part, op: *op, batch: *batch, tokens: *tokens };

@@ -7,8 +7,8 @@ use banksia_hw::gpu::program::{Expr, Op, Path, Trips, VectorWork};
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::super::code::{Takes, code, half, items, kernel, matrix, sum, tile};
+use super::form::{Form, SsdNames, WIDTH};
 use super::states::shared;
-use super::{Form, SsdNames, WIDTH};
 use crate::gpu::copy;
 use crate::gpu::launch::Item;
 
