@@ -56,14 +56,14 @@ fn large_products_approach_the_rate_of_the_units() {
     }
 }
 
-/// A known gap: B200's large products keep 0.43 of the rate, where real ones keep two thirds (docs/new-gpus.md says what is missing).
+/// A known gap: B200's large products keep 0.43 of the rate, less than the half that the others must (docs/new-gpus.md says what is known).
 #[test]
 fn large_products_of_b200_are_held_back() {
     let spec = device("b200").unwrap();
     let mut gpu = Gpu::new(spec.clone());
     let g = Gemm::new(8192, 8192, 4096, Dtype::Bf16);
     let share = 2.0 * g.fma() / seconds(&mut gpu, &g) / spec.tensor_peak_flops_per_s(Dtype::Bf16);
-    assert!((0.35..0.6).contains(&share), "{share} of the peak: move it to the test above if it is closed");
+    assert!((0.35..0.5).contains(&share), "{share} of the peak: move it to the test above if it is closed");
 }
 
 /// Weights of a product of few rows are read in a quarter of the time where they have four bits for sixteen.
