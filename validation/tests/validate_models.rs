@@ -35,7 +35,7 @@ fn known(error: f64, bound: f64, most: f64) {
 /// distinguishes them; what these do to L2 is not known.
 #[test]
 fn grouped_products_of_few_rows() {
-    known(error("operators", "operators.csv", &["grouped_gemm", "'experts': 8, 'rows': 128"]), 12.0, 34.0);
+    known(error("operators", "operators.csv", &["grouped_gemm", "'experts': 8, 'rows': 128"]), 12.0, 40.0);
 }
 
 /// The same in a model: Mixtral's experts in a step of one token.
