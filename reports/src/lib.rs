@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod grid;
 pub mod plot;
+mod records;
 mod report;
 mod table;
 mod timeline;
@@ -23,6 +24,7 @@ pub use compare::{
 pub use csv_files::{components_csv, operators_csv, steps_csv};
 pub use error::ReportError;
 pub use files::{read_report, report_json, write_directory};
+pub use records::{Cell, records_json, records_table};
 pub use report::{
     ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
 };
