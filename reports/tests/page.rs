@@ -221,7 +221,7 @@ fn the_page_works_in_a_browser() {
     let mut single = data(1);
     single.rows.clear();
     single.columns.clear();
-    for (name, page) in [("sweep", data(300)), ("run", single), ("empty", PageData::default())] {
+    for (name, page) in [("sweep", data(300)), ("row", data(1)), ("run", single), ("empty", PageData::default())] {
         let dom = dump(&browser, name, &report_page(&page).unwrap(), "#selftest");
         let found = inside(&dom, "id=\"selftest\"");
         assert!(found.ends_with("passed") && !found.contains("FAILED"), "{name}: {found}");

@@ -89,7 +89,7 @@ function logTicks(low, high, room) {
   const decades = high - low;
   // Below one decade a logarithm is nearly a line.
   if (decades < 0.7) return linearTicks(10 ** low, 10 ** high, room);
-  const within = decades < room / 3 ? [1, 2, 5] : [1];
+  const within = [[1, 2, 5], [1, 3], [1]].find((list) => list.length === 1 || decades * list.length <= room * 1.4);
   const every = Math.max(1, Math.ceil(decades / room));
   for (let power = Math.floor(low); power <= Math.ceil(high); power++) {
     if (power % every !== 0) continue;

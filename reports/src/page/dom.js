@@ -24,8 +24,8 @@ function options(select, list, value) {
 }
 
 /** Fits a canvas to its box at the screen's resolution; a context that draws in CSS pixels, and the box. */
-function surface(canvas, height) {
-  const width = Math.max(50, Math.floor(canvas.parentElement.clientWidth));
+function surface(canvas, height, least = 50) {
+  const width = Math.max(least, Math.floor(canvas.parentElement.clientWidth));
   const scale = window.devicePixelRatio || 1;
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);

@@ -68,7 +68,10 @@ for (const [event, printing] of [["beforeprint", true], ["afterprint", false]]) 
 
 // An open list of columns or axes closes when something else is clicked, or with Escape.
 for (const id of ["chooser", "axes"]) {
-  document.addEventListener("click", (event) => byId(id).contains(event.target) || (byId(id).open = false));
+  document.addEventListener("click", (event) => {
+    // By the path of the click: what was clicked may be gone by now.
+    if (!event.composedPath().includes(byId(id))) byId(id).open = false;
+  });
   byId(id).addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       byId(id).open = false;

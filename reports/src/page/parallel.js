@@ -34,7 +34,7 @@ const parallel = {
 
   draw: () => {
     const self = parallel;
-    const { context, width, height } = surface(byId("parallel-canvas"), 362);
+    const { context, width, height } = surface(byId("parallel-canvas"), 362, 76 * self.chosen.length + 60);
     const colours = ink();
     self.bottom = height - 14;
     self.axes = self.chosen.map((c) => makeAxis(c, { log: self.logs.get(c), places: true, room: 6 }));
@@ -47,7 +47,7 @@ const parallel = {
     const drawn = self.shown.length;
     const of = drawn < state.shown.length ? `; ${count(drawn)} of them are drawn` : "";
     const brushed = self.ranges.size ? ` Brushed: ${[...self.ranges.keys()].map((c) => c.name).join(", ")}.` : "";
-    byId("parallel-note").textContent = `${count(state.shown.length)} rows${of}.${brushed}`;
+    byId("parallel-note").textContent = `${several(state.shown.length, "row")}${of}.${brushed}`;
     byId("parallel-canvas").setAttribute("aria-label",
       `Parallel coordinates of ${self.chosen.map((c) => c.name).join(", ")}: ${state.shown.length} rows.`);
   },
@@ -133,6 +133,7 @@ const parallel = {
   heads() {
     const focused = document.activeElement && document.activeElement.dataset.head;
     const room = this.xs.length > 1 ? this.xs[1] - this.xs[0] : 140;
+    byId("parallel-heads").style.width = byId("parallel-canvas").style.width;
     byId("parallel-heads").replaceChildren(...this.axes.map((axis, i) => {
       const { column } = axis;
       const switchable = column.numeric && axis.kind !== "places";

@@ -100,10 +100,10 @@ const scatter = {
     }
     const missing = state.shown.length - drawn.length;
     const front = self.front.length
-      ? ` Pareto front (best: ${byId("better-x").value} ${self.x.name}, ${byId("better-y").value} ${self.y.name}): ${count(self.front.length)} points.` : "";
+      ? ` Pareto front (best: ${byId("better-x").value} ${self.x.name}, ${byId("better-y").value} ${self.y.name}): ${several(self.front.length, "point")}.` : "";
     const why = x.kind === "log" || y.kind === "log" ? "without a value, or not positive on a logarithmic axis" : "without a value";
     byId("scatter-note").textContent =
-      `${count(drawn.length)} points.${missing ? ` ${count(missing)} rows are not drawn: ${why}.` : ""}${front}`;
+      `${several(drawn.length, "point")}.${missing ? ` Not drawn: ${several(missing, "row")} ${why}.` : ""}${front}`;
     byId("scatter-canvas").setAttribute("aria-label",
       `${self.y.name} against ${self.x.name}, ${drawn.length} points. Arrow keys go from point to point; Enter selects its row in the table.`);
   },
@@ -189,7 +189,7 @@ function drawFront(context, front, colours) {
   context.stroke();
   for (const row of front) {
     context.beginPath();
-    context.arc(xs[row], ys[row], front.length > 30 ? 3 : 5.5, 0, 2 * Math.PI);
+    context.arc(xs[row], ys[row], front.length > 200 ? 1 : front.length > 30 ? 3 : 5.5, 0, 2 * Math.PI);
     context.stroke();
   }
 }

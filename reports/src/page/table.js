@@ -5,7 +5,7 @@ const ROW = 26;
 /** Rows drawn beyond the edges, so that a small scroll shows no gap. */
 const SPARE = 8;
 /** Rows of a printed page's table. */
-const PRINTED = 500;
+const PRINTED = 120;
 
 const table = {
   visible: new Set(),
@@ -129,13 +129,15 @@ const table = {
   body() {
     const box = byId("table-scroll");
     const all = state.shown.length;
-    const room = scheme.printing ? PRINTED : Math.ceil((box.clientHeight || 560) / ROW) + 2 * SPARE;
+    const room = scheme.printing ? PRINTED - SPARE : Math.ceil((box.clientHeight || 560) / ROW) + 2 * SPARE;
     const first = scheme.printing ? 0 : Math.max(0, Math.floor(box.scrollTop / ROW) - SPARE);
     // An even start keeps a scroll of one row from changing everything.
     const from = Math.min(first - (first % SPARE), Math.max(0, all - 1));
     const to = Math.min(all, from + room + SPARE);
     if (from === this.from && to === this.to) return;
     [this.from, this.to] = [from, to];
+    const rest = scheme.printing && to < all;
+    byId("printed").textContent = rest ? `The first ${count(to)} of the ${count(all)} rows shown.` : "";
     const columns = this.columns();
     const spacer = (rows) => element("tr", { class: "spacer", "aria-hidden": "true" },
       element("td", { colspan: columns.length + 1, style: `height:${rows * ROW}px` }));

@@ -43,6 +43,9 @@ function number(value) {
 
 const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 
+/** `1 row`, `2 rows`. */
+const several = (n, thing) => `${count(n)} ${thing}${n === 1 ? "" : "s"}`;
+
 function percent(share) {
   return Number.isFinite(share) && Math.abs(share) < 1e6 ? `${(share * 100).toFixed(1)} %` : "n/a";
 }
