@@ -23,7 +23,7 @@ pub(super) fn pages(args: &ManArgs) -> Result<(), CliError> {
     let mut count = 0;
     let mut write = |command: clap::Command, name: String| -> Result<(), CliError> {
         let mut text = Vec::new();
-        let page = clap_mangen::Man::new(command.name(name.clone()).display_name(name.clone()));
+        let page = clap_mangen::Man::new(command);
         page.render(&mut text).map_err(|e| CliError::Failed(format!("{name}.1: cannot be written: {e}")))?;
         write_atomically(&folder.join(format!("{name}.1")), &text)?;
         count += 1;

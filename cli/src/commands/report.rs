@@ -5,8 +5,8 @@ use std::path::Path;
 use banksia_experiments::build;
 use banksia_experiments::store::{ColumnKind as Stored, Query, Store, Value};
 use banksia_input::InputError;
-use banksia_reports::page::{PageCell, PageColumn, PageData, PageFigure, PageTimeline, report_page};
 use banksia_reports::plot::{PlotKind, PlotOptions, Table, plot_files};
+use banksia_reports::{ColumnKind, PageCell, PageColumn, PageData, PageFigure, PageTimeline, report_page};
 use banksia_reports::{RunReport, read_report, write_atomically};
 
 use crate::CliError;
@@ -31,7 +31,8 @@ pub(super) fn execute(args: &ReportArgs) -> Result<(), CliError> {
     if let Some(title) = &args.title {
         data.title.clone_from(title);
     }
-    data.provenance.push(("page made by".into(), format!("banksia {} ({})", env!("CARGO_PKG_VERSION"), env!("BANKSIA_REVISION"))));
+    data.provenance
+        .push(("page made by".into(), format!("banksia {} ({})", env!("CARGO_PKG_VERSION"), env!("BANKSIA_REVISION"))));
     write_atomically(&args.output, report_page(&data)?.as_bytes())?;
     note(&format!("{}: open it in a browser", args.output.display()));
     Ok(())
@@ -47,14 +48,21 @@ fn of_store(path: &Path, args: &ReportArgs) -> Result<PageData, CliError> {
         None => PageColumn::text(name),
     });
     let columns: Vec<PageColumn> = columns.collect();
+    let error = columns.iter().position(|c| c.name == "error");
     let cell = |column: &PageColumn, value: &Value| match value {
         Value::Null | Value::Blob(_) => PageCell::Empty,
         Value::Integer(i) => PageCell::Number(*i as f64),
         Value::Real(x) => PageCell::Number(*x),
-        Value::Text(text) if column.name == "error" => PageCell::Error(text.clone()),
+        Value::Text(_) if column.name == "error" => PageCell::Empty,
         Value::Text(text) => PageCell::Text(text.clone()),
     };
-    let rows = points.rows.iter().map(|row| columns.iter().zip(row).map(|(c, v)| cell(c, v)).collect()).collect();
+    let mut rows: Vec<Vec<PageCell>> =
+        points.rows.iter().map(|row| columns.iter().zip(row).map(|(c, v)| cell(c, v)).collect()).collect();
+    for (row, values) in rows.iter_mut().zip(&points.rows) {
+        if let Some(Value::Text(why)) = error.map(|e| &values[e]) {
+            in_place_of_results(&columns, row, why);
+        }
+    }
     let sweeps = store.sweeps()?;
     let mut provenance = Vec::new();
     for sweep in &sweeps {
@@ -62,7 +70,10 @@ fn of_store(path: &Path, args: &ReportArgs) -> Result<PageData, CliError> {
     }
     for b in store.builds()? {
         let current = if b.build == build() { ", this program" } else { "" };
-        provenance.push(("build".to_owned(), format!("{}, commit {}{current}: {} points, last {}", b.build, b.revision, b.points, b.last)));
+        provenance.push((
+            "build".to_owned(),
+            format!("{}, commit {}{current}: {} points, last {}", b.build, b.revision, b.points, b.last),
+        ));
     }
     let hosts = store.points(&Query { columns: vec!["host".into()], ..query.clone() })?;
     let mut names: Vec<String> = hosts.rows.iter().map(|r| banksia_experiments::store::text(&r[0])).collect();
@@ -84,6 +95,13 @@ fn of_store(path: &Path, args: &ReportArgs) -> Result<PageData, CliError> {
     })
 }
 
+/// Says why a point has no result, where the first one would stand.
+fn in_place_of_results(columns: &[PageColumn], row: &mut [PageCell], why: &str) {
+    if let Some(first) = columns.iter().position(|c| c.kind == ColumnKind::Result) {
+        row[first] = PageCell::Error(why.to_owned());
+    }
+}
+
 fn timelines(reports: &[(String, RunReport)]) -> Vec<PageTimeline> {
     let with = reports.iter().filter(|(_, r)| !r.timeline.is_empty());
     with.map(|(name, r)| PageTimeline { name: name.clone(), spans: r.timeline.clone() }).collect()
@@ -100,14 +118,19 @@ fn figures(store: &Store, query: &Query, objectives: &[String]) -> Result<Vec<Pa
     let of = |i: usize, usual: &str| Some(wanted.get(i).cloned().unwrap_or_else(|| usual.to_owned()));
     let (x, y) = (of(0, "latency_s"), of(1, "energy_j"));
     let pareto = PlotOptions { x: x.clone(), y: y.clone(), ..PlotOptions::default() };
-    let mut all = vec![(PlotKind::Pareto, format!("{} against {}", y.unwrap_or_default(), x.clone().unwrap_or_default()), pareto)];
+    let mut all = vec![(
+        PlotKind::Pareto,
+        format!("{} against {}", y.unwrap_or_default(), x.clone().unwrap_or_default()),
+        pareto,
+    )];
     let keys: Vec<String> = store.sweeps()?.into_iter().flat_map(|s| s.keys).collect();
     if let Some(key) = keys.first() {
         let options = PlotOptions { x: Some(key.clone()), y: x.clone(), ..PlotOptions::default() };
         all.push((PlotKind::Sweep, format!("{} by {key}", x.clone().unwrap_or_default()), options));
     }
     if let [first, second, ..] = keys.as_slice() {
-        let options = PlotOptions { x: Some(first.clone()), y: Some(second.clone()), value: x.clone(), ..PlotOptions::default() };
+        let options =
+            PlotOptions { x: Some(first.clone()), y: Some(second.clone()), value: x.clone(), ..PlotOptions::default() };
         all.push((PlotKind::Heatmap, format!("{} by {first} and {second}", x.unwrap_or_default()), options));
     }
     let drawn = all.into_iter().filter_map(|(kind, name, options)| {
@@ -152,7 +175,9 @@ fn of_sweep(folder: &Path) -> Result<PageData, CliError> {
     let path = folder.join("comparison.csv");
     if !path.is_file() {
         let error = InputError::new(folder.display().to_string(), "has neither a report.json nor a comparison.csv");
-        return Err(error.help("give a store, or a folder that `banksia run --out` or `banksia sweep --out` wrote").into());
+        return Err(error
+            .help("give a store, or a folder that `banksia run --out` or `banksia sweep --out` wrote")
+            .into());
     }
     let table = Table::read(&path)?;
     let first_result = table.columns.iter().position(|c| c == "latency_s").unwrap_or(table.columns.len());
@@ -164,11 +189,18 @@ fn of_sweep(folder: &Path) -> Result<PageData, CliError> {
     let columns: Vec<PageColumn> = table.columns.iter().enumerate().map(column).collect();
     let cell = |column: &PageColumn, text: &String| match text.parse::<f64>() {
         _ if text.is_empty() => PageCell::Empty,
-        _ if column.name == "error" => PageCell::Error(text.clone()),
+        _ if column.name == "error" => PageCell::Empty,
         Ok(x) => PageCell::Number(x),
         Err(_) => PageCell::Text(text.clone()),
     };
-    let rows = table.rows.iter().map(|row| columns.iter().zip(row).map(|(c, v)| cell(c, v)).collect()).collect();
+    let mut rows: Vec<Vec<PageCell>> =
+        table.rows.iter().map(|row| columns.iter().zip(row).map(|(c, v)| cell(c, v)).collect()).collect();
+    let error = columns.iter().position(|c| c.name == "error");
+    for (row, texts) in rows.iter_mut().zip(&table.rows) {
+        if let Some(why) = error.map(|e| &texts[e]).filter(|why| !why.is_empty()) {
+            in_place_of_results(&columns, row, why);
+        }
+    }
     let mut folders: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     folders.sort();
     let reports: Vec<(String, RunReport)> = folders

@@ -312,7 +312,8 @@ impl Store {
         let selected = self.selected(&named)?;
         let (sql, build) = self.sql(&named, &selected)?;
         let (start, end) = sql.split_once(" FROM points WHERE ").unwrap_or((&sql, "true"));
-        let sql = format!("{start}, a.content FROM points JOIN artifacts a ON a.point = points.id WHERE {end} LIMIT {most}");
+        let sql =
+            format!("{start}, a.content FROM points JOIN artifacts a ON a.point = points.id WHERE {end} LIMIT {most}");
         let wrong = |e: rusqlite::Error| self.wrong(&e, query);
         let mut statement = self.connection.prepare(&sql).map_err(wrong)?;
         let content = statement.column_count() - 1;
@@ -320,7 +321,9 @@ impl Store {
         let mut all = Vec::new();
         while let Some(row) = rows.next().map_err(wrong)? {
             let packed: Vec<u8> = row.get(content).map_err(wrong)?;
-            let broken = |e: &dyn std::fmt::Display| Error::Failed(format!("{}: a report cannot be read: {e}", self.path.display()));
+            let broken = |e: &dyn std::fmt::Display| {
+                Error::Failed(format!("{}: a report cannot be read: {e}", self.path.display()))
+            };
             let mut text = Vec::new();
             flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut text).map_err(|e| broken(&e))?;
             let report: RunReport = serde_json::from_slice(&text).map_err(|e| broken(&e))?;

@@ -272,14 +272,7 @@ impl Sweep {
         self.label(point, point.path.file_stem().map_or("", |s| s.to_str().unwrap_or_default()))
     }
 
-    fn finish(
-        &self,
-        point: &Point,
-        key: String,
-        index: usize,
-        options: &SweepOptions,
-        begun: Instant,
-    ) -> Finished {
+    fn finish(&self, point: &Point, key: String, index: usize, options: &SweepOptions, begun: Instant) -> Finished {
         let experiment = self.read_point(point);
         let (sha, seed) = match &experiment {
             Ok(e) => (Some(run::configuration_sha256(e)), Some(e.seed)),
