@@ -72,7 +72,7 @@ fn conditions_and_derived_values() {
             "[[vary]]\nkey = \"a\"\nvalues = [1]\nzip = \"z\"\n[[vary]]\nkey = \"b\"\nvalues = [1, 2]\nzip = \"z\"\n",
             "is zipped with `a`",
         ),
-        ("baseline = { b = 1 }\n[[vary]]\nkey = \"a\"\nvalues = [1]\n", "no varied key named `b`"),
+        ("baseline = { b = 1 }\n[[vary]]\nkey = \"a\"\nvalues = [1]\n", "varied key known here: `b`"),
         ("[sample]\nmethod = \"random\"\npoints = 3\n", "nothing to draw from"),
         ("[[vary]]\nkey = \"a\"\nrange = { from = 1, to = 1000000000, step = 1 }\n", "more than 1000000"),
     ] {
