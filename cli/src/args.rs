@@ -107,6 +107,9 @@ pub struct RunArgs {
     /// The token of the timeline, from 1 [default: the last].
     #[arg(long, value_name = "N")]
     pub timeline_token: Option<u64>,
+    /// Keep results of GPU launches in this file for other runs; they never change a report.
+    #[arg(long, value_name = "FILE", conflicts_with = "exact_stepping")]
+    pub cache: Option<PathBuf>,
     /// Work out every command and every launch one by one, where an equal one is otherwise repeated. The result is the same.
     #[arg(long)]
     pub exact_stepping: bool,
@@ -165,6 +168,13 @@ pub struct SweepArgs {
     /// Return once the tasks are with Slurm.
     #[arg(long, requires = "store")]
     pub submit_only: bool,
+    /// Keep results of GPU launches in this file for other runs; they never change a report. Without it they are kept for the points of this
+    /// sweep.
+    #[arg(long, value_name = "FILE")]
+    pub cache: Option<PathBuf>,
+    /// Simulate every launch, also those that other points had.
+    #[arg(long, conflicts_with = "cache")]
+    pub no_cache: bool,
     /// Copy the store there every so often, and at the end.
     #[arg(long, requires = "store", value_name = "FILE", hide = true)]
     pub copy_to: Option<PathBuf>,

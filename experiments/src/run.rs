@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use banksia_hw::gpu::LaunchCache;
 use banksia_hw::outcome::Outcome;
 use banksia_hw::program::Program;
 use banksia_hw::system::{RunError, RunOptions, System};
@@ -27,8 +28,24 @@ pub fn run(
     options: RunOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(RunReport, Outcome), Error> {
+    run_with(experiment, options, None, progress)
+}
+
+/// The same, with results of launches from a cache, which do not change the report.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(
+    experiment: &Experiment,
+    options: RunOptions,
+    cache: Option<&Arc<dyn LaunchCache>>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(RunReport, Outcome), Error> {
     let mut plan = experiment.plan.boxed();
     let mut system = System::new(&experiment.machine, options);
+    if let Some(cache) = cache {
+        system.remember(cache);
+    }
     for index in 0..plan.programs() {
         let program = plan.lower(index, &mut system)?;
         system.run(&Arc::new(program))?;

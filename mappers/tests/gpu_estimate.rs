@@ -38,7 +38,7 @@ impl Judge for Sampled<'_> {
 
 /// Estimates and simulated times of tiles all through the ranking of a product, best to worst.
 fn tiles(gpu: &mut Gpu, shape: (u32, u32, u32), count: usize, every: usize) -> Vec<(f64, f64)> {
-    let machine = Simulation { gpu, detail: Detail::DEFAULT };
+    let machine = Simulation::new(gpu, Detail::DEFAULT);
     let ranked = ranking(&mut Sampled { machine, every, asked: 0 }, &product(shape), FOUND, count).unwrap();
     ranked.into_iter().filter(|(.., o)| o.latency_s > 0.0).map(|(e, _, o)| (e, o.latency_s)).collect()
 }
@@ -83,7 +83,7 @@ fn the_estimate_ranks_tiles_as_the_machine_does() {
 }
 
 fn searched(gpu: &mut Gpu, shape: (u32, u32, u32)) -> (Plan, f64) {
-    let (plan, o) = gemm(&mut Simulation { gpu, detail: Detail::DEFAULT }, &product(shape), FOUND, 2).unwrap();
+    let (plan, o) = gemm(&mut Simulation::new(gpu, Detail::DEFAULT), &product(shape), FOUND, 2).unwrap();
     (plan, o.latency_s)
 }
 

@@ -19,7 +19,7 @@ const SOURCES: [Source; 4] = [Source::Fla, Source::Sglang, Source::Vllm, Source:
 const DETAIL: Detail = Detail { grain_bytes: 16384, waves: 3 };
 
 fn launches(gpu: &mut Gpu, items: Vec<Item>) -> Vec<Launch> {
-    resolve(items, &mut Simulation { gpu, detail: DETAIL }).unwrap()
+    resolve(items, &mut Simulation::new(gpu, DETAIL)).unwrap()
 }
 
 /// Microseconds of all launches, each with nothing in L2.

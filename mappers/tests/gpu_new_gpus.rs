@@ -16,7 +16,7 @@ const NEW: [&str; 7] = ["a10g", "a40", "a6000", "b200", "l40s", "rtx-4090", "rtx
 
 fn seconds(gpu: &mut Gpu, g: &Gemm) -> f64 {
     let detail = Detail { grain_bytes: 1024, ..Detail::DEFAULT };
-    select::gemm(&mut Simulation { gpu, detail }, g, Found::COLD, 1)
+    select::gemm(&mut Simulation::new(gpu, detail), g, Found::COLD, 1)
         .unwrap_or_else(|e| panic!("{g:?}: {e}"))
         .1
         .latency_s

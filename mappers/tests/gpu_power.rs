@@ -90,7 +90,7 @@ fn copies_and_additions_of_normal_numbers_cost_what_they_cost() {
 fn an_a100_is_bound_by_its_power_on_random_data_only() {
     let mut gpu = Gpu::new(device("a100").unwrap());
     let g = Gemm::new(8192, 8192, 8192, Dtype::Bf16);
-    let (plan, first) = gemm(&mut Simulation { gpu: &mut gpu, detail: Detail::DEFAULT }, &g, Found::COLD, 2).unwrap();
+    let (plan, first) = gemm(&mut Simulation::new(&mut gpu, Detail::DEFAULT), &g, Found::COLD, 2).unwrap();
     let tflops = |o: &LaunchTotals| 2.0 * g.fma() / o.latency_s / 1e12;
     near("TFLOP/s at the full clock", tflops(&first), 295.0, 5.0);
     let slow = sustained(&mut gpu, &plan.steps, Detail::DEFAULT, &first).unwrap();

@@ -14,7 +14,7 @@ use banksia_mappers::gpu::select::{Found, gemm};
 /// Weights come from memory, activations from L2.
 fn search(gpu: &mut Gpu, (m, n, k): (u32, u32, u32)) -> (f64, String) {
     let found = Found { a: true, b: false, c: false };
-    let mut judge = Simulation { gpu, detail: Detail::DEFAULT };
+    let mut judge = Simulation::new(gpu, Detail::DEFAULT);
     let (plan, outcome) = gemm(&mut judge, &Gemm::new(m, n, k, Dtype::Bf16), found, 2).unwrap();
     (outcome.latency_s * 1e6, plan.steps[0].0.name.clone())
 }

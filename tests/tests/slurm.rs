@@ -114,6 +114,7 @@ fn two_hundred_points_in_four_tasks_of_which_one_is_killed() {
     assert_eq!(export(&folder, "local.db"), export(&folder, "cluster.db"));
     assert_eq!(export(&folder, "local.db").lines().count(), 201);
     // The same command again finds everything done.
-    let again = cluster.command(binary()).args(["sweep", &sweep, "--store", &store, "--engine", "slurm"]).output().unwrap();
+    let again =
+        cluster.command(binary()).args(["sweep", &sweep, "--store", &store, "--engine", "slurm"]).output().unwrap();
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
 }

@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut gpu = Gpu::new(banksia_hw::gpu::device(args.first().map_or("h200", String::as_str))?);
     let g = Gemm::new(number(1), number(2), number(3), Dtype::Bf16);
     let found = Found { a: args.get(4).is_some(), b: args.get(5).is_some(), c: false };
-    for (estimate, plan, o) in ranking(&mut Simulation { gpu: &mut gpu, detail: Detail::DEFAULT }, &g, found, 12)? {
+    for (estimate, plan, o) in ranking(&mut Simulation::new(&mut gpu, Detail::DEFAULT), &g, found, 12)? {
         writeln!(
             std::io::stdout(),
             "estimate {:9.2} us, simulated {:9.2} us at {:4.0} MHz, {} kernels, {}",

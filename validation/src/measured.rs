@@ -70,7 +70,7 @@ pub(super) fn case(gpu: &mut Gpu, op: &str, args: &str, taken: Taken, detail: De
             let small = taken == Taken::Rotating && 32.0 * operands <= gpu.spec().l2.bytes as f64;
             let found = Found { a: small, b: small, c: taken == Taken::Rotating };
             let (mut plan, outcome) =
-                select::gemm(&mut Simulation { gpu, detail }, &g, found, 2).map_err(|e| e.to_string())?;
+                select::gemm(&mut Simulation::new(gpu, detail), &g, found, 2).map_err(|e| e.to_string())?;
             if taken == Taken::Rotating {
                 return Ok(Case { outcome, steps: plan.steps });
             }

@@ -11,7 +11,7 @@ use banksia_mappers::gpu::launch::{self, Item, Launch};
 
 /// The launches of an operator, kernels of its products chosen on the device.
 pub(crate) fn resolve(gpu: &mut Gpu, items: Vec<Item>, detail: Detail) -> Result<Vec<Launch>, String> {
-    launch::resolve(items, &mut Simulation { gpu, detail }).map_err(|e| e.to_string())
+    launch::resolve(items, &mut Simulation::new(gpu, detail)).map_err(|e| e.to_string())
 }
 
 /// Seconds of one call, in a burst: a graph that ends before the power controller acts. Operands marked as a layer's own exist `copies` times and

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use banksia_experiments::cache::Cache;
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
 use banksia_experiments::versus::{Versus, versus};
@@ -38,7 +39,8 @@ pub(super) fn execute(args: &RunArgs) -> Result<(), CliError> {
         Some(path) => run::run_program(&experiment, path, run::read_program(path)?, options)?,
         None => {
             let progress = Progress::new(experiment.plan.programs(), "steps");
-            run::run(&experiment, options, &mut |done| progress.set(done))?
+            let cache = args.cache.as_deref().map(Cache::with_file).transpose()?;
+            run::run_with(&experiment, options, cache.as_ref(), &mut |done| progress.set(done))?
         }
     };
     let seconds = begun.elapsed().as_secs_f64();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use banksia_experiments::build;
+use banksia_experiments::cache::Cache;
 use banksia_experiments::slurm::{self, Ended, Request};
 use banksia_experiments::store::{Query, Store, network_file_system};
 use banksia_experiments::sweep::{Ran, Shard, Sweep, SweepOptions};
@@ -39,6 +40,11 @@ pub(super) fn execute(args: &SweepArgs) -> Result<(), CliError> {
         fail_fast: args.fail_fast,
         retry: args.retry,
         most_memory_bytes: memory(args.max_memory)?,
+        cache: match &args.cache {
+            _ if args.no_cache => None,
+            Some(path) => Some(Cache::with_file(path)?),
+            None => Some(Cache::in_memory()),
+        },
         revision: env!("BANKSIA_REVISION").to_owned(),
         cancelled: Arc::default(),
     };

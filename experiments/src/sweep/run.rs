@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
+use banksia_hw::gpu::LaunchCache;
 use banksia_hw::system::RunOptions;
 use banksia_input::InputError;
 use banksia_reports::units::{number, quantity};
@@ -52,6 +53,8 @@ pub struct SweepOptions {
     pub retry: bool,
     /// No further point begins while the process has more memory than this and another point runs.
     pub most_memory_bytes: Option<u64>,
+    /// Results of launches that are known.
+    pub cache: Option<Arc<dyn LaunchCache>>,
     /// The commit that the program was built from.
     pub revision: String,
     /// Set from outside: no further point begins.
@@ -280,7 +283,8 @@ impl Sweep {
         };
         let name = experiment.as_ref().map_or_else(|_| self.name_of(point), |e| e.name.clone());
         let settings = point.settings.clone();
-        let result = experiment.and_then(|e| Ok(run::run(&e, RunOptions::default(), &mut |_| {})?.0));
+        let result = experiment
+            .and_then(|e| Ok(run::run_with(&e, RunOptions::default(), options.cache.as_ref(), &mut |_| {})?.0));
         let (row, report) = match result {
             Ok(report) => {
                 let row = compare(&[PointRow { name, settings, result: Ok(&report) }]).remove(0);
@@ -314,7 +318,7 @@ impl Sweep {
         let known = folder.as_ref().filter(|_| options.resume).and_then(|f| kept::read(f, &key));
         let report = match known {
             Some(report) => report,
-            None => self.simulate(&experiment, folder.as_deref(), &key)?,
+            None => self.simulate(&experiment, folder.as_deref(), &key, options.cache.as_ref())?,
         };
         let row = PointRow { name: experiment.name.clone(), settings: point.settings.clone(), result: Ok(&report) };
         let row = compare(&[row]).remove(0);
@@ -327,10 +331,11 @@ impl Sweep {
         experiment: &Experiment,
         folder: Option<&std::path::Path>,
         key: &Key,
+        cache: Option<&Arc<dyn LaunchCache>>,
     ) -> Result<RunReport, Error> {
         let last = experiment.plan.program_of(experiment.generation.generated_tokens);
         let options = RunOptions { timeline_step: folder.map(|_| last), ..RunOptions::default() };
-        let (report, _) = run::run(experiment, options, &mut |_| {})?;
+        let (report, _) = run::run_with(experiment, options, cache, &mut |_| {})?;
         if let Some(folder) = folder {
             kept::forget(folder)?;
             let files = write_directory(&report, folder)?;

@@ -4,6 +4,7 @@
 //! waves of whole tiles, each step bound by matrix units or by what L2 delivers, the whole by device memory, and fixed costs.
 //! `mappers/tests/gpu_estimate.rs` holds it to what the machine takes.
 
+use super::cache::Cached;
 use super::program::Dtype;
 use super::sampling::{Detail, LaunchTotals, simulate_steps};
 use super::spec::GpuSpec;
@@ -157,6 +158,15 @@ pub struct Simulation<'a> {
     pub gpu: &'a mut Gpu,
     /// How finely it runs what it judges.
     pub detail: Detail,
+    /// What is known of launches.
+    pub(super) cached: Cached,
+}
+
+impl<'a> Simulation<'a> {
+    /// A machine that judges, and remembers nothing.
+    pub fn new(gpu: &'a mut Gpu, detail: Detail) -> Self {
+        Self { gpu, detail, cached: Cached::default() }
+    }
 }
 
 impl Judge for Simulation<'_> {
@@ -165,6 +175,8 @@ impl Judge for Simulation<'_> {
     }
 
     fn judge(&mut self, steps: &[(Kernel, CacheState)]) -> Result<LaunchTotals, GpuError> {
-        simulate_steps(self.gpu, steps, self.detail, f64::INFINITY)
+        let gpu = &mut *self.gpu;
+        let detail = self.detail;
+        self.cached.or("steps", &(steps, detail), || simulate_steps(gpu, steps, detail, f64::INFINITY))
     }
 }

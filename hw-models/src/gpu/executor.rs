@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use banksia_sim::{Elapsed, EventQueue, Time};
 
+use super::cache::{Cached, LaunchCache};
 use super::estimate::{Judge, Simulation};
 use super::launch::{CacheState, KernelResult, L2Start, TensorInL2};
 use super::ledger::Ledger;
@@ -193,6 +194,8 @@ pub struct GpuExecutor {
     events: EventQueue<u32>,
     unfinished: usize,
     known: HashMap<Case, Known>,
+    /// What is known from other runs.
+    cached: Cached,
     ledger: Ledger,
     /// Buffers of the run, by name.
     buffers: HashMap<String, u32>,
@@ -226,6 +229,7 @@ impl GpuExecutor {
             events: EventQueue::new(),
             unfinished: 0,
             known: HashMap::new(),
+            cached: Cached::default(),
             buffers: HashMap::new(),
             clock_limit_mhz: BTreeMap::new(),
             simulated: 0,
@@ -296,11 +300,18 @@ impl GpuExecutor {
             let written = self.ledger.finish(operands, &known.left, known.in_l2, &known.result.traffic);
             return Ok((known.result, written));
         }
-        let cache = CacheState::Held(case.start.clone());
-        let result = simulate_at(&mut self.gpu, kernel, &cache, self.options.detail, clock)?;
+        let (gpu, detail, start) = (&mut self.gpu, self.options.detail, &case.start);
+        let mut simulate = || -> Result<(KernelResult, Vec<TensorInL2>, u64), RunError> {
+            let result = simulate_at(gpu, kernel, &CacheState::Held(start.clone()), detail, clock)?;
+            let (left, in_l2) = gpu.in_l2();
+            Ok((result, left, in_l2))
+        };
+        let (result, left, in_l2) = match self.options.stepping {
+            true => simulate()?,
+            false => self.cached.or("launch", &(&**kernel, start, clock.to_bits(), detail), simulate)?,
+        };
         self.simulated += 1;
         self.sampled += u64::from(result.continued);
-        let (left, in_l2) = self.gpu.in_l2();
         let written = self.ledger.finish(operands, &left, in_l2, &result.traffic);
         if !self.options.stepping {
             self.known.insert(case, Known { _kernel: Arc::clone(kernel), result, left, in_l2, used: step });
@@ -523,7 +534,12 @@ impl Executor for GpuExecutor {
     }
 
     fn judge(&mut self) -> Option<Box<dyn Judge + '_>> {
-        Some(Box::new(Simulation { gpu: &mut self.gpu, detail: self.options.detail }))
+        let cached = if self.options.stepping { Cached::default() } else { self.cached.clone() };
+        Some(Box::new(Simulation { gpu: &mut self.gpu, detail: self.options.detail, cached }))
+    }
+
+    fn remember(&mut self, cache: &Arc<dyn LaunchCache>) {
+        self.cached = Cached::new(cache, &self.spec);
     }
 }
 

@@ -1,12 +1,14 @@
 //! What a launch is given and what it returns.
 
+use serde::{Deserialize, Serialize};
+
 use super::power::{EnergyParts, Work};
 use super::program::{Kernel, KernelError};
 use super::spec::GpuSpec;
 use super::traffic::Traffic;
 
 /// What L2 holds when a kernel starts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum CacheState {
     /// Nothing: the cache was flushed.
     Empty,
@@ -34,7 +36,7 @@ pub const SIXTEENTHS: u64 = 16;
 pub(super) const DIRTY_UNITS: u64 = 128;
 
 /// How much of a tensor lies in L2, in sixteenths: steps so coarse that equal launches begin alike.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct HeldTensor {
     /// Share of the tensor.
     pub share: u8,
@@ -43,7 +45,7 @@ pub struct HeldTensor {
 }
 
 /// What L2 holds when a kernel starts: of its own tensors, and of others.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct L2Start {
     /// Of each of the kernel's tensors.
     pub tensors: Vec<HeldTensor>,
@@ -52,7 +54,7 @@ pub struct L2Start {
 }
 
 /// What of a tensor lies in L2.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorInL2 {
     /// Bytes of it.
     pub bytes: u64,
@@ -132,7 +134,7 @@ pub enum GpuError {
 }
 
 /// What one launch did.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct KernelResult {
     /// From the launch's first moment to its last store in L2, without the gap between launches.
     pub span_s: f64,
@@ -165,7 +167,7 @@ pub struct KernelResult {
 }
 
 /// A launch when some of its work items were done.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// Seconds from the start.
     pub at_s: f64,

@@ -5,6 +5,7 @@
 //! units that serve one request after another, and a cache that holds what was last touched. `docs/gpu.md` describes
 //! the machine and where every number comes from.
 
+mod cache;
 mod dram_timings;
 pub mod estimate;
 mod executor;
@@ -23,6 +24,7 @@ mod tests;
 mod traffic;
 mod units;
 
+pub use cache::LaunchCache;
 pub use dram_timings::DramTimings;
 pub use executor::GpuExecutor;
 pub use launch::{

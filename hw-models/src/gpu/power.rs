@@ -1,10 +1,12 @@
 //! Energy by cause, and what limits the SM clock.
 
+use serde::{Deserialize, Serialize};
+
 use super::program::Dtype;
 use super::spec::GpuSpec;
 
 /// What the SMs did, for energy and for counters.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Work {
     /// Multiply-adds of the warpgroup path, weighted by operand bytes over two.
     pub tensor_weighted_fma: f64,
@@ -38,7 +40,7 @@ impl Work {
 }
 
 /// Energy of a launch by cause, in joules. They add up to the whole.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct EnergyParts {
     /// Leakage, clocks and everything that runs whatever the kernel does.
     pub idle_j: f64,

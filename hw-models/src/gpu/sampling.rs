@@ -2,12 +2,14 @@
 
 mod depth;
 
+use serde::{Deserialize, Serialize};
+
 use super::program::{Kernel, Op, Trips};
 use super::spec::PowerSpec;
 use super::{CacheState, EnergyParts, Gpu, GpuError, KernelResult, LaunchOptions, Progress, Traffic, Work};
 
 /// How finely a kernel is simulated.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Detail {
     /// Bytes of a memory request: 128 follows every line.
     pub grain_bytes: u32,
@@ -180,7 +182,7 @@ fn continued(run: &KernelResult, [first, second]: &[Progress; 2], rest: Rest) ->
 }
 
 /// What a sequence of launches takes.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct LaunchTotals {
     /// One after another, as in a CUDA graph.
     pub latency_s: f64,

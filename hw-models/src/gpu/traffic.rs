@@ -1,7 +1,9 @@
 //! Bytes moved by a launch.
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes moved, by place.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Delivered to SMs over the crossbar.
     pub crossbar_read_bytes: u64,

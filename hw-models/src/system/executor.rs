@@ -6,6 +6,7 @@ use std::sync::Arc;
 use banksia_sim::{Elapsed, Time};
 
 use crate::gpu::GpuError;
+use crate::gpu::LaunchCache;
 use crate::gpu::estimate::Judge;
 use crate::gpu::sampling::Detail;
 use crate::outcome::{ComponentOutcome, Outcome, Span, WorkedOut};
@@ -159,6 +160,9 @@ pub trait Executor {
 
     /// The device's own rates and shares, of what the whole machine has done.
     fn metrics(&self, outcome: &Outcome) -> BTreeMap<String, f64>;
+
+    /// Results of launches are taken from there, and put there; a device that launches none has no use for it.
+    fn remember(&mut self, _cache: &Arc<dyn LaunchCache>) {}
 
     /// Who judges kernels for this device, where it runs any.
     fn judge(&mut self) -> Option<Box<dyn Judge + '_>> {

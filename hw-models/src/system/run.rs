@@ -9,6 +9,7 @@ use super::executor::{Books, Executor, RunError, RunOptions, Share};
 use super::link::Link;
 use super::machine::{Device, Machine};
 use crate::gpu::GpuExecutor;
+use crate::gpu::LaunchCache;
 use crate::gpu::estimate::Judge;
 use crate::outcome::{OperatorOutcome, Outcome, StepOutcome};
 use crate::pim::PimSystem;
@@ -101,6 +102,11 @@ impl System {
             joint,
             done: Vec::new(),
         }
+    }
+
+    /// Takes results of launches from a cache, and puts them there: no result changes.
+    pub fn remember(&mut self, cache: &Arc<dyn LaunchCache>) {
+        self.executors.iter_mut().for_each(|e| e.remember(cache));
     }
 
     /// Who judges the kernels of a device, where it runs any.
