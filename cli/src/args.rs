@@ -6,9 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::format::Format;
 
+/// Version and commit.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BANKSIA_REVISION"), ")");
+
 /// A cycle-accurate simulator of the machines that run transformers.
 #[derive(Debug, Parser)]
-#[command(name = "banksia", version, about, max_term_width = 100, propagate_version = true)]
+#[command(name = "banksia", version = VERSION, about, max_term_width = 100, propagate_version = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -21,6 +24,20 @@ Examples:
   banksia run configs/gpu/gpt2-xl-h200.toml --set machine.base=a100 --set workload.generation.batch=16
   banksia run configs/gpu/gpt2-xl-h200.toml --set machine.dram.channels=40 --set mapping.launch=eager --out DIR";
 
+const SWEEP_EXAMPLES: &str = "\
+Examples:
+  banksia sweep configs/pim-gpt/sensitivity.toml
+  banksia sweep sweep.toml --dry-run
+  banksia sweep sweep.toml --store results.db          # run again, it goes on where it was stopped
+  banksia sweep sweep.toml --store part2.db --shard 2/4 --jobs 8";
+
+const RESULTS_EXAMPLES: &str = "\
+Examples:
+  banksia results results.db --where 'machine.memory.channels >= 16' --sort latency_s
+  banksia results results.db --pivot machine.memory.channels,workload.model,latency_s
+  banksia results results.db --pareto latency_s,energy_j --export front.csv
+  banksia results results.db --diff older.db";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -28,7 +45,11 @@ pub enum Command {
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// Run many experiments, in parallel, and compare them.
+    #[command(after_help = SWEEP_EXAMPLES)]
     Sweep(SweepArgs),
+    /// Show the points of a results store: filtered, sorted, as a table of two keys, or as a file.
+    #[command(after_help = RESULTS_EXAMPLES)]
+    Results(ResultsArgs),
     /// Draw a plot from reports or CSV files.
     Plot(PlotArgs),
     /// Print how an experiment's model lies in its machine's memory: bytes, rows and use of the units by matrix; for a GPU,
@@ -46,6 +67,14 @@ pub enum Command {
     Show(ShowArgs),
     /// Turn another tool's file into one of Banksia's.
     Import(ImportArgs),
+    /// Make one HTML page of a store, a sweep's folder or a run's: table, figures, interactive plots, timeline.
+    Report(ReportArgs),
+    /// Write a commented experiment, or sweep, to start from.
+    Init(InitArgs),
+    /// Print completions for a shell: `banksia completions bash > ~/.local/share/bash-completion/completions/banksia`.
+    Completions(CompletionsArgs),
+    /// Write man pages, one a command.
+    Man(ManArgs),
 }
 
 /// How finely a run is simulated.
@@ -61,7 +90,7 @@ pub enum RunDetail {
 /// What every run can be told.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The experiment file.
+    /// The experiment file, or the name of one of `banksia list experiments`.
     pub experiment: PathBuf,
     /// Write a value over one of the file's keys, as in `--set machine.memory.channels=16`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -93,6 +122,16 @@ pub struct RunArgs {
     pub versus: Vec<String>,
 }
 
+/// Where the points of a sweep run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// On this machine.
+    #[default]
+    Local,
+    /// On a cluster.
+    Slurm,
+}
+
 /// A sweep.
 #[derive(Debug, Args)]
 pub struct SweepArgs {
@@ -104,18 +143,95 @@ pub struct SweepArgs {
     /// Print a table or JSON.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Put every point into this results store, and run only those that it does not have of this build.
+    #[arg(long, value_name = "FILE.db", conflicts_with_all = ["out", "resume", "versus"])]
+    pub store: Option<PathBuf>,
     /// Write every point's files and the comparison into this folder.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// How many points to run at once [default: the number of cores].
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
+    /// Only print the points.
+    #[arg(long, conflicts_with_all = ["store", "out"])]
+    pub dry_run: bool,
+    /// Run one of several equal parts, as in 2/4: for schedulers that start processes of their own.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<String>,
+    /// Where points run: on this machine, or as an array of tasks that Slurm schedules, as the sweep file's [slurm] says. The same command
+    /// finds tasks that were submitted before.
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: Engine,
+    /// Return once the tasks are with Slurm.
+    #[arg(long, requires = "store")]
+    pub submit_only: bool,
+    /// Copy the store there every so often, and at the end.
+    #[arg(long, requires = "store", value_name = "FILE", hide = true)]
+    pub copy_to: Option<PathBuf>,
+    /// Seconds between copies.
+    #[arg(long, requires = "copy_to", value_name = "S", default_value_t = 30.0, hide = true)]
+    pub copy_every: f64,
+    /// Keep whole reports, with operators and steps, in the store.
+    #[arg(long, requires = "store")]
+    pub keep_reports: bool,
+    /// Stop at the first point that fails. Without it a point that fails is a row with its error.
+    #[arg(long, requires = "store")]
+    pub fail_fast: bool,
+    /// Run points again of which the store has an error.
+    #[arg(long, requires = "store")]
+    pub retry: bool,
+    /// Begin no further point while the process has more memory than this, in GiB, and another point runs.
+    #[arg(long, requires = "store", value_name = "GIB")]
+    pub max_memory: Option<f64>,
     /// Skip points whose report in the output folder was made from the same configuration by the same version.
     #[arg(long, requires = "out")]
     pub resume: bool,
     /// Compare with the roofline of a device; may be given more than once.
     #[arg(long, value_name = "NAME")]
     pub versus: Vec<String>,
+}
+
+/// The points of a store.
+#[derive(Debug, Args)]
+pub struct ResultsArgs {
+    /// The store.
+    pub store: PathBuf,
+    /// Only points that meet an SQL condition; keys are written as they are. May be given more than once.
+    #[arg(long = "where", value_name = "SQL")]
+    pub conditions: Vec<String>,
+    /// Sort by a column; `-` before it from the largest down [default: the order of the sweep].
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    pub sort: Option<String>,
+    /// Only these columns.
+    #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Only points that no other beats in all of some columns [default: the sweep's objectives].
+    #[arg(long, value_name = "A,B,..", value_delimiter = ',', num_args = 0..=1, require_equals = false, default_missing_value = "")]
+    pub pareto: Option<Vec<String>>,
+    /// A table of two keys and a value.
+    #[arg(long, value_name = "ROWS,COLUMNS,VALUE", value_delimiter = ',')]
+    pub pivot: Vec<String>,
+    /// Also the hash of the configuration, build, commit, seed, host, time and duration of each point.
+    #[arg(long)]
+    pub provenance: bool,
+    /// The points of this build: the beginning of its commit or of its hash [default: the last that wrote].
+    #[arg(long, value_name = "COMMIT")]
+    pub build: Option<String>,
+    /// List the builds that wrote.
+    #[arg(long)]
+    pub builds: bool,
+    /// Show the figures that differ from those of another store, or of another build of this one (`--diff COMMIT`).
+    #[arg(long, value_name = "STORE|COMMIT")]
+    pub diff: Option<String>,
+    /// Write the points to a file: .csv, or .parquet where the program was built with it.
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+    /// Merge other stores into this one: those of shards.
+    #[arg(long, value_name = "STORE", num_args = 1..)]
+    pub merge: Vec<PathBuf>,
+    /// Print a table or JSON.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// A plot.
@@ -212,6 +328,8 @@ pub enum Catalog {
     Mappings,
     /// Devices to compare with, as plain rooflines.
     Rooflines,
+    /// Experiments that come with the program: `banksia run NAME`.
+    Experiments,
 }
 
 /// A catalog to list.
@@ -263,4 +381,62 @@ pub enum ImportFrom {
         #[arg(long)]
         text_only: bool,
     },
+}
+
+/// A report page.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A results store, or the folder of a run or a sweep.
+    pub input: PathBuf,
+    /// The page.
+    #[arg(short, long, value_name = "FILE.html")]
+    pub output: PathBuf,
+    /// Only points that meet an SQL condition, of a store.
+    #[arg(long = "where", value_name = "SQL")]
+    pub conditions: Vec<String>,
+    /// A title [default: the sweep's name].
+    #[arg(long)]
+    pub title: Option<String>,
+}
+
+/// What to write to start from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Start {
+    /// An experiment on a GPU.
+    #[default]
+    Gpu,
+    /// An experiment on DRAM with processing in memory.
+    Pim,
+    /// An experiment on both.
+    Hybrid,
+    /// A sweep.
+    Sweep,
+}
+
+/// A file to start from.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The file to write.
+    pub output: PathBuf,
+    /// What it is of.
+    #[arg(long, value_enum, default_value_t)]
+    pub kind: Start,
+    /// Write over a file that is there already.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Completions.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
+
+/// Man pages.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The folder to write them into.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
 }

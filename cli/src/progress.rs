@@ -13,11 +13,16 @@ impl Progress {
         let bar = ProgressBar::new(length);
         let hidden = !std::io::stderr().is_terminal();
         bar.set_draw_target(if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) });
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {per_sec} eta {eta}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}, {elapsed} elapsed, {eta} left") {
             bar.set_style(style);
         }
         bar.set_message(what.to_owned());
         Self(bar)
+    }
+
+    /// What is counted.
+    pub(crate) fn say(&self, what: &str) {
+        self.0.set_message(what.to_owned());
     }
 
     /// So much is done.

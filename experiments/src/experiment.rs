@@ -56,6 +56,8 @@ use banksia_workloads::model::{Routing, Types};
 use banksia_workloads::{Generation, GenerationFile, GptFile, Model, explain_key, load_model, zoo};
 use serde::Deserialize;
 
+use crate::shipped;
+
 /// The file, before anything that it names has been looked up.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,12 +112,29 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// Reads an experiment file, with `key=value` settings written over it.
+    /// Reads an experiment file, or one that comes with the program by its name, with `key=value` settings written over it.
     ///
     /// # Errors
     /// Something in it, or in a file that it names, cannot be used.
     pub fn read<S: AsRef<str>>(path: &Path, settings: &[S]) -> Result<Self, InputError> {
-        Self::new(&Source::read(path)?.with_settings(settings)?, Some(path))
+        let source = Self::source(path)?.with_settings(settings)?;
+        Self::new(&source, path.exists().then_some(path))
+    }
+
+    /// The text of an experiment file, or of one that comes with the program by its name; a file comes first.
+    ///
+    /// # Errors
+    /// There is neither.
+    pub fn source(path: &Path) -> Result<Source, InputError> {
+        if !path.exists()
+            && let Some(source) = path.to_str().and_then(shipped::source)
+        {
+            return Ok(source);
+        }
+        Source::read(path).map_err(|e| {
+            let is_file = path.exists() || path.extension().is_some();
+            if is_file { e } else { e.help("name a file, or one of `banksia list experiments`") }
+        })
     }
 
     /// As [`Experiment::read`], from text; files that it names are found beside `path`.

@@ -5,6 +5,9 @@ mod error;
 pub mod experiment;
 mod kept;
 pub mod run;
+pub mod shipped;
+pub mod slurm;
+pub mod store;
 pub mod sweep;
 pub mod versus;
 

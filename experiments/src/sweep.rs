@@ -21,58 +21,34 @@
 //! sweeps = ["prefill.toml", "decode.toml"]   # beside the sweep file
 //! ```
 //!
+//! `docs/sweeps.md` has every key: ranges, zipped keys, samples, conditions, derived values, a baseline, objectives.
+//!
 //! A point is read by the worker that runs it. One that cannot be read, does not fit or fails is a row with its error, and the
 //! others go on.
 
+mod axes;
+mod expression;
+mod file;
+mod identity;
+mod run;
 mod slug;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use banksia_hw::system::RunOptions;
 use banksia_input::{InputError, Source};
-use banksia_reports::units::{number, quantity};
-use banksia_reports::{ComparisonRow, PointRow, RunReport, compare, write_directory};
-use rayon::prelude::*;
-use serde::Deserialize;
 
-use crate::error::Error;
+use self::axes::Axes;
+use self::expression::Expression;
+use self::file::SweepFile;
+
 use crate::experiment::Experiment;
-use crate::kept::{self, Key};
-use crate::{run, versus};
+use crate::shipped;
+
+pub use run::{PointResult, Ran, Shard, SweepOptions};
 
 /// The most points of one sweep.
 const MAX_POINTS: usize = 1_000_000;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SweepFile {
-    name: Option<String>,
-    #[serde(default)]
-    sweeps: Vec<String>,
-    #[serde(default)]
-    experiments: Vec<String>,
-    #[serde(default)]
-    set: Vec<String>,
-    #[serde(default)]
-    vary: Vec<Vary>,
-    #[serde(default, rename = "point")]
-    points: Vec<PointFile>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Vary {
-    key: String,
-    values: Vec<toml::Value>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PointFile {
-    name: String,
-    #[serde(default)]
-    set: Vec<String>,
-}
 
 /// A sweep: its points are made when they are asked for.
 #[derive(Debug)]
@@ -83,13 +59,19 @@ pub struct Sweep {
     path: PathBuf,
     file: SweepFile,
     settings: Vec<String>,
-    /// Combinations of all varied values.
+    /// What is varied.
+    axes: Axes,
+    /// Combinations of all varied values, or samples.
     grid: usize,
+    /// The experiments' own tables, where conditions and derived values look keys up.
+    tables: Vec<toml::Table>,
+    derived: Vec<(String, Expression)>,
+    /// The points that meet the conditions, by their place among all; every one where there are none.
+    kept: Option<Vec<u32>>,
     /// The sweeps that it puts together, in place of points of its own.
     parts: Vec<Sweep>,
     /// Whether a point must be told apart from those of other experiments.
     among_others: bool,
-    slugs: Vec<String>,
 }
 
 /// One point, before it is read.
@@ -103,32 +85,10 @@ struct Point {
     variant: String,
     /// Varied keys and their values.
     settings: Vec<(String, String)>,
-    /// A folder's name for its results.
-    slug: String,
-}
-
-/// How to run a sweep.
-#[derive(Debug, Clone, Default)]
-pub struct SweepOptions {
-    /// Points at once; every core where absent.
-    pub jobs: Option<usize>,
-    /// Where each point's files go.
-    pub out: Option<PathBuf>,
-    /// Take a point's report from there if it was made from the same configuration by the same build, and is all there.
-    pub resume: bool,
-    /// Rooflines to compare with, by name.
-    pub versus: Vec<String>,
-}
-
-/// What a point came to.
-#[derive(Debug, Clone)]
-pub struct PointResult {
-    /// Its row of the comparison.
-    pub row: ComparisonRow,
-    /// The point beside rooflines, as text.
-    pub versus: String,
-    /// The error of bad input, where that is why there is no result.
-    bad_input: Option<InputError>,
+    /// What its folder is named after.
+    folder: String,
+    /// Why it cannot be made.
+    wrong: Option<InputError>,
 }
 
 impl Sweep {
@@ -150,9 +110,12 @@ impl Sweep {
             settings: settings.to_vec(),
             among_others: file.experiments.len() > 1,
             file,
+            axes: Axes::default(),
             grid: 0,
+            tables: Vec::new(),
+            derived: Vec::new(),
+            kept: None,
             parts: Vec::new(),
-            slugs: Vec::new(),
         };
         if this.file.sweeps.is_empty() {
             this.read_own()?;
@@ -163,8 +126,6 @@ impl Sweep {
             let key = if this.parts.is_empty() { "experiments" } else { "sweeps" };
             return Err(this.source.error(key, format!("makes more than {MAX_POINTS} points")));
         }
-        let slugs = (0..this.len()).map(|i| slug::slug(&this.unnamed(i).slug)).collect();
-        this.slugs = slug::distinct(slugs);
         Ok(this)
     }
 
@@ -179,25 +140,101 @@ impl Sweep {
             let help = "list at least one experiment file";
             return Err(source.error("experiments", "names no experiment").help(help));
         }
-        let mut grid = 1usize;
-        for (i, vary) in file.vary.iter().enumerate() {
-            let key = format!("vary[{i}].values");
-            if vary.values.is_empty() {
-                return Err(source.error(&key, "has no value to take"));
-            }
-            grid = grid.saturating_mul(vary.values.len());
-            if grid > MAX_POINTS {
-                return Err(source.error(&key, format!("makes more than {MAX_POINTS} points")));
-            }
-        }
-        self.grid = if !file.points.is_empty() && file.vary.is_empty() { 0 } else { grid };
+        self.axes = Axes::read(source, &file.vary, file.sample)?;
+        self.grid = if !file.points.is_empty() && file.vary.is_empty() { 0 } else { self.axes.len() };
         let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
         for name in &self.file.experiments {
             // What is set in every point must at least be settings.
-            let set = Source::read(&folder.join(name))?.with_settings(&self.file.set);
-            set.and_then(|s| s.with_settings(&self.settings)).map_err(|e| self.wrote(e))?;
+            let set = Experiment::source(&beside(folder, name))?.with_settings(&self.file.set);
+            let set = set.and_then(|s| s.with_settings(&self.settings)).map_err(|e| self.wrote(e))?;
+            self.tables.push(set.parse()?);
+        }
+        self.read_derived()?;
+        self.read_baseline()?;
+        self.keep_points()
+    }
+
+    /// Derived values: each may use those above it.
+    fn read_derived(&mut self) -> Result<(), InputError> {
+        for (key, value) in &self.file.derive {
+            let Some(text) = value.as_str() else {
+                let error = self
+                    .source
+                    .error(&format!("derive.\"{key}\""), format!("is {value}: must be an expression in quotes"));
+                return Err(error.help("as in: \"machine.vector_unit.clock_mhz\" = \"125 * machine.memory.channels\""));
+            };
+            let before = self.derived.clone();
+            let known =
+                |name: &str| self.file.vary.iter().any(|v| v.key == name) || before.iter().any(|(key, _)| key == name);
+            self.derived.push((key.clone(), Expression::new(text, known)));
         }
         Ok(())
+    }
+
+    /// The baseline is of keys that are varied.
+    fn read_baseline(&self) -> Result<(), InputError> {
+        for key in self.file.baseline.keys() {
+            let varied = self.file.vary.iter().map(|v| v.key.as_str());
+            if !varied.clone().any(|k| k == key) && key != "experiment" {
+                let error = self.source.unknown_name("baseline", "varied key", key, varied);
+                return Err(error
+                    .help("name keys of [[vary]], or `experiment`, each with the value that others are set against"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Which points meet the conditions.
+    fn keep_points(&mut self) -> Result<(), InputError> {
+        if self.file.conditions.is_empty() {
+            return Ok(());
+        }
+        let known = |name: &str| {
+            self.file.vary.iter().any(|v| v.key == name) || self.derived.iter().any(|(key, _)| key == name)
+        };
+        let conditions: Vec<Expression> = self.file.conditions.iter().map(|c| Expression::new(c, known)).collect();
+        let all = self.file.experiments.len().saturating_mul(self.variants());
+        if all > MAX_POINTS {
+            return Err(self.source.error("where", format!("would be tried on more than {MAX_POINTS} points")));
+        }
+        let mut kept = Vec::new();
+        for index in 0..all {
+            let point = self.whole(index);
+            let mut holds = true;
+            for (i, condition) in conditions.iter().enumerate() {
+                let value = |key: &str| self.value(&point, index, key);
+                holds &= condition.holds(value).map_err(|e| self.source.error(&format!("where[{i}]"), e))?;
+            }
+            if holds {
+                kept.push(index as u32);
+            }
+        }
+        if kept.is_empty() {
+            return Err(self.source.error("where", format!("leaves none of {all} points")));
+        }
+        self.kept = Some(kept);
+        Ok(())
+    }
+
+    /// The value of a key in a point: as it is set there, or as the experiment's file has it.
+    fn value(&self, point: &Point, index: usize, key: &str) -> Option<toml::Value> {
+        let set = point.set.iter().rev().find_map(|s| {
+            let (k, v) = s.split_once('=')?;
+            (k.trim() == key).then_some(v.trim())
+        });
+        if let Some(text) = set {
+            let parsed = toml::from_str::<toml::Table>(&format!("v = {text}")).ok().and_then(|mut t| t.remove("v"));
+            return Some(parsed.unwrap_or_else(|| toml::Value::String(text.to_owned())));
+        }
+        let mut table = self.tables.get(index / self.variants().max(1))?;
+        let mut parts = key.split('.').peekable();
+        loop {
+            let value = table.get(parts.next()?)?;
+            if parts.peek().is_none() {
+                return Some(value.clone());
+            }
+            table = value.as_table()?;
+        }
     }
 
     /// The sweeps that it puts together. They have points of their own: no sweep is part of itself.
@@ -208,6 +245,10 @@ impl Sweep {
             ("set", !file.set.is_empty()),
             ("vary", !file.vary.is_empty()),
             ("point", !file.points.is_empty()),
+            ("derive", !file.derive.is_empty()),
+            ("where", !file.conditions.is_empty()),
+            ("sample", file.sample.is_some()),
+            ("baseline", !file.baseline.is_empty()),
         ];
         if let Some((key, _)) = beside.iter().find(|(_, written)| *written) {
             let error = source.error(key, "stands beside `sweeps`, whose files have points of their own");
@@ -236,7 +277,8 @@ impl Sweep {
 
     /// How many points it has.
     pub fn len(&self) -> usize {
-        let own = self.file.experiments.len().saturating_mul(self.variants());
+        let all = self.file.experiments.len().saturating_mul(self.variants());
+        let own = self.kept.as_ref().map_or(all, Vec::len);
         self.parts.iter().fold(own, |sum, part| sum.saturating_add(part.len()))
     }
 
@@ -258,103 +300,54 @@ impl Sweep {
 
     /// The point of a number, in the order of experiments, then of single points, then of the grid, whose last key varies fastest.
     fn point(&self, index: usize) -> Point {
-        Point { slug: self.slugs[index].clone(), ..self.unnamed(index) }
-    }
-
-    /// The same with a slug that others may have as well.
-    fn unnamed(&self, index: usize) -> Point {
         if !self.parts.is_empty() {
             let (part, index) = self.part(index);
-            return part.unnamed(index);
+            return part.point(index);
         }
+        self.whole(self.kept.as_ref().map_or(index, |kept| kept[index] as usize))
+    }
+
+    /// The same among all points, whether they meet the conditions or not.
+    fn whole(&self, index: usize) -> Point {
         let (experiment, variant) = (index / self.variants(), index % self.variants());
         let name = &self.file.experiments[experiment];
         let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
         let stem = Path::new(name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let mut point = Point {
-            path: folder.join(name),
+            path: beside(folder, name),
             set: self.file.set.clone(),
             variant: String::new(),
             settings: Vec::new(),
-            slug: String::new(),
+            folder: String::new(),
+            wrong: None,
         };
         if let Some(single) = self.file.points.get(variant) {
             point.variant.clone_from(&single.name);
             point.set.extend(single.set.iter().cloned());
             point.settings = single.set.iter().filter_map(|s| setting(s)).collect();
         } else {
-            let mut rest = variant - self.file.points.len();
-            let mut below = self.grid;
-            for vary in &self.file.vary {
-                below /= vary.values.len();
-                let value = &vary.values[rest / below];
-                rest %= below;
+            for (key, value) in self.axes.settings(variant - self.file.points.len()) {
                 let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                let short = vary.key.rsplit('.').next().unwrap_or(&vary.key);
+                let short = key.rsplit('.').next().unwrap_or(key);
                 let comma = if point.variant.is_empty() { "" } else { ", " };
                 point.variant.push_str(&format!("{comma}{short}={plain}"));
-                point.set.push(format!("{}={value}", vary.key));
-                point.settings.push((vary.key.clone(), plain));
+                point.set.push(format!("{key}={value}"));
+                point.settings.push((key.to_owned(), plain));
+            }
+        }
+        for (key, expression) in &self.derived {
+            match expression.value(|k| self.value(&point, index, k)) {
+                Ok(value) => {
+                    let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    point.set.push(format!("{key}={value}"));
+                    point.settings.push((key.clone(), plain));
+                }
+                Err(e) => point.wrong = Some(self.source.error(&format!("derive.\"{key}\""), e)),
             }
         }
         point.set.extend(self.settings.iter().cloned());
-        point.slug = format!("{stem} {}", point.variant);
+        point.folder = format!("{stem} {}", point.variant);
         point
-    }
-
-    /// Runs every point, in parallel; the results are in the order of the points, whatever the number of threads. `done` is
-    /// called after each.
-    ///
-    /// # Errors
-    /// Threads or the folder cannot be made, a roofline is unknown, or no point at all could be read: the error of the first.
-    pub fn run(&self, options: &SweepOptions, done: &(dyn Fn() + Sync)) -> Result<Vec<PointResult>, Error> {
-        for name in &options.versus {
-            banksia_hw::roofline::Roofline::load(name)?;
-        }
-        let mut pool = rayon::ThreadPoolBuilder::new();
-        if let Some(jobs) = options.jobs {
-            if jobs == 0 || jobs > 4096 {
-                return Err(InputError::new("--jobs", format!("is {jobs}: must be from 1 to 4096")).into());
-            }
-            pool = pool.num_threads(jobs);
-        }
-        let pool = pool.build().map_err(|e| Error::Failed(format!("threads cannot be started: {e}")))?;
-        if let Some(out) = &options.out {
-            kept::claim(out, &self.path)?;
-        }
-        let results: Vec<PointResult> = pool.install(|| {
-            (0..self.len())
-                .into_par_iter()
-                .map(|index| {
-                    let result = self.part(index).0.run_point(&self.point(index), options);
-                    done();
-                    result
-                })
-                .collect()
-        });
-        // Where nothing can be read, the sweep itself is at fault.
-        if let Some(first) = results.first().and_then(|r| r.bad_input.clone())
-            && results.iter().all(|r| r.bad_input.is_some())
-        {
-            return Err(first.into());
-        }
-        Ok(results)
-    }
-
-    fn run_point(&self, point: &Point, options: &SweepOptions) -> PointResult {
-        match self.try_point(point, options) {
-            Ok(result) => result,
-            Err(error) => {
-                let name = self.label(point, point.path.file_stem().map_or("", |s| s.to_str().unwrap_or_default()));
-                let bad_input = match &error {
-                    Error::Input(e) => Some(e.clone()),
-                    _ => None,
-                };
-                let settings = point.settings.clone();
-                let row = PointRow { name, settings, result: Err(error.to_string()) };
-                PointResult { row: compare(&[row]).remove(0), versus: String::new(), bad_input }
-            }
-        }
     }
 
     /// What to call a point of an experiment.
@@ -366,32 +359,52 @@ impl Sweep {
         }
     }
 
-    fn try_point(&self, point: &Point, options: &SweepOptions) -> Result<PointResult, Error> {
-        let mut experiment = Experiment::read(&point.path, &point.set).map_err(|e| self.wrote(e))?;
-        experiment.name = self.label(point, &experiment.name);
-        let folder = options.out.as_ref().map(|out| out.join(&point.slug));
-        let key = Key::of(&experiment);
-        let known = folder.as_ref().filter(|_| options.resume).and_then(|f| kept::read(f, &key));
-        let report = match known {
-            Some(report) => report,
-            None => self.simulate(&experiment, folder.as_deref(), &key)?,
-        };
-        let row = PointRow { name: experiment.name.clone(), settings: point.settings.clone(), result: Ok(&report) };
-        let row = compare(&[row]).remove(0);
-        let versus = beside(&experiment, &report, &options.versus)?;
-        Ok(PointResult { row, versus, bad_input: None })
+    /// A point's name, by its experiment's file, and what is set in it.
+    pub fn describe(&self, index: usize) -> (String, Vec<(String, String)>) {
+        let point = self.point(index);
+        let stem = point.path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        (self.part(index).0.label(&point, &stem), point.settings)
     }
 
-    fn simulate(&self, experiment: &Experiment, folder: Option<&Path>, key: &Key) -> Result<RunReport, Error> {
-        let last = experiment.plan.program_of(experiment.generation.generated_tokens);
-        let options = RunOptions { timeline_step: folder.map(|_| last), ..RunOptions::default() };
-        let (report, _) = run::run(experiment, options, &mut |_| {})?;
-        if let Some(folder) = folder {
-            kept::forget(folder)?;
-            let files = write_directory(&report, folder)?;
-            kept::write(folder, key, &files)?;
+    /// Every key that is set in some point, in the order of the files.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        let singles = self.file.points.iter().flat_map(|p| p.set.iter().filter_map(|s| setting(s))).map(|(key, _)| key);
+        let own =
+            self.file.vary.iter().map(|v| v.key.clone()).chain(singles).chain(self.derived.iter().map(|d| d.0.clone()));
+        for key in own.chain(self.parts.iter().flat_map(Self::keys)) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
         }
-        Ok(report)
+        keys
+    }
+
+    /// Keys and values of the points that others are set against.
+    pub fn baseline(&self) -> BTreeMap<String, String> {
+        let plain = |v: &toml::Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+        self.file.baseline.iter().map(|(key, value)| (key.clone(), plain(value))).collect()
+    }
+
+    /// Columns to look at first, `max` before those that are better when larger.
+    pub fn objectives(&self) -> &[String] {
+        &self.file.objectives
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its file says of a cluster.
+    pub fn slurm(&self) -> (&toml::Table, &Source) {
+        (&self.file.slurm, &self.source)
+    }
+
+    /// The text of its file, and of those that it puts together.
+    pub fn text(&self) -> String {
+        let parts = self.parts.iter().map(|part| format!("\n# {}\n{}", part.path.display(), part.text()));
+        self.source.text().to_owned() + &parts.collect::<String>()
     }
 
     /// An error about a setting that the sweep file wrote, as one about the sweep file.
@@ -416,20 +429,10 @@ impl Sweep {
     }
 }
 
-/// A point beside the rooflines of some devices, as text.
-fn beside(experiment: &Experiment, report: &RunReport, names: &[String]) -> Result<String, InputError> {
-    let mut out = String::new();
-    for v in versus::versus(experiment, report, names)? {
-        out.push_str(&format!(
-            "  {:<32} {:<16} {:>10}: {:>6} x its speed, {:>6} x its energy efficiency\n",
-            report.name,
-            v.device,
-            quantity(v.roofline_s, "s"),
-            number(v.speedup),
-            number(v.energy_ratio)
-        ));
-    }
-    Ok(out)
+/// An experiment's file beside a sweep's, or the name of one that comes with the program.
+fn beside(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    if !path.exists() && shipped::source(name).is_some() { PathBuf::from(name) } else { path }
 }
 
 /// Key and value of a setting, the value as plain text.

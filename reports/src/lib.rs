@@ -1,7 +1,7 @@
 //! One run report, and the tables, plots and timelines made from it.
 //!
 //! A run fills a [`RunReport`]. Everything here is a pure function of it: [`terminal`] for a person, [`report_json`] and the
-//! CSV functions for a program, [`chrome_trace`] for Perfetto, [`plot`] for a paper; [`write_directory`] writes them all.
+//! CSV functions for a program, [`chrome_trace`] for Perfetto, [`plot`] for a paper, [`report_page`] for a browser; [`write_directory`] writes them all.
 //! [`compare`] sets several points side by side, and [`validation`] says how near predictions come to measurements.
 
 mod compare;
@@ -9,7 +9,9 @@ mod csv_files;
 mod error;
 mod files;
 mod grid;
+mod page;
 pub mod plot;
+mod records;
 mod report;
 mod table;
 mod timeline;
@@ -23,6 +25,8 @@ pub use compare::{
 pub use csv_files::{components_csv, operators_csv, steps_csv};
 pub use error::ReportError;
 pub use files::{read_report, report_json, write_directory};
+pub use page::{ColumnKind, PageCell, PageColumn, PageData, PageFigure, PageTimeline, PageUnit, report_page};
+pub use records::{Cell, records_json, records_table};
 pub use report::{
     ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
 };

@@ -122,9 +122,8 @@ pub fn words(key: &str) -> String {
     key.split('_').map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// A metric by its name: the unit is the name's suffix (`_bytes_per_s`, `_s`, `_j`, `_rate`, ...). Returns the name without
-/// the unit, with spaces, and the value as text.
-pub fn metric(name: &str, value: f64) -> (String, String) {
+/// The name without the unit that it ends in, and that unit: `latency_s` is `latency` in `s`.
+pub(crate) fn unit_of(name: &str) -> Option<(&str, &'static str)> {
     let units: [(&str, &str); 9] = [
         ("_bytes_per_s", "B/s"),
         ("_flops_per_s", "FLOP/s"),
@@ -136,18 +135,24 @@ pub fn metric(name: &str, value: f64) -> (String, String) {
         ("_j", "J"),
         ("_s", "s"),
     ];
-    for (suffix, unit) in units {
-        if let Some(stem) = name.strip_suffix(suffix) {
-            let text = if unit == "cycles" { format!("{} cycles", number(value)) } else { quantity(value, unit) };
-            return (words(stem), text);
-        }
-    }
-    let is_share = ["_rate", "_utilization", "_share", "_fraction", "_efficiency", "_occupancy"]
+    units.into_iter().find_map(|(suffix, unit)| Some((name.strip_suffix(suffix)?, unit)))
+}
+
+/// Whether a name says that its values are shares of one.
+pub(crate) fn is_share(name: &str) -> bool {
+    ["_rate", "_utilization", "_share", "_fraction", "_efficiency", "_occupancy"]
         .iter()
-        .any(|suffix| name.ends_with(suffix));
-    match is_share {
-        true => (words(name), percent(value)),
-        false => (words(name), number(value)),
+        .any(|suffix| name.ends_with(suffix))
+}
+
+/// A metric by its name: the unit is the name's suffix (`_bytes_per_s`, `_s`, `_j`, `_rate`, ...). Returns the name without
+/// the unit, with spaces, and the value as text.
+pub fn metric(name: &str, value: f64) -> (String, String) {
+    match unit_of(name) {
+        Some((stem, "cycles")) => (words(stem), format!("{} cycles", number(value))),
+        Some((stem, unit)) => (words(stem), quantity(value, unit)),
+        None if is_share(name) => (words(name), percent(value)),
+        None => (words(name), number(value)),
     }
 }
 

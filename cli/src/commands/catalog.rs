@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use banksia_experiments::{Experiment, shipped};
 use banksia_hw::system::Machine;
 use banksia_hw::{dram, gpu, machines, roofline};
 use banksia_input::{InputError, Source};
@@ -67,6 +68,13 @@ fn entries(catalog: Catalog) -> Result<Vec<Entry>, InputError> {
                 add(mapper.name(), "strategy", mapper.description().into());
             }
         }
+        Catalog::Experiments => {
+            for name in shipped::names() {
+                let experiment = Experiment::read::<&str>(Path::new(name), &[])?;
+                let what = format!("{} ({} on {})", experiment.name, experiment.model.name, experiment.machine.name);
+                add(name, "experiment", what);
+            }
+        }
         Catalog::Rooflines => {
             for name in roofline::names() {
                 let r = roofline::Roofline::load(name)?;
@@ -104,6 +112,10 @@ pub(super) fn show(args: &ShowArgs) -> Result<(), CliError> {
                 let known = banksia_mappers::mappers().iter().map(|m| m.name());
                 return Err(InputError::unknown_name("catalog", "mapping", name, known).into());
             }
+        },
+        Catalog::Experiments => match shipped::source(name) {
+            Some(source) => source.text().to_owned(),
+            None => return Err(InputError::unknown_name("catalog", "experiment", name, shipped::names()).into()),
         },
         Catalog::Rooflines => {
             roofline::Roofline::load(name)?;

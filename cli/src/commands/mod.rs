@@ -2,8 +2,12 @@
 
 mod catalog;
 mod import;
+mod init;
+mod manual;
 mod map;
 mod plot;
+mod report;
+mod results;
 mod run;
 mod sweep;
 mod validate;
@@ -21,6 +25,7 @@ pub fn execute(cli: &Cli) -> Result<(), Error> {
     match &cli.command {
         Command::Run(args) => run::execute(args),
         Command::Sweep(args) => sweep::execute(args),
+        Command::Results(args) => results::execute(args),
         Command::Plot(args) => plot::execute(args),
         Command::Map(args) => map::execute(args),
         Command::Memory(args) if args.device.contains(',') => print(&crate::memory::compare::output(args)?),
@@ -30,5 +35,9 @@ pub fn execute(cli: &Cli) -> Result<(), Error> {
         Command::List(args) => catalog::list(args),
         Command::Show(args) => catalog::show(args),
         Command::Import(args) => import::execute(args),
+        Command::Report(args) => report::execute(args),
+        Command::Init(args) => init::execute(args),
+        Command::Completions(args) => manual::completions(args),
+        Command::Man(args) => manual::pages(args),
     }
 }

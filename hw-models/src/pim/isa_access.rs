@@ -8,7 +8,7 @@
 //! changes to and fro, at each turn for the one that is ready. One rule is not followed: there the end of a program does not wait for accesses that have
 //! opened their row; here it waits for their data.
 
-use super::isa_lane::{Lane, needed, node_of, ready};
+use super::isa_lane::{Access, Lane, needed, node_of, ready};
 use crate::dram::{CommandId, Cycle, Device, NO_ROW, Needs};
 
 /// Reads, and writes, that a channel's controller holds.
@@ -81,8 +81,13 @@ impl Lane {
         self.writing =
             if self.writing { !(writes * 5 < QUEUE && reads > 0) } else { writes * 5 > QUEUE * 4 || reads == 0 };
         let mut best: Option<Best> = None;
+        let mut before: Option<&Access> = None;
         for (i, a) in self.accesses.iter().enumerate() {
             if !a.active && a.write != self.writing {
+                continue;
+            }
+            // What asks the same of the same row as the one before it, and came no sooner, goes after it.
+            if before.replace(a).is_some_and(|b| a.asks_as(b) && a.from >= b.from) {
                 continue;
             }
             let next = needed(&self.channel, device, a.command, a.bank, a.row);

@@ -19,6 +19,13 @@ pub(super) struct Access {
     pub(super) active: bool,
 }
 
+impl Access {
+    /// Whether another's next command is the same, at the same place.
+    pub(super) fn asks_as(&self, other: &Self) -> bool {
+        (self.bank, self.row, self.command, self.active) == (other.bank, other.row, other.command, other.active)
+    }
+}
+
 /// Channels that have been told the same so far, which are simulated as one.
 #[derive(Clone)]
 pub(super) struct Lane {

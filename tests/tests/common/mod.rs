@@ -75,6 +75,19 @@ pub(crate) fn succeeds<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The binary.
+pub(crate) fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_banksia-under-test")
+}
+
+/// Runs the binary, which must fail: its exit code, and what it says of it.
+pub(crate) fn fails<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> (i32, String) {
+    let output = banksia(args);
+    let code = output.status.code().unwrap_or(-1);
+    assert_ne!(code, 0, "{}", String::from_utf8_lossy(&output.stdout));
+    (code, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 /// Does what the command line says in this process. `Err` has the exit code and the message; a panic says so.
 pub(crate) fn in_process(args: &[String]) -> Result<(), (u8, String)> {
     let all = std::iter::once("banksia".to_owned()).chain(args.iter().cloned());

@@ -201,6 +201,8 @@ pub(super) struct Tiled {
     /// Warps read the fragments of their queries again for every block (they do in all kernels of four warps; the times of
     /// version 2 on the chip, `device_attention.csv`, are met without).
     pub(super) queries_again: bool,
+    /// Queries move on into registers, and values take their place in shared memory.
+    pub(super) queries_in_registers: bool,
     /// Parts of each tile's keys.
     pub(super) parts: u32,
     /// Persistent CTAs take the next tile from a counter, this long.
@@ -218,6 +220,7 @@ impl Tiled {
             spilled: (0, 0),
             values_first: false,
             queries_again: warps < 8,
+            queries_in_registers: false,
             parts: 1,
             handover_cycles: None,
         }
@@ -308,7 +311,11 @@ impl Tiled {
             name,
             threads: 32 * self.warps,
             registers: 255,
-            shared_bytes: ((bm + bn) * d + bn * dv) * 2 + 1024,
+            shared_bytes: {
+                let (queries, values) = (bm * d, bn * dv);
+                let both = if self.queries_in_registers { queries.max(values) } else { queries + values };
+                (both + bn * d) * 2 + 1024
+            },
             cluster: 1,
             grid,
             items,

@@ -6,15 +6,29 @@ use banksia_hw::gpu::spec::GpuSpec;
 use super::flash2::Tiled;
 use super::{Attention, SplitDecode, combine, flash2, split_decode, splits};
 
-/// Rows, keys and warps of a tile (`tile_size_fwd_sm8x`, pages, no window).
-fn tile(d: u32, split: bool) -> (u32, u32, u32) {
-    match d {
-        0..=64 => (128, if split { 80 } else { 112 }, 4),
-        65..=96 => (128, if split { 48 } else { 64 }, 4),
-        97..=128 if split => (128, 112, 8),
-        97..=128 => (128, 64, 4),
-        129..=192 => (128, 64, 8),
-        _ => (128, if split { 64 } else { 96 }, 8),
+/// A tile of `tile_size_fwd_sm8x` (FlashAttention's `hopper/tile_size.h`; pages, no window, 16 bits). Devices with less than 100 KB of shared memory for
+/// a CTA (8.6, 8.9) have some of their own.
+struct Shape {
+    rows: u32,
+    keys: u32,
+    warps: u32,
+    queries_in_registers: bool,
+}
+
+impl Shape {
+    fn of(d: u32, split: bool, spec: &GpuSpec) -> Self {
+        let small = spec.sm.shared_memory_per_cta_bytes < 150_000;
+        let (keys, warps, queries_in_registers) = match d {
+            0..=64 => (if split { 80 } else { 112 }, 4, false),
+            65..=96 => (if split { 48 } else { 64 }, 4, false),
+            97..=128 if split => (112, 8, true),
+            97..=128 if small => (128, 8, true),
+            97..=128 => (64, 4, false),
+            129..=192 => (64, 8, false),
+            _ if small => (if split { 48 } else { 64 }, 8, true),
+            _ => (if split { 64 } else { 96 }, 8, false),
+        };
+        Self { rows: 128, keys, warps, queries_in_registers }
     }
 }
 
@@ -36,10 +50,10 @@ pub fn flash3_sync(a: &Attention, spec: &GpuSpec) -> Vec<Kernel> {
     }
     let rows = a.queries * a.group();
     let tiles = |bm: u32| a.kv_heads * rows.div_ceil(bm);
-    let (bm, bn, _) = tile(a.head_dim, true);
+    let Shape { rows: bm, keys: bn, .. } = Shape::of(a.head_dim, true, spec);
     let of_batch = if a.batch > BATCH { a.batch } else { 1 };
     let bound = splits(tiles(bm) * of_batch, spec.sms(), a.keys.div_ceil(bn));
-    let (bm, bn, warps) = tile(a.head_dim, bound > 1);
+    let Shape { rows: bm, keys: bn, warps, queries_in_registers } = Shape::of(a.head_dim, bound > 1, spec);
     let blocks = a.keys.div_ceil(bn);
     let per_sm = (f64::from(blocks * tiles(bm)) * f64::from(a.batch) * 1.1 / f64::from(spec.sms())).ceil();
     let parts = if bound > 1 { ((f64::from(blocks) / per_sm).ceil() as u32).clamp(1, bound) } else { 1 };
@@ -47,6 +61,7 @@ pub fn flash3_sync(a: &Attention, spec: &GpuSpec) -> Vec<Kernel> {
         packed: true,
         paged: true,
         values_first: true,
+        queries_in_registers,
         parts,
         handover_cycles: (bound > 1).then_some(HANDOVER),
         ..Tiled::new(bm, bn, warps)
