@@ -30,20 +30,23 @@ def arguments(settings: Settings | None, of: object) -> list[str]:
 
 
 @contextmanager
-def experiment_file(experiment: PathLike | Mapping[str, Any]) -> Iterator[Path]:
-    """The file of an experiment: itself, or a temporary one of a mapping."""
+def experiment_file(experiment: PathLike | Mapping[str, Any]) -> Iterator[tuple[str, Path | None]]:
+    """The file of an experiment, itself or a temporary one of a mapping, and the folder to run in.
+
+    The name of a temporary file is without its folder, so that errors and kept results do not depend on that.
+    """
     if not isinstance(experiment, Mapping):
-        yield Path(experiment)
+        yield os.fspath(experiment), None
         return
     with TemporaryDirectory(prefix="banksia-") as folder:
-        yield _write(Path(folder) / "experiment.toml", experiment)
+        yield _write(Path(folder) / "experiment.toml", experiment), Path(folder)
 
 
 @contextmanager
-def sweep_file(sweep: PathLike | Mapping[str, Any]) -> Iterator[Path]:
-    """The file of a sweep: itself, or a temporary one of a mapping, beside those of experiments that are mappings."""
+def sweep_file(sweep: PathLike | Mapping[str, Any]) -> Iterator[tuple[str, Path | None]]:
+    """The same of a sweep; experiments of a mapping that are mappings are files beside it."""
     if not isinstance(sweep, Mapping):
-        yield Path(sweep)
+        yield os.fspath(sweep), None
         return
     with TemporaryDirectory(prefix="banksia-") as name:
         folder = Path(name)
@@ -60,8 +63,8 @@ def sweep_file(sweep: PathLike | Mapping[str, Any]) -> Iterator[Path]:
                     raise TypeError("a sweep in `sweeps` must be a file")
                 else:
                     file = folder / f"{_file_name(one, number, names)}.toml"
-                    files.append(_write(file, one).name)
-        yield _write(folder / "sweep.toml", written)
+                    files.append(_write(file, one))
+        yield _write(folder / "sweep.toml", written), folder
 
 
 def _file_name(experiment: Mapping[str, Any], number: int, taken: set[str]) -> str:
@@ -74,9 +77,9 @@ def _file_name(experiment: Mapping[str, Any], number: int, taken: set[str]) -> s
     return name
 
 
-def _write(path: Path, table: Mapping[str, Any]) -> Path:
+def _write(path: Path, table: Mapping[str, Any]) -> str:
     path.write_text(tomli_w.dumps(_plain(table, "")), encoding="utf-8")
-    return path
+    return path.name
 
 
 def _plain(value: Any, key: str, here: bool = True) -> Any:

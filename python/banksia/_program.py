@@ -71,11 +71,11 @@ _HOW = (
 
 def version(binary: PathLike | None = None) -> str:
     """The version of the program that would be run, as in ``0.1.0``."""
-    return call(["--version"], binary).split()[-1]
+    return call(["--version"], binary).split()[1]  # banksia 0.1.0 (commit)
 
 
-def call(arguments: Sequence[str], binary: PathLike | None = None) -> str:
-    """What the program prints on standard output for these arguments.
+def call(arguments: Sequence[str], binary: PathLike | None = None, folder: PathLike | None = None) -> str:
+    """What the program prints on standard output for these arguments, in a folder.
 
     Raises:
         InputError: exit code 2.
@@ -83,6 +83,7 @@ def call(arguments: Sequence[str], binary: PathLike | None = None) -> str:
     """
     done = subprocess.run(
         [str(find(binary)), *arguments],
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

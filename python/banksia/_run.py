@@ -41,11 +41,11 @@ def run(
         InputError: the experiment or a setting cannot be used.
         RunError: the run failed.
     """
-    with experiment_file(experiment) as file:
-        words = ["run", str(file), "--format", "json", *arguments(set, experiment)]
+    with experiment_file(experiment) as (file, folder):
+        words = ["run", file, "--format", "json", *arguments(set, experiment)]
         if detail is not None:
             words += ["--detail", detail]
-        report: dict[str, Any] = json.loads(call(words, binary))
+        report: dict[str, Any] = json.loads(call(words, binary, folder))
     return report
 
 
@@ -105,13 +105,13 @@ def sweep(
     if as_ not in ("pandas", "arrow"):
         raise ValueError(f"as_ is `pandas` or `arrow`, not `{as_}`")
     library = _library("pandas" if as_ == "pandas" else "pyarrow", as_)  # before a long run, not after it
-    with sweep_file(sweep) as file, TemporaryDirectory(prefix="banksia-") as name:
-        kept = Path(store) if store is not None else Path(name) / "results.db"
+    with sweep_file(sweep) as (file, folder), TemporaryDirectory(prefix="banksia-") as name:
+        kept = Path(store).absolute() if store is not None else Path(name) / "results.db"
         table = Path(name) / "results.csv"
-        words = ["sweep", str(file), "--store", str(kept), *arguments(set, sweep)]
+        words = ["sweep", file, "--store", str(kept), *arguments(set, sweep)]
         if jobs is not None:
             words += ["--jobs", str(jobs)]
-        call(words, binary)
+        call(words, binary, folder)
         call(["results", str(kept), "--export", str(table)], binary)
         if as_ == "arrow":
             return importlib.import_module("pyarrow.csv").read_csv(table)

@@ -19,7 +19,7 @@ def stub(path: Path, script: str) -> Path:
 
 
 def test_the_order_in_which_it_is_looked_for(tmp_path, monkeypatch):
-    argument = stub(tmp_path / "argument", "echo banksia 1.0.0")
+    argument = stub(tmp_path / "argument", "echo banksia 1.0.0 \\(0123456789ab\\)")
     variable = stub(tmp_path / "variable", "echo banksia 2.0.0")
     on_path = stub(tmp_path / "bin" / "banksia", "echo banksia 3.0.0")
     checkout = stub(tmp_path / "checkout" / "target" / "release" / "banksia", "echo banksia 4.0.0")

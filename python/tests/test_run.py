@@ -57,6 +57,9 @@ def test_a_machine_of_ones_own(program, small, tmp_path, monkeypatch):
 def test_bad_input_says_what_would_be_right(program, small):
     with pytest.raises(banksia.InputError, match=r"did you mean `channels`\?"):
         banksia.run(small, set={"machine.memory.channel": 16}, binary=program)
+    small["machine"]["memory"] = {"channels": 0}
+    with pytest.raises(banksia.InputError, match=r"^experiment\.toml:\d+: "):
+        banksia.run(small, binary=program)
     with pytest.raises(banksia.InputError, match=r"nowhere\.toml"):
         banksia.run("nowhere.toml", binary=program)
 
@@ -95,6 +98,8 @@ def test_a_sweep(stores, small, tmp_path):
     store = tmp_path / "results.db"
     frame = banksia.sweep(sweep, store=store, binary=stores)
     assert len(frame) == 3 and store.exists()
+    assert len(banksia.sweep(sweep, store=store, binary=stores)) == 3, "a point that is there is not added again"
+    assert frame["error"].dropna().tolist()[0].startswith("sweep.toml:"), "no temporary folder is in what is kept"
     good = frame[frame["error"].isna()].set_index("machine.memory.channels")
     assert good["latency_s"][16] < good["latency_s"][8]
     assert good["latency_s"][8] == banksia.run(small, binary=stores)["latency_s"]
