@@ -3,8 +3,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use banksia_experiments::cache::Cache;
 use banksia_experiments::{Experiment, run};
+use banksia_hw::gpu::LaunchCache;
 use banksia_hw::system::RunOptions;
 use banksia_input::Source;
 use banksia_reports::report_json;
@@ -39,7 +42,7 @@ proptest! {
         set.extend(channels.map(|c| format!("machine.dram.channels={c}")));
         let source = Source::from_text("cached.toml", EXPERIMENT).with_settings(&set).unwrap();
         let experiment = Experiment::new(&source, None).unwrap();
-        let report = |cache| {
+        let report = |cache: Option<&Arc<dyn LaunchCache>>| {
             let (report, _) = run::run_with(&experiment, RunOptions::default(), cache, &mut |_| {}).unwrap();
             report_json(&report).unwrap()
         };
@@ -49,8 +52,10 @@ proptest! {
         prop_assert_eq!(&without, &report(Some(&memory)), "warm");
         let folder = Folder::new("launch-cache");
         let path = folder.0.join("launches.db");
-        prop_assert_eq!(&without, &report(Some(&Cache::with_file(&path).unwrap())), "a new file");
-        prop_assert_eq!(&without, &report(Some(&Cache::with_file(&path).unwrap())), "a file of another run");
+        for when in ["a new file", "a file of another run"] {
+            let file = Cache::with_file(&path).unwrap();
+            prop_assert_eq!(&without, &report(Some(&file)), "{}", when);
+        }
     }
 }
 
@@ -59,7 +64,10 @@ proptest! {
 fn a_sweep_is_the_same_with_and_without() {
     let folder = Folder::new("launch-cache-sweep");
     folder.write("exp.toml", EXPERIMENT);
-    let sweep = folder.write("s.toml", "experiments = [\"exp.toml\"]\n[[vary]]\nkey = \"workload.generation.batch\"\nvalues = [1, 2]\n");
+    let sweep = folder.write(
+        "s.toml",
+        "experiments = [\"exp.toml\"]\n[[vary]]\nkey = \"workload.generation.batch\"\nvalues = [1, 2]\n",
+    );
     let with = common::succeeds(&["sweep", &sweep, "--format", "json"]);
     assert_eq!(with, common::succeeds(&["sweep", &sweep, "--format", "json", "--no-cache"]));
     let file = folder.path("c.db");

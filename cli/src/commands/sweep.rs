@@ -292,7 +292,7 @@ fn on_slurm(sweep: &Sweep, path: &Path, options: &SweepOptions, args: &SweepArgs
 
 fn summary(sweep: &Sweep, ran: &Ran, wall_s: f64, jobs: Option<usize>, path: &Path) -> String {
     let mut text = format!("{}: {} points simulated in {wall_s:.1} s", sweep.name, count(ran.simulated));
-    let workers = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
+    let workers = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     if ran.simulated > 0 {
         let share = ran.busy_s / (wall_s * workers as f64);
         text.push_str(&format!(", {workers} at once ({} busy)", percent(share.min(1.0))));

@@ -54,9 +54,8 @@ impl Baselines {
         };
         // A store without a point has no such columns yet.
         match read() {
-            Err(rusqlite::Error::SqlInputError { .. }) => Ok(this),
+            Ok(()) | Err(rusqlite::Error::SqlInputError { .. }) => Ok(this),
             Err(e) => Err(store.failed(&e)),
-            Ok(()) => Ok(this),
         }
     }
 

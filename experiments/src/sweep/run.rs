@@ -1,6 +1,6 @@
 //! Running the points of a sweep: on all cores, each read by the worker that runs it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
@@ -161,7 +161,7 @@ impl Sweep {
         let results: Vec<PointResult> = pool.install(|| {
             let run = |index: usize| {
                 let folder = options.out.as_ref().zip(folders.get(index)).map(|(out, name)| out.join(name));
-                let result = self.part(index).0.run_point(&self.point(index), folder, options);
+                let result = self.part(index).0.run_point(&self.point(index), folder.as_deref(), options);
                 done();
                 result
             };
@@ -297,7 +297,7 @@ impl Sweep {
         Finished { key, ordinal: index as u64, configuration_sha256: sha, seed, experiment, wall_s, row, report }
     }
 
-    fn run_point(&self, point: &Point, folder: Option<PathBuf>, options: &SweepOptions) -> PointResult {
+    fn run_point(&self, point: &Point, folder: Option<&Path>, options: &SweepOptions) -> PointResult {
         match self.try_point(point, folder, options) {
             Ok(result) => result,
             Err(error) => {
@@ -312,13 +312,13 @@ impl Sweep {
         }
     }
 
-    fn try_point(&self, point: &Point, folder: Option<PathBuf>, options: &SweepOptions) -> Result<PointResult, Error> {
+    fn try_point(&self, point: &Point, folder: Option<&Path>, options: &SweepOptions) -> Result<PointResult, Error> {
         let experiment = self.read_point(point)?;
         let key = Key::of(&experiment);
-        let known = folder.as_ref().filter(|_| options.resume).and_then(|f| kept::read(f, &key));
+        let known = folder.filter(|_| options.resume).and_then(|f| kept::read(f, &key));
         let report = match known {
             Some(report) => report,
-            None => self.simulate(&experiment, folder.as_deref(), &key, options.cache.as_ref())?,
+            None => self.simulate(&experiment, folder, &key, options.cache.as_ref())?,
         };
         let row = PointRow { name: experiment.name.clone(), settings: point.settings.clone(), result: Ok(&report) };
         let row = compare(&[row]).remove(0);
@@ -329,7 +329,7 @@ impl Sweep {
     fn simulate(
         &self,
         experiment: &Experiment,
-        folder: Option<&std::path::Path>,
+        folder: Option<&Path>,
         key: &Key,
         cache: Option<&Arc<dyn LaunchCache>>,
     ) -> Result<RunReport, Error> {
