@@ -117,6 +117,9 @@ pub struct RunArgs {
     /// every line of every wave.
     #[arg(long, value_enum, default_value_t)]
     pub detail: RunDetail,
+    /// Also say, on standard error, what the mapping chose: its strategy, and the kernels, tiles or rows of each operator.
+    #[arg(short, long)]
+    pub verbose: bool,
     /// Run this program file (see `banksia map --program`) on the experiment's machine, instead of the mapped model.
     #[arg(long, value_name = "FILE")]
     pub program: Option<PathBuf>,

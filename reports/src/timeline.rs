@@ -13,15 +13,22 @@ use serde_json::{Map, Value, json};
 
 use crate::{ReportError, RunReport, TimelineSpan};
 
-/// The trace as JSON text, one event a line: `{"displayTimeUnit":"ns","traceEvents":[...]}`.
+/// The trace as JSON text, one event a line: `{"displayTimeUnit":"ns","otherData":{...},"traceEvents":[...]}`.
 ///
 /// # Errors
 /// The JSON writer fails.
 pub fn chrome_trace(report: &RunReport) -> Result<String, ReportError> {
-    let mut out = String::from("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
+    let json = |source| ReportError::Json { what: "timeline", source };
+    let other = json!({
+        "program": concat!("banksia ", env!("CARGO_PKG_VERSION")),
+        "experiment": report.name,
+        "configuration_sha256": report.configuration_sha256,
+    });
+    let other = serde_json::to_string(&other).map_err(json)?;
+    let mut out = format!("{{\"displayTimeUnit\":\"ns\",\"otherData\":{other},\"traceEvents\":[\n");
     let events = events(&report.timeline);
     for (i, event) in events.iter().enumerate() {
-        out += &serde_json::to_string(event).map_err(|source| ReportError::Json { what: "timeline", source })?;
+        out += &serde_json::to_string(event).map_err(json)?;
         out += if i + 1 == events.len() { "\n" } else { ",\n" };
     }
     out += "]}\n";
@@ -124,10 +131,18 @@ fn complete(span: &TimelineSpan, start: i64, end: i64, pid: usize, tid: usize) -
         json!({ "ph": "X", "name": span.name, "cat": span.group, "pid": pid, "tid": tid, "ts": ts, "dur": dur });
     if let (false, Some(object)) = (span.details.is_empty(), event.as_object_mut()) {
         let details: Map<String, Value> =
-            span.details.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect();
+            span.details.iter().map(|(key, value)| (key.clone(), detail(value))).collect();
         object.insert("args".into(), Value::Object(details));
     }
     event
+}
+
+/// A number as a number, so that a viewer's queries can add it up.
+fn detail(text: &str) -> Value {
+    match text.parse::<i64>() {
+        Ok(number) if number.to_string() == text => number.into(),
+        _ => text.into(),
+    }
 }
 
 fn metadata(kind: &str, pid: usize, tid: usize, args: &Value) -> Value {

@@ -39,6 +39,16 @@ pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
     })
 }
 
+/// What a mapping chose for one token, and by what: its strategy, and the layout or the kernels with the estimates that they were ranked by.
+pub(super) fn chosen(experiment: &Experiment, token: u64) -> Result<String, CliError> {
+    let mut plan = experiment.plan.boxed();
+    let mut system = System::new(&experiment.machine, RunOptions::default());
+    let layout = plan.layout(token, &mut system)?;
+    let mapper =
+        banksia_mappers::mappers().iter().find(|m| m.name() == experiment.mapper).map_or("", |m| m.description());
+    Ok(format!("mapping {}: {mapper}\n{}", experiment.mapper, shown(experiment, token, &layout)))
+}
+
 /// A layout as text.
 fn shown(experiment: &Experiment, token: u64, layout: &LayoutReport) -> String {
     match layout {

@@ -34,6 +34,9 @@ pub(super) fn execute(args: &RunArgs) -> Result<(), CliError> {
         timeline_step: timeline_step(args, &experiment)?,
         ..RunOptions::default()
     };
+    if args.verbose {
+        note(&super::map::chosen(&experiment, experiment.mapped_generation().generated_tokens)?);
+    }
     let begun = Instant::now();
     let (report, outcome) = match &args.program {
         Some(path) => run::run_program(&experiment, path, run::read_program(path)?, options)?,

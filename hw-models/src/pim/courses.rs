@@ -33,34 +33,39 @@ pub(super) struct Course {
 
 #[derive(Debug, Clone)]
 struct Start {
-    signature: u64,
     state: RelativeState,
     course: Option<Course>,
 }
 
 /// The courses of one pattern on one device.
 #[derive(Debug, Clone, Default)]
-pub struct Courses(Vec<Start>);
+pub struct Courses {
+    starts: Vec<Start>,
+    /// Signatures of the starts' states, side by side: they are searched at every instruction.
+    signatures: Vec<u64>,
+}
 
 impl Courses {
     /// The start that a state is; a new one is added while there is room.
     pub(super) fn start(&mut self, state: &RelativeState) -> Option<u32> {
         let signature = state.signature();
-        let found = self.0.iter().position(|s| s.signature == signature && s.state == *state);
-        if found.is_none() && self.0.len() < MOST {
-            self.0.push(Start { signature, state: state.clone(), course: None });
-            return Some(self.0.len() as u32 - 1);
+        let same = |(i, known): (usize, &u64)| *known == signature && self.starts[i].state == *state;
+        let found = self.signatures.iter().enumerate().position(same);
+        if found.is_none() && self.starts.len() < MOST {
+            self.starts.push(Start { state: state.clone(), course: None });
+            self.signatures.push(signature);
+            return Some(self.starts.len() as u32 - 1);
         }
         found.map(|i| i as u32)
     }
 
     /// The course from a start, where one has been taken.
     pub(super) fn course(&self, start: u32) -> Option<&Course> {
-        self.0[start as usize].course.as_ref()
+        self.starts[start as usize].course.as_ref()
     }
 
     /// A course has been taken from a start.
     pub(super) fn learn(&mut self, start: u32, course: Course) {
-        self.0[start as usize].course = Some(course);
+        self.starts[start as usize].course = Some(course);
     }
 }
