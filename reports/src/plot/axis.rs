@@ -1,7 +1,7 @@
 //! An axis: a range that contains the data, ticks at round numbers, and a title with the unit.
 
 use super::data::AxisOf;
-use super::ticks::{Powers, grouped, linear_label, power_of_ten, raised, round_step, title, unit_of};
+use super::ticks::{Powers, grouped, linear_label, minor_ticks, power_of_ten, raised, round_step, title, unit_of};
 
 /// How values become positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +178,7 @@ impl Axis {
         let ticks = (first..=last).filter(labelled).map(|e| (at(e), label(e))).collect();
         let ends = (low_end.exp2() * scale, high_end.exp2() * scale);
         let scaling = Scaling::Log2;
-        Self { scaling, scale, minor, ..Self::plain(ends, title(&quantity.name, &unit), ticks) }
+        Self { scaling, minor, scale, ..Self::plain(ends, title(&quantity.name, &unit), ticks) }
     }
 
     fn log(quantity: &Quantity, low: f64, high: f64, ticks: usize) -> Self {
@@ -231,7 +231,7 @@ impl Axis {
         let minor = minor_ticks((first, last), (low_end, high_end), &labelled);
         let ends = (10f64.powf(low_end), 10f64.powf(high_end));
         let scaling = Scaling::Log;
-        Self { scaling, scale, minor, ..Self::plain(ends, title(&quantity.name, &unit), labelled) }
+        Self { scaling, minor, scale, ..Self::plain(ends, title(&quantity.name, &unit), labelled) }
     }
 
     /// An axis with given ends and ticks.
@@ -273,23 +273,6 @@ impl Axis {
         let ends = (self.shown(self.low), self.shown(self.high));
         AxisOf { title: self.title.clone(), base: self.scaling.base(), names, ends }
     }
-}
-
-/// Two to nine times each power of ten, where ticks stand at powers alone or few parts of them; with many decades, the powers
-/// without labels.
-fn minor_ticks((first, last): (i64, i64), (low, high): (f64, f64), labelled: &[(f64, String)]) -> Vec<f64> {
-    let decades = high - low;
-    let parts: &[f64] = if decades < 7.0 { &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0] } else { &[1.0] };
-    if !(decades < 60.0) {
-        return Vec::new();
-    }
-    let within = |v: &f64| (low..=high).contains(&v.log10());
-    let free = |v: &f64| labelled.iter().all(|(tick, _)| (tick / v - 1.0).abs() > 1e-9);
-    (first - 1..=last)
-        .flat_map(|e| parts.iter().map(move |m| m * 10f64.powi(e as i32)))
-        .filter(within)
-        .filter(free)
-        .collect()
 }
 
 #[cfg(test)]

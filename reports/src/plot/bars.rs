@@ -15,6 +15,8 @@ const GEOMEAN: &str = "geomean";
 const GROUP: f64 = 0.8;
 /// The gap before the group of means, in places.
 const MEANS_GAP: f64 = 0.35;
+/// The axis reaches to so many times the highest mean, so that its value fits above it.
+const MEANS_AIR: f64 = 1.18;
 /// At most so many bars are labelled with their value.
 const LABELLED: usize = 6;
 
@@ -139,6 +141,10 @@ pub fn bars(table: &Bars, y: (&Quantity, Scaling), style: &Style) -> Drawing {
     let foot = if y.1.is_log() { None } else { Some(0.0) };
     let reference = table.baseline.as_ref().map(|_| 1.0);
     let ends = table.errors.iter().flatten().flat_map(|&(a, b)| [a, b]);
+    // Room for the values over the bars of means.
+    let means = table.categories.len() - table.means.min(table.categories.len())..table.categories.len();
+    let mean_tops = means.flat_map(|c| (0..rows).map(move |s| (c, s))).filter_map(|(c, s)| table.total(c, s));
+    let tops = tops.chain(mean_tops.map(|v| if y.1.is_log() { v } else { v * MEANS_AIR }));
     let mut y_axis = Axis::fit(y.0, y.1, tops.chain(ends).chain(foot).chain(reference), 5);
     if stacked && y.0.unit == "%" {
         y_axis = Axis::fixed(&format!("{} (%)", y.0.name), 0.0, 100.0, &[0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);

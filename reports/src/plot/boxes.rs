@@ -75,7 +75,7 @@ pub fn boxes(title: &str, categories: &[(String, Vec<f64>)], y: (&Quantity, Scal
         filled(&mut drawing, (x - half, first), (x + half, third), color(0).lighter(0.45), Hatch::Plain);
         drawing.line(vec![(x - half, median), (x + half, median)], 1.4, INK);
         let mut seen = std::collections::BTreeSet::new();
-        for &value in summary.beyond.iter() {
+        for &value in &summary.beyond {
             // Marks on the same half of a point look as one.
             let y = frame.y_at(value);
             if seen.len() < BEYOND && seen.insert((y * 2.0) as i64) {
@@ -98,10 +98,11 @@ mod tests {
     fn a_box_holds_half_of_the_values_and_whiskers_end_at_values() {
         let values: Vec<f64> = (1..=9).map(f64::from).chain([100.0]).collect();
         let summary = Summary::of(&values, f64::is_finite).unwrap();
-        assert_eq!(summary.quarters, [3.25, 5.5, 7.75]);
-        assert_eq!((summary.low, summary.high, summary.beyond, summary.rows), (1.0, 9.0, vec![100.0], 10));
+        assert_eq!(summary.quarters.map(|q| format!("{q}")), ["3.25", "5.5", "7.75"]);
+        assert_eq!(format!("{:?}", (summary.low, summary.high, summary.beyond)), "(1.0, 9.0, [100.0])");
+        assert_eq!(summary.rows, 10);
         assert_eq!(Summary::of(&[f64::NAN], f64::is_finite), None);
         let one = Summary::of(&[2.0], f64::is_finite).unwrap();
-        assert_eq!((one.low, one.quarters, one.high), (2.0, [2.0; 3], 2.0));
+        assert_eq!(format!("{:?}", (one.low, one.quarters, one.high)), "(2.0, [2.0, 2.0, 2.0], 2.0)");
     }
 }

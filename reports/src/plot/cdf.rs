@@ -23,7 +23,7 @@ pub fn cdf(series: &[Series], quantity: &Quantity, scaling: Scaling, style: &Sty
     let font = Font::load(style.font);
     let frame = Frame::draw(&mut drawing, &font, style, x, y, &entries);
     let (x, y) = (&frame.x.described(), &frame.y.described());
-    let mut data = Data::new(Chart::Steps, &["series", &x.title, &y.title], &x, &y);
+    let mut data = Data::new(Chart::Steps, &["series", &x.title, &y.title], x, y);
     for (i, series) in series.iter().enumerate() {
         let steps = steps(series, &frame);
         for &(value, share) in &steps {

@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::data::Data;
 use super::drawing::{Anchor, Area, Drawing, Point};
 use super::font::Font;
-use super::legend::{Entry, Legend, fit_text, shortened};
+use super::legend::{Entry, Legend, fit_text, shown};
 use super::palette::{GREY, GRID, INK, WHITE};
 use super::style::{LegendPlace, Place, SMALL, Style, TEXT};
 
@@ -12,6 +12,10 @@ use super::style::{LegendPlace, Place, SMALL, Style, TEXT};
 const HIGH_LEGEND: f64 = 0.28;
 /// A legend at the right is at most this share of the page wide.
 const WIDE_LEGEND: f64 = 0.42;
+/// The least share of the page's width that data has beside a legend.
+const LEAST_WIDTH: f64 = 0.24;
+/// A label of the vertical axis is at most this share of the page wide.
+const WIDE_LABEL: f64 = 0.3;
 /// The data's share of the height that the page was asked for; where legend and labels leave less, the page grows.
 pub(crate) const DATA_SHARE: f64 = 0.6;
 /// The longest name of a category, along the page's height.
@@ -41,18 +45,23 @@ impl Frame {
         mut y: Axis,
         entries: &[Entry],
     ) -> Self {
-        let (entries, note) = if style.legend == LegendPlace::Hidden { (Vec::new(), None) } else { shortened(entries) };
+        let (entries, note) = shown(entries, style);
         drawing.notes.extend(note);
         for (axis, label) in [(&mut x, &style.x_label), (&mut y, &style.y_label)] {
             if let Some(label) = label {
                 axis.title.clone_from(label);
             }
         }
+        for (_, label) in &mut y.ticks {
+            *label = fit_text(font, label, SMALL, WIDE_LABEL * drawing.width);
+        }
         let widest = y.ticks.iter().map(|(_, label)| font.width(label, SMALL)).fold(0.0, f64::max);
         let y_title = if y.title.is_empty() { 0.0 } else { TEXT + 4.0 };
         let left = 3.0 + y_title + widest + 4.0;
         let head = title(drawing, font, style);
-        let beside = style.legend == LegendPlace::Right && !entries.is_empty();
+        let wished = style.legend == LegendPlace::Right && !entries.is_empty();
+        // Beside the data only where that leaves it its width.
+        let beside = wished && drawing.width * (1.0 - WIDE_LEGEND - LEAST_WIDTH) > left;
         let legend_width = if beside { WIDE_LEGEND * drawing.width } else { drawing.width - left };
         let legend = match beside {
             // One below the other: a row that holds one entry.
@@ -64,11 +73,12 @@ impl Frame {
             font.width(label, SMALL) / 2.0 * x.share(*value).powi(8)
         });
         let side = if beside { legend.width + 6.0 } else { 0.0 };
-        let right = drawing.width - 4.0 - last - side;
+        let right = (drawing.width - 4.0 - last - side).max(left + 0.2 * drawing.width);
         let below = match style.legend {
             LegendPlace::Below => true,
             LegendPlace::Auto => legend.height > HIGH_LEGEND * drawing.height,
-            LegendPlace::Above | LegendPlace::Right | LegendPlace::Hidden => false,
+            LegendPlace::Right => !beside,
+            LegendPlace::Above | LegendPlace::Hidden => false,
         };
         let (above, below) = match (beside, below) {
             (true, _) => (0.0, 0.0),
@@ -309,7 +319,7 @@ mod tests {
             let style = Style { legend: [Auto, Above, Below, Right, Hidden][place], title, ..Style::default() };
             let (drawing, frame) = page(&entries(&legend), &names, &style);
             proptest::prop_assert!(frame.bottom - frame.top >= DATA_SHARE * HEIGHT - 1e-9);
-            let least = if style.legend == Right { 0.3 } else { 0.5 };
+            let least = if style.legend == Right { 0.24 } else { 0.5 };
             proptest::prop_assert!(frame.right - frame.left > least * COLUMN);
             proptest::prop_assert!(drawing.height < 1000.0);
         }

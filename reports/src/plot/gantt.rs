@@ -37,6 +37,13 @@ pub fn gantt(report: &RunReport, style: &Style) -> Drawing {
             lanes.push(lane);
         }
     }
+    // Operators first, then the groups as they appear, each with its lanes in the order of their numbers.
+    let groups: Vec<&str> = lanes.iter().map(|l| l.0).collect();
+    let group = |name: &str| (name != "operators", groups.iter().position(|g| *g == name));
+    let number = |name: &str| name.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok());
+    let mut order: Vec<(&str, &str)> = lanes.clone();
+    order.sort_by_key(|l| (group(l.0), number(l.1)));
+    let mut lanes = order;
     let hidden = lanes.len().saturating_sub(LANES);
     lanes.truncate(LANES);
     let mut totals: BTreeMap<&str, f64> = BTreeMap::new();

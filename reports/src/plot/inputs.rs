@@ -278,7 +278,11 @@ fn plot_pareto(tables: &[Table], options: &PlotOptions) -> Result<Plotted, Input
         .collect();
     let better = |column: usize| Better::of(&tables[0].columns[column]);
     let (x, y) = (first_quantity(tables, &columns, |c| c.x), first_quantity(tables, &columns, |c| c.y));
-    let drawing = pareto(&named, (&x, x_scaling, better(first.x)), (&y, y_scaling, better(first.y)), &options.style);
+    let mut style = options.style.clone();
+    if let (By::Column(by), [table], true) = (&first.by, tables, grouped) {
+        style.legend_title = style.legend_title.or_else(|| table.legend_title(*by));
+    }
+    let drawing = pareto(&named, (&x, x_scaling, better(first.x)), (&y, y_scaling, better(first.y)), &style);
     Ok(Plotted { drawing, warnings: points.warnings })
 }
 

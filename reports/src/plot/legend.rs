@@ -3,7 +3,7 @@
 use super::drawing::{Anchor, Area, Color, Drawing, Mark};
 use super::font::Font;
 use super::palette::{GREY, Hatch, INK, color, dash, filled};
-use super::style::SMALL;
+use super::style::{LegendPlace, SMALL, Style};
 
 /// One entry of a legend.
 #[derive(Debug, Clone)]
@@ -72,8 +72,20 @@ pub(crate) fn fit_text(font: &Font, text: &str, size: f64, width: f64) -> String
     String::new()
 }
 
-/// The entries, or as many of them as a legend may have and one that counts the others; what was left out, in a sentence.
-pub(crate) fn shortened(entries: &[Entry]) -> (Vec<Entry>, Option<String>) {
+/// The entries behind the style's title of them: all, or as many as a legend may have and one that counts the others; and what
+/// was left out, in a sentence. None where the style hides the legend.
+pub(crate) fn shown(entries: &[Entry], style: &Style) -> (Vec<Entry>, Option<String>) {
+    if style.legend == LegendPlace::Hidden {
+        return (Vec::new(), None);
+    }
+    let (mut kept, note) = shortened(entries);
+    if let (Some(title), false) = (&style.legend_title, kept.is_empty()) {
+        kept.insert(0, Entry { name: title.clone(), color: INK, swatch: Swatch::Nothing });
+    }
+    (kept, note)
+}
+
+fn shortened(entries: &[Entry]) -> (Vec<Entry>, Option<String>) {
     if entries.len() <= MOST_ENTRIES {
         return (entries.to_vec(), None);
     }

@@ -51,7 +51,7 @@ pub(super) fn draw_lines(series: &[Series], x: Axis, y: Axis, more: &[Entry], st
 /// Series as a table, in the units of the axes.
 pub(super) fn points_of<'a>(chart: Chart, series: impl IntoIterator<Item = &'a Series>, frame: &Frame) -> Data {
     let (x, y) = (&frame.x.described(), &frame.y.described());
-    let mut data = Data::new(chart, &["series", &x.title, &y.title], &x, &y);
+    let mut data = Data::new(chart, &["series", &x.title, &y.title], x, y);
     for one in series {
         for &(x, y) in one.points.iter().filter(|p| frame.at(p.0, p.1).is_some()) {
             data.rows.push(vec![one.name.clone(), abscissa(&frame.x, x), cell(frame.y.shown(y))]);

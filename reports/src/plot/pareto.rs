@@ -122,7 +122,7 @@ pub fn pareto(
         }
     }
     let (x, y) = (&frame.x.described(), &frame.y.described());
-    let mut data = Data::new(Chart::Marks, &["series", &x.title, &y.title, "name", "on_front"], &x, &y);
+    let mut data = Data::new(Chart::Marks, &["series", &x.title, &y.title, "name", "on_front"], x, y);
     // Those on the front last, over the others.
     let order = (0..shown.len()).filter(|i| !on_front.contains(i)).chain(on_front.iter().copied());
     for i in order {

@@ -36,6 +36,8 @@ pub struct RooflinePoint {
     pub flops_per_byte: f64,
     /// Operations per second reached.
     pub flops_per_s: f64,
+    /// Time charged to it, in seconds: those with the most have colours of their own.
+    pub latency_s: f64,
     /// Operations per byte out of the cache, where it is counted.
     pub flops_per_cache_byte: Option<f64>,
 }
@@ -65,6 +67,7 @@ impl Roofline {
                 name: o.name.clone(),
                 flops_per_byte: o.flops / sum(o, channels),
                 flops_per_s: o.flops / o.latency_s,
+                latency_s: o.latency_s,
                 flops_per_cache_byte: Some(o.flops / sum(o, &CACHE)).filter(positive),
             })
             .filter(|p| [p.flops_per_byte, p.flops_per_s].iter().all(positive))
@@ -82,14 +85,19 @@ impl Roofline {
 
 /// A roof per machine, and a mark per operator; operators of the same name share a colour, machines have marks and dashes of their
 /// own, named with their limits in the legend. Of one machine, the limits stand at the roof, and where its cache's bytes are
-/// counted a thin line is the highest rate out of it, with the operators' places under that line as rings.
+/// counted a thin line is the highest rate out of it, with the operators' places under that line as dots.
 pub fn roofline(machines: &[Roofline], style: &Style) -> Drawing {
-    let mut names: Vec<&str> = Vec::new();
+    let mut totals: Vec<(&str, f64)> = Vec::new();
     for point in machines.iter().flat_map(|m| &m.points) {
-        if !names.contains(&point.name.as_str()) {
-            names.push(&point.name);
+        match totals.iter_mut().find(|t| t.0 == point.name) {
+            Some(total) => total.1 += point.latency_s,
+            None => totals.push((&point.name, point.latency_s)),
         }
     }
+    totals.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let names: Vec<&str> = totals.into_iter().map(|t| t.0).collect();
+    // Of one machine a mark tells operators apart too; of several it is the machine's.
+    let told = if machines.len() > 1 { COLORS } else { 2 * COLORS };
     let points = || machines.iter().flat_map(|m| &m.points);
     let single = if let [machine] = machines { Some(machine) } else { None };
     let cache = single.and_then(|m| m.cache_bytes_per_s);
@@ -98,7 +106,7 @@ pub fn roofline(machines: &[Roofline], style: &Style) -> Drawing {
     let xs = points().map(|p| p.flops_per_byte).chain(ridges.flat_map(|ridge| [ridge / 4.0, ridge * 4.0]));
     let in_cache = points().filter(|_| cache.is_some()).filter_map(|p| p.flops_per_cache_byte);
     let x = Axis::fit(&Quantity::new("Operations per byte", ""), Scaling::Log, xs.chain(in_cache), style.x_ticks() + 1);
-    let ys = points().map(|p| p.flops_per_s).chain(machines.iter().map(|m| m.peak_flops_per_s * 1.8));
+    let ys = points().map(|p| p.flops_per_s).chain(machines.iter().map(|m| m.peak_flops_per_s * 4.0));
     let y = Axis::fit(&Quantity::new("Rate", "FLOP/s"), Scaling::Log, ys, 5);
     let mark_of = |operator: usize, machine: usize| Mark::of(if machines.len() > 1 { machine } else { operator });
     let mut entries: Vec<Entry> = Vec::new();
@@ -108,20 +116,24 @@ pub fn roofline(machines: &[Roofline], style: &Style) -> Drawing {
             Entry { name: format!("{}: {}, {}", m.name, limits.0, limits.1), color: INK, swatch: Swatch::Line(i) }
         }));
     }
-    entries.extend(names.iter().take(2 * COLORS).enumerate().map(|(i, &name)| {
+    entries.extend(names.iter().take(told).enumerate().map(|(i, &name)| {
         // Of several machines, a colour says which operator and a mark which machine.
         let swatch = if machines.len() > 1 { Swatch::Fill } else { Swatch::Mark(mark_of(i, 0)) };
         Entry { name: name.to_owned(), color: color(i), swatch }
     }));
-    if names.len() > 2 * COLORS {
-        entries.push(Entry { name: "others".into(), color: GREY, swatch: Swatch::Mark(Mark::Disc) });
+    if names.len() > told {
+        entries.push(Entry {
+            name: format!("{} others", names.len() - told),
+            color: GREY,
+            swatch: Swatch::Mark(Mark::Disc),
+        });
     }
     let unit = y.title.rsplit_once('(').map(|(_, unit)| unit.trim_end_matches(')').to_owned()).unwrap_or_default();
     let mut drawing = style.page(HEIGHT);
     let font = Font::load(style.font);
     let frame = Frame::draw(&mut drawing, &font, style, x, y, &entries);
     let (x, y) = (&frame.x.described(), &frame.y.described());
-    let mut data = Data::new(Chart::Marks, &["series", &x.title, &y.title, "name"], &x, &y);
+    let mut data = Data::new(Chart::Marks, &["series", &x.title, &y.title, "name"], x, y);
     let places: Vec<Point> = points().filter_map(|p| frame.at(p.flops_per_byte, p.flops_per_s)).collect();
     for (i, machine) in machines.iter().enumerate() {
         let Some(corners) = roof(&frame, machine.peak_flops_per_s, machine.peak_bandwidth_bytes_per_s) else {
@@ -159,16 +171,16 @@ pub fn roofline(machines: &[Roofline], style: &Style) -> Drawing {
         }
         for point in &machine.points {
             let at = point.flops_per_cache_byte.and_then(|x| frame.at(x, point.flops_per_s));
-            let operator = names.iter().position(|&name| name == point.name).filter(|&o| o < 2 * COLORS);
+            let operator = names.iter().position(|&name| name == point.name).filter(|&o| o < told);
             if let Some(at) = at {
-                drawing.mark(Mark::Ring, at, 1.6, operator.map_or(GREY, color));
+                drawing.mark(Mark::Disc, at, 1.1, operator.map_or(GREY, color));
             }
         }
     }
     for (i, machine) in machines.iter().enumerate() {
         for point in &machine.points {
             let operator = names.iter().position(|&name| name == point.name).unwrap_or(0);
-            let color = if operator < 2 * COLORS { color(operator) } else { GREY };
+            let color = if operator < told { color(operator) } else { GREY };
             if let Some(at) = frame.at(point.flops_per_byte, point.flops_per_s) {
                 drawing.mark(mark_of(operator, i), at, 2.6, color);
                 let series = if machines.len() > 1 { machine.name.clone() } else { point.name.clone() };
@@ -208,7 +220,7 @@ fn label_roof(
     };
     let width = font.width(peak, SMALL);
     let at = [(end.0 - 2.0, end.1 - 6.0), (ridge.0 + width + 2.0, end.1 - 6.0), (end.0 - 2.0, end.1 + 6.0)];
-    if let Some(&at) = at.iter().find(|a| free(a.0 - width, a.0, a.1)) {
+    if let Some(&at) = at.iter().find(|a| (a.1 < end.1 || a.0 - width > ridge.0) && free(a.0 - width, a.0, a.1)) {
         drawing.text(peak, at, SMALL, Anchor::End, INK);
     }
     // Left of the slope nothing can run from memory, so its label covers few marks.

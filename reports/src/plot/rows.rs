@@ -5,7 +5,7 @@ use super::data::{AxisOf, Chart, Data, cell};
 use super::drawing::{Anchor, Area, Drawing};
 use super::font::Font;
 use super::frame::{keep, title};
-use super::legend::{Entry, Legend, Swatch, fit_text, shortened};
+use super::legend::{Entry, Legend, Swatch, fit_text, shown as shown_entries};
 use super::palette::{GREY, GRID, Hatch, INK, color, filled};
 use super::style::{LegendPlace, SMALL, Style, TEXT};
 
@@ -50,7 +50,7 @@ impl Rows {
         let widest = shown.iter().map(|name| font.width(name, SMALL)).fold(0.0, f64::max);
         let left = 4.0 + widest + 4.0;
         let head = title(&mut drawing, &font, style);
-        let (entries, note) = if style.legend == LegendPlace::Hidden { (Vec::new(), None) } else { shortened(entries) };
+        let (entries, note) = shown_entries(entries, style);
         drawing.notes.extend(note);
         let legend = Legend::rows(&font, &entries, drawing.width - 8.0);
         let below = style.legend == LegendPlace::Below;

@@ -77,6 +77,8 @@ pub struct Style {
     pub font: Typeface,
     /// Where the legend stands.
     pub legend: LegendPlace,
+    /// What the legend's entries are of, before them.
+    pub legend_title: Option<String>,
     /// Texts over the data.
     pub annotations: Vec<Annotation>,
     /// Names of series, categories, reports and operators in the order in which they are drawn; others come after them.
@@ -96,6 +98,7 @@ impl Default for Style {
             scale: 1.0,
             font: Typeface::default(),
             legend: LegendPlace::default(),
+            legend_title: None,
             annotations: Vec::new(),
             order: Vec::new(),
             rename: BTreeMap::new(),

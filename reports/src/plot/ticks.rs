@@ -110,3 +110,20 @@ fn superscript(c: char) -> char {
         _ => '⁹',
     }
 }
+
+/// Two to nine times each power of ten, where ticks stand at powers alone or few parts of them; with many decades, the powers
+/// without labels.
+pub(super) fn minor_ticks((first, last): (i64, i64), (low, high): (f64, f64), labelled: &[(f64, String)]) -> Vec<f64> {
+    let decades = high - low;
+    let parts: &[f64] = if decades < 7.0 { &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0] } else { &[1.0] };
+    if decades.is_nan() || decades >= 60.0 {
+        return Vec::new();
+    }
+    let within = |v: &f64| (low..=high).contains(&v.log10());
+    let free = |v: &f64| labelled.iter().all(|(tick, _)| (tick / v - 1.0).abs() > 1e-9);
+    (first - 1..=last)
+        .flat_map(|e| parts.iter().map(move |m| m * 10f64.powi(e as i32)))
+        .filter(within)
+        .filter(free)
+        .collect()
+}

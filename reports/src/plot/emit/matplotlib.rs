@@ -230,16 +230,16 @@ fn panel(data: &Data, file: &str, index: usize, several: bool) -> String {
     for (axis, of) in [("x", &data.x), ("y", &data.y)] {
         out += &described(axis, of);
     }
-    let title = match (several, data.title.is_empty()) {
-        (true, _) => format!("({}) {}", crate::plot::panels::letters(index), data.title).trim_end().to_owned(),
-        (false, false) => data.title.clone(),
-        (false, true) => String::new(),
-    };
-    if !title.is_empty() {
-        out += &format!("ax.set_title({}, fontsize=8)\n", text(&title));
+    if several {
+        // Below the axis, as in the figure: the legend is above.
+        let caption = format!("({}) {}", crate::plot::panels::letters(index), data.title);
+        out += &format!("ax.set_xlabel(ax.get_xlabel() + \"\\n\" + {})\n", text(caption.trim_end()));
+    } else if !data.title.is_empty() {
+        out += &format!("fig.suptitle({}, fontsize=8)\n", text(&data.title));
     }
     out += "if len(ax.get_legend_handles_labels()[1]) > 1:\n";
-    out += "    ax.legend(frameon=False, loc=\"lower center\", bbox_to_anchor=(0.5, 1.0), ncols=3)\n";
+    let columns = if data.chart == Chart::Spans { 2 } else { 3 };
+    out += &format!("    ax.legend(frameon=False, loc=\"lower center\", bbox_to_anchor=(0.5, 1.0), ncols={columns})\n");
     out
 }
 
@@ -247,6 +247,9 @@ fn described(axis: &str, of: &AxisOf) -> String {
     let mut out = String::new();
     if of.base > 0 {
         out += &format!("ax.set_{axis}scale(\"log\", base={})\n", of.base);
+        if of.base == 2 {
+            out += &format!("ax.{axis}axis.set_major_formatter(\"{{x:g}}\")\n");
+        }
     }
     if of.names.is_empty() && of.ends.0 < of.ends.1 && of.ends.0.is_finite() && of.ends.1.is_finite() {
         out += &format!("ax.set_{axis}lim({:?}, {:?})\n", of.ends.0, of.ends.1);

@@ -126,9 +126,8 @@ pub(super) fn plot_bars(tables: &[Table], options: &PlotOptions) -> Result<Plott
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let ends = |c: &Cell| match (c.values.as_slice(), c.error) {
-        ([], _) => None,
+        ([], _) | ([_], None) => None,
         (values, Some(error)) => Some((mean(values) - error, mean(values) + error)),
-        ([_], None) => None,
         (values, None) => {
             let fold = |f: fn(f64, f64) -> f64, from: f64| values.iter().copied().fold(from, f);
             Some((fold(f64::min, f64::INFINITY), fold(f64::max, f64::NEG_INFINITY)))
@@ -154,6 +153,10 @@ pub(super) fn plot_bars(tables: &[Table], options: &PlotOptions) -> Result<Plott
     }
     let quantity = if stacked { Quantity::new(common(&drawn.parts, &quantity), quantity.unit) } else { quantity };
     let quantity = normalized(&mut drawn, quantity, (table, x, by, first), options, &mut warnings)?;
+    let mut style = style.clone();
+    if let (Some(by), false) = (by, stacked) {
+        style.legend_title = style.legend_title.or_else(|| table.legend_title(by));
+    }
     if options.geomean {
         let (bad, uneven) = drawn.add_geomean();
         if bad > 0 {
@@ -175,7 +178,7 @@ pub(super) fn plot_bars(tables: &[Table], options: &PlotOptions) -> Result<Plott
     for name in drawn.categories.iter_mut().chain(&mut drawn.series) {
         *name = style.called(name);
     }
-    Ok(Plotted { drawing: bars(&drawn, (&quantity, scaling), style), warnings })
+    Ok(Plotted { drawing: bars(&drawn, (&quantity, scaling), &style), warnings })
 }
 
 /// What the parts of a bar are all of: the word that their names begin with, else the first one's quantity without its part.
@@ -235,7 +238,12 @@ fn normalized(
         Baseline::Series(place) => &drawn.series[*place],
         Baseline::Category(place) => &drawn.categories[*place],
     };
-    let name = options.style.called(name);
+    // A number is told with what it is a number of: 8 channels.
+    let what = crate::units::words(crate::compare::last_part(&table.columns[column]));
+    let name = match table.is_numeric(column) && !options.style.rename.contains_key(name) {
+        true => format!("{name} {what}"),
+        false => options.style.called(name),
+    };
     drawn.baseline = Some(name.clone());
     let speedup = match quantity.unit.as_str() {
         "s" | "cycles" | "tokens/s" => format!("Speedup over {name}"),

@@ -58,6 +58,7 @@ struct Keys {
     height_in: Option<f64>,
     font: Option<String>,
     legend: Option<String>,
+    legend_title: Option<String>,
     order: Vec<String>,
     rename: BTreeMap<String, String>,
     annotations: Vec<Note>,
@@ -138,6 +139,7 @@ pub fn read_figure(path: &Path) -> Result<Figure, InputError> {
             title: None,
             x_label: None,
             y_label: None,
+            legend_title: None,
             scale: 1.0,
             annotations: Vec::new(),
             ..figure_style.clone()
@@ -222,8 +224,12 @@ fn style(keys: &Keys, mut style: Style, source: &Source, table: &str) -> Result<
             _ => return Err(unknown("legend", "place", name, &["auto", "above", "below", "right", "none"])),
         };
     }
-    let words =
-        [(&keys.title, &mut style.title), (&keys.x_label, &mut style.x_label), (&keys.y_label, &mut style.y_label)];
+    let words = [
+        (&keys.title, &mut style.title),
+        (&keys.x_label, &mut style.x_label),
+        (&keys.y_label, &mut style.y_label),
+        (&keys.legend_title, &mut style.legend_title),
+    ];
     for (given, place) in words {
         if given.is_some() {
             place.clone_from(given);

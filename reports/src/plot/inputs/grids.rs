@@ -100,6 +100,10 @@ pub(super) fn plot_cdf(tables: &[Table], options: &PlotOptions) -> Result<Plotte
     let mut points = points(tables, &columns, false, &options.style)?;
     let scaling = options.x_scaling();
     check_axis(&mut points, (&tables[0], first.x), scaling, |p| p.0, "leave --log-x out, or choose another --x")?;
-    let drawing = cdf(&points.series, &first_quantity(tables, &columns, |c| c.x), scaling, &options.style);
+    let mut style = options.style.clone();
+    if let (By::Column(by), [table]) = (&first.by, tables) {
+        style.legend_title = style.legend_title.or_else(|| table.legend_title(*by));
+    }
+    let drawing = cdf(&points.series, &first_quantity(tables, &columns, |c| c.x), scaling, &style);
     Ok(Plotted { drawing, warnings: points.warnings })
 }

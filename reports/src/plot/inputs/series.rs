@@ -105,7 +105,7 @@ pub(super) fn points(
             .help("choose other columns with --x and --y"));
     }
     if by_name {
-        names = in_order(names, &mut series, style);
+        names = in_order(&names, &mut series, style);
     }
     for one in &mut series {
         one.name = style.called(&one.name);
@@ -119,7 +119,7 @@ pub(super) fn points(
 }
 
 /// The names of an axis in the style's order and as it calls them; points follow their names.
-fn in_order(names: Vec<String>, series: &mut [Series], style: &Style) -> Vec<String> {
+fn in_order(names: &[String], series: &mut [Series], style: &Style) -> Vec<String> {
     let mut order: Vec<usize> = (0..names.len()).collect();
     order.sort_by_key(|&i| style.rank(&names[i]));
     for point in series.iter_mut().flat_map(|s| &mut s.points) {

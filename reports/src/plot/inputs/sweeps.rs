@@ -50,9 +50,13 @@ pub(super) fn plot_sweep(tables: &[Table], options: &PlotOptions) -> Result<Plot
         check_axis(&mut points, (&tables[0], first.x), x_scaling, |p| p.0, "leave --log-x out, or choose another --x")?;
     }
     check_axis(&mut points, (&tables[0], first.y), y_scaling, |p| p.1, "leave --log-y out, or choose another --y")?;
+    let mut style = options.style.clone();
+    if let (By::Column(by), [table]) = (&first.by, tables) {
+        style.legend_title = style.legend_title.or_else(|| table.legend_title(*by));
+    }
     let drawing = match &points.names {
-        Some(names) => sweep_of_names(&points.series, (&x.name, names), (&y, y_scaling), &options.style),
-        None => sweep(&points.series, (&x, x_scaling), (&y, y_scaling), &options.style),
+        Some(names) => sweep_of_names(&points.series, (&x.name, names), (&y, y_scaling), &style),
+        None => sweep(&points.series, (&x, x_scaling), (&y, y_scaling), &style),
     };
     warnings.extend(points.warnings);
     Ok(Plotted { drawing, warnings })
