@@ -247,36 +247,92 @@ pub struct ResultsArgs {
     pub format: Format,
 }
 
+/// A language of scripts that draw a figure again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EmitLanguage {
+    /// Python, which reads the figure's CSV.
+    Matplotlib,
+    /// LaTeX, with the numbers in it.
+    Pgfplots,
+}
+
+impl From<EmitLanguage> for banksia_reports::plot::Emit {
+    fn from(language: EmitLanguage) -> Self {
+        match language {
+            EmitLanguage::Matplotlib => Self::Matplotlib,
+            EmitLanguage::Pgfplots => Self::Pgfplots,
+        }
+    }
+}
+
 /// A plot.
 #[derive(Debug, Args)]
 pub struct PlotArgs {
-    /// What to draw: breakdown, context, energy, roofline, sweep, heatmap, cdf, pareto, validation or bandwidth.
-    pub kind: String,
-    /// Reports (report.json, or the folder of a run), CSV files, or the folder of a sweep.
-    #[arg(required = true)]
+    /// What to draw: bars, box, breakdown, context, energy, roofline, sweep, heatmap, cdf, pareto, validation, bandwidth, gantt or
+    /// panels; may stand in the figure's file instead.
+    #[arg(required_unless_present = "figure")]
+    pub kind: Option<String>,
+    /// Reports (report.json, or the folder of a run), CSV files, or the folder of a sweep; for panels, a figure's file.
+    #[arg(required_unless_present = "figure")]
     pub inputs: Vec<PathBuf>,
-    /// The plot, .svg, .png or .pdf.
+    /// The plot, .svg, .png or .pdf. Its numbers go beside it as .csv.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
+    /// The figure's file: title, labels, size, font, order, names, annotations and panels (see docs/reports.md).
+    #[arg(long, value_name = "FILE.toml")]
+    pub figure: Option<PathBuf>,
+    /// Also write a script beside the plot that draws it again.
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    pub emit: Vec<EmitLanguage>,
     /// The column on the horizontal axis; of a sweep, also by the whole path of a key. Words make an axis of names [default: of
     /// a sweep, the first key that it varies].
     #[arg(long)]
     pub x: Option<String>,
-    /// The column on the vertical axis.
+    /// The column on the vertical axis; for stacked bars, one for each part.
     #[arg(long)]
-    pub y: Option<String>,
+    pub y: Vec<String>,
     /// The column that tells series apart [default: of a sweep, the other keys that it varies].
     #[arg(long)]
     pub by: Option<String>,
     /// The column of a heat map's values.
-    #[arg(long)]
-    pub value: Option<String>,
+    #[arg(long, alias = "value")]
+    pub z: Option<String>,
     /// Logarithmic horizontal axis.
     #[arg(long)]
     pub log_x: bool,
     /// Logarithmic vertical axis; of a heat map, shades by the logarithm.
     #[arg(long)]
     pub log_y: bool,
+    /// Logarithmic horizontal axis with ticks at powers of two.
+    #[arg(long)]
+    pub log2_x: bool,
+    /// Logarithmic vertical axis with ticks at powers of two.
+    #[arg(long)]
+    pub log2_y: bool,
+    /// Divide bars by those of this value of --by (without --by: of --x), by the `first`, or each by its `total`.
+    #[arg(long, value_name = "VALUE")]
+    pub normalize: Option<String>,
+    /// Divide the baseline by each bar instead, where less is better: how much better a bar is.
+    #[arg(long)]
+    pub speedup: bool,
+    /// Add a last group of bars with the geometric means of the others.
+    #[arg(long)]
+    pub geomean: bool,
+    /// Stack several --y as parts of one bar.
+    #[arg(long)]
+    pub stack: bool,
+    /// The column of half the length of bars' errors [default: the least and the most of several rows].
+    #[arg(long, value_name = "COLUMN")]
+    pub errors: Option<String>,
+    /// A title above the plot.
+    #[arg(long)]
+    pub title: Option<String>,
+    /// The horizontal axis's title.
+    #[arg(long, value_name = "TEXT")]
+    pub x_label: Option<String>,
+    /// The vertical axis's title.
+    #[arg(long, value_name = "TEXT")]
+    pub y_label: Option<String>,
 }
 
 /// A mapping to print.

@@ -1,252 +1,124 @@
-//! Renders every kind of plot from made-up data, for looking at the style: `cargo run --example gallery -- DIRECTORY`.
+//! Draws every kind of plot from small files of real runs, and the page that shows them with their commands:
+//! `cargo run --release -p banksia-reports --example gallery` writes `docs/gallery/*.svg` and `docs/gallery.md`. With a folder as its
+//! argument, it writes there instead, and PNGs, tables
+//! and scripts too.
 
-use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use banksia_reports::plot::{self, Drawing, ParetoPoint, PlotKind, Quantity, Roofline, RooflinePoint, Scaling, Series};
-use banksia_reports::{
-    ComponentReport, MachineInfo, OperatorReport, PointRow, ReportError, RunReport, SCHEMA, StepReport, TimelineSpan,
-    WorkloadInfo,
-};
+use banksia_reports::plot::{Emit, PlotKind, PlotOptions, Plotted, plot_figure, plot_files, read_figure, write_figure};
+
+/// A figure: its file's stem, what it shows, and the command without the output.
+const FIGURES: [(&str, &str, &str); 17] = [
+    (
+        "bars",
+        "Speed-up of each model over 8 channels, with the geometric mean. The line is the baseline; hatches keep bars apart in grey.",
+        "bars DATA/models.csv --x model --y latency_s --by channels --normalize 8 --speedup --geomean",
+    ),
+    (
+        "bars-stacked",
+        "Energy by cause, absolute, for each model and number of channels. A figure's file names the parts and their order.",
+        "bars DATA/models.csv --figure DATA/parts.toml",
+    ),
+    (
+        "bars-shares",
+        "The same as shares of each bar.",
+        "bars DATA/models.csv --figure DATA/parts.toml --normalize total",
+    ),
+    (
+        "box",
+        "Latency per token over all models and pin rates, by channels.",
+        "box DATA/pins.csv --x channels --y latency_per_token_s",
+    ),
+    ("breakdown", "One run: latency and energy by operator.", "breakdown DATA/pim.json"),
+    ("breakdown-several", "Several runs: a stacked bar each.", "breakdown DATA/pim.json DATA/pim-medium.json"),
+    ("energy", "Energy by cause, per token.", "energy DATA/pim.json DATA/pim-medium.json"),
+    ("context", "Latency per token as the KV cache grows.", "context DATA/pim.json DATA/pim-medium.json"),
+    ("gantt", "What ran where in the first microseconds of a token.", "gantt DATA/pim.json"),
+    (
+        "sweep",
+        "Any column against another, on axes with powers of two.",
+        "sweep DATA/pins.csv --x pin_gbps --by channels --log2-x --log2-y",
+    ),
+    (
+        "heatmap",
+        "A value over two keys of a sweep.",
+        "heatmap DATA/pins.csv --x machine.memory.channels --y device.organization.pin_gbps --z latency_per_token_s",
+    ),
+    (
+        "pareto",
+        "Throughput against energy: names say which way is better, and groups have marks.",
+        "pareto DATA/pins.csv --x tokens_per_s --y energy_per_token_j --by channels",
+    ),
+    ("roofline", "Operators of one run under its machine's limits.", "roofline DATA/h200.json"),
+    (
+        "roofline-several",
+        "Two machines: a colour is an operator, a mark a machine.",
+        "roofline DATA/h200.json DATA/a100.json",
+    ),
+    ("validation", "Predicted against measured, with bands of 10 % and 25 %.", "validation DATA/measured.csv"),
+    ("cdf", "The share of rows at or below an error.", "cdf DATA/measured.csv --x error_pct --by op"),
+    ("panels", "Two plots on one page, in Times: the figure's file says all.", "panels DATA/panels.toml"),
+];
+
+/// A page of the files' folder, from the repository's root.
+const DATA: &str = "docs/gallery/data";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let directory = PathBuf::from(std::env::args().nth(1).ok_or("usage: gallery DIRECTORY")?);
-    std::fs::create_dir_all(&directory)?;
-    let models = [("GPT-2 small", 1.0), ("GPT-2 medium", 2.7), ("GPT-2 XL", 10.2), ("GPT-3 XL", 9.6)];
-    let reports: Vec<RunReport> = models.iter().map(|&(model, size)| report(model, size)).collect();
-    print!("{}", banksia_reports::terminal(&reports[0], None, false));
-    println!();
-    let points: Vec<PointRow<'_>> = reports.iter().map(PointRow::of).collect();
-    let compared = banksia_reports::compare(&points);
-    print!("{}", banksia_reports::comparison_table(&compared, None, false));
-    banksia_reports::write_directory(&reports[0], &directory.join("run"))?;
-
-    save(&directory, "breakdown-one", &plot::breakdown(&reports[..1]))?;
-    for kind in PlotKind::ALL {
-        save(&directory, kind.name(), &drawing(kind, &reports))?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no repository")?.to_owned();
+    let other = std::env::args().nth(1).map(PathBuf::from);
+    let docs = other.clone().unwrap_or_else(|| root.join("docs"));
+    let folder = docs.join("gallery");
+    std::fs::create_dir_all(&folder)?;
+    let mut page = String::from(
+        "# Gallery\n\nEvery kind of plot, from files in [gallery/data](gallery/data) that runs of Banksia wrote, with the \
+         command\nthat draws it. `cargo run --release -p banksia-reports --example gallery` makes this page and its figures;\n\
+         [reports.md](reports.md) has all options.\n",
+    );
+    for (stem, what, command) in FIGURES {
+        let plotted = draw(&root, command).map_err(|e| format!("{stem}: {e}"))?;
+        for warning in &plotted.warnings {
+            eprintln!("{stem}: {warning}");
+        }
+        plotted.drawing.write(&folder.join(format!("{stem}.svg")))?;
+        if other.is_some() {
+            write_figure(&plotted.drawing, &folder.join(format!("{stem}.png")), &Emit::ALL)?;
+        }
+        let command = command.replace("DATA", DATA);
+        write!(page, "\n## {stem}\n\n{what}\n\n![{stem}](gallery/{stem}.svg)\n\n")?;
+        writeln!(page, "```sh\nbanksia plot {command} -o {stem}.svg\n```")?;
     }
+    std::fs::write(docs.join("gallery.md"), page)?;
     Ok(())
 }
 
-fn save(directory: &Path, name: &str, drawing: &Drawing) -> Result<(), ReportError> {
-    drawing.write(&directory.join(format!("{name}.svg")))?;
-    drawing.write(&directory.join(format!("{name}.png")))
-}
-
-fn drawing(kind: PlotKind, reports: &[RunReport]) -> Drawing {
-    let (latency, energy) = (Quantity::new("Latency per token", "s"), Quantity::new("Energy per token", "J"));
-    match kind {
-        PlotKind::Breakdown => plot::breakdown(reports),
-        PlotKind::Context => plot::context(reports),
-        PlotKind::Energy => plot::energy(reports),
-        PlotKind::Sweep => {
-            let series = ["HBM2", "HBM3", "GDDR6-AiM"].iter().enumerate().map(|(i, name)| {
-                let point =
-                    |n: u32| (f64::from(1u32 << n), 4e-3 / f64::from(1u32 << n).powf(0.9) / (i + 1) as f64 + 2e-5);
-                Series { name: (*name).into(), points: (0..7).map(point).collect() }
-            });
-            let x = Quantity::new("Channels", "");
-            plot::sweep(&series.collect::<Vec<_>>(), (&x, Scaling::Log), (&latency, Scaling::Log))
-        }
-        PlotKind::Heatmap => {
-            let names = |all: &[&str]| all.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
-            let values = (0..12).map(|i| Some(4e-3 / f64::from(1 << (i % 4)) / f64::from(1 + i / 4) + 2e-4)).collect();
-            let x = ("Channels".to_owned(), names(&["4", "8", "16", "32"]));
-            let y = ("Memory".to_owned(), names(&["HBM2", "HBM3", "GDDR6-AiM"]));
-            plot::heatmap(&plot::Heatmap { x, y, values }, &latency, false)
-        }
-        PlotKind::Cdf => {
-            let series = ["gemm", "attention"].iter().enumerate().map(|(s, name)| {
-                let point = |i: u32| (((f64::from(i) * 1.7).sin() * 12.0 * (s + 1) as f64).abs(), 0.0);
-                Series { name: (*name).into(), points: (0..180).map(point).collect() }
-            });
-            plot::cdf(&series.collect::<Vec<_>>(), &Quantity::new("Error", "%"), Scaling::Linear)
-        }
-        PlotKind::Roofline => {
-            let point = |name: &str, flops_per_byte, flops_per_s| RooflinePoint {
-                name: name.into(),
-                flops_per_byte,
-                flops_per_s,
-            };
-            plot::roofline(&[Roofline {
-                peak_flops_per_s: 989e12,
-                peak_bandwidth_bytes_per_s: 4.8e12,
-                points: vec![
-                    point("qkv projection", 410.0, 720e12),
-                    point("attention scores", 62.0, 210e12),
-                    point("feed-forward", 520.0, 790e12),
-                    point("softmax", 1.2, 3.1e12),
-                    point("layer norm", 0.9, 2.6e12),
-                    point("decode GEMV", 1.0, 4.1e12),
-                ],
-            }])
-        }
-        PlotKind::Validation => {
-            let series = ["gemm", "attention", "moe"].iter().enumerate().map(|(s, name)| {
-                let point = |i: u32| {
-                    let measured = 3e-6 * 10f64.powf(f64::from(i) / 60.0);
-                    let wave = (f64::from(i) * 1.7 + s as f64).sin() * (f64::from(i) * 0.61).cos();
-                    (measured, measured * (1.0 + 0.22 * wave + 0.04 * s as f64))
-                };
-                Series { name: (*name).into(), points: (0..180).map(point).collect() }
-            });
-            plot::validation(&series.collect::<Vec<_>>(), &Quantity::new("latency", "s"))
-        }
-        PlotKind::Bandwidth => {
-            let series = [("Sequential reads", 0.93), ("Random reads", 0.41), ("Two reads to a write", 0.74)].map(
-                |(name, limit)| {
-                    let point = |i: u32| {
-                        let load = f64::from(i) / 20.0 * 0.985;
-                        (load * limit * 819e9, 55e-9 + 18e-9 * load / (1.0 - load))
-                    };
-                    Series { name: name.into(), points: (1..=20).map(point).collect() }
-                },
-            );
-            plot::bandwidth(&series, Some(819e9))
-        }
-        PlotKind::Pareto => {
-            let point = |i: u32| {
-                let f = f64::from(i);
-                let spread = 1.0 + 0.8 * (f * 2.4).sin().abs();
-                let x = 1e-4 * (1.0 + f / 8.0);
-                ParetoPoint {
-                    name: format!("{} ch × {} MACs", 8 << (i % 4), 16 << (i % 3)),
-                    x: x * spread,
-                    y: 6e-7 / x * spread,
-                }
-            };
-            let points: Vec<ParetoPoint> = (0..40).map(point).collect();
-            let low = plot::Better::Low;
-            plot::pareto(&points, (&latency, Scaling::Linear, low), (&energy, Scaling::Linear, low))
+/// Draws what a command of the page asks for: the few options of `banksia plot` that the page uses.
+fn draw(root: &Path, command: &str) -> Result<Plotted, Box<dyn std::error::Error>> {
+    let mut words = command.split(' ').map(|word| word.replace("DATA", &root.join(DATA).display().to_string()));
+    let kind: PlotKind = words.next().ok_or("no kind")?.parse()?;
+    let (mut inputs, mut options) = (Vec::new(), PlotOptions::default());
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} has no value"));
+        match word.as_str() {
+            "--x" => options.x = Some(value()?),
+            "--y" => options.y.push(value()?),
+            "--z" => options.value = Some(value()?),
+            "--by" => options.by = Some(value()?),
+            "--normalize" => options.normalize = Some(value()?),
+            "--figure" => {
+                let before = options;
+                options = read_figure(Path::new(&value()?))?.options;
+                options.normalize = before.normalize.or(options.normalize);
+            }
+            "--speedup" => options.speedup = true,
+            "--geomean" => options.geomean = true,
+            "--log2-x" => options.log2_x = true,
+            "--log2-y" => options.log2_y = true,
+            file => inputs.push(PathBuf::from(file)),
         }
     }
-}
-
-/// A made-up decode run that keeps a report's laws, `size` times the smallest model.
-fn report(model: &str, size: f64) -> RunReport {
-    let operators = [
-        ("qkv projection", 0.21, 0.24),
-        ("attention scores", 0.06, 0.05),
-        ("softmax", 0.04, 0.01),
-        ("attention values", 0.07, 0.06),
-        ("output projection", 0.08, 0.08),
-        ("feed-forward up", 0.25, 0.26),
-        ("GELU", 0.02, 0.01),
-        ("feed-forward down", 0.24, 0.26),
-        ("layer norm", 0.02, 0.01),
-        ("LM head", 0.01, 0.02),
-    ];
-    let tokens = 256u32;
-    let steps: Vec<StepReport> = {
-        let mut start = 0.0;
-        (1..=tokens)
-            .map(|i| {
-                // A page of the KV cache starts every 64 tokens.
-                let latency = size * (84e-6 + 0.08e-6 * f64::from(i) + 2.0e-6 * f64::from(i / 64));
-                let step = StepReport {
-                    phase: "decode".into(),
-                    context_tokens: u64::from(i + 128),
-                    start_s: start,
-                    latency_s: latency,
-                    energy_j: latency * 1.9,
-                };
-                start += latency;
-                step
-            })
-            .collect()
-    };
-    let latency: f64 = steps.iter().map(|s| s.latency_s).sum();
-    let energy: f64 = steps.iter().map(|s| s.energy_j).sum();
-    let bytes = |share: f64| (share * size * 6.3e10) as u64;
-    let operators: Vec<OperatorReport> = operators
-        .iter()
-        .map(|&(name, time, joules)| OperatorReport {
-            name: name.into(),
-            count: 12 * u64::from(tokens),
-            latency_s: latency * time,
-            busy_s: latency * time * 1.1,
-            energy_j: energy * joules,
-            flops: 2.0 * bytes(time) as f64,
-            traffic_bytes: BTreeMap::from([
-                ("bank_internal".into(), 8 * (bytes(time) / 8)),
-                ("pins_read".into(), 8 * (bytes(time) / 800)),
-            ]),
-        })
-        .collect();
-    let total = |channel: &str| operators.iter().map(|o| o.traffic_bytes[channel]).sum::<u64>();
-    let traffic = BTreeMap::from(["bank_internal", "pins_read"].map(|c| (c.to_owned(), total(c))));
-    let shares =
-        [("activate", 0.31), ("mac", 0.36), ("background", 0.14), ("refresh", 0.03), ("io", 0.12), ("asic", 0.04)];
-    let parts = |whole: f64| shares.map(|(name, share)| (name.to_owned(), whole * share)).into_iter();
-    let channels = (0..8).map(|i| ComponentReport {
-        name: format!("channel {i}"),
-        kind: "pim channel".into(),
-        busy_s: latency * 0.91,
-        utilization: 0.91,
-        energy_parts_j: parts(energy / 8.0).filter(|(n, _)| n != "asic").collect(),
-        traffic_bytes: traffic.iter().map(|(c, b)| (c.clone(), b / 8)).collect(),
-        utilization_over_time: Vec::new(),
-    });
-    let asic = ComponentReport {
-        name: "ASIC".into(),
-        kind: "asic".into(),
-        busy_s: latency * 0.12,
-        utilization: 0.12,
-        energy_parts_j: parts(energy).filter(|(n, _)| n == "asic").collect(),
-        ..ComponentReport::default()
-    };
-    let span = |group: &str, lane: String, name: &str, start_us: f64, us: f64| TimelineSpan {
-        group: group.into(),
-        lane,
-        name: name.into(),
-        start_s: start_us * 1e-6,
-        duration_s: us * 1e-6,
-        details: BTreeMap::new(),
-    };
-    let mut timeline = vec![span("operators", "layer 0".into(), "qkv projection", 0.0, 2.0)];
-    timeline.extend((0..8).map(|i| span("pim", format!("channel {i}"), "MAC", 0.1, 1.8)));
-    RunReport {
-        schema: SCHEMA,
-        banksia_version: env!("CARGO_PKG_VERSION").into(),
-        name: "decode-256".into(),
-        seed: 0,
-        configuration_sha256: String::new(),
-        configuration: String::new(),
-        machine: MachineInfo {
-            name: "PIM-GPT".into(),
-            kind: "pim".into(),
-            peak_flops_per_s: 4.1e12 * size,
-            peak_bandwidth_bytes_per_s: 4.1e12 * size,
-            capacity_bytes: 8 << 30,
-        },
-        workload: WorkloadInfo {
-            model: model.into(),
-            parameters: (124e6 * size) as u64,
-            weight_bytes: (248e6 * size) as u64,
-            prompt_tokens: 128,
-            generated_tokens: u64::from(tokens),
-            batch: 1,
-            flops: operators.iter().map(|o| o.flops).sum(),
-        },
-        latency_s: latency,
-        energy_j: energy,
-        power_w: energy / latency,
-        tokens: Some(tokens.into()),
-        tokens_per_s: Some(f64::from(tokens) / latency),
-        ttft_s: None,
-        tpot_s: None,
-        footprint_bytes: std::collections::BTreeMap::new(),
-        energy_parts_j: parts(energy).collect(),
-        traffic_bytes: traffic.clone(),
-        metrics: BTreeMap::from([
-            ("row_hit_rate".into(), 0.982),
-            ("mac_utilization".into(), 0.71),
-            ("bank_bandwidth_bytes_per_s".into(), 2.4e12),
-        ]),
-        commands: BTreeMap::from([("ACT".into(), 120_000), ("MAC_ABK".into(), 9_000_000)]),
-        operators,
-        components: channels.chain([asic]).collect(),
-        steps,
-        timeline,
+    if let (PlotKind::Panels, [file]) = (kind, inputs.as_slice()) {
+        return Ok(plot_figure(&read_figure(file)?, file)?);
     }
+    Ok(plot_files(kind, &inputs, &options)?)
 }

@@ -96,9 +96,14 @@ pub fn write_directory(report: &RunReport, directory: &Path) -> Result<Vec<PathB
         false => Some(chrome_trace(report)?.into_bytes()),
     };
     files.push(("timeline.json", timeline));
-    let context = (!report.steps.is_empty()).then(|| plot::context(std::slice::from_ref(report)));
+    let context =
+        (!report.steps.is_empty()).then(|| plot::context(std::slice::from_ref(report), &plot::Style::default()));
     for (svg, png, drawing) in [
-        ("breakdown.svg", "breakdown.png", Some(plot::breakdown(std::slice::from_ref(report)))),
+        (
+            "breakdown.svg",
+            "breakdown.png",
+            Some(plot::breakdown(std::slice::from_ref(report), &plot::Style::default())),
+        ),
         ("context.svg", "context.png", context),
     ] {
         files.push((svg, drawing.as_ref().map(Drawing::svg).transpose()?.map(String::into_bytes)));

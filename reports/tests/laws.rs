@@ -5,7 +5,7 @@
 
 mod sample;
 
-use banksia_reports::plot::{self, Better, Drawing, Heatmap, ParetoPoint, Quantity, Roofline, Scaling, Series};
+use banksia_reports::plot::{self, Better, Drawing, Heatmap, ParetoPoint, Quantity, Roofline, Scaling, Series, Style};
 use banksia_reports::validation::error_statistics;
 use banksia_reports::{
     Pair, PointRow, RunReport, chrome_trace, compare, comparison_csv, comparison_json, comparison_table, operators_csv,
@@ -125,32 +125,37 @@ proptest! {
         comparison_table(&rows, Some(40), true);
         comparison_json(&rows).unwrap();
         comparison_csv(&rows).unwrap();
+        let style = &Style::default();
         for reports in [&both[..], &both[..1], &[]] {
-            render(&plot::breakdown(reports), png)?;
-            render(&plot::context(reports), png)?;
-            render(&plot::energy(reports), png)?;
-            render(&plot::roofline(&reports.iter().map(Roofline::of).collect::<Vec<_>>()), png)?;
+            render(&plot::breakdown(reports, style), png)?;
+            render(&plot::context(reports, style), png)?;
+            render(&plot::energy(reports, style), png)?;
+            render(&plot::roofline(&reports.iter().map(Roofline::of).collect::<Vec<_>>(), style), png)?;
+            for report in reports {
+                render(&plot::gantt(report, style), png)?;
+            }
         }
     }
 
     #[test]
     fn odd_points_render(points in proptest::collection::vec((odd(), odd()), 0..6), peak in odd(), log: bool, png in proptest::bool::weighted(0.03)) {
         let quantity = Quantity::new("Latency", "s");
+        let style = &Style::default();
         let axis = (&quantity, if log { Scaling::Log } else { Scaling::Linear });
         let series = [Series { name: "<a & \"b\">\n".into(), points: points.clone() }, Series::default()];
-        render(&plot::sweep(&series, axis, axis), png)?;
-        render(&plot::bandwidth(&series, Some(peak)), png)?;
-        render(&plot::validation(&series, &quantity), png)?;
+        render(&plot::sweep(&series, axis, axis, style), png)?;
+        render(&plot::bandwidth(&series, Some(peak), style), png)?;
+        render(&plot::validation(&series, &quantity, style), png)?;
         let names: Vec<String> = points.iter().map(|p| format!("{:e}", p.0)).collect();
         let places = points.iter().enumerate().map(|(i, p)| (i as f64, p.1)).collect();
-        render(&plot::sweep_of_names(&[Series { name: "s".into(), points: places }], ("Machine", &names), axis), png)?;
-        render(&plot::cdf(&series, &quantity, axis.1), png)?;
+        render(&plot::sweep_of_names(&[Series { name: "s".into(), points: places }], ("Machine", &names), axis, style), png)?;
+        render(&plot::cdf(&series, &quantity, axis.1, style), png)?;
         let rows: Vec<String> = ["a", "b"].map(str::to_owned).to_vec();
         let map = Heatmap { x: ("X".into(), names.clone()), y: ("Y".into(), rows), values: points.iter().map(|p| Some(p.1)).collect() };
-        render(&plot::heatmap(&map, &quantity, log), png)?;
-        let named = |&(x, y): &(f64, f64)| ParetoPoint { name: "p".into(), x, y };
+        render(&plot::heatmap(&map, &quantity, log, style), png)?;
+        let named = |&(x, y): &(f64, f64)| ParetoPoint { name: "p".into(), x, y, group: String::new() };
         let named: Vec<ParetoPoint> = points.iter().map(named).collect();
-        render(&plot::pareto(&named, (axis.0, axis.1, Better::High), (axis.0, axis.1, Better::Low)), png)?;
+        render(&plot::pareto(&named, (axis.0, axis.1, Better::High), (axis.0, axis.1, Better::Low), style), png)?;
         let pairs: Vec<Pair> =
             points.iter().map(|&(measured, predicted)| Pair { label: String::new(), measured, predicted }).collect();
         if let Some(s) = error_statistics(&pairs) {

@@ -36,7 +36,7 @@ impl Drop for Scratch {
 
 fn options(x: &str, y: &str) -> PlotOptions {
     let some = |s: &str| (!s.is_empty()).then(|| s.to_owned());
-    PlotOptions { x: some(x), y: some(y), ..PlotOptions::default() }
+    PlotOptions { x: some(x), y: some(y).into_iter().collect(), ..PlotOptions::default() }
 }
 
 fn plot(kind: PlotKind, path: &PathBuf, options: &PlotOptions) -> Result<Plotted, ReportError> {

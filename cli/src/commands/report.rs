@@ -117,7 +117,7 @@ fn figures(store: &Store, query: &Query, objectives: &[String]) -> Result<Vec<Pa
     let wanted: Vec<String> = objectives.iter().map(plain).collect();
     let of = |i: usize, usual: &str| Some(wanted.get(i).cloned().unwrap_or_else(|| usual.to_owned()));
     let (x, y) = (of(0, "latency_s"), of(1, "energy_j"));
-    let pareto = PlotOptions { x: x.clone(), y: y.clone(), ..PlotOptions::default() };
+    let pareto = PlotOptions { x: x.clone(), y: y.clone().into_iter().collect(), ..PlotOptions::default() };
     let mut all = vec![(
         PlotKind::Pareto,
         format!("{} against {}", y.unwrap_or_default(), x.clone().unwrap_or_default()),
@@ -125,12 +125,13 @@ fn figures(store: &Store, query: &Query, objectives: &[String]) -> Result<Vec<Pa
     )];
     let keys: Vec<String> = store.sweeps()?.into_iter().flat_map(|s| s.keys).collect();
     if let Some(key) = keys.first() {
-        let options = PlotOptions { x: Some(key.clone()), y: x.clone(), ..PlotOptions::default() };
+        let options =
+            PlotOptions { x: Some(key.clone()), y: x.clone().into_iter().collect(), ..PlotOptions::default() };
         all.push((PlotKind::Sweep, format!("{} by {key}", x.clone().unwrap_or_default()), options));
     }
     if let [first, second, ..] = keys.as_slice() {
         let options =
-            PlotOptions { x: Some(first.clone()), y: Some(second.clone()), value: x.clone(), ..PlotOptions::default() };
+            PlotOptions { x: Some(first.clone()), y: vec![second.clone()], value: x.clone(), ..PlotOptions::default() };
         all.push((PlotKind::Heatmap, format!("{} by {first} and {second}", x.unwrap_or_default()), options));
     }
     let drawn = all.into_iter().filter_map(|(kind, name, options)| {

@@ -1,14 +1,34 @@
 //! An axis: a range that contains the data, ticks at round numbers, and a title with the unit.
 
-use crate::units::{count, prefix_for};
+use super::data::AxisOf;
+use super::ticks::{Powers, grouped, linear_label, minor_ticks, power_of_ten, raised, round_step, title, unit_of};
 
 /// How values become positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scaling {
     /// In proportion.
     Linear,
-    /// By logarithm; values that are not positive are left out.
+    /// By logarithm, with ticks at powers of ten and parts of them, or at powers of two where all values are such; values that are
+    /// not positive are left out.
     Log,
+    /// By logarithm, with ticks at powers of two.
+    Log2,
+}
+
+impl Scaling {
+    /// Whether values become positions by their logarithm: none that is not positive can be shown.
+    pub fn is_log(self) -> bool {
+        self != Self::Linear
+    }
+
+    /// The base that scripts are told: 0 of an axis in proportion.
+    pub(crate) fn base(self) -> u8 {
+        match self {
+            Self::Linear => 0,
+            Self::Log => 10,
+            Self::Log2 => 2,
+        }
+    }
 }
 
 /// What an axis shows: a name and the unit of its values (`s`, `B/s`, `J`; empty for a plain number).
@@ -41,6 +61,12 @@ pub(crate) struct Axis {
     pub(crate) title: String,
     /// Values and labels of the ticks, ascending.
     pub(crate) ticks: Vec<(f64, String)>,
+    /// Values of ticks without labels, between those.
+    pub(crate) minor: Vec<f64>,
+    /// A value in the base unit is this many of the unit that the axis shows.
+    pub(crate) scale: f64,
+    /// Names below those of the ticks, with the first and the last value that each spans.
+    pub(crate) groups: Vec<(f64, f64, String)>,
 }
 
 impl Axis {
@@ -52,20 +78,17 @@ impl Axis {
         values: impl IntoIterator<Item = f64>,
         ticks: usize,
     ) -> Self {
-        let usable = |v: &f64| v.is_finite() && (scaling == Scaling::Linear || *v > 0.0);
+        let usable = |v: &f64| v.is_finite() && (!scaling.is_log() || *v > 0.0);
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         let mut powers = Powers::default();
         for value in values.into_iter().filter(usable) {
             powers.take(value);
-            let value = match scaling {
-                Scaling::Linear => value.clamp(-LARGEST, LARGEST),
-                Scaling::Log => value.clamp(SMALLEST, LARGEST),
-            };
+            let value = value.clamp(if scaling.is_log() { SMALLEST } else { -LARGEST }, LARGEST);
             (low, high) = (low.min(value), high.max(value));
         }
         if low > high {
             // No values: an empty plot still has an axis.
-            (low, high) = if scaling == Scaling::Log { (1.0, 10.0) } else { (0.0, 1.0) };
+            (low, high) = if scaling.is_log() { (1.0, 10.0) } else { (0.0, 1.0) };
         }
         match scaling {
             Scaling::Linear => Self::linear(quantity, low, high, ticks.max(2)),
@@ -74,10 +97,12 @@ impl Axis {
                 if quantity.unit.is_empty()
                     && let Some(of_two) = powers.ticks(ticks.max(2))
                 {
+                    axis.minor = Vec::new();
                     axis.ticks = of_two;
                 }
                 axis
             }
+            Scaling::Log2 => Self::log2(quantity, low, high, ticks.max(2)),
         }
     }
 
@@ -85,7 +110,19 @@ impl Axis {
     pub(crate) fn of_names(title: &str, names: &[String]) -> Self {
         let ticks = names.iter().enumerate().map(|(i, name)| (i as f64, name.clone())).collect();
         let high = names.len().max(1) as f64 - 0.5;
-        Self { scaling: Scaling::Linear, categories: true, low: -0.5, high, title: title.to_owned(), ticks }
+        Self { categories: true, ..Self::plain((-0.5, high), title.to_owned(), ticks) }
+    }
+
+    /// The same axis, its high end further by so much.
+    pub(crate) fn wider(mut self, by: f64) -> Self {
+        self.high += by;
+        self
+    }
+
+    /// An axis in proportion.
+    fn plain((low, high): (f64, f64), title: String, ticks: Vec<(f64, String)>) -> Self {
+        let (minor, groups) = (Vec::new(), Vec::new());
+        Self { scaling: Scaling::Linear, categories: false, low, high, title, ticks, minor, scale: 1.0, groups }
     }
 
     fn linear(quantity: &Quantity, mut low: f64, mut high: f64, ticks: usize) -> Self {
@@ -105,16 +142,43 @@ impl Axis {
         let (scale, unit) = unit_of(&quantity.unit, low.abs().max(high.abs()));
         let step = round_step((high - low) / ticks as f64);
         // A range that nearly reaches the next tick is extended to it; one that does not keeps its end.
-        let (low, high) = ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step);
+        let (low, full) = ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step);
+        // An axis that would end in much nothing ends a little past the data instead, between two ticks.
+        let shorter = high + 0.03 * (high - low);
+        let high = if full - shorter > 0.1 * (full - low) && shorter - low > step { shorter } else { full };
         let first = (low / step).round();
-        let number = (((high - low) / step).round().max(1.0) as usize).min(4 * ticks);
+        let number = (((high - low) / step + 1e-6).floor().max(1.0) as usize).min(4 * ticks);
         let ticks = (0..=number)
             .map(|i| {
                 let value = (first + i as f64) * step;
                 (value, linear_label(value / scale, step / scale))
             })
             .collect();
-        Self { scaling: Scaling::Linear, categories: false, low, high, title: title(&quantity.name, &unit), ticks }
+        Self { scale, ..Self::plain((low, high), title(&quantity.name, &unit), ticks) }
+    }
+
+    /// An axis with ticks at powers of two of the unit that it shows.
+    fn log2(quantity: &Quantity, low: f64, high: f64, ticks: usize) -> Self {
+        let (scale, unit) = unit_of(&quantity.unit, (low.ln() / 2.0 + high.ln() / 2.0).exp());
+        let (low_end, high_end) = ((low / scale).log2(), (high / scale).log2());
+        // A tenth of an octave of air, and an octave at least.
+        let air = f64::max(0.1 + 0.03 * (high_end - low_end), 0.55 - (high_end - low_end) / 2.0);
+        let (low_end, high_end) = (low_end - air, high_end + air);
+        let (first, last) = ((low_end - 1e-9).ceil() as i64, (high_end + 1e-9).floor() as i64);
+        let every = ((last - first + 1) as f64 / (ticks + 2) as f64).ceil().max(1.0) as i64;
+        let label = |e: i64| match e {
+            0..=40 => grouped((e as f64).exp2(), 0),
+            -3..0 => grouped((e as f64).exp2(), -e as usize),
+            _ => raised("2", e),
+        };
+        let at = |e: i64| (e as f64).exp2() * scale;
+        let labelled = |e: &i64| (e - first).rem_euclid(every) == 0;
+        // At most a thousand octaves lie between the ends that an axis may have.
+        let minor = (first..=last).filter(|e| !labelled(e)).map(at).collect();
+        let ticks = (first..=last).filter(labelled).map(|e| (at(e), label(e))).collect();
+        let ends = (low_end.exp2() * scale, high_end.exp2() * scale);
+        let scaling = Scaling::Log2;
+        Self { scaling, minor, scale, ..Self::plain(ends, title(&quantity.name, &unit), ticks) }
     }
 
     fn log(quantity: &Quantity, low: f64, high: f64, ticks: usize) -> Self {
@@ -164,35 +228,30 @@ impl Axis {
                 }
             }
         }
-        let (low, high) = (10f64.powf(low_end), 10f64.powf(high_end));
-        Self {
-            scaling: Scaling::Log,
-            categories: false,
-            low,
-            high,
-            title: title(&quantity.name, &unit),
-            ticks: labelled,
-        }
+        let minor = minor_ticks((first, last), (low_end, high_end), &labelled);
+        let ends = (10f64.powf(low_end), 10f64.powf(high_end));
+        let scaling = Scaling::Log;
+        Self { scaling, minor, scale, ..Self::plain(ends, title(&quantity.name, &unit), labelled) }
     }
 
     /// An axis with given ends and ticks.
     pub(crate) fn fixed(title: &str, low: f64, high: f64, ticks: &[f64]) -> Self {
         let ticks = ticks.iter().map(|&v| (v, grouped(v, 0))).collect();
-        Self { scaling: Scaling::Linear, categories: false, low, high, title: title.to_owned(), ticks }
+        Self::plain((low, high), title.to_owned(), ticks)
     }
 
     /// The share of the axis's length at which a value lies, clamped to the ends.
     pub(crate) fn share(&self, value: f64) -> f64 {
         let share = match self.scaling {
             Scaling::Linear => (value - self.low) / (self.high - self.low),
-            Scaling::Log => (value / self.low).ln() / (self.high / self.low).ln(),
+            Scaling::Log | Scaling::Log2 => (value / self.low).ln() / (self.high / self.low).ln(),
         };
         if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
     }
 
     /// Whether a value can be drawn on this axis.
     pub(crate) fn shows(&self, value: f64) -> bool {
-        value.is_finite() && (self.scaling == Scaling::Linear || value > 0.0)
+        value.is_finite() && (!self.scaling.is_log() || value > 0.0)
     }
 
     pub(crate) fn low(&self) -> f64 {
@@ -202,110 +261,17 @@ impl Axis {
     pub(crate) fn high(&self) -> f64 {
         self.high
     }
-}
 
-/// Values that are all whole powers of two, as batches and channels are: a logarithmic axis has its ticks at them.
-#[derive(Debug, Default)]
-struct Powers {
-    /// Exponents seen; none once a value was no such power.
-    exponents: Option<std::collections::BTreeSet<i64>>,
-    broken: bool,
-}
-
-impl Powers {
-    fn take(&mut self, value: f64) {
-        let exponent = value.log2().round();
-        // To 2^40, beyond which nobody knows them by heart.
-        if self.broken || !(0.0..=40.0).contains(&exponent) || (exponent.exp2() - value).abs() > 0.0 {
-            (self.broken, self.exponents) = (true, None);
-            return;
-        }
-        self.exponents.get_or_insert_default().insert(exponent as i64);
+    /// A value in the unit that the axis shows.
+    pub(crate) fn shown(&self, value: f64) -> f64 {
+        value / self.scale
     }
 
-    /// Ticks at the values, or at every second, third, ... power of two from the first on where they are many.
-    fn ticks(&self, about: usize) -> Option<Vec<(f64, String)>> {
-        let exponents = self.exponents.as_ref().filter(|e| e.len() > 1)?;
-        let (first, last) = (*exponents.first()?, *exponents.last()?);
-        let apart = exponents.iter().fold(0, |gcd, e| greatest_common_divisor(gcd, e - first)).max(1);
-        let most = about as i64 + 2;
-        let every = apart * ((last - first) / apart + 1 + most - 1).div_euclid(most).max(1);
-        let tick = |e: i64| ((e as f64).exp2(), grouped((e as f64).exp2(), 0));
-        Some((0..=(last - first) / every).map(|i| tick(first + i * every)).collect())
-    }
-}
-
-fn greatest_common_divisor(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
-}
-
-/// The next of 1, 2, 2.5, 5 times a power of ten.
-fn round_step(step: f64) -> f64 {
-    let power = 10f64.powf(step.log10().floor());
-    let mantissa = step / power;
-    let rounded = [1.0, 2.0, 2.5, 5.0].into_iter().find(|&m| mantissa <= m * (1.0 + 1e-9)).unwrap_or(10.0);
-    rounded * power
-}
-
-/// The scale and the prefixed unit that suit a magnitude. Plain numbers, percentages and counts have no prefix.
-fn unit_of(unit: &str, magnitude: f64) -> (f64, String) {
-    let no_prefix = ["", "%", "cycles", "tokens/s"].contains(&unit);
-    if no_prefix || magnitude == 0.0 || !(1e-13..1e21).contains(&magnitude) {
-        return (1.0, unit.to_owned());
-    }
-    let (scale, prefix) = prefix_for(magnitude);
-    (scale, format!("{prefix}{unit}"))
-}
-
-fn title(name: &str, unit: &str) -> String {
-    if unit.is_empty() { name.to_owned() } else { format!("{name} ({unit})") }
-}
-
-fn linear_label(value: f64, step: f64) -> String {
-    if value.abs() >= 1e7 || step < 1e-5 {
-        return if value == 0.0 { "0".into() } else { power_label(value) };
-    }
-    // 2.5 needs one digit more than its power of ten.
-    let power = step.log10().floor();
-    let two_digits = (step / 10f64.powf(power) - 2.5).abs() < 1e-6;
-    let decimals = -power + if two_digits { 1.0 } else { 0.0 };
-    grouped(value, decimals.max(0.0) as usize)
-}
-
-/// A decimal number with thousands separators and a true minus sign.
-fn grouped(value: f64, decimals: usize) -> String {
-    let text = format!("{:.decimals$}", value.abs());
-    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    let whole = whole.parse().map_or_else(|_| whole.to_owned(), count);
-    let sign = if value < 0.0 && text.bytes().any(|b| (b'1'..=b'9').contains(&b)) { "−" } else { "" };
-    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
-}
-
-fn power_label(value: f64) -> String {
-    let exponent = value.abs().log10().floor();
-    power_of_ten((value / 10f64.powf(exponent) * 100.0).round() / 100.0, value)
-}
-
-/// `2×10⁶`, with the mantissa left out where it is 1.
-fn power_of_ten(mantissa: f64, value: f64) -> String {
-    let exponent = ((value.abs() / mantissa.abs()).log10().round() as i64).to_string();
-    let raised: String = exponent.chars().map(superscript).collect();
-    if (mantissa - 1.0).abs() < 1e-9 { format!("10{raised}") } else { format!("{mantissa}×10{raised}") }
-}
-
-fn superscript(c: char) -> char {
-    match c {
-        '-' => '⁻',
-        '0' => '⁰',
-        '1' => '¹',
-        '2' => '²',
-        '3' => '³',
-        '4' => '⁴',
-        '5' => '⁵',
-        '6' => '⁶',
-        '7' => '⁷',
-        '8' => '⁸',
-        _ => '⁹',
+    /// The axis for a script.
+    pub(crate) fn described(&self) -> AxisOf {
+        let names = if self.categories { self.ticks.iter().map(|t| t.1.clone()).collect() } else { Vec::new() };
+        let ends = (self.shown(self.low), self.shown(self.high));
+        AxisOf { title: self.title.clone(), base: self.scaling.base(), names, ends }
     }
 }
 
@@ -324,7 +290,7 @@ mod tests {
         assert_eq!(title, "Latency (ms)");
         assert_eq!(ticks, ["0.0", "0.5", "1.0", "1.5", "2.0"]);
         let (_, ticks) = labels(Scaling::Linear, "", &[128.0, 8192.0]);
-        assert_eq!(ticks, ["0", "2,000", "4,000", "6,000", "8,000", "10,000"]);
+        assert_eq!(ticks, ["0", "2,000", "4,000", "6,000", "8,000"]);
         let (_, ticks) = labels(Scaling::Linear, "", &[100.0, 112.5]);
         assert_eq!(ticks, ["100.0", "102.5", "105.0", "107.5", "110.0", "112.5"]);
     }

@@ -1,9 +1,13 @@
 //! A value over two columns: what two things that are varied do together.
 
 use super::axis::{Axis, Quantity};
+use super::data::{Chart, Data, cell};
 use super::drawing::{Anchor, Color, Drawing};
 use super::font::Font;
-use super::frame::{COLUMN, Entry, Frame, GREY, HEIGHT, INK, SMALL, Swatch, fit_text};
+use super::frame::Frame;
+use super::legend::{Entry, Swatch, fit_text};
+use super::palette::{GREY, INK};
+use super::style::{HEIGHT, SMALL, Style};
 use crate::units::{number, quantity};
 
 /// A value for each pair of names; what has none is left white with a dash.
@@ -36,7 +40,7 @@ fn shade(share: f64) -> Color {
 
 /// A cell for each pair, darker the larger its value is (by the logarithm with `log`, where all are positive), with the value in it
 /// where there is room. The scale stands above.
-pub fn heatmap(map: &Heatmap, value: &Quantity, log: bool) -> Drawing {
+pub fn heatmap(map: &Heatmap, value: &Quantity, log: bool, style: &Style) -> Drawing {
     let finite = || map.values.iter().flatten().copied().filter(|v| v.is_finite());
     let log = log && finite().all(|v| v > 0.0);
     let (least, most) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
@@ -55,14 +59,19 @@ pub fn heatmap(map: &Heatmap, value: &Quantity, log: bool) -> Drawing {
             swatch: Swatch::Fill,
         }));
     }
-    let font = Font::load();
+    let font = Font::load(style.font);
     let rows = map.y.1.len().max(1) as f64;
-    let mut drawing = Drawing::new(COLUMN, HEIGHT.max(30.0 + 12.0 * rows));
+    let mut drawing = style.page(HEIGHT.max(30.0 + 12.0 * rows));
     let (x, mut y) = (Axis::of_names(&map.x.0, &map.x.1), Axis::of_names(&map.y.0, &map.y.1));
     for (_, name) in &mut y.ticks {
         *name = fit_text(&font, name, SMALL, 60.0);
     }
-    let frame = Frame::draw(&mut drawing, &font, x, y, &entries);
+    let frame = Frame::draw(&mut drawing, &font, style, x, y, &entries);
+    let mut data =
+        Data::new(Chart::Cells, &[&map.x.0, &map.y.0, &value.name], &frame.x.described(), &frame.y.described());
+    data.columns[2] =
+        if value.unit.is_empty() { value.name.clone() } else { format!("{} ({})", value.name, value.unit) };
+    (data.x.names, data.y.names, data.log_shades) = (map.x.1.clone(), map.y.1.clone(), log);
     for row in 0..map.y.1.len() {
         for column in 0..map.x.1.len() {
             let found = map.values.get(row * map.x.1.len() + column).copied().flatten().filter(|v| v.is_finite());
@@ -73,6 +82,7 @@ pub fn heatmap(map: &Heatmap, value: &Quantity, log: bool) -> Drawing {
                 drawing.text("–", middle, SMALL, Anchor::Middle, GREY);
                 continue;
             };
+            data.rows.push(vec![map.x.1[column].clone(), map.y.1[row].clone(), cell(found)]);
             drawing.rectangle((x0 + 0.25, y0 + 0.25), (x1 - 0.25, y1 - 0.25), shade(share(found)));
             let text = shown(found);
             if font.width(&text, SMALL) + 3.0 < x1 - x0 && y1 - y0 > SMALL + 1.0 {
@@ -81,5 +91,6 @@ pub fn heatmap(map: &Heatmap, value: &Quantity, log: bool) -> Drawing {
             }
         }
     }
+    frame.finish(&mut drawing, &font, style, data);
     drawing
 }

@@ -1,7 +1,10 @@
 //! The files that `banksia plot` reads: run reports (`.json`), tables (`.csv`), and the folders of runs and sweeps.
 
+mod bars;
+mod figure;
 mod grids;
 mod options;
+mod pages;
 mod quantity;
 mod series;
 mod sweeps;
@@ -12,46 +15,70 @@ use std::path::{Path, PathBuf};
 
 use banksia_input::InputError;
 
-use self::options::scaling;
 use self::series::{By, Columns, check_axis, first_quantity, points};
 use super::axis::{Quantity, Scaling};
 use super::pareto::Better;
 use super::{
-    Drawing, ParetoPoint, PlotKind, Roofline, bandwidth, breakdown, context, energy, names, pareto, roofline,
-    validation,
+    Drawing, ParetoPoint, PlotKind, Roofline, Style, bandwidth, breakdown, context, energy, gantt, names, pareto,
+    roofline, validation,
 };
 use crate::{ReportError, RunReport, read_report};
 
+pub use figure::{Figure, Panel, read_figure};
 pub use options::{PlotOptions, Plotted};
+pub use pages::plot_figure;
 pub(crate) use quantity::column_quantity;
 pub use table::Table;
 
 /// Draws a kind of plot from files.
 ///
-/// `breakdown`, `context`, `roofline` and `energy` take run reports. `sweep`, `heatmap`, `cdf`, `validation` and `bandwidth` take
-/// tables, and `pareto` takes either. A run's folder stands for its report; a sweep's, for its `comparison.csv` or, where reports are
+/// `breakdown`, `context`, `roofline` and `energy` take run reports, and `gantt` takes one. `sweep`, `bars`, `box`, `heatmap`, `cdf`,
+/// `validation` and `bandwidth` take tables, and `pareto` takes either. A run's folder stands for its report; a sweep's, for its `comparison.csv` or, where reports are
 /// wanted, for those of its points in their order. Several inputs are drawn in one plot.
 ///
 /// # Errors
 /// A file cannot be read, is of the wrong sort for the kind, lacks a column that the plot needs, or has nothing that could be
 /// drawn.
 pub fn plot_files(kind: PlotKind, inputs: &[PathBuf], options: &PlotOptions) -> Result<Plotted, ReportError> {
+    let mut plotted = plot_unscaled(kind, inputs, options)?;
+    plotted.warnings.extend(plotted.drawing.notes.iter().cloned());
+    if options.style.scale > 1.0 {
+        plotted.drawing = plotted.drawing.scaled(options.style.scale);
+    }
+    Ok(plotted)
+}
+
+fn plot_unscaled(kind: PlotKind, inputs: &[PathBuf], options: &PlotOptions) -> Result<Plotted, ReportError> {
     if inputs.is_empty() {
         return Err(InputError::new(format!("plot {}", kind.name()), "has no input").help("name a file").into());
     }
+    let style = &options.style;
     match kind {
-        PlotKind::Breakdown | PlotKind::Context | PlotKind::Roofline | PlotKind::Energy => {
-            let reports = read_reports(inputs)?;
-            let drawing = match kind {
-                PlotKind::Breakdown => breakdown(&reports),
-                PlotKind::Context => context(&reports),
-                PlotKind::Energy => energy(&reports),
-                _ => roofline(&reports.iter().map(Roofline::of).collect::<Vec<_>>()),
+        PlotKind::Panels => {
+            let error = InputError::new("plot panels", "draws what a figure's file says");
+            Err(error.help("give one TOML file with [[panel]] tables").into())
+        }
+        PlotKind::Breakdown | PlotKind::Context | PlotKind::Roofline | PlotKind::Energy | PlotKind::Gantt => {
+            let reports = styled(read_reports(inputs)?, style);
+            let drawing = match (kind, reports.as_slice()) {
+                (PlotKind::Breakdown, _) => breakdown(&reports, style),
+                (PlotKind::Context, _) => context(&reports, style),
+                (PlotKind::Energy, _) => energy(&reports, style),
+                (PlotKind::Gantt, [report]) if !report.timeline.is_empty() => gantt(report, style),
+                (PlotKind::Gantt, [_]) => {
+                    let error = InputError::new(inputs[0].display().to_string(), "has no timeline");
+                    return Err(error.help("run the experiment with --timeline FILE or --out DIR").into());
+                }
+                (PlotKind::Gantt, several) => {
+                    let error = InputError::new("plot gantt", format!("is given {} reports", several.len()));
+                    return Err(error.help("give one: a timeline is of one run").into());
+                }
+                _ => roofline(&rooflines(&reports), style),
             };
             Ok(drawing.into())
         }
         PlotKind::Pareto if !inputs.iter().any(|path| is_table(path)) => {
-            Ok(pareto_of_reports(&read_reports(inputs)?, options).into())
+            Ok(pareto_of_reports(&styled(read_reports(inputs)?, style), options)?.into())
         }
         _ => {
             let mut tables: Vec<Table> = inputs.iter().map(|path| read_table(path)).collect::<Result<_, _>>()?;
@@ -68,6 +95,8 @@ pub fn plot_files(kind: PlotKind, inputs: &[PathBuf], options: &PlotOptions) -> 
                 PlotKind::Pareto => plot_pareto(&tables, options)?,
                 PlotKind::Heatmap => grids::plot_heatmap(&tables, options)?,
                 PlotKind::Cdf => grids::plot_cdf(&tables, options)?,
+                PlotKind::Bars => bars::plot_bars(&tables, options)?,
+                PlotKind::Box => bars::plot_box(&tables, options)?,
                 _ => sweeps::plot_sweep(&tables, options)?,
             };
             if failed > 0 {
@@ -76,6 +105,33 @@ pub fn plot_files(kind: PlotKind, inputs: &[PathBuf], options: &PlotOptions) -> 
             Ok(plotted)
         }
     }
+}
+
+/// Reports in the style's order, and called what it calls them.
+fn styled(mut reports: Vec<RunReport>, style: &Style) -> Vec<RunReport> {
+    if style.order.is_empty() && style.rename.is_empty() {
+        return reports;
+    }
+    reports.sort_by_key(|r| style.rank(&r.name).min(style.rank(&r.workload.model)).min(style.rank(&r.machine.name)));
+    for report in &mut reports {
+        let named = [&mut report.name, &mut report.workload.model, &mut report.machine.name];
+        for name in named.into_iter().chain(report.operators.iter_mut().map(|o| &mut o.name)) {
+            *name = style.called(name);
+        }
+    }
+    reports
+}
+
+/// A roof for each report, named by the machine, with the model where a machine has several reports.
+fn rooflines(reports: &[RunReport]) -> Vec<Roofline> {
+    let mut all: Vec<Roofline> = reports.iter().map(Roofline::of).collect();
+    let distinct: std::collections::BTreeSet<&str> = reports.iter().map(|r| r.machine.name.as_str()).collect();
+    if distinct.len() < reports.len() {
+        for (roof, name) in all.iter_mut().zip(names(reports)) {
+            roof.name = format!("{} {name}", roof.name);
+        }
+    }
+    all
 }
 
 /// The table of a sweep's folder.
@@ -152,12 +208,12 @@ fn plot_bandwidth(tables: &[Table], options: &PlotOptions) -> Result<Plotted, In
     let mut columns = Vec::new();
     for table in tables {
         let x = table.choose(options.x.as_deref(), &USUAL_X, "--x")?;
-        let y = table.choose(options.y.as_deref(), &USUAL_Y, "--y")?;
+        let y = table.choose(options.y(), &USUAL_Y, "--y")?;
         let by = by_column(table, options.by.as_deref(), &["name", "device", "pattern", "traffic", "mix"])?;
         columns.push(Columns { x, y, by: By::column(by) });
     }
-    let points = points(tables, &columns, false)?;
-    let drawing = bandwidth(&points.series, options.peak_bandwidth_bytes_per_s);
+    let points = points(tables, &columns, false, &options.style)?;
+    let drawing = bandwidth(&points.series, options.peak_bandwidth_bytes_per_s, &options.style);
     Ok(Plotted { drawing, warnings: points.warnings })
 }
 
@@ -167,11 +223,11 @@ fn plot_validation(tables: &[Table], options: &PlotOptions) -> Result<Plotted, I
     let mut columns = Vec::new();
     for table in tables {
         let x = table.choose(options.x.as_deref(), &MEASURED, "--x")?;
-        let y = table.choose(options.y.as_deref(), &PREDICTED, "--y")?;
+        let y = table.choose(options.y(), &PREDICTED, "--y")?;
         let by = by_column(table, options.by.as_deref(), &["op", "suite", "device"])?;
         columns.push(Columns { x, y, by: By::column(by) });
     }
-    let mut points = points(tables, &columns, false)?;
+    let mut points = points(tables, &columns, false, &options.style)?;
     if let ([table, ..], [first, ..]) = (tables, columns.as_slice()) {
         let remedy = "an error in percent needs values above zero";
         check_axis(&mut points, (table, first.x), Scaling::Log, |p| p.0, remedy)?;
@@ -184,7 +240,10 @@ fn plot_validation(tables: &[Table], options: &PlotOptions) -> Result<Plotted, I
         "B" => "traffic",
         _ => "value",
     };
-    Ok(Plotted { drawing: validation(&points.series, &Quantity::new(name, unit)), warnings: points.warnings })
+    Ok(Plotted {
+        drawing: validation(&points.series, &Quantity::new(name, unit), &options.style),
+        warnings: points.warnings,
+    })
 }
 
 fn plot_pareto(tables: &[Table], options: &PlotOptions) -> Result<Plotted, InputError> {
@@ -193,7 +252,7 @@ fn plot_pareto(tables: &[Table], options: &PlotOptions) -> Result<Plotted, Input
     let mut columns = Vec::new();
     for table in tables {
         let x = table.choose(options.x.as_deref(), &USUAL_X, "--x")?;
-        let y = table.choose(options.y.as_deref(), &USUAL_Y, "--y")?;
+        let y = table.choose(options.y(), &USUAL_Y, "--y")?;
         let text = (0..table.columns.len()).find(|&c| c != x && c != y && table.varies(c) && !table.is_numeric(c));
         // A point of a sweep is named by what was set in it, shorter than by its name.
         let by = match (&options.by, table.settings()) {
@@ -203,31 +262,47 @@ fn plot_pareto(tables: &[Table], options: &PlotOptions) -> Result<Plotted, Input
         columns.push(Columns { x, y, by });
     }
     let [first, ..] = columns.as_slice() else { return Err(InputError::new("plot pareto", "has no table")) };
-    let (x_scaling, y_scaling) = (scaling(options.log_x), scaling(options.log_y));
-    let mut points = points(tables, &columns, false)?;
+    let (x_scaling, y_scaling) = (options.x_scaling(), options.y_scaling());
+    let mut points = points(tables, &columns, false, &options.style)?;
     check_axis(&mut points, (&tables[0], first.x), x_scaling, |p| p.0, "leave --log-x out, or choose another --x")?;
     check_axis(&mut points, (&tables[0], first.y), y_scaling, |p| p.1, "leave --log-y out, or choose another --y")?;
+    // With --by, its values are groups; else every point is named by what tells it apart.
+    let grouped = options.by.is_some();
     let named: Vec<ParetoPoint> = points
         .series
         .into_iter()
-        .flat_map(|s| s.points.into_iter().map(move |(x, y)| ParetoPoint { name: s.name.clone(), x, y }))
+        .flat_map(|s| {
+            let (name, group) = if grouped { (String::new(), s.name) } else { (s.name, String::new()) };
+            s.points.into_iter().map(move |(x, y)| ParetoPoint { name: name.clone(), x, y, group: group.clone() })
+        })
         .collect();
     let better = |column: usize| Better::of(&tables[0].columns[column]);
     let (x, y) = (first_quantity(tables, &columns, |c| c.x), first_quantity(tables, &columns, |c| c.y));
-    let drawing = pareto(&named, (&x, x_scaling, better(first.x)), (&y, y_scaling, better(first.y)));
+    let mut style = options.style.clone();
+    if let (By::Column(by), [table], true) = (&first.by, tables, grouped) {
+        style.legend_title = style.legend_title.or_else(|| table.legend_title(*by));
+    }
+    let drawing = pareto(&named, (&x, x_scaling, better(first.x)), (&y, y_scaling, better(first.y)), &style);
     Ok(Plotted { drawing, warnings: points.warnings })
 }
 
-fn pareto_of_reports(reports: &[RunReport], options: &PlotOptions) -> Drawing {
+fn pareto_of_reports(reports: &[RunReport], options: &PlotOptions) -> Result<Drawing, InputError> {
+    if let Some((option, column)) =
+        [("--x", options.x.as_deref()), ("--y", options.y())].iter().find_map(|o| Some((o.0, o.1?)))
+    {
+        let error = InputError::new(option, format!("chooses the column `{column}`, and reports are no table"));
+        return Err(error.help("leave it out, or give a CSV file or the folder of a sweep"));
+    }
     let tokens = |r: &RunReport| r.tokens.filter(|&n| n > 0).map(|n| n as f64);
     let per_token = reports.iter().all(|r| tokens(r).is_some());
     let divisor = |r: &RunReport| if per_token { tokens(r).unwrap_or(1.0) } else { 1.0 };
-    let points: Vec<ParetoPoint> = reports
-        .iter()
-        .zip(names(reports))
-        .map(|(r, name)| ParetoPoint { name, x: r.latency_s / divisor(r), y: r.energy_j / divisor(r) })
-        .collect();
+    let point = |(r, name): (&RunReport, String)| {
+        let (x, y) = (r.latency_s / divisor(r), r.energy_j / divisor(r));
+        ParetoPoint { name, x, y, group: String::new() }
+    };
+    let points: Vec<ParetoPoint> = reports.iter().zip(names(reports)).map(point).collect();
     let suffix = if per_token { " per token" } else { "" };
     let (x, y) = (Quantity::new(format!("Latency{suffix}"), "s"), Quantity::new(format!("Energy{suffix}"), "J"));
-    pareto(&points, (&x, scaling(options.log_x), Better::Low), (&y, scaling(options.log_y), Better::Low))
+    let (x, y) = ((&x, options.x_scaling(), Better::Low), (&y, options.y_scaling(), Better::Low));
+    Ok(pareto(&points, x, y, &options.style))
 }

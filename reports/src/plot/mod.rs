@@ -1,26 +1,38 @@
 //! Plots for a paper: one function per kind, from data to a [`Drawing`], which renders to SVG, PNG and PDF alike.
 //!
-//! Sized for one column of a two-column paper (3.5 inches, text of 7 and 8 points), in a palette that is told apart with any
-//! colour vision. No input makes a plot panic: what is not finite, or not positive on a logarithmic axis, is left out.
+//! Sized by a [`Style`], at first for one column of a two-column paper (3.5 inches, text of 7 and 8 points), in a palette that is told
+//! apart with any colour vision, and without colour by marks, dashes and hatches. A drawing keeps the numbers that it shows
+//! ([`Data`]), as the CSV beside it and for scripts that draw it again. No input makes a plot panic: what is not finite, or not positive on a logarithmic axis, is left out.
 
 mod axis;
 mod bandwidth;
 mod bars;
+mod boxes;
 mod breakdown;
 mod cdf;
 mod context;
+mod data;
 mod drawing;
+mod emit;
 mod energy;
 mod font;
 mod frame;
+mod gantt;
 mod heatmap;
 mod inputs;
+mod kind;
+mod legend;
 mod lines;
+mod palette;
+mod panels;
 mod pareto;
 mod pdf;
 mod render;
 mod roofline;
+mod rows;
+mod style;
 mod sweep;
+mod ticks;
 mod validation;
 
 use std::path::Path;
@@ -29,15 +41,24 @@ use banksia_input::InputError;
 
 pub use axis::{Quantity, Scaling};
 pub use bandwidth::bandwidth;
+pub use bars::{Bars, Baseline, bars};
+pub use boxes::boxes;
 pub use breakdown::breakdown;
 pub use cdf::cdf;
 pub use context::context;
-pub use drawing::Drawing;
+pub use data::{AxisOf, Chart, Data, Rule};
+pub use drawing::{Area, Drawing, Extent};
+pub use emit::{Emit, data_csv, script, write_figure};
 pub use energy::energy;
+pub use font::Typeface;
+pub use gantt::gantt;
 pub use heatmap::{Heatmap, heatmap};
-pub use inputs::{PlotOptions, Plotted, Table, plot_files};
+pub use inputs::{Figure, Panel, PlotOptions, Plotted, Table, plot_figure, plot_files, read_figure};
+pub use kind::PlotKind;
+pub use panels::panels;
 pub use pareto::{Better, ParetoPoint, pareto};
 pub use roofline::{Roofline, RooflinePoint, roofline};
+pub use style::{Annotation, LegendPlace, Place, Style};
 pub use sweep::{sweep, sweep_of_names};
 pub use validation::{validation, validation_by_metric};
 
@@ -50,72 +71,6 @@ pub struct Series {
     pub name: String,
     /// Abscissa and ordinate of each point, in drawing order.
     pub points: Vec<(f64, f64)>,
-}
-
-/// The kinds of plot that `banksia plot` makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlotKind {
-    /// Latency and energy by operator.
-    Breakdown,
-    /// Latency of a step against its context.
-    Context,
-    /// Any column of a table against another.
-    Sweep,
-    /// Operators under a machine's arithmetic and bandwidth limits.
-    Roofline,
-    /// Predicted against measured.
-    Validation,
-    /// Latency of a memory against its load.
-    Bandwidth,
-    /// Two costs, and the points that no other beats in both.
-    Pareto,
-    /// Energy by cause.
-    Energy,
-    /// A value over two columns of a table.
-    Heatmap,
-    /// The share of rows at or below a value.
-    Cdf,
-}
-
-impl PlotKind {
-    /// Every kind, as the command line lists them.
-    pub const ALL: [Self; 10] = [
-        Self::Breakdown,
-        Self::Context,
-        Self::Sweep,
-        Self::Roofline,
-        Self::Validation,
-        Self::Bandwidth,
-        Self::Pareto,
-        Self::Energy,
-        Self::Heatmap,
-        Self::Cdf,
-    ];
-
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Breakdown => "breakdown",
-            Self::Context => "context",
-            Self::Sweep => "sweep",
-            Self::Roofline => "roofline",
-            Self::Validation => "validation",
-            Self::Bandwidth => "bandwidth",
-            Self::Pareto => "pareto",
-            Self::Energy => "energy",
-            Self::Heatmap => "heatmap",
-            Self::Cdf => "cdf",
-        }
-    }
-}
-
-impl std::str::FromStr for PlotKind {
-    type Err = InputError;
-
-    fn from_str(name: &str) -> Result<Self, InputError> {
-        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| InputError::unknown_name("KIND", "plot", name, Self::ALL.map(Self::name)))
-    }
 }
 
 impl Drawing {

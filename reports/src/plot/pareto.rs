@@ -1,9 +1,13 @@
 //! Two costs or gains against each other, and the points that no other beats in both.
 
 use super::axis::{Axis, Quantity, Scaling};
+use super::data::{Chart, Data, cell};
 use super::drawing::{Anchor, Drawing, Mark, Point};
 use super::font::Font;
-use super::frame::{COLUMN, Entry, Frame, GREY, HEIGHT, INK, SMALL, Swatch, color, fit_text};
+use super::frame::Frame;
+use super::legend::{Entry, Swatch, fit_text};
+use super::palette::{GREY, INK, color};
+use super::style::{HEIGHT, SMALL, Style};
 
 /// At most so many points of the front are named.
 const NAMED: usize = 8;
@@ -17,6 +21,8 @@ pub struct ParetoPoint {
     pub x: f64,
     /// What is on the vertical axis.
     pub y: f64,
+    /// What it is one of, where designs are told apart by colour; else empty.
+    pub group: String,
 }
 
 /// Which values of a quantity are better.
@@ -68,55 +74,111 @@ impl Better {
     }
 }
 
-/// All points, those on the front in colour and joined by its steps; a front of at most eight is named. Each axis says what it
-/// shows, how, and which values are better.
-pub fn pareto(points: &[ParetoPoint], x: (&Quantity, Scaling, Better), y: (&Quantity, Scaling, Better)) -> Drawing {
-    let (x_axis, y_axis) =
-        (Axis::fit(x.0, x.1, points.iter().map(|p| p.x), 5), Axis::fit(y.0, y.1, points.iter().map(|p| p.y), 5));
+/// All points, those on the front larger and joined by its steps; a front of at most eight is named. Points of groups have the
+/// group's colour and mark, else those on the front stand out by colour. Each axis says what it shows, how, and which values are
+/// better.
+pub fn pareto(
+    points: &[ParetoPoint],
+    x: (&Quantity, Scaling, Better),
+    y: (&Quantity, Scaling, Better),
+    style: &Style,
+) -> Drawing {
+    let x_axis = Axis::fit(x.0, x.1, points.iter().map(|p| p.x), style.x_ticks());
+    let y_axis = Axis::fit(y.0, y.1, points.iter().map(|p| p.y), 5);
     let shown: Vec<&ParetoPoint> = points.iter().filter(|p| x_axis.shows(p.x) && y_axis.shows(p.y)).collect();
     let on_front = front(&shown, (x.2, y.2));
+    let mut groups: Vec<&str> = Vec::new();
+    for point in shown.iter().filter(|p| !p.group.is_empty()) {
+        if !groups.contains(&point.group.as_str()) {
+            groups.push(&point.group);
+        }
+    }
     let direction = |better: Better| if better == Better::High { "high" } else { "low" };
     let best = match (x.2, y.2) {
         (Better::Low, Better::Low) => "Pareto front".to_owned(),
         (x, y) => format!("Pareto front (best: {} x, {} y)", direction(x), direction(y)),
     };
-    let entries = [
-        Entry { name: best, color: color(0), swatch: Swatch::Line(Mark::Disc) },
-        Entry { name: "Dominated".into(), color: GREY.lighter(0.2), swatch: Swatch::Mark(Mark::Disc) },
-    ];
-    let entries = if on_front.len() == shown.len() { &entries[..1] } else { &entries[..] };
-    let mut drawing = Drawing::new(COLUMN, HEIGHT);
-    let font = Font::load();
-    let frame = Frame::draw(&mut drawing, &font, x_axis, y_axis, entries);
-    for (i, point) in shown.iter().enumerate() {
-        if let (false, Some(at)) = (on_front.contains(&i), frame.at(point.x, point.y)) {
-            drawing.mark(Mark::Disc, at, 1.8, GREY.lighter(0.2));
+    let mut entries: Vec<Entry> = groups.iter().enumerate().map(|(i, g)| Entry::mark((*g).to_owned(), i)).collect();
+    match groups.is_empty() {
+        true => {
+            entries.push(Entry::line(best, 0));
+            if on_front.len() < shown.len() {
+                let swatch = Swatch::Mark(Mark::Disc);
+                entries.push(Entry { name: "Dominated".into(), color: GREY.lighter(0.2), swatch });
+            }
         }
+        false => entries.push(Entry { name: best, color: INK, swatch: Swatch::Dashes }),
     }
+    let mut drawing = style.page(HEIGHT);
+    let font = Font::load(style.font);
+    let frame = Frame::draw(&mut drawing, &font, style, x_axis, y_axis, &entries);
     let places: Vec<Point> = on_front.iter().filter_map(|&i| frame.at(shown[i].x, shown[i].y)).collect();
     let steps: Vec<Point> = places.iter().zip(places.iter().skip(1)).flat_map(|(a, b)| [*a, (b.0, a.1)]).collect();
     if let Some(&last) = places.last() {
-        drawing.line([steps, vec![last]].concat(), 1.0, color(0));
+        let line = [steps, vec![last]].concat();
+        match groups.is_empty() {
+            true => drawing.line(line, 1.0, color(0)),
+            false => drawing.dashes(&line, (3.0, 1.5), 0.9, INK),
+        }
     }
-    for &place in &places {
-        drawing.mark(Mark::Disc, place, 2.4, color(0));
+    let (x, y) = (&frame.x.described(), &frame.y.described());
+    let mut data = Data::new(Chart::Marks, &["series", &x.title, &y.title, "name", "on_front"], x, y);
+    // Those on the front last, over the others.
+    let order = (0..shown.len()).filter(|i| !on_front.contains(i)).chain(on_front.iter().copied());
+    for i in order {
+        let (point, best) = (shown[i], on_front.contains(&i));
+        let group = groups.iter().position(|g| *g == point.group);
+        if let Some(at) = frame.at(point.x, point.y) {
+            match group {
+                Some(group) => drawing.mark(Mark::of(group), at, if best { 2.8 } else { 1.9 }, color(group)),
+                None if best => drawing.mark(Mark::Disc, at, 2.4, color(0)),
+                None => drawing.mark(Mark::Disc, at, 1.8, GREY.lighter(0.2)),
+            }
+        }
+        let series = match (groups.is_empty(), best) {
+            (false, _) => point.group.clone(),
+            (true, true) => "front".to_owned(),
+            (true, false) => "dominated".to_owned(),
+        };
+        let numbers = [cell(frame.x.shown(point.x)), cell(frame.y.shown(point.y))];
+        data.rows.push([vec![series], numbers.to_vec(), vec![point.name.clone(), best.to_string()]].concat());
     }
+    let named: Vec<&ParetoPoint> = on_front.iter().map(|&i| shown[i]).collect();
     if places.len() <= NAMED {
-        name_front(&mut drawing, &font, &frame, &places, &on_front.iter().map(|&i| shown[i]).collect::<Vec<_>>());
+        let all: Vec<Point> = shown.iter().filter_map(|p| frame.at(p.x, p.y)).collect();
+        name_front(&mut drawing, &font, &frame, (&places, &all), &named);
     }
+    frame.finish(&mut drawing, &font, style, data);
     drawing
 }
 
-/// Names beside the front's points, above and to the right, where they do not cover one another.
-fn name_front(drawing: &mut Drawing, font: &Font, frame: &Frame, places: &[Point], points: &[&ParetoPoint]) {
+/// Names beside the front's points, where they cover neither one another nor a point; a name that would is left out.
+fn name_front(
+    drawing: &mut Drawing,
+    font: &Font,
+    frame: &Frame,
+    (places, all): (&[Point], &[Point]),
+    points: &[&ParetoPoint],
+) {
     let mut taken: Vec<(f64, f64, f64)> = Vec::new();
     for (&(px, py), point) in places.iter().zip(points) {
         let name = fit_text(font, &point.name, SMALL, 90.0);
         let width = font.width(&name, SMALL);
-        let y = (py - 6.0).max(frame.top + 3.0);
-        let x = (px + 3.0).min(frame.right - width);
-        let free = taken.iter().all(|&(x0, x1, ty)| x > x1 || x + width < x0 || (y - ty).abs() >= SMALL);
-        if free {
+        let free = |&(x, y): &Point| {
+            let within = x >= frame.left && x + width <= frame.right && y - 4.0 >= frame.top && y + 4.0 <= frame.bottom;
+            let apart = taken.iter().all(|&(x0, x1, ty)| x > x1 || x + width < x0 || (y - ty).abs() >= SMALL);
+            let covers = |p: &&Point| p.0 > x - 1.5 && p.0 < x + width + 1.5 && (p.1 - y).abs() < SMALL / 2.0 + 1.0;
+            within && apart && !all.iter().any(|p| covers(&p))
+        };
+        let candidates = [
+            (px + 3.0, py - 6.0),
+            (px + 5.0, py),
+            (px - width - 3.0, py - 6.0),
+            (px - width - 5.0, py),
+            (px + 3.0, py + 7.0),
+            (px - width - 3.0, py + 7.0),
+        ];
+        if let Some(&(x, y)) = candidates.iter().find(|c| free(c)) {
             drawing.text(name, (x, y), SMALL, Anchor::Start, INK);
             taken.push((x, x + width, y));
         }
@@ -144,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_front_is_what_no_other_point_beats_in_both() {
-        let at = |x: f64, y: f64| ParetoPoint { name: String::new(), x, y };
+        let at = |x: f64, y: f64| ParetoPoint { x, y, ..ParetoPoint::default() };
         let points = [at(3.0, 1.0), at(1.0, 3.0), at(2.0, 2.0), at(2.0, 2.5), at(4.0, 1.0), at(2.0, 2.0)];
         let refs: Vec<&ParetoPoint> = points.iter().collect();
         assert_eq!(front(&refs, (Better::Low, Better::Low)), [1, 2, 0]);
@@ -194,10 +256,15 @@ mod tests {
     #[test]
     fn the_front_is_drawn_on_its_own_side() {
         use super::super::drawing::Shape;
-        let at = |x: f64, y: f64| ParetoPoint { name: String::new(), x, y };
+        let at = |x: f64, y: f64| ParetoPoint { x, y, ..ParetoPoint::default() };
         let (rate, energy) = (Quantity::new("Throughput", "tokens/s"), Quantity::new("Energy per token", "J"));
         let points = [at(100.0, 1.0), at(200.0, 2.0), at(300.0, 4.0), at(150.0, 3.0)];
-        let drawing = pareto(&points, (&rate, Scaling::Linear, Better::High), (&energy, Scaling::Linear, Better::Low));
+        let drawing = pareto(
+            &points,
+            (&rate, Scaling::Linear, Better::High),
+            (&energy, Scaling::Linear, Better::Low),
+            &Style::default(),
+        );
         let line = drawing.shapes.iter().find_map(|s| match s {
             Shape::Line { points, color: c, .. } if *c == color(0) && points.len() == 5 => Some(points.clone()),
             _ => None,

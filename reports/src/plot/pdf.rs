@@ -9,7 +9,7 @@ use pdf_writer::{Content, Filter, Finish, Pdf, Rect, Ref};
 use ttf_parser::OutlineBuilder;
 
 use super::drawing::{Anchor, Color, Drawing, Point, Shape};
-use super::font::{CAPITAL, Font, GlyphSink};
+use super::font::{Font, GlyphSink};
 use crate::ReportError;
 
 /// A quarter of a circle as a cubic curve: how far its control points lie along the tangents, in radii.
@@ -37,7 +37,7 @@ fn deflated(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 fn paint(drawing: &Drawing) -> Vec<u8> {
-    let font = Font::load();
+    let font = Font::load(drawing.typeface);
     let mut content = Content::new();
     // A drawing's y goes down, a page's up.
     content.transform([1.0, 0.0, 0.0, -1.0, 0.0, drawing.height as f32]);
@@ -75,6 +75,7 @@ fn paint(drawing: &Drawing) -> Vec<u8> {
                     size: *size,
                     shift,
                     upward: *upward,
+                    capital: font.capital(),
                     x: 0.0,
                     scale: 1.0,
                     last: (0.0, 0.0),
@@ -135,6 +136,8 @@ struct Letters {
     /// Ems of the text that lie before its anchor.
     shift: f64,
     upward: bool,
+    /// Height of a capital letter, in ems.
+    capital: f64,
     x: f64,
     scale: f64,
     /// Where the pen is, in units of the font.
@@ -145,7 +148,7 @@ impl Letters {
     fn on_page(&self, x: f32, y: f32) -> (f32, f32) {
         let along = (self.x + f64::from(x) * self.scale - self.shift) * self.size;
         // The anchor is the middle of a capital letter.
-        let up = (f64::from(y) * self.scale - CAPITAL / 2.0) * self.size;
+        let up = (f64::from(y) * self.scale - self.capital / 2.0) * self.size;
         match self.upward {
             false => (place(self.at.0 + along), place(self.at.1 - up)),
             true => (place(self.at.0 - up), place(self.at.1 - along)),

@@ -12,7 +12,7 @@ use tiny_skia::{FillRule, Paint, PathBuilder, Pixmap, Stroke, Transform};
 use ttf_parser::OutlineBuilder;
 
 use super::drawing::{Anchor, Color, Drawing, Point, Shape};
-use super::font::{CAPITAL, FAMILY, Font, GlyphSink};
+use super::font::{Font, GlyphSink, Typeface};
 use crate::ReportError;
 
 /// Backend units per point. plotters' coordinates are whole numbers, so a unit is far below what can be seen.
@@ -40,7 +40,8 @@ pub(crate) fn svg(drawing: &Drawing) -> Result<String, ReportError> {
         drawing.height / POINTS_PER_INCH
     );
     let out = out.replacen(&format!("width=\"{width}\" height=\"{height}\""), &sized, 1);
-    Ok(out.replace("dy=\"0.5ex\"", &format!("dy=\"{:.4}em\"", CAPITAL / 2.0)))
+    let capital = Font::load(drawing.typeface).capital();
+    Ok(out.replace("dy=\"0.5ex\"", &format!("dy=\"{:.4}em\"", capital / 2.0)))
 }
 
 /// The drawing as a PNG file.
@@ -54,7 +55,7 @@ pub(crate) fn png(drawing: &Drawing) -> Result<Vec<u8>, ReportError> {
         pixmap,
         size: size_units(drawing),
         transform: Transform::from_scale((scale / UNITS) as f32, (scale / UNITS) as f32),
-        font: Font::load(),
+        font: Font::load(drawing.typeface),
     };
     paint(drawing, &mut backend)?;
     backend.pixmap.encode_png().map_err(|e| ReportError::Render(e.to_string()))
@@ -100,6 +101,7 @@ struct Lettering {
     size: f64,
     anchor: Anchor,
     upward: bool,
+    typeface: Typeface,
 }
 
 impl BackendTextStyle for Lettering {
@@ -126,10 +128,10 @@ impl BackendTextStyle for Lettering {
         text_anchor::Pos::new(horizontal, text_anchor::VPos::Center)
     }
     fn family(&self) -> FontFamily<'_> {
-        FontFamily::Name(FAMILY)
+        FontFamily::Name(self.typeface.family())
     }
     fn layout_box(&self, text: &str) -> Result<((i32, i32), (i32, i32)), Self::FontError> {
-        let width = Font::load().width(text, self.size);
+        let width = Font::load(self.typeface).width(text, self.size);
         Ok(((0, 0), (width.round() as i32, self.size.round() as i32)))
     }
     fn draw<E, DrawFunc: FnMut(i32, i32, BackendColor) -> Result<(), E>>(
@@ -157,8 +159,13 @@ fn paint<B: DrawingBackend>(drawing: &Drawing, backend: &mut B) -> Result<(), Re
                 backend.draw_circle(units(*center), (radius * UNITS).round() as u32, &pen(*color, 1.0), true)
             }
             Shape::Text { text, at, size, anchor, upward, color } => {
-                let style =
-                    Lettering { color: pen(*color, 1.0).color, size: size * UNITS, anchor: *anchor, upward: *upward };
+                let style = Lettering {
+                    color: pen(*color, 1.0).color,
+                    size: size * UNITS,
+                    anchor: *anchor,
+                    upward: *upward,
+                    typeface: drawing.typeface,
+                };
                 backend.draw_text(text, &style, units(*at))
             }
         };
@@ -281,8 +288,9 @@ impl DrawingBackend for PixmapBackend {
             transform = transform.pre_rotate(-90.0);
         }
         // From ems with y upwards to units with y downwards.
-        let transform =
-            transform.pre_scale(size as f32, -size as f32).pre_translate(shift as f32, (-CAPITAL / 2.0) as f32);
+        let transform = transform
+            .pre_scale(size as f32, -size as f32)
+            .pre_translate(shift as f32, (-self.font.capital() / 2.0) as f32);
         self.fill(outline.builder.finish(), style.color(), transform);
         Ok(())
     }

@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Series;
 use super::axis::{Axis, Quantity, Scaling};
-use super::drawing::{Anchor, Color, Drawing, Mark};
+use super::data::{Chart, Rule};
+use super::drawing::{Anchor, Color, Drawing};
 use super::font::Font;
-use super::frame::{COLUMN, Entry, Frame, GREY, INK, SMALL, Swatch, color};
+use super::frame::Frame;
+use super::legend::{Entry, Swatch};
+use super::lines::points_of;
+use super::palette::{GREY, INK, mark};
+use super::style::{SMALL, Style};
 use crate::validation::{Pair, Subject, error_statistics};
 
 /// The bands about equality: what share above and below, and the shade.
@@ -14,7 +19,7 @@ const BANDS: [(f64, Color); 2] = [(0.25, Color(0xf1, 0xf1, 0xf1)), (0.10, Color(
 
 /// Each series' points are `(measured, predicted)` in the base unit of `quantity`; both axes are logarithmic and alike, the
 /// line is equality and the bands are 10 % and 25 % about it. The mean absolute error and the number of points stand in it.
-pub fn validation(series: &[Series], quantity: &Quantity) -> Drawing {
+pub fn validation(series: &[Series], quantity: &Quantity, style: &Style) -> Drawing {
     let points = || series.iter().flat_map(|s| s.points.iter());
     let both = || points().flat_map(|&(measured, predicted)| [measured, predicted]);
     let axis = |name: &str| {
@@ -23,18 +28,14 @@ pub fn validation(series: &[Series], quantity: &Quantity) -> Drawing {
     };
     let mut entries: Vec<Entry> = Vec::new();
     if series.len() > 1 {
-        entries.extend(series.iter().enumerate().map(|(i, s)| Entry {
-            name: s.name.clone(),
-            color: color(i),
-            swatch: Swatch::Mark(Mark::of(i)),
-        }));
+        entries.extend(series.iter().enumerate().map(|(i, s)| Entry::mark(s.name.clone(), i)));
     }
     for (share, shade) in BANDS.iter().rev() {
         entries.push(Entry { name: format!("±{:.0} %", share * 100.0), color: *shade, swatch: Swatch::Fill });
     }
-    let mut drawing = Drawing::new(COLUMN, 200.0);
-    let font = Font::load();
-    let frame = Frame::draw(&mut drawing, &font, axis("Measured"), axis("Predicted"), &entries);
+    let mut drawing = style.page(200.0);
+    let font = Font::load(style.font);
+    let frame = Frame::draw(&mut drawing, &font, style, axis("Measured"), axis("Predicted"), &entries);
     let (low, high) = (frame.x.low(), frame.x.high());
     for (share, shade) in BANDS {
         band(&mut drawing, &frame, (low, high), share, shade);
@@ -47,7 +48,7 @@ pub fn validation(series: &[Series], quantity: &Quantity) -> Drawing {
             if let Some(at) = frame.at(measured, predicted)
                 && seen.insert(((at.0 * 4.0) as i64, (at.1 * 4.0) as i64))
             {
-                drawing.mark(Mark::of(i), at, if series.points.len() > 200 { 1.1 } else { 1.7 }, color(i));
+                mark(&mut drawing, at, if series.points.len() > 200 { 1.1 } else { 1.7 }, i);
             }
         }
     }
@@ -60,6 +61,9 @@ pub fn validation(series: &[Series], quantity: &Quantity) -> Drawing {
         let text = format!("{} points", crate::units::count(errors.rows as u64));
         drawing.text(text, (x, frame.top + 16.0), SMALL, Anchor::Start, INK);
     }
+    let mut data = points_of(Chart::Marks, series, &frame);
+    data.rules.push(Rule::Equality);
+    frame.finish(&mut drawing, &font, style, data);
     drawing
 }
 
@@ -96,7 +100,7 @@ pub fn validation_by_metric(groups: &[(&Subject, &[Pair])]) -> Vec<(String, Draw
         for point in series.iter_mut().flat_map(|s| &mut s.points) {
             *point = (point.0 * factor, point.1 * factor);
         }
-        (metric.to_owned(), validation(&series, &quantity))
+        (metric.to_owned(), validation(&series, &quantity, &Style::default()))
     };
     metrics.into_iter().map(plot).collect()
 }

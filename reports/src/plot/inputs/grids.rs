@@ -2,7 +2,8 @@
 
 use banksia_input::InputError;
 
-use super::options::{PlotOptions, Plotted, scaling};
+use super::bars::names;
+use super::options::{PlotOptions, Plotted};
 use super::quantity::column_quantity;
 use super::series::{By, Columns, check_axis, first_quantity, points};
 use super::sweeps::{USUAL_Y, usual_x};
@@ -17,7 +18,7 @@ pub(super) fn plot_heatmap(tables: &[Table], options: &PlotOptions) -> Result<Pl
         let error = InputError::new("plot heatmap", format!("is given {} tables", tables.len()));
         return Err(error.help("give one: a cell has one value"));
     };
-    let value = table.choose(options.value.as_deref(), &USUAL_Y, "--value")?;
+    let value = table.choose(options.value.as_deref(), &USUAL_Y, "--z")?;
     let missing = |option: &str| {
         InputError::new(&table.file, "has no two columns that vary").help(format!("choose a column with {option}"))
     };
@@ -25,7 +26,7 @@ pub(super) fn plot_heatmap(tables: &[Table], options: &PlotOptions) -> Result<Pl
         Some(name) => table.column(name)?,
         None => usual_x(table, value).ok_or_else(|| missing("--x"))?,
     };
-    let y = match &options.y {
+    let y = match options.y() {
         Some(name) => table.column(name)?,
         None => {
             let of_sweep = table.settings().unwrap_or(0..0).chain([1, 2]).filter(|&c| c < table.columns.len());
@@ -39,7 +40,7 @@ pub(super) fn plot_heatmap(tables: &[Table], options: &PlotOptions) -> Result<Pl
     };
     let mut columns = Vec::new();
     for (column, option) in [(x, "--x"), (y, "--y")] {
-        let names = names(table, column);
+        let names = names(table, column, &options.style);
         if names.len() > MOST_NAMES {
             let problem = format!("has {} values, and a heat map shows up to {MOST_NAMES}", names.len());
             let error = InputError::new(&table.file, problem).key(&table.columns[column]);
@@ -78,28 +79,14 @@ pub(super) fn plot_heatmap(tables: &[Table], options: &PlotOptions) -> Result<Pl
             "{doubled} of {rows} rows fall on a cell that has a value, and are left out: more is varied"
         ));
     }
-    if options.log_y && values.iter().flatten().any(|v| *v <= 0.0) {
+    let log = options.y_scaling().is_log();
+    if log && values.iter().flatten().any(|v| *v <= 0.0) {
         warnings.push(format!("`{}` is not positive everywhere: shades are in proportion", table.columns[value]));
     }
     let title = |column: usize| column_quantity(&table.columns[column]).0.name;
-    let map = Heatmap { x: (title(x), x_names), y: (title(y), y_names), values };
-    Ok(Plotted { drawing: heatmap(&map, &quantity, options.log_y), warnings })
-}
-
-/// A column's values: numbers ascending, words in the order of their first appearance.
-fn names(table: &Table, column: usize) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
-    for row in table.rows.iter().filter(|row| !row[column].is_empty()) {
-        if seen.insert(&row[column]) {
-            names.push(row[column].clone());
-        }
-    }
-    if table.is_numeric(column) {
-        let value = |name: &String| name.parse::<f64>().unwrap_or(f64::NAN);
-        names.sort_by(|a, b| value(a).total_cmp(&value(b)));
-    }
-    names
+    let called = |names: Vec<String>| names.iter().map(|name| options.style.called(name)).collect();
+    let map = Heatmap { x: (title(x), called(x_names)), y: (title(y), called(y_names)), values };
+    Ok(Plotted { drawing: heatmap(&map, &quantity, log, &options.style), warnings })
 }
 
 pub(super) fn plot_cdf(tables: &[Table], options: &PlotOptions) -> Result<Plotted, InputError> {
@@ -110,9 +97,13 @@ pub(super) fn plot_cdf(tables: &[Table], options: &PlotOptions) -> Result<Plotte
         columns.push(Columns { x, y: x, by: By::column(by) });
     }
     let [first, ..] = columns.as_slice() else { return Err(InputError::new("plot cdf", "has no table")) };
-    let mut points = points(tables, &columns, false)?;
-    let scaling = scaling(options.log_x);
+    let mut points = points(tables, &columns, false, &options.style)?;
+    let scaling = options.x_scaling();
     check_axis(&mut points, (&tables[0], first.x), scaling, |p| p.0, "leave --log-x out, or choose another --x")?;
-    let drawing = cdf(&points.series, &first_quantity(tables, &columns, |c| c.x), scaling);
+    let mut style = options.style.clone();
+    if let (By::Column(by), [table]) = (&first.by, tables) {
+        style.legend_title = style.legend_title.or_else(|| table.legend_title(*by));
+    }
+    let drawing = cdf(&points.series, &first_quantity(tables, &columns, |c| c.x), scaling, &style);
     Ok(Plotted { drawing, warnings: points.warnings })
 }

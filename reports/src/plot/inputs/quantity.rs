@@ -28,6 +28,7 @@ pub(crate) fn column_quantity(column: &str) -> (Quantity, f64) {
     match column {
         "tokens_per_s" => return (Quantity::new("Throughput", "tokens/s"), 1.0),
         "ttft_s" => return (Quantity::new("Time to first token", "s"), 1.0),
+        _ if crate::compare::last_part(column) == "pin_gbps" => return (Quantity::new("Pin rate (Gb/s)", ""), 1.0),
         "tpot_s" => return (Quantity::new("Time per output token", "s"), 1.0),
         _ => {}
     }

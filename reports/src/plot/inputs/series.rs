@@ -7,7 +7,7 @@ use banksia_input::InputError;
 
 use super::quantity::column_quantity;
 use super::table::Table;
-use crate::plot::{Quantity, Scaling, Series};
+use crate::plot::{Quantity, Scaling, Series, Style};
 
 /// Which columns a table is read by.
 pub(super) struct Columns {
@@ -46,7 +46,12 @@ pub(super) struct Points {
 ///
 /// # Errors
 /// A cell is no number, or no row has both values.
-pub(super) fn points(tables: &[Table], columns: &[Columns], by_name: bool) -> Result<Points, InputError> {
+pub(super) fn points(
+    tables: &[Table],
+    columns: &[Columns],
+    by_name: bool,
+    style: &Style,
+) -> Result<Points, InputError> {
     let labels = labels(tables);
     let mut series: Vec<Series> = Vec::new();
     let mut index: BTreeMap<String, usize> = BTreeMap::new();
@@ -99,11 +104,29 @@ pub(super) fn points(tables: &[Table], columns: &[Columns], by_name: bool) -> Re
         return Err(InputError::new(&table.file, format!("has no row with both `{x}` and `{y}`"))
             .help("choose other columns with --x and --y"));
     }
+    if by_name {
+        names = in_order(&names, &mut series, style);
+    }
+    for one in &mut series {
+        one.name = style.called(&one.name);
+    }
+    series.sort_by_key(|one| style.rank(&one.name));
     let mut warnings = Vec::new();
     if incomplete > 0 {
         warnings.push(format!("{incomplete} of {rows} rows have no `{x}` or no `{y}` and are left out"));
     }
     Ok(Points { series, names: by_name.then_some(names), warnings })
+}
+
+/// The names of an axis in the style's order and as it calls them; points follow their names.
+fn in_order(names: &[String], series: &mut [Series], style: &Style) -> Vec<String> {
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by_key(|&i| style.rank(&names[i]));
+    for point in series.iter_mut().flat_map(|s| &mut s.points) {
+        let place = order.iter().position(|&i| i == point.0 as usize);
+        point.0 = place.map_or(point.0, |p| p as f64);
+    }
+    order.into_iter().map(|i| style.called(&names[i])).collect()
 }
 
 /// Checks that an axis can show something of its values, and says what it cannot.
@@ -118,11 +141,11 @@ pub(super) fn check_axis(
     remedy: &str,
 ) -> Result<(), InputError> {
     let values = || points.series.iter().flat_map(|s| s.points.iter()).map(of);
-    let shown = |v: &f64| v.is_finite() && (scaling == Scaling::Linear || *v > 0.0);
+    let shown = |v: &f64| v.is_finite() && (!scaling.is_log() || *v > 0.0);
     let (all, good) = (values().count(), values().filter(shown).count());
-    let (name, kind) = (&table.columns[column], if scaling == Scaling::Log { "positive" } else { "finite" });
+    let (name, kind) = (&table.columns[column], if scaling.is_log() { "positive" } else { "finite" });
     if good == 0 {
-        let axis = if scaling == Scaling::Log { ", and a logarithmic axis shows no other" } else { "" };
+        let axis = if scaling.is_log() { ", and a logarithmic axis shows no other" } else { "" };
         let error = InputError::new(&table.file, format!("has no {kind} value{axis}")).key(name);
         return Err(error.help(remedy));
     }

@@ -2,7 +2,7 @@
 
 use banksia_input::InputError;
 
-use super::options::{PlotOptions, Plotted, scaling};
+use super::options::{PlotOptions, Plotted};
 use super::series::{By, Columns, check_axis, first_quantity, points};
 use super::table::Table;
 use crate::plot::{sweep, sweep_of_names};
@@ -13,7 +13,7 @@ pub(super) const USUAL_Y: [&str; 5] = ["latency_per_token_s", "latency_s", "late
 pub(super) fn plot_sweep(tables: &[Table], options: &PlotOptions) -> Result<Plotted, InputError> {
     let mut chosen = Vec::new();
     for table in tables {
-        let y = table.choose(options.y.as_deref(), &USUAL_Y, "--y")?;
+        let y = table.choose(options.y(), &USUAL_Y, "--y")?;
         let x = match &options.x {
             Some(name) => table.column(name)?,
             None => usual_x(table, y).ok_or_else(|| {
@@ -39,20 +39,24 @@ pub(super) fn plot_sweep(tables: &[Table], options: &PlotOptions) -> Result<Plot
         }
         columns.push(Columns { x, y, by });
     }
-    if by_name && options.log_x {
+    if by_name && options.x_scaling().is_log() {
         warnings.push("an axis of names is not logarithmic: --log-x does nothing".to_owned());
     }
-    let mut points = points(tables, &columns, by_name)?;
+    let mut points = points(tables, &columns, by_name, &options.style)?;
     let (x, y) = (first_quantity(tables, &columns, |c| c.x), first_quantity(tables, &columns, |c| c.y));
-    let (x_scaling, y_scaling) = (scaling(options.log_x), scaling(options.log_y));
+    let (x_scaling, y_scaling) = (options.x_scaling(), options.y_scaling());
     let [first, ..] = columns.as_slice() else { return Err(InputError::new("plot sweep", "has no table")) };
     if !by_name {
         check_axis(&mut points, (&tables[0], first.x), x_scaling, |p| p.0, "leave --log-x out, or choose another --x")?;
     }
     check_axis(&mut points, (&tables[0], first.y), y_scaling, |p| p.1, "leave --log-y out, or choose another --y")?;
+    let mut style = options.style.clone();
+    if let (By::Column(by), [table]) = (&first.by, tables) {
+        style.legend_title = style.legend_title.or_else(|| table.legend_title(*by));
+    }
     let drawing = match &points.names {
-        Some(names) => sweep_of_names(&points.series, (&x.name, names), (&y, y_scaling)),
-        None => sweep(&points.series, (&x, x_scaling), (&y, y_scaling)),
+        Some(names) => sweep_of_names(&points.series, (&x.name, names), (&y, y_scaling), &style),
+        None => sweep(&points.series, (&x, x_scaling), (&y, y_scaling), &style),
     };
     warnings.extend(points.warnings);
     Ok(Plotted { drawing, warnings })

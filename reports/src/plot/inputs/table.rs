@@ -4,6 +4,7 @@ use std::path::Path;
 
 use banksia_input::InputError;
 
+use super::quantity::column_quantity;
 use crate::compare::last_part;
 use crate::files::read_text;
 
@@ -148,6 +149,11 @@ impl Table {
     pub(super) fn is_numeric(&self, column: usize) -> bool {
         let (cells, words) = self.words(column);
         cells > 0 && words == 0
+    }
+
+    /// What a legend's entries are of, where they are bare numbers of a column.
+    pub(super) fn legend_title(&self, by: usize) -> Option<String> {
+        self.is_numeric(by).then(|| column_quantity(&self.columns[by]).0.name)
     }
 
     pub(super) fn varies(&self, column: usize) -> bool {
