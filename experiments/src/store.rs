@@ -9,6 +9,8 @@ mod columns;
 mod export;
 mod front;
 mod merge;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod pivot;
 mod place;
 mod read;

@@ -70,8 +70,10 @@ fn data(points: usize) -> PageData {
     });
     let rows = rows.collect();
     let run = sample::report();
-    let figure =
-        PageFigure { name: "Breakdown".into(), svg: plot::breakdown(std::slice::from_ref(&run)).svg().unwrap() };
+    let figure = PageFigure {
+        name: "Breakdown".into(),
+        svg: plot::breakdown(std::slice::from_ref(&run), &plot::Style::default()).svg().unwrap(),
+    };
     let evil = "<svg xmlns=\"http://www.w3.org/2000/svg\" onload=\"window.onerror('figure')\"><script>window.onerror('figure')</script>\
         <image href=\"http://localhost:1/x.png\"/><rect width=\"9\" height=\"9\" fill=\"#0072b2\"/></svg>";
     let figures = vec![figure, PageFigure { name: format!("Hostile {HOSTILE}"), svg: evil.into() }];

@@ -35,7 +35,9 @@ pub(super) fn execute(args: &ResultsArgs) -> Result<(), CliError> {
         return diff(&store, &query, other, args.format);
     }
     // A large table goes to its file row by row.
-    if let (Some(path), None, []) = (&args.export, &args.pareto, args.pivot.as_slice()) {
+    if let (Some(path), None, []) = (&args.export, &args.pareto, args.pivot.as_slice())
+        && !is_parquet(path)
+    {
         check_export(path)?;
         let rows = store.export_csv(&query, path)?;
         note(&format!("{} points in {}", count(rows), path.display()));
@@ -56,19 +58,40 @@ pub(super) fn execute(args: &ResultsArgs) -> Result<(), CliError> {
         points = points.pivot(rows, columns, value)?;
     }
     if let Some(path) = &args.export {
-        check_export(path)?;
-        points.write_csv(path)?;
+        match is_parquet(path) {
+            true => write_parquet(&points, path)?,
+            false => {
+                check_export(path)?;
+                points.write_csv(path)?;
+            }
+        }
         note(&format!("{} rows in {}", count(points.rows.len() as u64), path.display()));
         return Ok(());
     }
     show(&points, args.format)
 }
 
+fn is_parquet(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "parquet")
+}
+
+#[cfg(feature = "parquet")]
+fn write_parquet(points: &Points, path: &Path) -> Result<(), CliError> {
+    points.write_parquet(path)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn write_parquet(_: &Points, path: &Path) -> Result<(), CliError> {
+    let error =
+        InputError::new("--export", format!("`{}` is Parquet, which this program was built without", path.display()));
+    Err(error.help("build it with `--features parquet`, or export .csv").into())
+}
+
 fn check_export(path: &Path) -> Result<(), InputError> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("csv") => Ok(()),
         _ => {
-            let error = InputError::new("--export", format!("`{}` does not end in .csv", path.display()));
+            let error = InputError::new("--export", format!("`{}` does not end in .csv or .parquet", path.display()));
             Err(error.help("name a file like points.csv"))
         }
     }
