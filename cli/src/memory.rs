@@ -19,8 +19,11 @@ use banksia_hw::dram::{Device, catalog};
 use banksia_input::{InputError, Source};
 use clap::{Args, ValueEnum};
 
+use banksia_reports::units::{count, percent, quantity};
+
 use crate::CliError;
 use crate::args::Format;
+use crate::progress::Progress;
 use output_file::{OutputFile, check_apart};
 
 /// A memory and what is asked of it.
@@ -287,6 +290,7 @@ fn curve(args: &MemoryArgs, device: &Arc<Device>, options: &MemoryOptions, path:
     let clock_s = device.clock_fs as f64 * f64::from(device.ticks_per_clock) * 1e-15;
     let traffic = args.generate.as_deref().unwrap_or_default();
     let mut file = OutputFile::create("--curve", path)?;
+    let progress = Progress::new(LOADS.len() as u64, "loads");
     for load in LOADS {
         let interval = f64::from(device.access_bytes) / (load * peak) / clock_s;
         let report = run(device, &mut *source(args, device, options, Some(interval))?, options);
@@ -298,6 +302,7 @@ fn curve(args: &MemoryArgs, device: &Arc<Device>, options: &MemoryOptions, path:
         // Writes alone have no latency of reads: their field is empty.
         let latency = report.read_latency_avg_ns.map_or_else(String::new, |ns| ns.to_string());
         let _ = writeln!(csv, "{name},{traffic},{offered},{got},{latency}");
+        progress.one();
     }
     let written = file.writer().write_all(csv.as_bytes());
     written.map_err(|e| CliError::Failed(format!("{} cannot be written: {e}", path.display())))?;
@@ -320,12 +325,12 @@ pub(crate) fn json(report: &MemoryReport, energy_j: &BTreeMap<String, Option<f64
 pub(crate) fn energy_row(energy_j: &BTreeMap<String, Option<f64>>) -> String {
     let total: f64 = energy_j.values().flatten().sum();
     let part = |(part, j): (&String, &Option<f64>)| match j {
-        Some(j) => format!("{part} {:.3} uJ", j * 1e6),
+        Some(j) => format!("{part} {}", quantity(*j, "J")),
         None => format!("{part} unknown"),
     };
     let parts: Vec<String> = energy_j.iter().map(part).collect();
     let at_least = if energy_j.values().any(Option::is_none) { "at least " } else { "" };
-    format!("{at_least}{:.3} uJ: {}", total * 1e6, parts.join(", "))
+    format!("{at_least}{}: {}", quantity(total, "J"), parts.join(", "))
 }
 
 fn table(r: &MemoryReport, device: &Device) -> String {
@@ -333,24 +338,24 @@ fn table(r: &MemoryReport, device: &Device) -> String {
     let mut row = |name: &str, value: String| {
         let _ = writeln!(out, "{name:<24}{value}");
     };
-    let share = |n: u64| format!("{n} ({:.1} %)", 100.0 * n as f64 / r.requests.max(1) as f64);
+    let share = |n: u64| format!("{} ({})", count(n), percent(n as f64 / r.requests.max(1) as f64));
     row("device", format!("{}, {} channel(s) of {} banks", r.device, r.channels, device.banks));
-    row("requests", format!("{} ({} reads, {} writes)", r.requests, r.reads, r.writes));
-    row("time", format!("{} cycles of {} ps = {:.3} us", r.cycles, r.clock_ps, r.latency_s * 1e6));
-    let (got, peak) = (r.bandwidth_bytes_per_s / 1e9, r.peak_bandwidth_bytes_per_s / 1e9);
-    row("bandwidth", format!("{got:.3} GB/s of {peak:.3} GB/s ({:.1} %)", 100.0 * got / peak));
+    row("requests", format!("{} ({} reads, {} writes)", count(r.requests), count(r.reads), count(r.writes)));
+    row("time", format!("{} cycles of {} ps = {}", count(r.cycles), r.clock_ps, quantity(r.latency_s, "s")));
+    let (got, peak) = (r.bandwidth_bytes_per_s, r.peak_bandwidth_bytes_per_s);
+    row("bandwidth", format!("{} of {} ({})", quantity(got, "B/s"), quantity(peak, "B/s"), percent(got / peak)));
     let channels = &r.bandwidth_by_channel_bytes_per_s;
     if let (true, Some(least), Some(most)) =
         (channels.len() > 1, channels.iter().copied().reduce(f64::min), channels.iter().copied().reduce(f64::max))
     {
-        row("  of a channel", format!("{:.3} to {:.3} GB/s", least / 1e9, most / 1e9));
+        row("  of a channel", format!("{} to {}", quantity(least, "B/s"), quantity(most, "B/s")));
     }
     row("bound by", r.bound_by.clone());
     let pins: Vec<String> = r
         .data_pins
         .iter()
         .filter(|(_, share)| **share >= 0.0005)
-        .map(|(name, share)| format!("{} {:.1} %", name.replace('_', " "), 100.0 * share))
+        .map(|(name, share)| format!("{} {}", name.replace('_', " "), percent(*share)))
         .collect();
     row("  time of the pins", pins.join(", "));
     let latency = match (r.read_latency_avg_cycles, r.read_latency_avg_ns, r.read_latency_max_cycles) {
@@ -387,11 +392,11 @@ fn table(r: &MemoryReport, device: &Device) -> String {
             .map_or_else(String::new, |most| format!(", {} alerts, a row activated at most {most} times", done.alerts));
         row("against RowHammer", format!("{} RFM commands{counted}", done.rfms));
     }
-    let commands: Vec<String> = r.commands.iter().map(|(c, n)| format!("{c} {n}")).collect();
+    let commands: Vec<String> = r.commands.iter().map(|(c, n)| format!("{c} {}", count(*n))).collect();
     row("commands", commands.join(", "));
     row("energy", energy_row(&device.energy.known(&r.energy_j)));
     let at_least = if r.energy_unknown.is_empty() { "" } else { "at least " };
-    row("average power", format!("{at_least}{:.3} W", r.average_power_w));
+    row("average power", format!("{at_least}{}", quantity(r.average_power_w, "W")));
     let mut assumed: Vec<&str> = device.energy.assumed.iter().map(|a| a.part.as_str()).collect();
     assumed.sort_unstable();
     assumed.dedup();

@@ -14,6 +14,8 @@ use banksia_input::InputError;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
+use banksia_reports::units::{count, quantity};
+
 use crate::CliError;
 use crate::args::Format;
 use crate::memory::output_file::{OutputFile, check_apart};
@@ -219,18 +221,18 @@ fn table(r: &PimReport) -> String {
         let _ = writeln!(out, "{name:<12}{value}");
     };
     row("device", format!("{}, {} channels", r.device, r.channels));
-    row("time", format!("{} cycles of {} ps = {:.3} us", r.cycles, r.clock_ps, r.latency_s * 1e6));
+    row("time", format!("{} cycles of {} ps = {}", count(r.cycles), r.clock_ps, quantity(r.latency_s, "s")));
     row("refresh", if r.refresh { "on" } else { "off" }.into());
-    row("MACs", format!("{} ({:.2} G/s)", r.macs, r.macs as f64 / r.latency_s.max(1e-15) / 1e9));
-    let commands: Vec<String> = r.commands.iter().map(|(c, n)| format!("{c} {n}")).collect();
+    row("MACs", format!("{} ({})", count(r.macs), quantity(r.macs as f64 / r.latency_s.max(1e-15), "/s")));
+    let commands: Vec<String> = r.commands.iter().map(|(c, n)| format!("{c} {}", count(*n))).collect();
     row("commands", commands.join(", "));
     row("energy", energy_row(&r.energy_j));
     let at_least = if r.energy_unknown.is_empty() { "" } else { "at least " };
-    row("power", format!("{at_least}{:.3} W on the average", r.average_power_w));
+    row("power", format!("{at_least}{} on the average", quantity(r.average_power_w, "W")));
     row("by channel", spread(&r.energy_by_channel_j));
     row(
         "by bank",
-        format!("{}; {:.3} uJ outside the banks", spread(&r.energy_by_bank_j), r.energy_outside_banks_j * 1e6),
+        format!("{}; {} outside the banks", spread(&r.energy_by_bank_j), quantity(r.energy_outside_banks_j, "J")),
     );
     out
 }
@@ -246,9 +248,9 @@ fn spread(joules: &[f64]) -> String {
         joules.iter().enumerate().fold(None, keep).unwrap_or_default()
     };
     let ((least, low), (most, high)) = (end(false), end(true));
-    let (low_uj, high_uj) = (format!("{:.3}", low * 1e6), format!("{:.3}", high * 1e6));
-    if low_uj == high_uj {
-        return format!("{low_uj} uJ each");
+    let (lowest, highest) = (quantity(low, "J"), quantity(high, "J"));
+    if lowest == highest {
+        return format!("{lowest} each");
     }
-    format!("{low_uj} uJ ({least}) to {high_uj} uJ ({most})")
+    format!("{lowest} ({least}) to {highest} ({most})")
 }

@@ -30,7 +30,7 @@ fn sweeps_that_cannot_be_run() {
         ("no values", format!("{one}{}", vary("seed", "")), &["s.toml:4: `vary[0].values` has no value"]),
         (
             "too many",
-            format!("{one}{}{}", vary("seed", &many), vary("seed", &many)),
+            format!("{one}{}{}", vary("seed", &many), vary("machine.memory.channels", &many)),
             &["`vary[1].values` makes more than 1000000 points"],
         ),
         ("missing experiment", "experiments = [\"none.toml\"]\n".into(), &["none.toml: cannot be read"]),
