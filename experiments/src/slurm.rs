@@ -5,11 +5,12 @@
 
 mod options;
 mod queue;
+mod request;
 mod script;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use banksia_reports::write_atomically;
@@ -18,27 +19,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::kept;
 use crate::store::Store;
-use crate::sweep::Sweep;
 
 pub use options::SlurmOptions;
 pub use queue::available;
-
-/// What is asked of a cluster.
-#[derive(Debug)]
-pub struct Request<'a> {
-    /// The sweep.
-    pub sweep: &'a Sweep,
-    /// `key=value` settings of every point, from the command line.
-    pub settings: &'a [String],
-    /// Where the results go.
-    pub store: &'a Path,
-    /// The program that tasks run.
-    pub program: &'a Path,
-    /// Return once the tasks are submitted.
-    pub submit_only: bool,
-    /// Set from outside: stop following; the tasks go on.
-    pub cancelled: &'a AtomicBool,
-}
+pub use request::Request;
 
 /// How far a sweep is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

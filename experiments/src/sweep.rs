@@ -40,15 +40,12 @@ use banksia_input::{InputError, Source};
 
 use self::axes::Axes;
 use self::expression::Expression;
-use self::file::SweepFile;
+use self::file::{MAX_POINTS, SweepFile};
 
 use crate::experiment::Experiment;
 use crate::shipped;
 
 pub use run::{PointResult, Ran, Shard, SweepOptions};
-
-/// The most points of one sweep.
-const MAX_POINTS: usize = 1_000_000;
 
 /// A sweep: its points are made when they are asked for.
 #[derive(Debug)]

@@ -19,8 +19,8 @@ const MAX_BYTES: u64 = 16 << 20;
 pub struct Source {
     name: String,
     text: String,
-    /// The source and table that were written over this one: errors about their keys name them.
-    overlay: Option<Arc<(Source, String)>>,
+    /// The sources and tables that were written over this one, the last on top: errors about their keys name them.
+    overlays: Vec<Arc<(Source, String)>>,
     /// The settings that were written over this one: errors about their keys name them, and lines are those of the file.
     settings: Option<Arc<Settings>>,
 }
@@ -54,12 +54,12 @@ impl Source {
         let text = String::from_utf8(bytes).map_err(|e| {
             fail("is not UTF-8 text".into()).at_line(line_at_bytes(e.as_bytes(), e.utf8_error().valid_up_to()))
         })?;
-        Ok(Self { name, text, overlay: None, settings: None })
+        Ok(Self { name, text, overlays: Vec::new(), settings: None })
     }
 
     /// A source from text that is already in memory: an embedded catalog entry, or a test.
     pub fn from_text(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), text: text.into(), overlay: None, settings: None }
+        Self { name: name.into(), text: text.into(), overlays: Vec::new(), settings: None }
     }
 
     /// The file's name, as errors print it.
@@ -97,13 +97,10 @@ impl Source {
 
     /// The file that writes the value at a path: the overlay's where that does. What a setting writes counts as the file's own.
     pub fn written_in(&self, path: &str) -> &str {
-        if let Some((overlay, table)) = self.overlay.as_deref() {
-            let full = if table.is_empty() { path.to_owned() } else { format!("{table}.{path}") };
-            if exact_offset_of(&overlay.text, &full).is_some() {
-                return overlay.written_in(&full);
-            }
+        match self.writer(path) {
+            Some((overlay, full)) => overlay.written_in(&full),
+            None => &self.name,
         }
-        &self.name
     }
 
     /// This source with the table at `table` of another written over it (`""` for the whole other), key by key; the keys of `except`
@@ -124,8 +121,18 @@ impl Source {
         if let Some(patch) = item.and_then(toml_edit::Item::as_table_like) {
             merge(document.as_table_mut(), patch, except);
         }
-        let overlay = Some(Arc::new((other.clone(), table.to_owned())));
-        Ok(Self { name: self.name.clone(), text: document.to_string(), overlay, settings: self.settings.clone() })
+        let mut overlays = self.overlays.clone();
+        overlays.push(Arc::new((other.clone(), table.to_owned())));
+        Ok(Self { name: self.name.clone(), text: document.to_string(), overlays, settings: self.settings.clone() })
+    }
+
+    /// The topmost overlay that writes the value at a path, and its path there.
+    fn writer(&self, path: &str) -> Option<(&Self, String)> {
+        self.overlays.iter().rev().find_map(|written| {
+            let (overlay, table) = &**written;
+            let full = if table.is_empty() { path.to_owned() } else { format!("{table}.{path}") };
+            exact_offset_of(&overlay.text, &full).is_some().then_some((overlay, full))
+        })
     }
 
     /// Parses the text into a typed configuration.
@@ -187,11 +194,8 @@ impl Source {
 
     /// The file, line and full path of a key: an overlay's or a setting's where that writes it.
     fn place(&self, path: &str) -> (String, Option<usize>, String) {
-        if let Some((overlay, table)) = self.overlay.as_deref() {
-            let full = if table.is_empty() { path.to_owned() } else { format!("{table}.{path}") };
-            if exact_offset_of(&overlay.text, &full).is_some() {
-                return overlay.place(&full);
-            }
+        if let Some((overlay, full)) = self.writer(path) {
+            return overlay.place(&full);
         }
         let mut text = &self.text;
         if let Some(settings) = self.settings.as_deref() {

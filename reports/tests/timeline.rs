@@ -73,7 +73,7 @@ fn every_span_is_there_on_its_lane() {
         assert!((event["dur"].as_f64().unwrap() - span.duration_s * 1e6).abs() < 1e-9);
         for (key, value) in &span.details {
             let told = &event["args"][key];
-            assert!(told == value.as_str() || told.to_string() == *value, "{key}: {told}, {value}");
+            assert!(told.as_str().map_or_else(|| told.to_string(), str::to_owned) == *value, "{key}: {told}, {value}");
         }
     }
     assert!(threads.values().any(|name| name == "channel 0 (2)"), "an overlap in part needs a second thread");

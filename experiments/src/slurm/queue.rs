@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::SlurmOptions;
+use super::options::SlurmOptions;
 use crate::error::Error;
 
 /// Tries of a command of which the controller is busy; each waits twice as long as the one before.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use banksia_reports::write_atomically;
 
-use super::{Request, SlurmOptions};
+use super::options::SlurmOptions;
+use super::request::Request;
 use crate::error::Error;
 
 /// A text as a shell takes it.

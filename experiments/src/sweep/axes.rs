@@ -5,8 +5,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use super::MAX_POINTS;
-use super::file::{LogRange, Method, Range, Sample, Vary};
+use super::file::{LogRange, MAX_POINTS, Method, Range, Sample, Vary};
 
 /// Values of a key.
 #[derive(Debug)]
