@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS sweeps(
 CREATE TABLE IF NOT EXISTS columns(name TEXT PRIMARY KEY, kind TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS points(
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, build TEXT NOT NULL, sweep INTEGER NOT NULL, ordinal INTEGER NOT NULL,
-    configuration_sha256 TEXT, revision TEXT NOT NULL, seed INTEGER, host TEXT NOT NULL, finished TEXT NOT NULL, wall_s REAL NOT NULL,
+    configuration_sha256 TEXT, revision TEXT NOT NULL, run_seed INTEGER, host TEXT NOT NULL, finished TEXT NOT NULL, wall_s REAL NOT NULL,
     name TEXT NOT NULL, experiment TEXT NOT NULL, model TEXT, machine TEXT, settings TEXT NOT NULL, error TEXT,
     UNIQUE(key, build));
 CREATE INDEX IF NOT EXISTS of_sweep ON points(sweep, build, ordinal);

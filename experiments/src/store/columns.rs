@@ -51,7 +51,7 @@ pub(super) const FIXED: [&str; 19] = [
     "ordinal",
     "configuration_sha256",
     "revision",
-    "seed",
+    "run_seed",
     "host",
     "finished",
     "wall_s",
@@ -77,8 +77,7 @@ pub(super) const FIGURES: [&str; 8] = [
 /// A setting's column: the key's whole path, with `set.` before it where another column has that name.
 pub(super) fn setting(key: &str) -> String {
     let taken = |name: &str| FIXED.iter().chain(&FIGURES).any(|t| t.eq_ignore_ascii_case(name));
-    // A dot sets a path apart from every figure, cause and metric that has none.
-    if taken(key) || !key.contains('.') { format!("set.{key}") } else { key.to_owned() }
+    if taken(key) { format!("set.{key}") } else { key.to_owned() }
 }
 
 /// The columns of a point and their values.

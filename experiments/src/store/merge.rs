@@ -72,7 +72,7 @@ impl Store {
                 "ordinal",
                 "configuration_sha256",
                 "revision",
-                "seed",
+                "run_seed",
                 "host",
                 "finished",
                 "wall_s",

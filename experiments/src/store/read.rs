@@ -63,7 +63,7 @@ pub struct Build {
 }
 
 /// The columns of what made a point.
-const PROVENANCE: [&str; 7] = ["configuration_sha256", "build", "revision", "seed", "host", "finished", "wall_s"];
+const PROVENANCE: [&str; 7] = ["configuration_sha256", "build", "revision", "run_seed", "host", "finished", "wall_s"];
 
 impl Store {
     /// The builds that wrote, the last first.

@@ -228,7 +228,7 @@ impl Job {
             ("ordinal", Value::Integer(point.ordinal as i64)),
             ("configuration_sha256", point.configuration_sha256.clone().map_or(Value::Null, Value::Text)),
             ("revision", text(&self.revision)),
-            ("seed", point.seed.map_or(Value::Null, |s| Value::Integer(s as i64))),
+            ("run_seed", point.seed.map_or(Value::Null, |s| Value::Integer(s as i64))),
             ("host", text(&self.host)),
             ("wall_s", Value::Real(point.wall_s)),
             ("name", text(&row.name)),

@@ -31,7 +31,7 @@ fn sweeps_that_cannot_be_run() {
         (
             "too many",
             format!("{one}{}{}", vary("seed", &many), vary("machine.memory.channels", &many)),
-            &["`vary[1].values` makes more than 1000000 points"],
+            &["`vary[1]` makes more than 1000000 points"],
         ),
         ("missing experiment", "experiments = [\"none.toml\"]\n".into(), &["none.toml: cannot be read"]),
         ("string for list", "experiments = \"exp.toml\"\n".into(), &["s.toml:1: `experiments` has an invalid type"]),
