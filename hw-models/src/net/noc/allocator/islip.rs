@@ -13,6 +13,8 @@ pub(super) struct Islip {
     accept_turns: Vec<u32>,
     /// The input each output grants.
     grants: Vec<u32>,
+    /// The outputs that grant each input, where a word holds them all.
+    granted: Vec<u64>,
 }
 
 impl Islip {
@@ -23,10 +25,52 @@ impl Islip {
             grant_turns: vec![0; outputs],
             accept_turns: vec![0; inputs],
             grants: vec![NONE; outputs],
+            granted: vec![0; inputs],
         }
     }
 
     pub(super) fn allocate(&mut self, r: &mut Requests) {
+        if !self.by_priority && r.inputs <= 64 && r.outputs <= 64 {
+            self.allocate_in_words(r);
+        } else {
+            self.allocate_at_large(r);
+        }
+    }
+
+    /// The usual case: inputs and outputs are bits of a word, and no priority counts.
+    fn allocate_in_words(&mut self, r: &mut Requests) {
+        let (mut free_inputs, mut free_outputs) = (r.busy_inputs[0], r.busy_outputs[0]);
+        for iteration in 0..self.iterations {
+            let mut granted_inputs = 0_u64;
+            let mut outputs = free_outputs;
+            while outputs != 0 {
+                let output = outputs.trailing_zeros() as usize;
+                outputs &= outputs - 1;
+                let candidates = r.column(output)[0] & free_inputs;
+                if candidates != 0 {
+                    let input = in_turn(candidates, self.grant_turns[output]);
+                    self.granted[input] |= 1 << output;
+                    granted_inputs |= 1 << input;
+                }
+            }
+            if granted_inputs == 0 {
+                return;
+            }
+            while granted_inputs != 0 {
+                let input = granted_inputs.trailing_zeros() as usize;
+                granted_inputs &= granted_inputs - 1;
+                let output = in_turn(std::mem::take(&mut self.granted[input]), self.accept_turns[input]);
+                r.join(input, output);
+                free_inputs &= !(1 << input);
+                free_outputs &= !(1 << output);
+                if iteration == 0 {
+                    self.turn(r, input, output);
+                }
+            }
+        }
+    }
+
+    fn allocate_at_large(&mut self, r: &mut Requests) {
         for iteration in 0..self.iterations {
             for output in bits::each(&r.busy_outputs) {
                 // With priorities a grant that was not accepted stands on in later iterations.
@@ -53,15 +97,25 @@ impl Islip {
                     let choice = pick(r.row(input), turn, self.by_priority, granted, |o| r.at(input, o).input_priority);
                     let Some(output) = choice else { continue };
                     r.join(input, output);
-                    // The turns move only on the first iteration, which keeps every request from starving.
                     if iteration == 0 {
-                        self.grant_turns[output] = ((input + 1) % r.inputs) as u32;
-                        self.accept_turns[input] = ((output + 1) % r.outputs) as u32;
+                        self.turn(r, input, output);
                     }
                 }
             }
         }
     }
+
+    /// The turns pass on, for what was accepted on the first iteration only: that keeps every request from starving.
+    fn turn(&mut self, r: &Requests, input: usize, output: usize) {
+        self.grant_turns[output] = if input + 1 == r.inputs { 0 } else { input as u32 + 1 };
+        self.accept_turns[input] = if output + 1 == r.outputs { 0 } else { output as u32 + 1 };
+    }
+}
+
+/// The first bit of a word that is not zero, from `turn` on and around.
+fn in_turn(word: u64, turn: u32) -> usize {
+    let from = word & (u64::MAX << turn);
+    (if from == 0 { word } else { from }).trailing_zeros() as usize
 }
 
 /// The first in turn of the set that may be picked; or that of the highest priority, the first in turn among equals.

@@ -53,16 +53,8 @@ impl Requests {
     }
 
     pub(super) fn clear(&mut self) {
-        for input in bits::each(&self.busy_inputs) {
-            self.rows[input * self.row_words..(input + 1) * self.row_words].fill(0);
-            self.output_of[input] = NONE;
-        }
-        for output in bits::each(&self.busy_outputs) {
-            self.columns[output * self.column_words..(output + 1) * self.column_words].fill(0);
-            self.input_of[output] = NONE;
-        }
-        self.busy_inputs.fill(0);
-        self.busy_outputs.fill(0);
+        clear_side(&mut self.busy_inputs, &mut self.rows, self.row_words, &mut self.output_of);
+        clear_side(&mut self.busy_outputs, &mut self.columns, self.column_words, &mut self.input_of);
     }
 
     /// Puts a request, in place of an earlier one of the same input for the same output.
@@ -103,5 +95,21 @@ impl Requests {
     pub(super) fn join(&mut self, input: usize, output: usize) {
         self.output_of[input] = output as u32;
         self.input_of[output] = input as u32;
+    }
+}
+
+/// Clears the rows of one side that are busy, and their partners.
+fn clear_side(busy: &mut [u64], rows: &mut [u64], row_words: usize, partner_of: &mut [u32]) {
+    for (index, word) in busy.iter_mut().enumerate() {
+        let mut left = std::mem::take(word);
+        while left != 0 {
+            let place = index * 64 + left.trailing_zeros() as usize;
+            left &= left - 1;
+            // A loop rather than a fill: the rows are a word or two.
+            for row in &mut rows[place * row_words..(place + 1) * row_words] {
+                *row = 0;
+            }
+            partner_of[place] = NONE;
+        }
     }
 }

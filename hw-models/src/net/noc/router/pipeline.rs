@@ -2,6 +2,7 @@
 
 use super::super::allocator::Request;
 use super::super::arbiter::supersedes;
+use super::super::routing::Route;
 use super::{Common, NOTHING, Router, STALL, State, UNSET};
 
 impl Router {
@@ -15,13 +16,15 @@ impl Router {
             let place = usize::from(work.input) * self.vcs + usize::from(work.vc);
             let (route, priority) = (self.inputs[place].route, self.inputs[place].priority);
             let credits = &self.credits[usize::from(route.port)];
-            let mut asked = false;
-            for out_vc in usize::from(route.first)..=usize::from(route.last) {
-                if !credits.is_free(out_vc) || (c.vc_busy_when_full && credits.is_full(out_vc)) {
-                    continue;
-                }
-                asked = true;
-                let emptier_first = c.vc_prioritize_empty && !credits.is_empty(out_vc);
+            let mut free = credits.free() & vc_range(route);
+            if c.vc_busy_when_full {
+                free &= credits.with_room();
+            }
+            let asked = free != 0;
+            while free != 0 {
+                let out_vc = free.trailing_zeros() as usize;
+                free &= free - 1;
+                let emptier_first = c.vc_prioritize_empty && credits.filled() >> out_vc & 1 == 1;
                 let input_priority = if emptier_first { i32::MIN } else { 0 };
                 let request = Request { label: 0, input_priority, output_priority: priority };
                 self.vc_allocator.requests.add(place, usize::from(route.port) * self.vcs + out_vc, request);
@@ -91,8 +94,7 @@ impl Router {
             let may = if active {
                 !credits.is_full(usize::from(state.out_vc))
             } else {
-                let mut vcs = usize::from(state.route.first)..=usize::from(state.route.last);
-                vcs.any(|vc| credits.is_free(vc) && !credits.is_full(vc))
+                credits.free() & credits.with_room() & vc_range(state.route) != 0
             };
             if !(may && room) {
                 self.switching[index].outcome = STALL;
@@ -172,4 +174,9 @@ impl Router {
             }
         }
     }
+}
+
+/// The virtual channels of a route as bits.
+fn vc_range(route: Route) -> u64 {
+    (u64::MAX >> (63 - (route.last - route.first))) << route.first
 }
