@@ -12,6 +12,7 @@ mod known;
 mod measured;
 mod memory;
 mod models;
+mod noc;
 mod operators;
 mod pim;
 mod replay;
@@ -59,7 +60,7 @@ pub const GPU_SUITES: [&str; 18] = [
 
 /// Every suite, in the order in which they run by themselves.
 pub fn suites() -> impl Iterator<Item = &'static str> {
-    ["memory", "memory-witness", "pim"].into_iter().chain(GPU_SUITES)
+    ["memory", "memory-witness", "pim", noc::SUITE].into_iter().chain(GPU_SUITES)
 }
 
 /// Bytes of a memory request in `known-programs`: its products of few rows read pieces of 64 and 128 bytes, which coarser requests
@@ -187,6 +188,9 @@ fn rows_of(name: &str, suite: &Suite, options: &ValidateOptions) -> Result<(Stri
 /// # Errors
 /// The suite is unknown, or a file cannot be read.
 pub fn devices(name: &str, options: &ValidateOptions) -> Result<BTreeSet<String>, Error> {
+    if name == noc::SUITE {
+        return Ok([noc::SUITE.to_owned()].into());
+    }
     let suite = suite(name)?;
     let (_, rows) = rows_of(name, &suite, options)?;
     Ok(rows.iter().flat_map(suite.devices).filter(|d| !d.is_empty()).collect())
@@ -201,6 +205,9 @@ pub fn run_suite(
     options: &ValidateOptions,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Vec<Compared>, Error> {
+    if name == noc::SUITE {
+        return network(options, progress);
+    }
     let suite = suite(name)?;
     let (from, mut rows) = rows_of(name, &suite, options)?;
     if rows.is_empty() {
@@ -244,6 +251,19 @@ pub fn run_suite(
         return Err(InputError::new(from, problem).help(expected(name, &suite)).into());
     }
     Ok(group(name, values))
+}
+
+/// The suite of the network on a chip, whose reference is a folder of cases.
+fn network(options: &ValidateOptions, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Vec<Compared>, Error> {
+    if let Some(device) = options.device.as_deref().filter(|d| *d != noc::SUITE) {
+        let own = ValidateOptions { device: options.device.clone(), ..ValidateOptions::default() };
+        if suites().any(|other| devices(other, &own).is_ok_and(|d| d.contains(device))) {
+            // Another suite's.
+            return Ok(Vec::new());
+        }
+        return Err(InputError::unknown_name("--device", "device in suite `noc`", device, [noc::SUITE]).into());
+    }
+    Ok(group(noc::SUITE, noc::values(options.measured.as_deref(), progress)?))
 }
 
 /// What a file in place of a suite's rows looks like.

@@ -1,0 +1,3 @@
+//! Networks between the units of a machine, and between machines.
+
+pub mod noc;

@@ -1,0 +1,20 @@
+//! The unit of flow control.
+
+use super::routing::Route;
+
+/// A flit as it lies in a buffer or on a wire.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Flit {
+    pub(super) packet: u32,
+    /// The terminal it goes to.
+    pub(super) to: u32,
+    pub(super) priority: i32,
+    pub(super) hops: u16,
+    pub(super) vc: u8,
+    pub(super) head: bool,
+    pub(super) tail: bool,
+    /// Which half of a torus' virtual channels it takes.
+    pub(super) upper: bool,
+    /// A head's route at the router it goes to, where routing is one hop ahead.
+    pub(super) ahead: Route,
+}
