@@ -3,6 +3,7 @@
 pub mod dram;
 pub mod gpu;
 pub mod machines;
+pub mod net;
 pub mod outcome;
 pub mod pim;
 pub mod program;

@@ -1,0 +1,3 @@
+//! Networks between devices.
+
+pub mod collective;
