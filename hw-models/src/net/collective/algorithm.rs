@@ -48,6 +48,9 @@ const NVLS_CHUNK: [(f64, f64); 4] = [(131_072.0, 64.0), (65_536.0, 8.0), (32_768
 /// Bytes read and written for each byte of a step of NCCL's all-reduce over eight ranks in LL, which `llMaxBws` was taken on.
 const LL_MOVES: f64 = (10.0 * 8.0 - 8.0) / 14.0;
 
+/// A third of a hop of LL falls beside bytes that other warps move: assumed, one figure for all generations.
+const LL_HOPS_BESIDE: f64 = 3.0;
+
 /// From launch to launch, seconds.
 pub fn seconds(f: &Fabric, op: Op, algorithm: Algorithm, protocol: Protocol, ranks: u32, bytes: u64) -> f64 {
     if ranks < 2 || bytes == 0 {
@@ -64,7 +67,7 @@ pub fn seconds(f: &Fabric, op: Op, algorithm: Algorithm, protocol: Protocol, ran
 
 /// Channels that a collective of so many bytes on the links gets.
 fn channels(f: &Fabric, traffic: f64) -> f64 {
-    (traffic / f.nccl.channel_bytes).floor().clamp(1.0, f64::from(f.nccl.channels))
+    (traffic / f.nccl.channel_bytes).clamp(1.0, f64::from(f.nccl.channels))
 }
 
 /// Bytes read and written by a rank's SMs for each byte of a part, over all steps of a ring; and those of its last step. A store to a
@@ -81,14 +84,15 @@ fn moves(op: Op, protocol: Protocol, ranks: u32) -> (f64, f64) {
     }
 }
 
-/// Bytes a second that `used` channels read and write.
+/// Bytes a second that `used` channels read and write: what their SMs' ports pass, up to what all channels reach.
 fn move_rate(f: &Fabric, protocol: Protocol, used: f64) -> f64 {
     let all = match protocol {
         Protocol::Ll => f.nccl.ll_max_gb_s * LL_MOVES,
         Protocol::Ll128 => f.nccl.ll128_channel_gb_s * f64::from(f.nccl.channels),
         Protocol::Simple => f.sm.move_gb_s,
     };
-    all * 1e9 * used / f64::from(f.nccl.channels)
+    let port = f.sm.port_gb_s * if protocol == Protocol::Ll { f.sm.ll_port_share } else { 1.0 };
+    1e9 * all.min(used * port)
 }
 
 /// So many steps of nothing. A rank passes a slice on while the next comes in, so that only the last step takes them one after another.
@@ -118,7 +122,10 @@ fn ring(f: &Fabric, op: Op, protocol: Protocol, ranks: u32, bytes: f64) -> f64 {
     let wire = f.wire_bytes_per_s() / protocol.expansion();
     let flow = (steps * part / wire).max(all * part / rate);
     let fill = if protocol == Protocol::Simple { part.min(used * protocol.step_bytes()) * last / rate } else { 0.0 };
-    start_s(f, protocol) + hops_s(f, protocol, steps) + flow + fill
+    let hops = hops_s(f, protocol, steps);
+    // Warps of LL go from step to step by themselves: while some wait for a hop, others move bytes.
+    let beside = if protocol == Protocol::Ll { hops.min(flow) / LL_HOPS_BESIDE } else { 0.0 };
+    start_s(f, protocol) + hops + flow - beside + fill
 }
 
 /// A chain up and down: all bytes pass every rank twice, in chunks.
@@ -160,21 +167,22 @@ fn point_to_point(f: &Fabric, protocol: Protocol, ranks: u32, bytes: f64) -> f64
     let n = f64::from(ranks);
     let part = bytes / n;
     let (all, last) = moves(Op::AllToAll, protocol, ranks);
-    let (hop, rate, fill) = match protocol {
-        Protocol::Simple => {
-            let rate = f.sm.p2p_move_gb_s * 1e9;
-            let held = part.min(f64::from(f.nccl.channels) * protocol.step_bytes() / (n - 1.0));
-            (f.latency.p2p_simple_us, rate, held * (n - 1.0) * last / rate)
-        }
-        // A channel for each peer.
-        _ => (f.latency.hop_us, move_rate(f, protocol, n - 1.0), 0.0),
-    };
     // Flows of all pairs that nobody orders meet in the switches.
     let share = if ranks > 2 { f.link.all_to_all_share } else { 1.0 };
     let wire = f.wire_bytes_per_s() * share / protocol.expansion();
-    (f.latency.p2p_launch_us + (n - 2.0) * f.latency.p2p_peer_us + hop) * 1e-6
-        + ((n - 1.0) * part / wire).max(all * part / rate)
-        + fill
+    // A channel's warps are shared out to what is sent, received and copied; LL has a channel for each peer.
+    let rate = match protocol {
+        Protocol::Simple => f.sm.p2p_move_gb_s * 1e9,
+        _ => 1e9 * (f.nccl.ll_max_gb_s * LL_MOVES).min((n - 1.0) * f.sm.port_gb_s / 3.0),
+    };
+    let flow = ((n - 1.0) * part / wire).max(all * part / rate);
+    let start = (f.latency.p2p_launch_us + (n - 2.0) * f.latency.p2p_peer_us) * 1e-6;
+    if protocol != Protocol::Simple {
+        return start + f.latency.hop_us * 1e-6 + flow;
+    }
+    let held = ((n - 1.0) * part).min(f64::from(f.nccl.channels) * protocol.step_bytes());
+    let bytes_s = SLICES * f.latency.slice_us * 1e-6 + flow + held * last / rate;
+    start + bytes_s.max(f.latency.p2p_simple_us * 1e-6)
 }
 
 /// TensorRT-LLM's one-shot kernel: flags to all peers, then loads of all their buffers.

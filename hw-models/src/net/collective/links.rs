@@ -47,7 +47,7 @@ pub struct Latency {
     pub p2p_launch_us: f64,
     /// What every further peer adds, us.
     pub p2p_peer_us: f64,
-    /// What sends and receives of the protocol Simple take beyond, us.
+    /// Least time of sends and receives of the protocol Simple beyond their launch, us.
     pub p2p_simple_us: f64,
     /// A store to a peer that polls for it, and what the peer does before it stores on, us.
     pub hop_us: f64,
@@ -65,6 +65,10 @@ pub struct Latency {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SmRates {
+    /// Bytes between one SM and L2, GB/s: 64 a cycle.
+    pub port_gb_s: f64,
+    /// Share of it that LL reaches, whose threads wait for a line before they store on.
+    pub ll_port_share: f64,
     /// Bytes read and bytes written, together, that all channels move, GB/s.
     pub move_gb_s: f64,
     /// The same for sends and receives.
@@ -146,6 +150,8 @@ impl Fabric {
         let positive = [
             ("link.bandwidth_gb_s", f.link.bandwidth_gb_s),
             ("link.efficiency", f.link.efficiency),
+            ("sm.port_gb_s", f.sm.port_gb_s),
+            ("sm.ll_port_share", f.sm.ll_port_share),
             ("sm.move_gb_s", f.sm.move_gb_s),
             ("sm.p2p_move_gb_s", f.sm.p2p_move_gb_s),
             ("nccl.graph_gb_s", f.nccl.graph_gb_s),
