@@ -357,7 +357,7 @@ pub struct MapArgs {
 /// What to validate.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// The suites [default: all]: memory, memory-witness, pim, known-programs, h200, h200-counters, gemm,
+    /// The suites [default: all]: memory, memory-witness, pim, collectives, known-programs, h200, h200-counters, gemm,
     /// context-attention, generation-attention, known-programs-again (no model: other H200 against the reference of known-programs).
     pub suites: Vec<String>,
     /// Only the rows of this device.

@@ -4,6 +4,7 @@
 //! turned into launches, simulated, and set against what was measured; rows that cannot be expressed are counted with
 //! the reason.
 
+mod collectives;
 mod counters;
 mod data_sheets;
 mod frameworks;
@@ -60,7 +61,7 @@ pub const GPU_SUITES: [&str; 18] = [
 
 /// Every suite, in the order in which they run by themselves.
 pub fn suites() -> impl Iterator<Item = &'static str> {
-    ["memory", "memory-witness", "pim", noc::SUITE].into_iter().chain(GPU_SUITES)
+    ["memory", "memory-witness", "pim", noc::SUITE, "collectives"].into_iter().chain(GPU_SUITES)
 }
 
 /// Bytes of a memory request in `known-programs`: its products of few rows read pieces of 64 and 128 bytes, which coarser requests
@@ -130,6 +131,11 @@ fn suite(name: &str) -> Result<Suite, InputError> {
             include_str!("../../tests/reference/pim/cycles.csv"),
             |row, _, _| vec![pim::row(row)],
             |row| vec![row.get("device").cloned().unwrap_or_default()],
+        ),
+        "collectives" => of(
+            include_str!("../../tests/reference/net/collectives.csv"),
+            |row, _, _| vec![collectives::row(row)],
+            of_gpu,
         ),
         "known-programs" => of(include_str!("../../tests/reference/gpu/known_programs.csv"), known::row, only_h200),
         "known-programs-again" => {

@@ -1,3 +1,4 @@
 //! Networks between the units of a machine, and between machines.
 
+pub mod collective;
 pub mod noc;

@@ -1,0 +1,193 @@
+//! What a kernel of a collective is at: steps of a pipeline over links, and what SMs move for them.
+
+use super::links::Fabric;
+use super::protocol::Protocol;
+
+/// A collective.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Op {
+    /// All ranks get the sum of all.
+    AllReduce,
+    /// All ranks get the parts of all.
+    AllGather,
+    /// Each rank gets a part of the sum.
+    ReduceScatter,
+    /// Each rank sends a part to each.
+    AllToAll,
+}
+
+impl Op {
+    /// Steps of a ring.
+    pub const fn steps(self, ranks: u32) -> u32 {
+        match self {
+            Self::AllReduce => 2 * (ranks - 1),
+            Self::AllGather | Self::ReduceScatter | Self::AllToAll => ranks - 1,
+        }
+    }
+}
+
+/// How the ranks are passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// From neighbour to neighbour.
+    Ring,
+    /// Up a chain and down again: within a node, NCCL's trees are chains.
+    Tree,
+    /// Reduced and multicast by the switches (NVLink SHARP).
+    Nvls,
+    /// Sends and receives.
+    PointToPoint,
+    /// Every rank reads all others' buffers.
+    OneShot,
+}
+
+/// Slices of a chunk of the protocol Simple (`chunkSteps` over `sliceSteps`).
+const SLICES: f64 = 2.0;
+/// Largest chunk of multicast, and the least work, in chunks of all channels and ranks, for halves of it (`calcCollChunking`).
+const NVLS_CHUNK: [(f64, f64); 4] = [(131_072.0, 64.0), (65_536.0, 8.0), (32_768.0, 2.0), (16_384.0, 0.0)];
+/// Bytes read and written for each byte of a step of NCCL's all-reduce over eight ranks in LL, which `llMaxBws` was taken on.
+const LL_MOVES: f64 = (10.0 * 8.0 - 8.0) / 14.0;
+
+/// A third of a hop of LL falls beside bytes that other warps move: assumed, one figure for all generations.
+const LL_HOPS_BESIDE: f64 = 3.0;
+
+/// From launch to launch, seconds.
+pub fn seconds(f: &Fabric, op: Op, algorithm: Algorithm, protocol: Protocol, ranks: u32, bytes: u64) -> f64 {
+    if ranks < 2 || bytes == 0 {
+        return f.latency.launch_us * 1e-6;
+    }
+    match algorithm {
+        Algorithm::Ring => ring(f, op, protocol, ranks, bytes as f64),
+        Algorithm::Tree => tree(f, protocol, ranks, bytes as f64),
+        Algorithm::Nvls => nvls(f, op, ranks, bytes as f64),
+        Algorithm::PointToPoint => point_to_point(f, protocol, ranks, bytes as f64),
+        Algorithm::OneShot => one_shot_seconds(f, ranks, bytes),
+    }
+}
+
+/// Channels that a collective of so many bytes on the links gets.
+fn channels(f: &Fabric, traffic: f64) -> f64 {
+    (traffic / f.nccl.channel_bytes).clamp(1.0, f64::from(f.nccl.channels))
+}
+
+/// Bytes read and written by a rank's SMs for each byte of a part, over all steps of a ring; and those of its last step. A store to a
+/// peer and a load of what a peer stored count by the protocol's expansion.
+fn moves(op: Op, protocol: Protocol, ranks: u32) -> (f64, f64) {
+    let (n, x) = (f64::from(ranks), protocol.expansion());
+    // Send; receive and pass on; the same with a sum or a copy; receive.
+    let (middle, last) = (2.0 * x + 1.0, x + 1.0);
+    match op {
+        Op::AllReduce => (1.0 + x + 2.0 * (n - 2.0) * middle + 2.0 * x + 2.0 + last, last),
+        Op::AllGather => (2.0 + x + (n - 2.0) * middle + last, last),
+        Op::ReduceScatter => (1.0 + x + (n - 2.0) * middle + last + 1.0, last),
+        Op::AllToAll => ((n - 1.0) * (1.0 + x + last) + 2.0, last),
+    }
+}
+
+/// Bytes a second that `used` channels read and write: what their SMs' ports pass, up to what all channels reach.
+fn move_rate(f: &Fabric, protocol: Protocol, used: f64) -> f64 {
+    let all = match protocol {
+        Protocol::Ll => f.nccl.ll_max_gb_s * LL_MOVES,
+        Protocol::Ll128 => f.nccl.ll128_channel_gb_s * f64::from(f.nccl.channels),
+        Protocol::Simple => f.sm.move_gb_s,
+    };
+    let port = f.sm.port_gb_s * if protocol == Protocol::Ll { f.sm.ll_port_share } else { 1.0 };
+    1e9 * all.min(used * port)
+}
+
+/// So many steps of nothing. A rank passes a slice on while the next comes in, so that only the last step takes them one after another.
+fn hops_s(f: &Fabric, protocol: Protocol, steps: f64) -> f64 {
+    let us = match protocol {
+        Protocol::Ll => steps * f.latency.hop_us,
+        Protocol::Ll128 => steps * f.latency.ll128_hop_us,
+        Protocol::Simple => (steps + SLICES - 1.0) * f.latency.slice_us,
+    };
+    us * 1e-6
+}
+
+fn start_s(f: &Fabric, protocol: Protocol) -> f64 {
+    let extra = if protocol == Protocol::Simple { f.latency.simple_us } else { 0.0 };
+    (f.latency.launch_us + extra) * 1e-6
+}
+
+/// A ring: each step sends a part to the next rank. The steps overlap once there are more parts than the buffers of a channel hold, so that
+/// the slowest of links and SMs decides; a step of what the last receives cannot.
+fn ring(f: &Fabric, op: Op, protocol: Protocol, ranks: u32, bytes: f64) -> f64 {
+    let steps = f64::from(op.steps(ranks));
+    let part = bytes / f64::from(ranks);
+    let traffic = if op == Op::AllReduce { 2.0 * bytes } else { bytes };
+    let used = channels(f, traffic);
+    let (all, last) = moves(op, protocol, ranks);
+    let rate = move_rate(f, protocol, used);
+    let wire = f.wire_bytes_per_s() / protocol.expansion();
+    let flow = (steps * part / wire).max(all * part / rate);
+    let fill = if protocol == Protocol::Simple { part.min(used * protocol.step_bytes()) * last / rate } else { 0.0 };
+    let hops = hops_s(f, protocol, steps);
+    // Warps of LL go from step to step by themselves: while some wait for a hop, others move bytes.
+    let beside = if protocol == Protocol::Ll { hops.min(flow) / LL_HOPS_BESIDE } else { 0.0 };
+    start_s(f, protocol) + hops + flow - beside + fill
+}
+
+/// A chain up and down: all bytes pass every rank twice, in chunks.
+fn tree(f: &Fabric, protocol: Protocol, ranks: u32, bytes: f64) -> f64 {
+    let steps = 2.0 * f64::from(ranks - 1);
+    let used = channels(f, 2.0 * bytes);
+    let rate = move_rate(f, protocol, used);
+    let x = protocol.expansion();
+    // A rank in the middle: receive, add, pass on up; receive, keep, pass on down.
+    let all = 2.0 * (2.0 * x + 1.0);
+    let wire = f.wire_bytes_per_s() / x;
+    let flow = (2.0 * bytes / wire).max(all * bytes / rate);
+    // What is in flight is cut into chunks, of which one fills the chain.
+    let chunk = (bytes / used).min(protocol.step_bytes()) * used / 8.0;
+    start_s(f, protocol) + hops_s(f, protocol, steps) + steps * chunk * (2.0 * x + 1.0) / rate + flow
+}
+
+/// Loads that the switches sum and stores that they multicast, in loops over chunks of all channels and ranks, of which three are at work: copied in,
+/// reduced and sent to all, copied out.
+fn nvls(f: &Fabric, op: Op, ranks: u32, bytes: f64) -> f64 {
+    let n = f64::from(ranks);
+    let at_once = f64::from(f.nccl.nvls_channels) * n;
+    let mut chunk = NVLS_CHUNK[0].0;
+    for pair in NVLS_CHUNK.windows(2) {
+        if bytes < pair[0].1 * at_once * pair[0].0 && chunk == pair[0].0 {
+            chunk = pair[1].0;
+        }
+    }
+    let turn = (at_once * chunk).min(bytes);
+    let turns = bytes / turn;
+    // All of it leaves a rank for the reduction of the others' parts, and its own part for all: and the same comes in.
+    let crossing = if op == Op::AllReduce { 1.0 + 1.0 / n } else { 1.0 };
+    let wire = f.wire_bytes_per_s() * f.nccl.nvls_efficiency;
+    (f.latency.launch_us + f.latency.nvls_us) * 1e-6 + (turns + 2.0) * turn * crossing / wire
+}
+
+/// Sends to all peers and receives from all; a rank's own part is copied by the same kernel.
+fn point_to_point(f: &Fabric, protocol: Protocol, ranks: u32, bytes: f64) -> f64 {
+    let n = f64::from(ranks);
+    let part = bytes / n;
+    let (all, last) = moves(Op::AllToAll, protocol, ranks);
+    // Flows of all pairs that nobody orders meet in the switches.
+    let share = if ranks > 2 { f.link.all_to_all_share } else { 1.0 };
+    let wire = f.wire_bytes_per_s() * share / protocol.expansion();
+    // A channel's warps are shared out to what is sent, received and copied; LL has a channel for each peer.
+    let rate = match protocol {
+        Protocol::Simple => f.sm.p2p_move_gb_s * 1e9,
+        _ => 1e9 * (f.nccl.ll_max_gb_s * LL_MOVES).min((n - 1.0) * f.sm.port_gb_s / 3.0),
+    };
+    let flow = ((n - 1.0) * part / wire).max(all * part / rate);
+    let start = (f.latency.p2p_launch_us + (n - 2.0) * f.latency.p2p_peer_us) * 1e-6;
+    if protocol != Protocol::Simple {
+        return start + f.latency.hop_us * 1e-6 + flow;
+    }
+    let held = ((n - 1.0) * part).min(f64::from(f.nccl.channels) * protocol.step_bytes());
+    let bytes_s = SLICES * f.latency.slice_us * 1e-6 + flow + held * last / rate;
+    start + bytes_s.max(f.latency.p2p_simple_us * 1e-6)
+}
+
+/// TensorRT-LLM's one-shot kernel: flags to all peers, then loads of all their buffers.
+pub fn one_shot_seconds(f: &Fabric, ranks: u32, bytes: u64) -> f64 {
+    let peers = f64::from(ranks.saturating_sub(1));
+    (f.custom.launch_us + peers * f.custom.peer_us) * 1e-6
+        + peers * bytes as f64 / (f.custom.load_gb_s * 1e9).min(f.wire_bytes_per_s())
+}
