@@ -105,9 +105,10 @@ fn clear_side(busy: &mut [u64], rows: &mut [u64], row_words: usize, partner_of: 
         while left != 0 {
             let place = index * 64 + left.trailing_zeros() as usize;
             left &= left - 1;
-            // A loop rather than a fill: the rows are a word or two.
-            for row in &mut rows[place * row_words..(place + 1) * row_words] {
-                *row = 0;
+            if row_words == 1 {
+                rows[place] = 0;
+            } else {
+                rows[place * row_words..(place + 1) * row_words].fill(0);
             }
             partner_of[place] = NONE;
         }

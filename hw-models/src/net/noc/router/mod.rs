@@ -101,9 +101,11 @@ pub(super) struct Router {
     arrived: Vec<(u16, Flit)>,
     returned: VecDeque<(u64, u16, u64)>,
     routing: VecDeque<(u64, u16, u16)>,
-    allocating: VecDeque<Work>,
+    allocating: Vec<Work>,
     holding: VecDeque<Work>,
-    switching: VecDeque<Work>,
+    switching: Vec<Work>,
+    /// Memory for the queue that is being worked on.
+    spare: Vec<Work>,
     crossing: VecDeque<Crossing>,
     out_flits: Vec<VecDeque<Flit>>,
     out_credits: Vec<VecDeque<u64>>,
@@ -136,9 +138,10 @@ impl Router {
             arrived: Vec::new(),
             returned: VecDeque::new(),
             routing: VecDeque::new(),
-            allocating: VecDeque::new(),
+            allocating: Vec::new(),
             holding: VecDeque::new(),
-            switching: VecDeque::new(),
+            switching: Vec::new(),
+            spare: Vec::new(),
             crossing: VecDeque::new(),
             out_flits: vec![VecDeque::new(); outs],
             out_credits: vec![VecDeque::new(); ins],
@@ -200,9 +203,13 @@ impl Router {
             crossing.done = now + common.config.crossbar_delay - 1;
         }
         self.update_routes(now, common);
-        self.update_vcs(now, common);
-        self.update_held(now, common);
-        self.update_switch(now, common);
+        if !self.allocating.is_empty() {
+            self.update_vcs(now, common);
+        }
+        self.update_held(common);
+        if !self.switching.is_empty() {
+            self.update_switch(now, common);
+        }
         self.update_crossing(now);
         self.queue_credits();
     }
@@ -233,6 +240,18 @@ impl Router {
         }
     }
 
+    /// Takes the work that is done from the front of a queue. What is not done stays in the queue.
+    fn take_done(queue: &mut Vec<Work>, spare: &mut Vec<Work>, now: u64) -> Vec<Work> {
+        let waits = |w: &Work| w.done == UNSET || now < w.done;
+        let count = queue.iter().position(waits).unwrap_or(queue.len());
+        let mut rest = std::mem::take(spare);
+        rest.clear();
+        rest.extend_from_slice(&queue[count..]);
+        let mut done = std::mem::replace(queue, rest);
+        done.truncate(count);
+        done
+    }
+
     fn at(&self, input: u16, vc: u16) -> usize {
         usize::from(input) * self.vcs + usize::from(vc)
     }
@@ -243,7 +262,8 @@ impl Router {
 
     fn push(&mut self, place: usize, flit: Flit, follow: bool) {
         let state = &mut self.inputs[place];
-        let slot = (usize::from(state.start) + usize::from(state.len)) % self.depth;
+        let slot = usize::from(state.start) + usize::from(state.len);
+        let slot = if slot >= self.depth { slot - self.depth } else { slot };
         state.len += 1;
         self.flits[place * self.depth + slot] = flit;
         self.follow_front(place, follow);

@@ -21,8 +21,12 @@ impl Router {
                 State::Active if alone => {
                     let speedup = common.config.input_speedup;
                     let wide = usize::from(input) * speedup + usize::from(vc) % speedup;
-                    let queue = if self.held_vc[wide] == Some(vc) { &mut self.holding } else { &mut self.switching };
-                    queue.push_back(Work { done: UNSET, input, vc, outcome: NOTHING });
+                    let work = Work { done: UNSET, input, vc, outcome: NOTHING };
+                    if self.held_vc[wide] == Some(vc) {
+                        self.holding.push_back(work);
+                    } else {
+                        self.switching.push(work);
+                    }
                 }
                 _ => {}
             }
@@ -47,9 +51,9 @@ impl Router {
         self.inputs[place].state = State::VcAllocation;
         let work = Work { done: UNSET, input, vc, outcome: NOTHING };
         if common.config.speculative {
-            self.switching.push_back(work);
+            self.switching.push(work);
         }
-        self.allocating.push_back(work);
+        self.allocating.push(work);
     }
 
     pub(super) fn use_credits(&mut self, now: u64) {
@@ -78,10 +82,8 @@ impl Router {
     }
 
     pub(super) fn update_vcs(&mut self, now: u64, common: &Common) {
-        while let Some(work) = self.allocating.front().copied() {
-            if work.done == UNSET || now < work.done {
-                break;
-            }
+        let done = Self::take_done(&mut self.allocating, &mut self.spare, now);
+        for work in done.iter().copied() {
             let place = self.at(work.input, work.vc);
             let again = Work { done: UNSET, outcome: NOTHING, ..work };
             if work.outcome >= 0 {
@@ -90,16 +92,16 @@ impl Router {
                 let state = &mut self.inputs[place];
                 (state.out_port, state.out_vc, state.state) = (output as u16, out_vc as u8, State::Active);
                 if !common.config.speculative {
-                    self.switching.push_back(again);
+                    self.switching.push(again);
                 }
             } else {
-                self.allocating.push_back(again);
+                self.allocating.push(again);
             }
-            self.allocating.pop_front();
         }
+        self.spare = done;
     }
 
-    pub(super) fn update_held(&mut self, now: u64, common: &Common) {
+    pub(super) fn update_held(&mut self, common: &Common) {
         let c = &common.config;
         while let Some(work) = self.holding.front().copied() {
             if work.done == UNSET {
@@ -124,11 +126,10 @@ impl Router {
                 }
             } else {
                 self.release(wide_in);
-                self.switching.push_back(again);
+                self.switching.push(again);
             }
             self.holding.pop_front();
         }
-        let _ = now;
     }
 
     fn release(&mut self, wide_in: usize) {
@@ -140,10 +141,8 @@ impl Router {
 
     pub(super) fn update_switch(&mut self, now: u64, common: &Common) {
         let c = &common.config;
-        while let Some(work) = self.switching.front().copied() {
-            if work.done == UNSET || now < work.done {
-                break;
-            }
+        let done = Self::take_done(&mut self.switching, &mut self.spare, now);
+        for work in done.iter().copied() {
             let again = Work { done: UNSET, outcome: NOTHING, ..work };
             if work.outcome >= 0 {
                 let flit = self.cross(work, common);
@@ -161,13 +160,13 @@ impl Router {
                     self.held[work.outcome as usize] = true;
                     self.holding.push_back(again);
                 } else {
-                    self.switching.push_back(again);
+                    self.switching.push(again);
                 }
             } else {
-                self.switching.push_back(again);
+                self.switching.push(again);
             }
-            self.switching.pop_front();
         }
+        self.spare = done;
     }
 
     /// The front flit enters the crossbar: its slot is given back, and one of the next buffer is taken.
