@@ -150,6 +150,8 @@ impl Fabric {
         let positive = [
             ("link.bandwidth_gb_s", f.link.bandwidth_gb_s),
             ("link.efficiency", f.link.efficiency),
+            ("link.all_to_all_share", f.link.all_to_all_share),
+            ("custom.load_gb_s", f.custom.load_gb_s),
             ("sm.port_gb_s", f.sm.port_gb_s),
             ("sm.ll_port_share", f.sm.ll_port_share),
             ("sm.move_gb_s", f.sm.move_gb_s),
@@ -167,7 +169,25 @@ impl Fabric {
                 return Err(source.error(key, format!("is {value}: must be above zero")));
             }
         }
-        if f.link.efficiency > 1.0 || !(0.0..=1.0).contains(&f.nccl.nvls_efficiency) {
+        let times = [
+            ("latency.launch_us", f.latency.launch_us),
+            ("latency.p2p_launch_us", f.latency.p2p_launch_us),
+            ("latency.p2p_peer_us", f.latency.p2p_peer_us),
+            ("latency.p2p_simple_us", f.latency.p2p_simple_us),
+            ("latency.hop_us", f.latency.hop_us),
+            ("latency.ll128_hop_us", f.latency.ll128_hop_us),
+            ("latency.slice_us", f.latency.slice_us),
+            ("latency.simple_us", f.latency.simple_us),
+            ("latency.nvls_us", f.latency.nvls_us),
+            ("custom.launch_us", f.custom.launch_us),
+            ("custom.peer_us", f.custom.peer_us),
+        ];
+        for (key, value) in times {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(source.error(key, format!("is {value}: must not be below zero")));
+            }
+        }
+        if f.link.efficiency > 1.0 || f.link.all_to_all_share > 1.0 || !(0.0..=1.0).contains(&f.nccl.nvls_efficiency) {
             return Err(source.error("link.efficiency", "is a share: at most one"));
         }
         Ok(f)
