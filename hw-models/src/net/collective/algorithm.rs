@@ -148,12 +148,9 @@ fn tree(f: &Fabric, protocol: Protocol, ranks: u32, bytes: f64) -> f64 {
 fn nvls(f: &Fabric, op: Op, ranks: u32, bytes: f64) -> f64 {
     let n = f64::from(ranks);
     let at_once = f64::from(f.nccl.nvls_channels) * n;
-    let mut chunk = NVLS_CHUNK[0].0;
-    for pair in NVLS_CHUNK.windows(2) {
-        if bytes < pair[0].1 * at_once * pair[0].0 && chunk == pair[0].0 {
-            chunk = pair[1].0;
-        }
-    }
+    // The largest chunk of which the call has enough, tried from the largest down.
+    let enough = |&(chunk, times): &(f64, f64)| bytes >= times * at_once * chunk;
+    let chunk = NVLS_CHUNK.iter().find(|pair| enough(pair)).or(NVLS_CHUNK.last()).map_or(0.0, |pair| pair.0);
     let turn = (at_once * chunk).min(bytes);
     let turns = bytes / turn;
     // All of it leaves a rank for the reduction of the others' parts, and its own part for all: and the same comes in.

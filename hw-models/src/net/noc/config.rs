@@ -22,7 +22,10 @@ impl std::error::Error for NocError {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AllocatorKind {
     /// Iterations of a grant by each output and an acceptance by each input, in turn (McKeown 1999).
-    Islip { iterations: u32 },
+    Islip {
+        /// Rounds of a cycle.
+        iterations: u32,
+    },
     /// Each input chooses one output, then each output one of the inputs that chose it.
     SeparableInputFirst(ArbiterKind),
     /// Each output chooses one input, then each input one of the outputs that chose it.
@@ -34,7 +37,10 @@ pub enum AllocatorKind {
     /// A matching of maximum size, by shortest augmenting paths.
     MaximumSize,
     /// As iSLIP, but the highest priority wins before the turn does.
-    Select { iterations: u32 },
+    Select {
+        /// Rounds of a cycle.
+        iterations: u32,
+    },
 }
 
 /// How one of several requests is chosen by a separable allocator.
@@ -49,6 +55,7 @@ pub enum ArbiterKind {
 /// Whose flit goes first where the allocator looks at priorities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
+    /// Whose turn it is.
     None,
     /// The packet that was made first.
     Age,
@@ -60,13 +67,31 @@ pub enum Priority {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     /// `radix` routers in each of `dimensions`, one terminal at each router, links of one cycle, dimension-order routing.
-    Mesh { radix: usize, dimensions: usize },
+    Mesh {
+        /// Routers along a dimension.
+        radix: usize,
+        /// Dimensions.
+        dimensions: usize,
+    },
     /// A mesh whose rows are rings, with links of two cycles and a dateline that halves the virtual channels.
-    Torus { radix: usize, dimensions: usize },
+    Torus {
+        /// Routers of a ring.
+        radix: usize,
+        /// Dimensions.
+        dimensions: usize,
+    },
     /// A butterfly of `stages` stages of `radix` x `radix` routers, routed by the destination's digits; one stage is a single router.
-    Butterfly { radix: usize, stages: usize },
+    Butterfly {
+        /// Ports of a router on a side.
+        radix: usize,
+        /// Stages.
+        stages: usize,
+    },
     /// A square mesh of `radix` x `radix` routers with four terminals each, routed without the express links of its edges.
-    ConcentratedMesh { radix: usize },
+    ConcentratedMesh {
+        /// Routers along a side.
+        radix: usize,
+    },
     /// Routers, terminals and links of given latencies, one router a line (`router 0 node 0 router 1 5`), routed along shortest paths.
     Links(String),
 }
@@ -80,13 +105,17 @@ pub struct RouterConfig {
     pub buffer_flits: usize,
     /// Cycles of the route computation; 0 is routing one hop ahead.
     pub routing_delay: u64,
+    /// Cycles of the allocation of an output virtual channel.
     pub vc_alloc_delay: u64,
+    /// Cycles of the allocation of the crossbar.
     pub sw_alloc_delay: u64,
     /// Cycles of the crossbar: its preparation and its traversal.
     pub crossbar_delay: u64,
     /// Cycles from a credit's arrival to its use.
     pub credit_delay: u64,
+    /// What matches packets with output virtual channels.
     pub vc_allocator: AllocatorKind,
+    /// What matches inputs with outputs of the crossbar.
     pub sw_allocator: AllocatorKind,
     /// Crossbar ports an input has; its virtual channels are spread over them.
     pub input_speedup: usize,
@@ -106,13 +135,16 @@ pub struct RouterConfig {
     pub vc_busy_when_full: bool,
     /// Empty virtual channels are asked for with a higher priority.
     pub vc_prioritize_empty: bool,
+    /// Whose flit goes first.
     pub priority: Priority,
 }
 
 /// A network: its shape and its routers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NocConfig {
+    /// The shape.
     pub shape: Shape,
+    /// The routers.
     pub router: RouterConfig,
 }
 

@@ -24,8 +24,9 @@ pub struct Outcome {
     pub cycles: u64,
     /// Flits times the routers they went through.
     pub flit_hops: u64,
-    /// Flits that left sources, and flits that arrived.
+    /// Flits that left sources.
     pub flits_sent: u64,
+    /// Flits that arrived.
     pub flits_arrived: u64,
 }
 
@@ -258,15 +259,15 @@ impl<'a> Simulation<'a> {
                 let place = word * 64 + left.trailing_zeros() as usize;
                 left &= left - 1;
                 let terminal = &mut self.terminals[place];
-                if terminal.current.is_none() {
-                    if let Some(packet) = terminal.waiting.pop_front() {
-                        let p = &self.packets[packet as usize];
-                        let own = if priority == Priority::Age { age(p.time) } else { 0 };
-                        terminal.current = Some(Sending::new(packet, p.to, p.flits, own));
-                        let times = &mut self.outcome.packets[packet as usize];
-                        (times.number, times.created) = (self.next_number, p.time);
-                        self.next_number += 1;
-                    }
+                if terminal.current.is_none()
+                    && let Some(packet) = terminal.waiting.pop_front()
+                {
+                    let p = &self.packets[packet as usize];
+                    let own = if priority == Priority::Age { age(p.time) } else { 0 };
+                    terminal.current = Some(Sending::new(packet, p.to, p.flits, own));
+                    let times = &mut self.outcome.packets[packet as usize];
+                    (times.number, times.created) = (self.next_number, p.time);
+                    self.next_number += 1;
                 }
                 if let Some(mut flit) = terminal.next_flit() {
                     let entry = self.topology.entries[place];
@@ -294,8 +295,11 @@ impl<'a> Simulation<'a> {
 
     fn step_routers(&mut self, now: u64) {
         let speedup = self.common.config.internal_speedup;
-        let steps =
-            if speedup == 1.0 { 1 } else { ((now + 1) as f64 * speedup) as u64 - (now as f64 * speedup) as u64 };
+        let steps = if (speedup - 1.0).abs() < f64::EPSILON {
+            1
+        } else {
+            ((now + 1) as f64 * speedup) as u64 - (now as f64 * speedup) as u64
+        };
         for word in 0..self.busy_routers.len() {
             let mut left = self.busy_routers[word];
             while left != 0 {
