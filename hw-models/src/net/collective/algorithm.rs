@@ -20,8 +20,8 @@ impl Op {
     /// Steps of a ring.
     pub const fn steps(self, ranks: u32) -> u32 {
         match self {
-            Self::AllReduce => 2 * (ranks - 1),
-            Self::AllGather | Self::ReduceScatter | Self::AllToAll => ranks - 1,
+            Self::AllReduce => 2 * ranks.saturating_sub(1),
+            Self::AllGather | Self::ReduceScatter | Self::AllToAll => ranks.saturating_sub(1),
         }
     }
 }
@@ -148,11 +148,13 @@ fn tree(f: &Fabric, protocol: Protocol, ranks: u32, bytes: f64) -> f64 {
 fn nvls(f: &Fabric, op: Op, ranks: u32, bytes: f64) -> f64 {
     let n = f64::from(ranks);
     let at_once = f64::from(f.nccl.nvls_channels) * n;
+    // Halved as long as the work is too little for the present size.
     let mut chunk = NVLS_CHUNK[0].0;
-    for pair in NVLS_CHUNK.windows(2) {
-        if bytes < pair[0].1 * at_once * pair[0].0 && chunk == pair[0].0 {
-            chunk = pair[1].0;
+    for ((whole, least), (half, _)) in NVLS_CHUNK.iter().zip(&NVLS_CHUNK[1..]) {
+        if bytes >= least * at_once * whole {
+            break;
         }
+        chunk = *half;
     }
     let turn = (at_once * chunk).min(bytes);
     let turns = bytes / turn;
