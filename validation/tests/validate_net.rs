@@ -9,7 +9,7 @@ use banksia_validation::{ValidateOptions, run_suite};
 const AIM: f64 = 7.0;
 /// What is reached by collective, per cent, a tenth or more above what was measured.
 const REACHED: [(&str, f64); 5] =
-    [("all_gather", 7.5), ("all_reduce", 5.3), ("all_reduce trtllm", 5.3), ("alltoall", 6.8), ("reduce_scatter", 6.8)];
+    [("all_gather", 7.2), ("all_reduce", 5.1), ("all_reduce trtllm", 5.2), ("alltoall", 6.5), ("reduce_scatter", 6.6)];
 
 #[test]
 fn collectives_are_within_what_is_reached() {
@@ -28,7 +28,7 @@ fn collectives_are_within_what_is_reached() {
     let all: Vec<f64> = by_op.into_values().flatten().collect();
     assert_eq!(all.len(), 580);
     assert!(mape(&all) <= AIM, "{:.2} %", mape(&all));
-    // Known gap: all-gathers alone are above the aim (docs/collectives.md).
+    // Known gap: all-gathers by themselves are not below the aim (docs/collectives.md).
 }
 
 #[test]

@@ -20,8 +20,8 @@ impl Op {
     /// Steps of a ring.
     pub const fn steps(self, ranks: u32) -> u32 {
         match self {
-            Self::AllReduce => 2 * (ranks - 1),
-            Self::AllGather | Self::ReduceScatter | Self::AllToAll => ranks - 1,
+            Self::AllReduce => 2 * ranks.saturating_sub(1),
+            Self::AllGather | Self::ReduceScatter | Self::AllToAll => ranks.saturating_sub(1),
         }
     }
 }
@@ -52,15 +52,15 @@ const LL_MOVES: f64 = (10.0 * 8.0 - 8.0) / 14.0;
 const LL_HOPS_BESIDE: f64 = 3.0;
 
 /// From launch to launch, seconds.
-pub fn seconds(f: &Fabric, op: Op, algorithm: Algorithm, protocol: Protocol, ranks: u32, bytes: u64) -> f64 {
+pub fn seconds(f: &Fabric, op: Op, way: Algorithm, how: Protocol, ranks: u32, bytes: u64) -> f64 {
     if ranks < 2 || bytes == 0 {
         return f.latency.launch_us * 1e-6;
     }
-    match algorithm {
-        Algorithm::Ring => ring(f, op, protocol, ranks, bytes as f64),
-        Algorithm::Tree => tree(f, protocol, ranks, bytes as f64),
+    match way {
+        Algorithm::Ring => ring(f, op, how, ranks, bytes as f64),
+        Algorithm::Tree => tree(f, how, ranks, bytes as f64),
         Algorithm::Nvls => nvls(f, op, ranks, bytes as f64),
-        Algorithm::PointToPoint => point_to_point(f, protocol, ranks, bytes as f64),
+        Algorithm::PointToPoint => point_to_point(f, how, ranks, bytes as f64),
         Algorithm::OneShot => one_shot_seconds(f, ranks, bytes),
     }
 }
@@ -72,8 +72,8 @@ fn channels(f: &Fabric, traffic: f64) -> f64 {
 
 /// Bytes read and written by a rank's SMs for each byte of a part, over all steps of a ring; and those of its last step. A store to a
 /// peer and a load of what a peer stored count by the protocol's expansion.
-fn moves(op: Op, protocol: Protocol, ranks: u32) -> (f64, f64) {
-    let (n, x) = (f64::from(ranks), protocol.expansion());
+fn moves(op: Op, how: Protocol, ranks: u32) -> (f64, f64) {
+    let (n, x) = (f64::from(ranks), how.expansion());
     // Send; receive and pass on; the same with a sum or a copy; receive.
     let (middle, last) = (2.0 * x + 1.0, x + 1.0);
     match op {
@@ -85,19 +85,19 @@ fn moves(op: Op, protocol: Protocol, ranks: u32) -> (f64, f64) {
 }
 
 /// Bytes a second that `used` channels read and write: what their SMs' ports pass, up to what all channels reach.
-fn move_rate(f: &Fabric, protocol: Protocol, used: f64) -> f64 {
-    let all = match protocol {
+fn move_rate(f: &Fabric, how: Protocol, used: f64) -> f64 {
+    let all = match how {
         Protocol::Ll => f.nccl.ll_max_gb_s * LL_MOVES,
         Protocol::Ll128 => f.nccl.ll128_channel_gb_s * f64::from(f.nccl.channels),
         Protocol::Simple => f.sm.move_gb_s,
     };
-    let port = f.sm.port_gb_s * if protocol == Protocol::Ll { f.sm.ll_port_share } else { 1.0 };
+    let port = f.sm.port_gb_s * if how == Protocol::Ll { f.sm.ll_port_share } else { 1.0 };
     1e9 * all.min(used * port)
 }
 
 /// So many steps of nothing. A rank passes a slice on while the next comes in, so that only the last step takes them one after another.
-fn hops_s(f: &Fabric, protocol: Protocol, steps: f64) -> f64 {
-    let us = match protocol {
+fn hops_s(f: &Fabric, how: Protocol, steps: f64) -> f64 {
+    let us = match how {
         Protocol::Ll => steps * f.latency.hop_us,
         Protocol::Ll128 => steps * f.latency.ll128_hop_us,
         Protocol::Simple => (steps + SLICES - 1.0) * f.latency.slice_us,
@@ -105,42 +105,42 @@ fn hops_s(f: &Fabric, protocol: Protocol, steps: f64) -> f64 {
     us * 1e-6
 }
 
-fn start_s(f: &Fabric, protocol: Protocol) -> f64 {
-    let extra = if protocol == Protocol::Simple { f.latency.simple_us } else { 0.0 };
+fn start_s(f: &Fabric, how: Protocol) -> f64 {
+    let extra = if how == Protocol::Simple { f.latency.simple_us } else { 0.0 };
     (f.latency.launch_us + extra) * 1e-6
 }
 
 /// A ring: each step sends a part to the next rank. The steps overlap once there are more parts than the buffers of a channel hold, so that
 /// the slowest of links and SMs decides; a step of what the last receives cannot.
-fn ring(f: &Fabric, op: Op, protocol: Protocol, ranks: u32, bytes: f64) -> f64 {
+fn ring(f: &Fabric, op: Op, how: Protocol, ranks: u32, bytes: f64) -> f64 {
     let steps = f64::from(op.steps(ranks));
     let part = bytes / f64::from(ranks);
     let traffic = if op == Op::AllReduce { 2.0 * bytes } else { bytes };
     let used = channels(f, traffic);
-    let (all, last) = moves(op, protocol, ranks);
-    let rate = move_rate(f, protocol, used);
-    let wire = f.wire_bytes_per_s() / protocol.expansion();
+    let (all, last) = moves(op, how, ranks);
+    let rate = move_rate(f, how, used);
+    let wire = f.wire_bytes_per_s() / how.expansion();
     let flow = (steps * part / wire).max(all * part / rate);
-    let fill = if protocol == Protocol::Simple { part.min(used * protocol.step_bytes()) * last / rate } else { 0.0 };
-    let hops = hops_s(f, protocol, steps);
+    let fill = if how == Protocol::Simple { part.min(used * how.step_bytes()) * last / rate } else { 0.0 };
+    let hops = hops_s(f, how, steps);
     // Warps of LL go from step to step by themselves: while some wait for a hop, others move bytes.
-    let beside = if protocol == Protocol::Ll { hops.min(flow) / LL_HOPS_BESIDE } else { 0.0 };
-    start_s(f, protocol) + hops + flow - beside + fill
+    let beside = if how == Protocol::Ll { hops.min(flow) / LL_HOPS_BESIDE } else { 0.0 };
+    start_s(f, how) + hops + flow - beside + fill
 }
 
 /// A chain up and down: all bytes pass every rank twice, in chunks.
-fn tree(f: &Fabric, protocol: Protocol, ranks: u32, bytes: f64) -> f64 {
+fn tree(f: &Fabric, how: Protocol, ranks: u32, bytes: f64) -> f64 {
     let steps = 2.0 * f64::from(ranks - 1);
     let used = channels(f, 2.0 * bytes);
-    let rate = move_rate(f, protocol, used);
-    let x = protocol.expansion();
+    let rate = move_rate(f, how, used);
+    let x = how.expansion();
     // A rank in the middle: receive, add, pass on up; receive, keep, pass on down.
     let all = 2.0 * (2.0 * x + 1.0);
     let wire = f.wire_bytes_per_s() / x;
     let flow = (2.0 * bytes / wire).max(all * bytes / rate);
     // What is in flight is cut into chunks, of which one fills the chain.
-    let chunk = (bytes / used).min(protocol.step_bytes()) * used / 8.0;
-    start_s(f, protocol) + hops_s(f, protocol, steps) + steps * chunk * (2.0 * x + 1.0) / rate + flow
+    let chunk = (bytes / used).min(how.step_bytes()) * used / 8.0;
+    start_s(f, how) + hops_s(f, how, steps) + steps * chunk * (2.0 * x + 1.0) / rate + flow
 }
 
 /// Loads that the switches sum and stores that they multicast, in loops over chunks of all channels and ranks, of which three are at work: copied in,
@@ -148,9 +148,14 @@ fn tree(f: &Fabric, protocol: Protocol, ranks: u32, bytes: f64) -> f64 {
 fn nvls(f: &Fabric, op: Op, ranks: u32, bytes: f64) -> f64 {
     let n = f64::from(ranks);
     let at_once = f64::from(f.nccl.nvls_channels) * n;
-    // The largest chunk of which the call has enough, tried from the largest down.
-    let enough = |&(chunk, times): &(f64, f64)| bytes >= times * at_once * chunk;
-    let chunk = NVLS_CHUNK.iter().find(|pair| enough(pair)).or(NVLS_CHUNK.last()).map_or(0.0, |pair| pair.0);
+    // Halved as long as the work is too little for the present size.
+    let mut chunk = NVLS_CHUNK[0].0;
+    for ((whole, least), (half, _)) in NVLS_CHUNK.iter().zip(&NVLS_CHUNK[1..]) {
+        if bytes >= least * at_once * whole {
+            break;
+        }
+        chunk = *half;
+    }
     let turn = (at_once * chunk).min(bytes);
     let turns = bytes / turn;
     // All of it leaves a rank for the reduction of the others' parts, and its own part for all: and the same comes in.
@@ -160,24 +165,24 @@ fn nvls(f: &Fabric, op: Op, ranks: u32, bytes: f64) -> f64 {
 }
 
 /// Sends to all peers and receives from all; a rank's own part is copied by the same kernel.
-fn point_to_point(f: &Fabric, protocol: Protocol, ranks: u32, bytes: f64) -> f64 {
+fn point_to_point(f: &Fabric, how: Protocol, ranks: u32, bytes: f64) -> f64 {
     let n = f64::from(ranks);
     let part = bytes / n;
-    let (all, last) = moves(Op::AllToAll, protocol, ranks);
+    let (all, last) = moves(Op::AllToAll, how, ranks);
     // Flows of all pairs that nobody orders meet in the switches.
     let share = if ranks > 2 { f.link.all_to_all_share } else { 1.0 };
-    let wire = f.wire_bytes_per_s() * share / protocol.expansion();
+    let wire = f.wire_bytes_per_s() * share / how.expansion();
     // A channel's warps are shared out to what is sent, received and copied; LL has a channel for each peer.
-    let rate = match protocol {
+    let rate = match how {
         Protocol::Simple => f.sm.p2p_move_gb_s * 1e9,
         _ => 1e9 * (f.nccl.ll_max_gb_s * LL_MOVES).min((n - 1.0) * f.sm.port_gb_s / 3.0),
     };
     let flow = ((n - 1.0) * part / wire).max(all * part / rate);
     let start = (f.latency.p2p_launch_us + (n - 2.0) * f.latency.p2p_peer_us) * 1e-6;
-    if protocol != Protocol::Simple {
+    if how != Protocol::Simple {
         return start + f.latency.hop_us * 1e-6 + flow;
     }
-    let held = ((n - 1.0) * part).min(f64::from(f.nccl.channels) * protocol.step_bytes());
+    let held = ((n - 1.0) * part).min(f64::from(f.nccl.channels) * how.step_bytes());
     let bytes_s = SLICES * f.latency.slice_us * 1e-6 + flow + held * last / rate;
     start + bytes_s.max(f.latency.p2p_simple_us * 1e-6)
 }

@@ -35,12 +35,9 @@ pub struct Outcome {
 
 /// One collective of `bytes` (the whole buffer, as nccl-tests count) over `ranks` GPUs, launched from a graph.
 pub fn time(fabric: &Fabric, library: Library, op: Op, ranks: u32, bytes: u64) -> Outcome {
-    let (chosen, protocol) = tuner::choose(fabric, op, ranks, bytes);
-    let outcome = Outcome {
-        latency_s: algorithm::seconds(fabric, op, chosen, protocol, ranks, bytes),
-        algorithm: chosen,
-        protocol,
-    };
+    let (way, how) = tuner::choose(fabric, op, ranks, bytes);
+    let latency_s = algorithm::seconds(fabric, op, way, how, ranks, bytes);
+    let outcome = Outcome { latency_s, algorithm: way, protocol: how };
     if library == Library::Custom && op == Op::AllReduce && bytes as f64 <= fabric.custom.max_bytes {
         let latency_s = algorithm::one_shot_seconds(fabric, ranks, bytes);
         if latency_s < outcome.latency_s {

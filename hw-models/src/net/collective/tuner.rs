@@ -24,16 +24,16 @@ const TREE_CORRECTION: [[f64; 22]; 3] = [
 pub fn choose(fabric: &Fabric, op: Op, ranks: u32, bytes: u64) -> (Algorithm, Protocol) {
     if op == Op::AllToAll {
         let to_peer = bytes as f64 / f64::from(ranks.max(1));
-        let protocol = if to_peer <= fabric.nccl.p2p_ll_bytes { Protocol::Ll } else { Protocol::Simple };
-        return (Algorithm::PointToPoint, protocol);
+        let how = if to_peer <= fabric.nccl.p2p_ll_bytes { Protocol::Ll } else { Protocol::Simple };
+        return (Algorithm::PointToPoint, how);
     }
     let mut best = (f64::INFINITY, Algorithm::Ring, Protocol::Ll);
-    for algorithm in [Algorithm::Tree, Algorithm::Ring, Algorithm::Nvls] {
-        for protocol in Protocol::ALL {
-            if let Some(us) = predicted_us(fabric, op, algorithm, protocol, ranks, bytes)
+    for way in [Algorithm::Tree, Algorithm::Ring, Algorithm::Nvls] {
+        for how in Protocol::ALL {
+            if let Some(us) = predicted_us(fabric, op, way, how, ranks, bytes)
                 && us < best.0
             {
-                best = (us, algorithm, protocol);
+                best = (us, way, how);
             }
         }
     }
@@ -41,20 +41,13 @@ pub fn choose(fabric: &Fabric, op: Op, ranks: u32, bytes: u64) -> (Algorithm, Pr
 }
 
 /// What NCCL's table says, in microseconds; none where it has no such kernel.
-pub fn predicted_us(
-    f: &Fabric,
-    op: Op,
-    algorithm: Algorithm,
-    protocol: Protocol,
-    ranks: u32,
-    bytes: u64,
-) -> Option<f64> {
-    let (n, c, p) = (f64::from(ranks), &f.nccl, protocol.index());
+pub fn predicted_us(f: &Fabric, op: Op, way: Algorithm, how: Protocol, ranks: u32, bytes: u64) -> Option<f64> {
+    let (n, c, p) = (f64::from(ranks), &f.nccl, how.index());
     let channels = f64::from(c.channels);
     let steps = f64::from(op.steps(ranks));
-    let (latency, gb_s) = match algorithm {
+    let (latency, gb_s) = match way {
         Algorithm::Ring => {
-            let bus = match protocol {
+            let bus = match how {
                 Protocol::Ll => c.ll_max_gb_s.min(c.graph_gb_s * 0.5),
                 Protocol::Ll128 => (c.graph_gb_s * 0.92).min(channels * c.ll128_channel_gb_s),
                 Protocol::Simple => c.graph_gb_s,
@@ -63,7 +56,7 @@ pub fn predicted_us(
         }
         Algorithm::Tree if op == Op::AllReduce => {
             let most = (c.graph_gb_s * 0.92).min(channels * c.tree_channel_gb_s);
-            let bus = match protocol {
+            let bus = match how {
                 Protocol::Ll => (most / 3.8).min(c.ll_max_gb_s),
                 Protocol::Ll128 => (most * 7.0 / 9.0).min(channels * c.tree_ll128_channel_gb_s),
                 Protocol::Simple => most,
@@ -72,7 +65,7 @@ pub fn predicted_us(
             let correction = TREE_CORRECTION[p].get(size).copied().unwrap_or(1.0);
             (TREE_BASE_US[p] + 2.0 * (n - 1.0) * TREE_HOP_US[p], bus * 0.5 * correction)
         }
-        Algorithm::Nvls if f.multicast() && ranks > 2 && protocol == Protocol::Simple => {
+        Algorithm::Nvls if f.multicast() && ranks > 2 && how == Protocol::Simple => {
             // A head for each rank; the search takes the first speed at which all of them fit.
             let head = c.nvls_head_gb_s.iter().copied().find(|speed| speed * n <= c.graph_gb_s)?;
             let one = head * c.nvls_efficiency * (n - 1.0);
