@@ -22,7 +22,10 @@ impl std::error::Error for NocError {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AllocatorKind {
     /// Iterations of a grant by each output and an acceptance by each input, in turn (McKeown 1999).
-    Islip { iterations: u32 },
+    Islip {
+        /// Rounds of grant and acceptance in one cycle.
+        iterations: u32,
+    },
     /// Each input chooses one output, then each output one of the inputs that chose it.
     SeparableInputFirst(ArbiterKind),
     /// Each output chooses one input, then each input one of the outputs that chose it.
@@ -34,7 +37,10 @@ pub enum AllocatorKind {
     /// A matching of maximum size, by shortest augmenting paths.
     MaximumSize,
     /// As iSLIP, but the highest priority wins before the turn does.
-    Select { iterations: u32 },
+    Select {
+        /// Rounds of grant and acceptance in one cycle.
+        iterations: u32,
+    },
 }
 
 /// How one of several requests is chosen by a separable allocator.
@@ -49,6 +55,7 @@ pub enum ArbiterKind {
 /// Whose flit goes first where the allocator looks at priorities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
+    /// All flits are alike.
     None,
     /// The packet that was made first.
     Age,
@@ -60,13 +67,31 @@ pub enum Priority {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     /// `radix` routers in each of `dimensions`, one terminal at each router, links of one cycle, dimension-order routing.
-    Mesh { radix: usize, dimensions: usize },
+    Mesh {
+        /// Routers along a dimension.
+        radix: usize,
+        /// Dimensions.
+        dimensions: usize,
+    },
     /// A mesh whose rows are rings, with links of two cycles and a dateline that halves the virtual channels.
-    Torus { radix: usize, dimensions: usize },
+    Torus {
+        /// Routers along a dimension.
+        radix: usize,
+        /// Dimensions.
+        dimensions: usize,
+    },
     /// A butterfly of `stages` stages of `radix` x `radix` routers, routed by the destination's digits; one stage is a single router.
-    Butterfly { radix: usize, stages: usize },
+    Butterfly {
+        /// Inputs and outputs of a router.
+        radix: usize,
+        /// Routers on a way.
+        stages: usize,
+    },
     /// A square mesh of `radix` x `radix` routers with four terminals each, routed without the express links of its edges.
-    ConcentratedMesh { radix: usize },
+    ConcentratedMesh {
+        /// Routers along a side.
+        radix: usize,
+    },
     /// Routers, terminals and links of given latencies, one router a line (`router 0 node 0 router 1 5`), routed along shortest paths.
     Links(String),
 }
@@ -80,13 +105,17 @@ pub struct RouterConfig {
     pub buffer_flits: usize,
     /// Cycles of the route computation; 0 is routing one hop ahead.
     pub routing_delay: u64,
+    /// Cycles of the allocation of a virtual channel.
     pub vc_alloc_delay: u64,
+    /// Cycles of the allocation of the crossbar.
     pub sw_alloc_delay: u64,
     /// Cycles of the crossbar: its preparation and its traversal.
     pub crossbar_delay: u64,
     /// Cycles from a credit's arrival to its use.
     pub credit_delay: u64,
+    /// What gives output virtual channels to packets.
     pub vc_allocator: AllocatorKind,
+    /// What gives the crossbar to flits.
     pub sw_allocator: AllocatorKind,
     /// Crossbar ports an input has; its virtual channels are spread over them.
     pub input_speedup: usize,
@@ -106,13 +135,16 @@ pub struct RouterConfig {
     pub vc_busy_when_full: bool,
     /// Empty virtual channels are asked for with a higher priority.
     pub vc_prioritize_empty: bool,
+    /// Whose flit goes first.
     pub priority: Priority,
 }
 
 /// A network: its shape and its routers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NocConfig {
+    /// Its shape, which has its routing with it.
     pub shape: Shape,
+    /// Its routers.
     pub router: RouterConfig,
 }
 
@@ -192,7 +224,7 @@ impl NocConfig {
             other => return Err(NocError(format!("no priority `{other}`"))),
         };
         let speedup = word("internal_speedup", "1.0");
-        let router = RouterConfig {
+        let routers = RouterConfig {
             virtual_channels: whole("num_vcs", 16)?,
             buffer_flits: whole("vc_buf_size", 8)?,
             routing_delay: whole("routing_delay", 1)? as u64,
@@ -213,8 +245,8 @@ impl NocConfig {
             vc_prioritize_empty: yes("vc_prioritize_empty")?,
             priority,
         };
-        router.check()?;
-        Ok(NocConfig { shape, router })
+        routers.check()?;
+        Ok(NocConfig { shape, router: routers })
     }
 }
 
@@ -229,7 +261,7 @@ fn allocator(text: &str) -> Result<AllocatorKind, NocError> {
         "" => Ok(1),
         p => p.parse().map_err(|_| NocError(format!("`{text}`: iterations are a whole number"))),
     };
-    let arbiter = || match parameter {
+    let chooser = || match parameter {
         "" | "round_robin" => Ok(ArbiterKind::RoundRobin),
         "matrix" => Ok(ArbiterKind::Matrix),
         other => Err(NocError(format!("no arbiter `{other}`"))),
@@ -237,8 +269,8 @@ fn allocator(text: &str) -> Result<AllocatorKind, NocError> {
     Ok(match name {
         "islip" => AllocatorKind::Islip { iterations: iterations()? },
         "select" => AllocatorKind::Select { iterations: iterations()? },
-        "separable_input_first" => AllocatorKind::SeparableInputFirst(arbiter()?),
-        "separable_output_first" => AllocatorKind::SeparableOutputFirst(arbiter()?),
+        "separable_input_first" => AllocatorKind::SeparableInputFirst(chooser()?),
+        "separable_output_first" => AllocatorKind::SeparableOutputFirst(chooser()?),
         "wavefront" => AllocatorKind::Wavefront,
         "loa" => AllocatorKind::LonelyOutput,
         "max_size" => AllocatorKind::MaximumSize,

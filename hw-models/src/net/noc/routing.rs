@@ -5,8 +5,11 @@ use super::config::Shape;
 /// An output port and the virtual channels of it that a packet may take, first and last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Route {
+    /// The output port.
     pub port: u16,
+    /// The first of the virtual channels.
     pub first: u8,
+    /// The last of them.
     pub last: u8,
 }
 

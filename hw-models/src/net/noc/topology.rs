@@ -21,13 +21,16 @@ pub struct End {
 /// The ports of one router. Flits leave by `outputs`; credits for the flits of an input return by `inputs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ports {
+    /// Where each output leads.
     pub outputs: Vec<End>,
+    /// What each input is fed by.
     pub inputs: Vec<End>,
 }
 
 /// A network: routers, and terminals that send and receive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
+    /// The ports of each router.
     pub routers: Vec<Ports>,
     /// Where each terminal's flits enter.
     pub entries: Vec<End>,

@@ -179,7 +179,7 @@ impl Router {
     pub(super) fn step(&mut self, now: u64, common: &Common) {
         self.buffer_arrivals(common);
         self.use_credits(now);
-        for work in self.routing.iter_mut() {
+        for work in &mut self.routing {
             if work.0 != UNSET {
                 break;
             }
@@ -196,7 +196,7 @@ impl Router {
         if !self.switching.is_empty() {
             self.evaluate_switch(now, common);
         }
-        for crossing in self.crossing.iter_mut() {
+        for crossing in &mut self.crossing {
             if crossing.done != UNSET {
                 break;
             }

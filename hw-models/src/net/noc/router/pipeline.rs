@@ -9,7 +9,7 @@ impl Router {
     /// Heads ask for each virtual channel of their route that has no owner.
     pub(super) fn evaluate_vcs(&mut self, now: u64, common: &Common) {
         let c = &common.config;
-        for work in self.allocating.iter_mut() {
+        for work in &mut self.allocating {
             if work.done != UNSET {
                 break;
             }
@@ -34,7 +34,7 @@ impl Router {
             }
         }
         self.vc_allocator.allocate();
-        for work in self.allocating.iter_mut() {
+        for work in &mut self.allocating {
             if work.done != UNSET {
                 break;
             }
@@ -48,7 +48,7 @@ impl Router {
             return;
         }
         // What was granted some cycles ago may have been taken since.
-        for work in self.allocating.iter_mut() {
+        for work in &mut self.allocating {
             if work.done == UNSET || now < work.done {
                 break;
             }
@@ -65,7 +65,7 @@ impl Router {
     /// Flits that hold their way through the crossbar need only a credit.
     pub(super) fn evaluate_held(&mut self, now: u64, common: &Common) {
         let c = &common.config;
-        for work in self.holding.iter_mut() {
+        for work in &mut self.holding {
             if work.done != UNSET {
                 break;
             }
@@ -104,7 +104,7 @@ impl Router {
             self.ask(work.input, work.vc, output, priority, common);
         }
         self.sw_allocator.allocate();
-        for work in self.switching.iter_mut() {
+        for work in &mut self.switching {
             if work.done != UNSET {
                 break;
             }
@@ -149,7 +149,7 @@ impl Router {
     /// Grants that cannot be used: of a speculative head that got no virtual channel, or of a flit whose credits went since.
     fn recheck_switch(&mut self, now: u64, common: &Common) {
         let c = &common.config;
-        for work in self.switching.iter_mut() {
+        for work in &mut self.switching {
             if work.done == UNSET || now < work.done {
                 break;
             }

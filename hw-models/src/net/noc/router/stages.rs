@@ -178,11 +178,12 @@ impl Router {
         let mut flit = self.pop(place, c.priority != Priority::None);
         flit.hops += 1;
         flit.vc = out_vc;
-        if c.routing_delay == 0 && flit.head {
-            if let Some((router, input)) = self.behind[output] {
-                let (to, upper) = (flit.to as usize, &mut flit.upper);
-                flit.ahead = common.routing.next(router as usize, usize::from(input), to, upper);
-            }
+        if c.routing_delay == 0
+            && flit.head
+            && let Some((router, input)) = self.behind[output]
+        {
+            let (to, upper) = (flit.to as usize, &mut flit.upper);
+            flit.ahead = common.routing.next(router as usize, usize::from(input), to, upper);
         }
         self.credits[output].send(usize::from(out_vc), flit.tail);
         self.crossing.push_back(Crossing { done: UNSET, output: output as u16, flit });
