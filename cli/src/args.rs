@@ -357,13 +357,13 @@ pub struct MapArgs {
 /// What to validate.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// The suites [default: all]: memory, memory-witness, pim, collectives, known-programs, h200, h200-counters, gemm,
+    /// The suites [default: all]: memory, memory-witness, pim, noc, known-programs, h200, h200-counters, gemm,
     /// context-attention, generation-attention, known-programs-again (no model: other H200 against the reference of known-programs).
     pub suites: Vec<String>,
     /// Only the rows of this device.
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
-    /// A file with the columns of the suite's own rows, in their place; one for each suite, in order.
+    /// A file with the columns of the suite's own rows, in their place (for noc a folder of cases); one for each suite, in order.
     #[arg(long, value_name = "FILE")]
     pub measured: Vec<PathBuf>,
     /// Bytes of a memory request on GPUs: 128 follows every line [default: 1024 for known-programs, else 16384].

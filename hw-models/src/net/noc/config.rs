@@ -23,7 +23,7 @@ impl std::error::Error for NocError {}
 pub enum AllocatorKind {
     /// Iterations of a grant by each output and an acceptance by each input, in turn (McKeown 1999).
     Islip {
-        /// Rounds of a cycle.
+        /// Rounds of grant and acceptance in one cycle.
         iterations: u32,
     },
     /// Each input chooses one output, then each output one of the inputs that chose it.
@@ -38,7 +38,7 @@ pub enum AllocatorKind {
     MaximumSize,
     /// As iSLIP, but the highest priority wins before the turn does.
     Select {
-        /// Rounds of a cycle.
+        /// Rounds of grant and acceptance in one cycle.
         iterations: u32,
     },
 }
@@ -55,7 +55,7 @@ pub enum ArbiterKind {
 /// Whose flit goes first where the allocator looks at priorities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
-    /// Whose turn it is.
+    /// All flits are alike.
     None,
     /// The packet that was made first.
     Age,
@@ -75,16 +75,16 @@ pub enum Shape {
     },
     /// A mesh whose rows are rings, with links of two cycles and a dateline that halves the virtual channels.
     Torus {
-        /// Routers of a ring.
+        /// Routers along a dimension.
         radix: usize,
         /// Dimensions.
         dimensions: usize,
     },
     /// A butterfly of `stages` stages of `radix` x `radix` routers, routed by the destination's digits; one stage is a single router.
     Butterfly {
-        /// Ports of a router on a side.
+        /// Inputs and outputs of a router.
         radix: usize,
-        /// Stages.
+        /// Routers on a way.
         stages: usize,
     },
     /// A square mesh of `radix` x `radix` routers with four terminals each, routed without the express links of its edges.
@@ -105,7 +105,7 @@ pub struct RouterConfig {
     pub buffer_flits: usize,
     /// Cycles of the route computation; 0 is routing one hop ahead.
     pub routing_delay: u64,
-    /// Cycles of the allocation of an output virtual channel.
+    /// Cycles of the allocation of a virtual channel.
     pub vc_alloc_delay: u64,
     /// Cycles of the allocation of the crossbar.
     pub sw_alloc_delay: u64,
@@ -113,9 +113,9 @@ pub struct RouterConfig {
     pub crossbar_delay: u64,
     /// Cycles from a credit's arrival to its use.
     pub credit_delay: u64,
-    /// What matches packets with output virtual channels.
+    /// What gives output virtual channels to packets.
     pub vc_allocator: AllocatorKind,
-    /// What matches inputs with outputs of the crossbar.
+    /// What gives the crossbar to flits.
     pub sw_allocator: AllocatorKind,
     /// Crossbar ports an input has; its virtual channels are spread over them.
     pub input_speedup: usize,
@@ -142,9 +142,9 @@ pub struct RouterConfig {
 /// A network: its shape and its routers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NocConfig {
-    /// The shape.
+    /// Its shape, which has its routing with it.
     pub shape: Shape,
-    /// The routers.
+    /// Its routers.
     pub router: RouterConfig,
 }
 
@@ -224,7 +224,7 @@ impl NocConfig {
             other => return Err(NocError(format!("no priority `{other}`"))),
         };
         let speedup = word("internal_speedup", "1.0");
-        let router = RouterConfig {
+        let routers = RouterConfig {
             virtual_channels: whole("num_vcs", 16)?,
             buffer_flits: whole("vc_buf_size", 8)?,
             routing_delay: whole("routing_delay", 1)? as u64,
@@ -245,8 +245,8 @@ impl NocConfig {
             vc_prioritize_empty: yes("vc_prioritize_empty")?,
             priority,
         };
-        router.check()?;
-        Ok(NocConfig { shape, router })
+        routers.check()?;
+        Ok(NocConfig { shape, router: routers })
     }
 }
 
@@ -261,7 +261,7 @@ fn allocator(text: &str) -> Result<AllocatorKind, NocError> {
         "" => Ok(1),
         p => p.parse().map_err(|_| NocError(format!("`{text}`: iterations are a whole number"))),
     };
-    let arbiter = || match parameter {
+    let chooser = || match parameter {
         "" | "round_robin" => Ok(ArbiterKind::RoundRobin),
         "matrix" => Ok(ArbiterKind::Matrix),
         other => Err(NocError(format!("no arbiter `{other}`"))),
@@ -269,8 +269,8 @@ fn allocator(text: &str) -> Result<AllocatorKind, NocError> {
     Ok(match name {
         "islip" => AllocatorKind::Islip { iterations: iterations()? },
         "select" => AllocatorKind::Select { iterations: iterations()? },
-        "separable_input_first" => AllocatorKind::SeparableInputFirst(arbiter()?),
-        "separable_output_first" => AllocatorKind::SeparableOutputFirst(arbiter()?),
+        "separable_input_first" => AllocatorKind::SeparableInputFirst(chooser()?),
+        "separable_output_first" => AllocatorKind::SeparableOutputFirst(chooser()?),
         "wavefront" => AllocatorKind::Wavefront,
         "loa" => AllocatorKind::LonelyOutput,
         "max_size" => AllocatorKind::MaximumSize,

@@ -7,7 +7,7 @@ use super::config::Shape;
 pub struct Route {
     /// The output port.
     pub port: u16,
-    /// The first of its virtual channels.
+    /// The first of the virtual channels.
     pub first: u8,
     /// The last of them.
     pub last: u8,

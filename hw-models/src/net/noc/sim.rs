@@ -126,8 +126,8 @@ struct Simulation<'a> {
 impl<'a> Simulation<'a> {
     fn new(config: &NocConfig, packets: &'a [Packet]) -> Result<Simulation<'a>, NocError> {
         config.router.check()?;
-        let topology = Topology::new(&config.shape)?;
-        let ends = topology.entries.len() as u32;
+        let graph = Topology::new(&config.shape)?;
+        let ends = graph.entries.len() as u32;
         for pair in packets.windows(2) {
             if pair[0].time > pair[1].time {
                 return Err(NocError(format!(
@@ -143,12 +143,12 @@ impl<'a> Simulation<'a> {
             )));
         }
         let c = &config.router;
-        let routing = Routing::new(&config.shape, c.virtual_channels, topology.routes.clone());
-        let common = Common { config: c.clone(), routing };
-        let all_ends = topology.routers.iter().flat_map(|r| r.outputs.iter().chain(&r.inputs));
-        let longest = all_ends.chain(&topology.entries).map(|e| u64::from(e.latency)).max().unwrap_or(1);
+        let route = Routing::new(&config.shape, c.virtual_channels, graph.routes.clone());
+        let common = Common { config: c.clone(), routing: route };
+        let all_ends = graph.routers.iter().flat_map(|r| r.outputs.iter().chain(&r.inputs));
+        let longest = all_ends.chain(&graph.entries).map(|e| u64::from(e.latency)).max().unwrap_or(1);
         let routers: Vec<Router> =
-            topology.routers.iter().enumerate().map(|(id, ports)| Router::new(id, ports, &common)).collect();
+            graph.routers.iter().enumerate().map(|(id, ports)| Router::new(id, ports, &common)).collect();
         let terminal = || Terminal::new(c.virtual_channels, c.buffer_flits, c.wait_for_tail_credit);
         Ok(Simulation {
             busy_routers: vec![0; bits::words(routers.len())],
@@ -166,7 +166,7 @@ impl<'a> Simulation<'a> {
                 flits_sent: 0,
                 flits_arrived: 0,
             },
-            topology,
+            topology: graph,
             common,
             packets,
         })
@@ -200,8 +200,8 @@ impl<'a> Simulation<'a> {
         if any(&self.busy_routers) || any(&self.busy_terminals) {
             return now;
         }
-        let trace = self.packets.get(self.next_packet).map(|p| p.time.max(now));
-        self.wheel.next(now).into_iter().chain(trace).min().unwrap_or(now)
+        let sent = self.packets.get(self.next_packet).map(|p| p.time.max(now));
+        self.wheel.next(now).into_iter().chain(sent).min().unwrap_or(now)
     }
 
     /// What the wires bring: flits and credits to routers and terminals.
@@ -295,28 +295,25 @@ impl<'a> Simulation<'a> {
 
     fn step_routers(&mut self, now: u64) {
         let speedup = self.common.config.internal_speedup;
-        let steps = if (speedup - 1.0).abs() < f64::EPSILON {
-            1
-        } else {
-            ((now + 1) as f64 * speedup) as u64 - (now as f64 * speedup) as u64
-        };
+        let steps =
+            if speedup <= 1.0 { 1 } else { ((now + 1) as f64 * speedup) as u64 - (now as f64 * speedup) as u64 };
         for word in 0..self.busy_routers.len() {
             let mut left = self.busy_routers[word];
             while left != 0 {
                 let id = word * 64 + left.trailing_zeros() as usize;
                 left &= left - 1;
-                let router = &mut self.routers[id];
+                let stepped = &mut self.routers[id];
                 for _ in 0..steps {
-                    router.step(now, &self.common);
+                    stepped.step(now, &self.common);
                 }
                 let ports = &self.topology.routers[id];
                 let mut sender =
                     Sender { now, outputs: &ports.outputs, inputs: &ports.inputs, wheel: &mut self.wheel, sent: 0 };
-                router.send(&mut sender);
+                stepped.send(&mut sender);
                 if sender.sent > 0 {
                     self.moved = now;
                 }
-                if router.is_idle() {
+                if stepped.is_idle() {
                     bits::clear(&mut self.busy_routers, id);
                 }
             }

@@ -36,8 +36,8 @@ impl Sending {
 
 impl Terminal {
     pub(super) fn new(vcs: usize, depth: usize, wait_for_tail: bool) -> Terminal {
-        let credits = Credits::new(vcs, depth, wait_for_tail);
-        Terminal { waiting: VecDeque::new(), current: None, credits, last_vc: None, vcs }
+        let slots = Credits::new(vcs, depth, wait_for_tail);
+        Terminal { waiting: VecDeque::new(), current: None, credits: slots, last_vc: None, vcs }
     }
 
     pub(super) fn restore(&mut self, mask: u64) {
@@ -69,7 +69,7 @@ impl Terminal {
         sending.sent += 1;
         let tail = sending.sent == sending.flits;
         self.credits.send(usize::from(sending.vc), tail);
-        let flit = Flit {
+        let next = Flit {
             packet: sending.packet,
             to: sending.to,
             priority: sending.priority,
@@ -81,6 +81,6 @@ impl Terminal {
         if tail {
             self.current = None;
         }
-        Some(flit)
+        Some(next)
     }
 }

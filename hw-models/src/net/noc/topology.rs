@@ -23,7 +23,7 @@ pub struct End {
 pub struct Ports {
     /// Where each output leads.
     pub outputs: Vec<End>,
-    /// Where each input's flits come from.
+    /// What each input is fed by.
     pub inputs: Vec<End>,
 }
 

@@ -29,15 +29,15 @@ impl Separable {
         self.chosen.clear();
         if self.input_first {
             for input in bits::each(&r.busy_inputs) {
-                let requests = bits::each(r.row(input)).map(|o| (o, r.at(input, o).input_priority));
-                if let Some(output) = self.inputs[input].winner(requests) {
+                let wishes = bits::each(r.row(input)).map(|o| (o, r.at(input, o).input_priority));
+                if let Some(output) = self.inputs[input].winner(wishes) {
                     self.chosen.push((output as u32, input as u32));
                 }
             }
         } else {
             for output in bits::each(&r.busy_outputs) {
-                let requests = bits::each(r.column(output)).map(|i| (i, r.at(i, output).output_priority));
-                if let Some(input) = self.outputs[output].winner(requests) {
+                let wishes = bits::each(r.column(output)).map(|i| (i, r.at(i, output).output_priority));
+                if let Some(input) = self.outputs[output].winner(wishes) {
                     self.chosen.push((input as u32, output as u32));
                 }
             }
@@ -49,7 +49,7 @@ impl Separable {
             let (these, others) = rest.split_at(count);
             rest = others;
             let second = place as usize;
-            let requests = these.iter().map(|c| {
+            let wishes = these.iter().map(|c| {
                 let first = c.1 as usize;
                 let priority = if self.input_first {
                     r.at(first, second).output_priority
@@ -59,7 +59,7 @@ impl Separable {
                 (first, priority)
             });
             let stage = if self.input_first { &self.outputs } else { &self.inputs };
-            let Some(first) = stage[second].winner(requests) else { continue };
+            let Some(first) = stage[second].winner(wishes) else { continue };
             let (input, output) = if self.input_first { (first, second) } else { (second, first) };
             r.join(input, output);
             self.inputs[input].won(output);
