@@ -164,7 +164,7 @@ pub struct SweepArgs {
     /// Run one of several equal parts, as in 2/4: for schedulers that start processes of their own.
     #[arg(long, value_name = "I/N")]
     pub shard: Option<String>,
-    /// Where points run: on this machine, or as an array of tasks that Slurm schedules, as the sweep file's [slurm] says. The same command
+    /// Where points run: on this machine, or as an array of tasks that Slurm schedules, as the sweep file's `[slurm]` says. The same command
     /// finds tasks that were submitted before.
     #[arg(long, value_enum, default_value_t)]
     pub engine: Engine,
