@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # A Slurm cluster of one node for tests: `cluster.sh start|stop|status DIR`.
 #
-#     eval "$(tests/slurm/cluster.sh start /tmp/slurm)"     # SLURM_CONF, which every Slurm command reads
+#     eval "$(tests/slurm/cluster.sh start "$DIR")"       # SLURM_CONF, which every Slurm command reads
 #     sbatch --parsable --array=0-3 --wrap 'echo $SLURM_ARRAY_TASK_ID'
-#     tests/slurm/cluster.sh stop /tmp/slurm
+#     tests/slurm/cluster.sh stop "$DIR"
 #
 # It starts munged, slurmctld and slurmd of Debian's packages (`apt-get install slurm-wlm munge`; tried with 22.05.8 of Debian 12), as
 # whoever calls it: root in a container without systemd, or a user, who then can run jobs as nobody else. Configuration, key, socket,

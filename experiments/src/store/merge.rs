@@ -4,6 +4,8 @@ use std::path::Path;
 
 use banksia_input::InputError;
 
+use super::baseline::RATIOS;
+use super::columns::FIXED;
 use super::{Store, quoted};
 use crate::error::Error;
 
@@ -66,24 +68,10 @@ impl Store {
                     c.execute_batch(&format!("ALTER TABLE points ADD COLUMN {}", quoted(name)))?;
                 }
             }
-            let fixed = [
-                "key",
-                "build",
-                "ordinal",
-                "configuration_sha256",
-                "revision",
-                "run_seed",
-                "host",
-                "finished",
-                "wall_s",
-                "name",
-                "experiment",
-                "model",
-                "machine",
-                "settings",
-                "error",
-            ];
-            let list: Vec<String> = fixed.iter().map(|n| quoted(n)).chain(brought.iter().map(|n| quoted(n))).collect();
+            // Numbers of rows and of sweeps are each store's own; ratios are worked out.
+            let own = |name: &&&str| ["id", "sweep"].contains(*name) || RATIOS.contains(*name);
+            let fixed = FIXED.iter().filter(|name| !own(name));
+            let list: Vec<String> = fixed.map(|n| quoted(n)).chain(brought.iter().map(|n| quoted(n))).collect();
             let list = list.join(", ");
             let sql = format!(
                 "INSERT OR REPLACE INTO points(sweep, {list})

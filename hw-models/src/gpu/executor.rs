@@ -301,7 +301,9 @@ impl GpuExecutor {
             return Ok((known.result, written));
         }
         let (gpu, detail, start) = (&mut self.gpu, self.options.detail, &case.start);
+        let simulated = &mut self.simulated;
         let mut simulate = || -> Result<(KernelResult, Vec<TensorInL2>, u64), RunError> {
+            *simulated += 1;
             let result = simulate_at(gpu, kernel, &CacheState::Held(start.clone()), detail, clock)?;
             let (left, in_l2) = gpu.in_l2();
             Ok((result, left, in_l2))
@@ -310,7 +312,6 @@ impl GpuExecutor {
             true => simulate()?,
             false => self.cached.or("launch", &(&**kernel, start, clock.to_bits(), detail), simulate)?,
         };
-        self.simulated += 1;
         self.sampled += u64::from(result.continued);
         let written = self.ledger.finish(operands, &left, in_l2, &result.traffic);
         if !self.options.stepping {
