@@ -53,7 +53,7 @@ fn within(map: &mut Map<String, Value>, mut act: impl FnMut(&mut Value)) {
     for (key, value) in map {
         match (key.as_str(), value) {
             ("properties" | "$defs" | "patternProperties", Value::Object(named)) => {
-                named.values_mut().for_each(&mut act)
+                named.values_mut().for_each(&mut act);
             }
             ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(list)) => list.iter_mut().for_each(&mut act),
             ("items" | "additionalProperties" | "propertyNames" | "not", value) => act(value),

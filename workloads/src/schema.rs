@@ -14,7 +14,7 @@ pub enum ModelFile {
     /// A decoder of one plain block, by its sizes.
     Sizes(GptFile),
     /// Blocks, and the pattern in which they follow one another.
-    Blocks(Model),
+    Blocks(Box<Model>),
 }
 
 /// `workload.model` of an experiment.
@@ -26,7 +26,7 @@ pub enum ModelKey {
     /// A decoder of one plain block, by its sizes.
     Sizes(GptFile),
     /// Blocks, and the pattern in which they follow one another.
-    Blocks(Model),
+    Blocks(Box<Model>),
 }
 
 /// The schema of a model's file.

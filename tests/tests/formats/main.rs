@@ -224,13 +224,14 @@ fn every_key_says_what_it_is() {
 
 #[test]
 fn pages_have_every_key() {
-    let model = "a name of `banksia list models`, a file, or a table: [format-model.md](format-model.md)";
-    let machine = "table: `base`, a name of `banksia list hardware` or a TOML file, and any key of that machine: [format-machine.md](format-machine.md)";
-    let device = "table: any key of the machine's DRAM device: [format-device.md](format-device.md)";
-    let part = "table by name: `base`, any key of that machine, and `device`: any key of its DRAM device";
-    let pages: [(&str, Format, &[(&str, &str)]); 4] = [
-        ("experiment", Format::Experiment, &[("machine", machine), ("device", device), ("workload.model", model)]),
-        ("machine", Format::Machine, &[("devices", part)]),
+    const MODEL: &str = "a name of `banksia list models`, a file, or a table: [format-model.md](format-model.md)";
+    const MACHINE: &str = "table: `base`, a name of `banksia list hardware` or a TOML file, and any key of that machine: [format-machine.md](format-machine.md)";
+    const DEVICE: &str = "table: any key of the machine's DRAM device: [format-device.md](format-device.md)";
+    const PART: &str = "table by name: `base`, any key of that machine, and `device`: any key of its DRAM device";
+    type Elsewhere = &'static [(&'static str, &'static str)];
+    let pages: [(&str, Format, Elsewhere); 4] = [
+        ("experiment", Format::Experiment, &[("machine", MACHINE), ("device", DEVICE), ("workload.model", MODEL)]),
+        ("machine", Format::Machine, &[("devices", PART)]),
         ("device", Format::Device, &[]),
         ("model", Format::Model, &[]),
     ];
