@@ -38,6 +38,14 @@ Examples:
   banksia results results.db --pareto latency_s,energy_j --export front.csv
   banksia results results.db --diff older.db";
 
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  banksia schema experiment > experiment.schema.json
+  banksia schema machine > machine.schema.json
+
+With the extension Even Better TOML (or any editor with Taplo), name the schema in the first line of a file:
+  #:schema ./experiment.schema.json";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -71,6 +79,9 @@ pub enum Command {
     Report(ReportArgs),
     /// Write a commented experiment, or sweep, to start from.
     Init(InitArgs),
+    /// Print the JSON schema of a format of files, by which editors complete and check keys.
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema(SchemaArgs),
     /// Print completions for a shell: `banksia completions bash > ~/.local/share/bash-completion/completions/banksia`.
     Completions(CompletionsArgs),
     /// Write man pages, one a command.
@@ -493,6 +504,31 @@ pub struct InitArgs {
     /// Write over a file that is there already.
     #[arg(long)]
     pub force: bool,
+}
+
+/// A format of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// An experiment: which model runs on which machine.
+    Experiment,
+    /// A sweep of experiments.
+    Sweep,
+    /// A machine: PIM, a GPU, or several devices.
+    Machine,
+    /// A DRAM device.
+    Device,
+    /// A memory controller.
+    Controller,
+    /// A model.
+    Model,
+}
+
+/// A schema to print.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of which files.
+    #[arg(value_enum)]
+    pub of: FileFormat,
 }
 
 /// Completions.

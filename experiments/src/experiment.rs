@@ -47,46 +47,64 @@
 //! attention = "flash"           # or "plain"
 //! ```
 
+pub(crate) mod schema;
+
 use std::path::Path;
 
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
+use banksia_mappers::schema::Mapping;
 use banksia_mappers::{Mapper, Plan, Problem, choose};
 use banksia_workloads::model::{Routing, Types};
+use banksia_workloads::schema::ModelKey;
 use banksia_workloads::{Generation, GenerationFile, GptFile, Model, explain_key, load_model, zoo};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::shipped;
 
-/// The file, before anything that it names has been looked up.
-#[derive(Debug, Deserialize)]
+/// Which model runs on which machine, mapped how.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExperimentFile {
+    /// What reports and sweeps call it. The file's name where absent.
     name: Option<String>,
+    /// Of every random stream.
     #[serde(default)]
     seed: u64,
+    /// The machine: a `base`, and keys written over its own.
     machine: MachineTable,
+    /// Keys written over those of a PIM machine's DRAM device; a GPU has none.
     #[serde(default)]
     #[allow(dead_code)] // written over the device's file as text
+    #[schemars(with = "bool")] // what it is stands in `schema`
     device: toml::Table,
+    /// What is computed: a model, and how it is used.
     workload: WorkloadTable,
+    /// How the model is mapped to the machine: a strategy and its keys.
     #[serde(default)]
     #[allow(dead_code)] // read by the strategy
+    #[schemars(with = "Mapping")]
     mapping: toml::Table,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct MachineTable {
     base: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// What is computed: a model, and how it is used.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WorkloadTable {
+    /// The model: a name of `banksia list models`, a file, or a table of its keys.
+    #[schemars(with = "ModelKey")]
     model: toml::Value,
+    /// How it is used: prompt, tokens, batch.
     generation: GenerationFile,
-    /// In place of the model's own.
+    /// Number formats in place of the model's own.
     types: Option<Types>,
+    /// Which experts tokens choose, in place of the model's own.
     routing: Option<Routing>,
 }
 

@@ -6,6 +6,7 @@ mod error;
 pub mod experiment;
 mod kept;
 pub mod run;
+pub mod schema;
 pub mod shipped;
 pub mod slurm;
 pub mod store;

@@ -31,6 +31,7 @@ mod expression;
 mod file;
 mod identity;
 mod run;
+pub(crate) mod schema;
 mod slug;
 
 use std::collections::BTreeMap;

@@ -19,6 +19,7 @@
 
 mod error;
 mod locate;
+pub mod schema;
 mod source;
 
 pub use error::InputError;

@@ -6,6 +6,7 @@ pub mod hybrid;
 pub mod pim;
 pub mod pim_gpt;
 mod plan;
+pub mod schema;
 
 use banksia_hw::gpu::program::Dtype;
 use banksia_hw::system::Machine;

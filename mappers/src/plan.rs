@@ -5,6 +5,7 @@ use banksia_hw::program::Program;
 use banksia_hw::system::{Machine, System};
 use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, Model};
+use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -82,6 +83,9 @@ pub trait Mapper: Sync {
 
     /// The keys of `[mapping]` that it has beside `strategy`.
     fn keys(&self) -> &'static [&'static str];
+
+    /// The JSON schema of these keys.
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
 
     /// Whether it maps to such a machine.
     fn accepts(&self, machine: &Machine) -> bool;

@@ -1,9 +1,10 @@
 //! Element-wise non-linearities.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An element-wise non-linearity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ActivationKind {
     /// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`, as GPT-2 computes it (Hendrycks and Gimpel, arXiv 1606.08415).

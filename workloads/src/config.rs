@@ -1,6 +1,7 @@
 //! A decoder-only transformer as a handful of sizes.
 
 use banksia_input::{InputError, Source};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::activation::ActivationKind;
@@ -10,7 +11,7 @@ use crate::model::Norm;
 use crate::tensor::DataType;
 
 /// How a token's position enters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {
     /// A learned table, added to the token embedding.
@@ -71,38 +72,67 @@ pub struct GptConfig {
     pub source: String,
 }
 
-/// A model as TOML writes it, before defaults and checks. Required: `name`, `layers`, `width`, `heads`, `vocab`,
-/// `max_positions`.
-#[derive(Debug, Clone, Deserialize)]
+/// A decoder of one plain block, as a file writes it: pre-normalised attention and feed-forward layers, all alike.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GptFile {
+    /// The model's name, which reports print.
     pub(crate) name: String,
+    /// Transformer layers.
+    #[schemars(range(min = 1))]
     pub(crate) layers: i64,
+    /// Elements of the hidden state.
+    #[schemars(range(min = 1))]
     pub(crate) width: i64,
+    /// Query heads.
+    #[schemars(range(min = 1))]
     pub(crate) heads: i64,
+    /// Key and value heads; divides `heads`. As many as `heads` where absent.
+    #[schemars(range(min = 1))]
     pub(crate) kv_heads: Option<i64>,
+    /// Elements of a head; attention is `heads x head_dim` wide, which need not be the width. `width / heads` where absent.
+    #[schemars(range(min = 1))]
     pub(crate) head_dim: Option<i64>,
+    /// Elements of the feed-forward layer's inner state. `4 x width` where absent.
+    #[schemars(range(min = 1))]
     pub(crate) ffn_width: Option<i64>,
+    /// Rows of the embedding table.
+    #[schemars(range(min = 1))]
     pub(crate) vocab: i64,
+    /// Longest context, in tokens.
+    #[schemars(range(min = 1))]
     pub(crate) max_positions: i64,
+    /// Rows of a learned position table (OPT has two more than positions). `max_positions` where absent.
+    #[schemars(range(min = 1))]
     pub(crate) position_rows: Option<i64>,
+    /// The vocabulary projection reuses the embedding table.
     #[serde(default = "yes")]
     pub(crate) tied_embeddings: bool,
+    /// Element type of weights, activations and the KV cache.
     #[serde(default = "bf16")]
     pub(crate) dtype: DataType,
+    /// The feed-forward layer's non-linearity.
     #[serde(default = "gelu")]
     pub(crate) activation: ActivationKind,
+    /// The feed-forward layer multiplies its activated gate projection with its up projection.
     #[serde(default)]
     pub(crate) gated: bool,
+    /// The layers' linear operators add a bias (the vocabulary projection never does).
     #[serde(default = "yes")]
     pub(crate) bias: bool,
+    /// The norms' kind.
     #[serde(default = "layer_norm")]
     pub(crate) norm: Norm,
+    /// How positions enter.
     #[serde(default = "learned")]
     pub(crate) positions: Positions,
+    /// Elements of a head that a rotary embedding rotates: an even number. `head_dim` where absent.
+    #[schemars(range(min = 1))]
     pub(crate) rotary_dim: Option<i64>,
+    /// Attention and feed-forward both read the layer's input, and both add to it (GPT-NeoX).
     #[serde(default)]
     pub(crate) parallel_block: bool,
+    /// Where the sizes come from.
     #[serde(default)]
     pub(crate) source: String,
 }

@@ -1,6 +1,7 @@
 //! How a model is used: what is cached already, a prompt, then tokens one by one.
 
 use banksia_input::{InputError, Source};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::key::path;
@@ -22,7 +23,7 @@ pub enum Phase {
 }
 
 /// Sequences that are alike in a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// How many.
@@ -152,28 +153,46 @@ impl Default for Generation {
     }
 }
 
-/// A generation as TOML writes it, before it is checked: the keys of [`Generation`], of which `prompt_tokens` and
-/// `generated_tokens` are required.
-#[derive(Debug, Clone, Deserialize)]
+/// How a model is used: `prompt_tokens` and `generated_tokens`, or `runs` for one step of different sequences.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["prompt_tokens", "generated_tokens"] }, { "required": ["runs"] }]))]
 pub struct GenerationFile {
+    /// Tokens of each sequence that are in the cache before the first step, whose computation is not part of the run.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     context_tokens: i64,
+    /// Tokens of each sequence's prompt; 0 only with `context_tokens`. Required without `runs`.
+    #[schemars(range(min = 0))]
     prompt_tokens: Option<i64>,
+    /// Tokens of each sequence that are generated; the prompt gives the first. Required without `runs`.
+    #[schemars(range(min = 1))]
     generated_tokens: Option<i64>,
+    /// Sequences that run together from the first step to the last.
     #[serde(default = "one")]
+    #[schemars(range(min = 1))]
     batch: i64,
+    /// Most tokens of a prompt that enter at once, each chunk over what has been processed before; 0 for whole prompts.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     chunk_tokens: i64,
+    /// Tokens of a draft that every decode step verifies beside its own; 0 for none. What makes the draft is not in the time.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     draft_tokens: i64,
+    /// Tokens that a verifying step gives on average, from 1 to `draft_tokens + 1`, which it is where absent.
+    #[schemars(range(min = 1))]
     accepted_tokens: Option<f64>,
+    /// One step of sequences of different lengths, in place of the other counts.
     #[serde(default)]
     runs: Vec<Run>,
+    /// The vocabulary projection and the choice of the token run in every step, for the last token of each sequence.
     #[serde(default = "yes")]
     lm_head: bool,
+    /// The look-up of the token (and learned position) embedding runs; without it the hidden state comes from outside.
     #[serde(default = "yes")]
     embedding: bool,
+    /// Accept contexts beyond the model's `max_positions`.
     #[serde(default)]
     ignore_position_limit: bool,
 }

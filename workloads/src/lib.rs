@@ -33,6 +33,7 @@ mod key;
 mod known_keys;
 pub mod model;
 mod op;
+pub mod schema;
 mod tensor;
 pub mod zoo;
 

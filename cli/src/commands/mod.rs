@@ -9,6 +9,7 @@ mod plot;
 mod report;
 mod results;
 mod run;
+mod schema;
 mod sweep;
 mod validate;
 
@@ -37,6 +38,7 @@ pub fn execute(cli: &Cli) -> Result<(), Error> {
         Command::Import(args) => import::execute(args),
         Command::Report(args) => report::execute(args),
         Command::Init(args) => init::execute(args),
+        Command::Schema(args) => schema::execute(args),
         Command::Completions(args) => manual::completions(args),
         Command::Man(args) => manual::pages(args),
     }

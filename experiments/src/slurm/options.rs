@@ -1,21 +1,22 @@
 //! What a sweep file's `[slurm]` says.
 
 use banksia_input::InputError;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::sweep::Sweep;
 
-/// Options of the array. Keys that Slurm has are handed to `sbatch` as they are.
-#[derive(Debug, Clone, Deserialize)]
+/// How a cluster runs a sweep: an array of tasks. Keys that Slurm has are handed to `sbatch` as they are.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SlurmOptions {
     /// Tasks of the array; each runs an equal part of the points.
     pub tasks: usize,
     /// Cores of a task: points that it runs at once.
     pub cpus_per_task: u32,
-    /// `--mem`.
+    /// `--mem` of a task, as `16G`.
     pub memory: Option<String>,
-    /// `--time`.
+    /// `--time` of a task, as `04:00:00`.
     pub time: Option<String>,
     /// `--partition`.
     pub partition: Option<String>,

@@ -1,5 +1,6 @@
 //! What a device asks of a memory controller: the address map, the queues and the refresh that suit it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An address map as a file writes it.
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// of which there are no power of two (12 channels, three stacked dies) is cut off by division. `levels` stands for
 /// every level between channel and row that is not named before, in order. The reference map is
 /// `["channel", "column", "levels", "row"]`; `["device"]` stands for the device's own, or that where it has none.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MapSpec {
     /// Fields from the least significant bit up.
@@ -20,7 +21,7 @@ pub struct MapSpec {
 }
 
 /// One bit of a field, and the bits of the index that are XORed into it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct XorSpec {
     /// The field.
@@ -46,7 +47,7 @@ impl MapSpec {
 }
 
 /// Which refreshes are issued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefreshPolicy {
     /// None at all.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use banksia_input::schema::of_file;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 mod pim;
@@ -13,17 +15,17 @@ pub use row_hammer::RawRowHammer;
 
 /// One device file. A file with `base` takes every table of that file and writes its own entries over them: scalar
 /// entries replace, commands of the same name replace, other commands, timing rows and energy rows are added.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawDevice {
-    /// Name in the catalog.
+    /// The device's name.
     pub name: String,
     /// What it is, in a sentence.
     #[serde(default)]
     pub description: String,
     /// Where the numbers come from.
     pub source: String,
-    /// The file that this one builds on.
+    /// The device that this one builds on: a name of the catalog, or a TOML file beside this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
     /// The simulator whose preset this is: its numbers are kept to agree with it, and the standard's minima do not hold them.
@@ -62,13 +64,13 @@ pub struct RawDevice {
     /// Other named quantities for energy expressions, unit in the name (`mac_unit_mw`, `io_pj_per_bit`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, f64>,
-    /// The command set.
+    /// Its commands.
     #[serde(default, rename = "command", skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<RawCommand>,
     /// The timing rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<RawConstraint>,
-    /// Refresh.
+    /// How it is refreshed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<RawRefresh>,
     /// What it offers against RowHammer.
@@ -89,6 +91,13 @@ pub struct RawDevice {
     /// Energy of commands and of standing still.
     #[serde(default)]
     pub energy: RawEnergy,
+}
+
+impl RawDevice {
+    /// The JSON schema of a device's file.
+    pub fn schema() -> Schema {
+        of_file::<Self>("Banksia: a DRAM device")
+    }
 }
 
 /// A timing that a base gives in cycles, under a clock that is not its own.
@@ -113,7 +122,7 @@ pub(crate) fn entry_path(list: &str, i: usize, own: Option<usize>) -> String {
 }
 
 /// Levels, counts and sizes of one channel.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawOrganization {
     /// Names of the levels from the outermost (`channel`) to the innermost (`bank`).
@@ -149,7 +158,7 @@ pub struct RawOrganization {
 }
 
 /// One command.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawCommand {
     /// Its name.
@@ -227,7 +236,7 @@ fn one_cycle() -> f64 {
 }
 
 /// A command bus.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RawBus {
     /// The only one, or the one of row commands.
@@ -238,7 +247,7 @@ pub enum RawBus {
 }
 
 /// The state that a command needs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RawNeeds {
     /// Any.
@@ -253,7 +262,7 @@ pub enum RawNeeds {
 }
 
 /// What a command does to the banks of its scope.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RawEffect {
     /// Nothing.
@@ -278,7 +287,7 @@ pub enum RawEffect {
 }
 
 /// Which way a command's data goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RawData {
     /// No data.
@@ -293,7 +302,7 @@ pub enum RawData {
 }
 
 /// One timing row: after a command of `from`, a command of `to` at the same node of `level` waits `cycles`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawConstraint {
     /// The level at whose nodes the row holds.
@@ -313,6 +322,7 @@ pub struct RawConstraint {
     /// The simulator that the reference controller agrees with has the row too. A row that physics needs and that simulator lacks
     /// says `reference = false`: every controller keeps it but that one.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
+    #[schemars(extend("default" = true))]
     pub reference: bool,
     /// Which entry of its list this is in the file at hand; none where a base wrote it.
     #[serde(skip)]
@@ -320,7 +330,7 @@ pub struct RawConstraint {
 }
 
 /// Refresh of a device.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawRefresh {
     /// The command.
@@ -346,7 +356,7 @@ pub struct RawRefresh {
 
 /// Which commands a memory controller uses for what, and what suits the device. A command that is not given is the command of the customary name (`ACT`, `PREpb`,
 /// `PREab`, `RD`, `WR`, `RDA`, `WRA`), where the device has it.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawController {
     /// Opens a row (or begins to).
@@ -412,7 +422,7 @@ pub struct RawController {
 }
 
 /// Energy of a device.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawEnergy {
     /// Supply voltage, volts.
@@ -454,7 +464,7 @@ pub struct RawEnergy {
 }
 
 /// A figure of the energy that is not known of this device.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawAssumed {
     /// The part of the energy that it goes into.
@@ -467,7 +477,7 @@ pub struct RawAssumed {
 
 /// The energy that each issue of some commands adds to one part. Either `current_ma` or `current_vpp_ma` and `cycles` (times
 /// the voltage of that supply and the number of devices), or `pj`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawCommandEnergy {
     /// Names of the commands, separated by spaces.

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 
 use banksia_input::{InputError, Source};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::dram_timings::DramTimings;
 use super::program::Dtype;
 
-/// The whole device. Every key of the TOML carries its unit; `docs/gpu.md` says how each was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A GPU. Every key carries its unit; `docs/gpu.md` says how each was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuSpec {
-    /// The catalog's name (`h200`).
+    /// The machine's name (`h200`).
     pub name: String,
     /// Always `gpu`.
+    #[schemars(extend("const" = "gpu"))]
     pub kind: String,
     /// One line for people.
     #[serde(default)]
@@ -45,7 +47,7 @@ pub struct GpuSpec {
 }
 
 /// Limits and rates of one streaming multiprocessor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SmSpec {
     /// Resident threads.
@@ -104,10 +106,11 @@ pub struct SmSpec {
 }
 
 /// Matrix units of one SM.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TensorSpec {
     /// Multiply-adds a cycle by type, dense, through the fastest path.
+    #[schemars(schema_with = "rates")]
     pub fma_per_cycle: BTreeMap<Dtype, f64>,
     /// Speed-up of 2:4 structured sparsity.
     pub sparse_factor: f64,
@@ -129,8 +132,15 @@ pub struct TensorSpec {
     pub drain_cycles: f64,
 }
 
+/// A rate for each type of elements.
+fn rates(_: &mut SchemaGenerator) -> Schema {
+    let rate = json_schema!({ "type": "number", "description": "Multiply-adds a cycle of operands of this type." });
+    let rates: BTreeMap<&str, Schema> = Dtype::ALL.iter().map(|dtype| (dtype.name(), rate.clone())).collect();
+    json_schema!({ "type": "object", "properties": rates, "additionalProperties": false })
+}
+
 /// L1 of one SM.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct L1Spec {
     /// Capacity shared with shared memory.
@@ -142,7 +152,7 @@ pub struct L1Spec {
 }
 
 /// The L2 cache.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct L2Spec {
     /// Capacity that data reach.
@@ -166,7 +176,7 @@ pub struct L2Spec {
 }
 
 /// The crossbar.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CrossbarSpec {
     /// Bytes a cycle into one SM.
@@ -184,7 +194,7 @@ pub struct CrossbarSpec {
 }
 
 /// Device memory, by channels.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DramSpec {
     /// `hbm3e`, `hbm3`, `hbm2e`, `hbm2`, `gddr7`, `gddr6`.
@@ -213,7 +223,7 @@ pub struct DramSpec {
 }
 
 /// Starting kernels.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchSpec {
     /// Between two dependent kernels of a CUDA graph: drain, flush, front end.
@@ -243,7 +253,7 @@ pub struct LaunchSpec {
 }
 
 /// Energies at their reference clocks, and what limits the clock.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PowerSpec {
     /// Chip with clocks up and nothing running.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use banksia_input::{InputError, Source};
 use banksia_sim::{Clock, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drive::Drive;
@@ -14,14 +15,15 @@ use crate::dram::Device;
 const MOST_CHANNELS: u32 = 65_536;
 
 /// A machine file of kind `pim`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PimFile {
-    /// Name in the catalog.
+    /// The machine's name.
     pub name: String,
     /// Always `pim`.
+    #[schemars(extend("const" = "pim"))]
     pub kind: String,
-    /// What it is.
+    /// What it is, in a sentence.
     #[serde(default)]
     pub description: String,
     /// Where the numbers come from.
@@ -36,7 +38,7 @@ pub struct PimFile {
 }
 
 /// The PIM channels of a machine.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryFile {
     /// The DRAM device: a name in the catalog, or a TOML file's path.
@@ -53,43 +55,44 @@ fn yes() -> bool {
 }
 
 /// The link between channels and vector unit. Its rate is the channels' pins'; this is what it adds.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "PimLinkFile")]
 pub struct LinkFile {
-    /// From the last beat on the pins to the vector unit's SRAM, and back, each way.
+    /// From the last beat on the pins to the vector unit's SRAM, and back, each way, nanoseconds.
     pub latency_ns: f64,
 }
 
 /// The vector unit of a machine.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VectorUnitFile {
-    /// Clock.
+    /// Its clock, MHz.
     pub clock_mhz: f64,
-    /// Adders.
+    /// Adders, each of which begins an addition a cycle.
     pub adders: u64,
-    /// Multipliers.
+    /// Multipliers, each of which begins a multiplication a cycle.
     pub multipliers: u64,
-    /// Latency of an addition.
+    /// Latency of an addition, cycles.
     pub add_latency_cycles: u64,
-    /// Latency of a multiplication.
+    /// Latency of a multiplication, cycles.
     pub multiply_latency_cycles: u64,
-    /// Capacity of the SRAM.
+    /// Capacity of the SRAM, bytes; an instruction that finds no room in it waits.
     pub sram_bytes: u64,
-    /// Read port of the SRAM.
+    /// Read port of the SRAM, bytes a cycle.
     pub sram_read_bytes_per_cycle: u64,
-    /// Write port of the SRAM.
+    /// Write port of the SRAM, bytes a cycle.
     pub sram_write_bytes_per_cycle: u64,
-    /// Power while it works.
+    /// Power while it works, mW.
     pub active_mw: f64,
-    /// Power while it does not.
+    /// Power while it does not, mW; at most `active_mw`.
     pub idle_mw: f64,
     /// How functions are made of additions and multiplications.
     pub series: SeriesFile,
 }
 
 /// How many terms and iterations the vector unit's functions take.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SeriesFile {
     /// Terms of the series of exp, one multiplication and one addition each.

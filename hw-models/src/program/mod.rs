@@ -12,6 +12,7 @@ mod error;
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use builder::{InstructionId, ProgramBuilder};
@@ -213,7 +214,7 @@ pub struct Buffer {
 }
 
 /// How kernels of a program are launched.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LaunchMode {
     /// As a CUDA graph: the next kernel starts as soon as the device can.

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(super) mod schema;
+
 use banksia_input::{InputError, Source};
 use banksia_sim::Time;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::dram;
@@ -104,38 +107,55 @@ pub struct Machine {
     pub configuration: String,
 }
 
-/// A machine file of several devices.
-#[derive(Debug, Deserialize)]
+/// Several devices, by name, and links between them.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SystemFile {
+    /// The machine's name.
     name: String,
+    /// Always `system`.
     #[allow(dead_code)] // it has been read
+    #[schemars(extend("const" = "system"))]
     kind: String,
+    /// What it is, in a sentence.
     #[serde(default)]
     description: String,
+    /// Where the numbers come from.
     #[serde(default)]
     #[allow(dead_code)] // for people
     source: String,
+    /// The devices, each by a name of its own, `[devices.NAME]`.
+    #[schemars(with = "BTreeMap<String, BTreeMap<String, bool>>")] // what it is stands in `schema`
     devices: BTreeMap<String, toml::Table>,
+    /// The links between devices, each by a name of its own, `[links.NAME]`.
     #[serde(default)]
     links: BTreeMap<String, LinkFile>,
+    /// Devices that use the same memory, and not at once.
     exclusive: Option<ExclusiveFile>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A link between two devices.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LinkFile {
+    /// The names of the two devices.
     between: [String; 2],
+    /// Bytes that it moves in each direction, 10^9 a second.
     bandwidth_gb_per_s: f64,
+    /// From one end to the other, nanoseconds.
     latency_ns: f64,
+    /// Energy of a bit moved, picojoules.
     #[serde(default)]
     energy_pj_per_bit: f64,
 }
 
-#[derive(Debug, Deserialize)]
+/// Devices that use the same memory, and not at once: processing in the memory of a GPU.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExclusiveFile {
+    /// The names of the devices.
     devices: Vec<String>,
+    /// From the end of one's use of the memory to the beginning of the other's, nanoseconds.
     switch_ns: f64,
 }
 

@@ -15,5 +15,6 @@ mod run;
 
 pub use executor::{Books, Executor, OperatorBooks, RunError, RunOptions, Share};
 pub use link::Link;
+pub use machine::schema::{overlay_schema as machine_overlay_schema, schema as machine_schema};
 pub use machine::{Device, DeviceFacts, Exclusive, LinkSpec, Machine};
 pub use run::System;

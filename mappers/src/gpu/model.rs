@@ -25,6 +25,7 @@ use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_workloads::model::Mixer;
 use banksia_workloads::{DataType, Generation, Model, Op, Phase, Place, Step};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 pub use choice::Choice;
 pub(crate) use emit::{ChosenPart, Parts};
@@ -58,6 +59,10 @@ impl Mapper for GpuMapper {
 
     fn keys(&self) -> &'static [&'static str] {
         &["launch", "attention", "framework"]
+    }
+
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        GpuOptions::json_schema(generator)
     }
 
     fn accepts(&self, machine: &Machine) -> bool {

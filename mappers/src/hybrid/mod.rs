@@ -14,6 +14,7 @@ use banksia_hw::program::{LaunchMode, Program};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, Phase, Step};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use crate::gpu::model::{AttentionKernels, GpuModel, GpuOptions, Parts, no_judge};
@@ -24,16 +25,17 @@ use map::Hybrid;
 use site::Site;
 
 /// The options of the mapping, as the table `[mapping]` writes them.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 struct HybridOptions {
-    /// Of the GPU's kernels. Default `graph`.
+    /// How the GPU's kernels are launched.
     #[serde(default)]
     launch: LaunchMode,
-    /// Which kernels compute attention over the prompt. Default `flash`.
+    /// Which kernels compute attention over the prompt.
     #[serde(default)]
     attention: AttentionKernels,
-    /// Into how many parts that take turns the batch is cut in decode: 1 or 2. Default 2; 1 of one sequence, and
+    /// Into how many parts that take turns the batch is cut in decode: 1 or 2. Where absent 2; 1 of one sequence, and
     /// where both devices use one memory, at which they take turns.
+    #[schemars(range(min = 1, max = 2))]
     halves: Option<i64>,
 }
 
@@ -69,6 +71,10 @@ impl Mapper for HybridMapper {
 
     fn keys(&self) -> &'static [&'static str] {
         &["launch", "attention", "halves"]
+    }
+
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        HybridOptions::json_schema(generator)
     }
 
     fn accepts(&self, machine: &Machine) -> bool {

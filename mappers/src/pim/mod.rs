@@ -15,6 +15,7 @@ use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, Graph, Model, Op, Step};
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 pub(crate) use attention::{PimAttention, Sizes};
 pub use map::Pim;
@@ -45,6 +46,10 @@ impl Mapper for PimMapper {
 
     fn keys(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    fn schema(&self, _: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object" })
     }
 
     fn accepts(&self, machine: &Machine) -> bool {

@@ -23,6 +23,7 @@ use banksia_hw::program::Program;
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, Graph, Model, Op, Step};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 pub use map::PimGpt;
@@ -36,7 +37,7 @@ use layout::Layout;
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 
 /// Where an operator at the ends of the model runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
     /// In the banks, or read from them.
@@ -47,12 +48,12 @@ pub enum Placement {
 }
 
 /// The options of the mapping, as the table `[mapping]` writes them.
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 pub struct PimGptOptions {
-    /// Where the vocabulary projection and the choice of the token run. Default `pim`.
+    /// Where the vocabulary projection and the choice of the token run.
     #[serde(default)]
     pub lm_head: Placement,
-    /// Where the embedding tables lie. Default `pim`.
+    /// Where the embedding tables lie.
     #[serde(default)]
     pub embedding: Placement,
 }
@@ -76,6 +77,10 @@ impl Mapper for PimGptMapper {
 
     fn keys(&self) -> &'static [&'static str] {
         &["lm_head", "embedding"]
+    }
+
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        PimGptOptions::json_schema(generator)
     }
 
     fn accepts(&self, machine: &Machine) -> bool {

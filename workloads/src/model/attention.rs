@@ -1,11 +1,12 @@
 //! Attention: heads, windows, positions.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::norm::Norm;
 
 /// Softmax attention. Queries are `heads x head_dim` wide, keys `kv_heads x head_dim`, values `kv_heads x value_dim`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AttentionSpec {
     /// Query heads.
@@ -71,7 +72,7 @@ pub struct AttentionSpec {
 }
 
 /// A norm of queries and keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QkNorm {
     /// Which.
@@ -125,7 +126,7 @@ impl AttentionSpec {
 
 /// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): keys and values are projected up from a latent vector that alone is cached,
 /// beside a rotated part that all heads share. Prefill projects up; decode absorbs the projections and works on the latent vectors.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LatentSpec {
     /// Heads.
@@ -150,7 +151,7 @@ pub struct LatentSpec {
 }
 
 /// The lightning indexer of DeepSeek sparse attention (DeepSeek-V3.2): cheap scores choose the keys that attention reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Indexer {
     /// Its heads.

@@ -1,12 +1,13 @@
 //! Mixtures of experts: who is routed where.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attention::{is_false, is_zero};
 use crate::activation::ActivationKind;
 
 /// A mixture of experts: each token goes to `top_k` of `experts` feed-forward layers.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpertsSpec {
     /// Routed experts.
@@ -48,7 +49,7 @@ const fn yes() -> bool {
 }
 
 /// How a router turns logits into experts and weights.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Router {
     /// Softmax over all experts, then the largest (Mixtral takes the softmax of the largest: as many operations, fewer elements).
@@ -61,7 +62,7 @@ pub enum Router {
 }
 
 /// Which experts tokens choose.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "distribution", deny_unknown_fields)]
 pub enum Routing {
     /// All equally often, as near as whole tokens allow.
@@ -89,7 +90,7 @@ pub enum Routing {
         #[serde(default)]
         seed: u64,
     },
-    /// Shares of experts, in any unit: as many as there are experts, or a file's.
+    /// Shares of experts, in any unit: as many as there are experts.
     Shares {
         /// One an expert.
         shares: Vec<f64>,

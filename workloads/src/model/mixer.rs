@@ -1,5 +1,6 @@
 //! What a layer is made of: operators that mix tokens or channels.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attention::{AttentionSpec, LatentSpec};
@@ -8,7 +9,7 @@ use super::state::{DiagonalSpec, LinearAttentionSpec, Mamba1Spec, Mamba2Spec, Rw
 use crate::activation::ActivationKind;
 
 /// A feed-forward layer: `width -> inner -> width`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FeedForwardSpec {
     /// Elements of the inner state.
@@ -29,7 +30,7 @@ fn silu() -> ActivationKind {
 }
 
 /// An operator of a layer, from a hidden state `[tokens, width]` to another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Mixer {
     /// Softmax attention with any number of key heads: MHA, GQA, MQA; over a window, over an encoder.

@@ -25,12 +25,13 @@ pub use state::{
 };
 pub use types::{Reach, Types, WeightFormat};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::attention::{is_false, is_zero};
 
 /// A language model: an embedding, layers, and what follows the last.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// The model's name.
@@ -61,7 +62,7 @@ pub struct Model {
 }
 
 /// Consecutive layers of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Layers {
     /// The block's name.
@@ -71,7 +72,7 @@ pub struct Layers {
 }
 
 /// A stack of layers that reads the prompt once, all of it at every token.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Encoder {
     /// Elements of its hidden state.
@@ -88,7 +89,7 @@ pub struct Encoder {
 }
 
 /// Tables that are looked up for a token, and what is made of them before the first layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Embed {
     /// Rows of the token table; 0 where hidden states come from outside (audio frames).
@@ -117,7 +118,7 @@ pub struct Embed {
 }
 
 /// What follows the last layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeadSpec {
     /// The norm after the last layer.
@@ -143,7 +144,7 @@ pub struct HeadSpec {
 }
 
 /// A kind of layer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Block {
     /// Its name in the pattern.
@@ -156,7 +157,7 @@ pub struct Block {
 }
 
 /// `y = post(x + sum_norm(sum of branches(norm(x))))`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// The norm of what all branches read.
@@ -176,7 +177,7 @@ pub struct Stage {
 }
 
 /// One of the operators of a stage.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Branch {
     /// A norm of its own, where the stage's branches have different ones (GPT-NeoX).

@@ -1,9 +1,10 @@
 //! What normalises a hidden state.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A normalisation over the last dimension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
     /// Mean and variance, with gain and shift.

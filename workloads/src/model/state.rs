@@ -1,11 +1,12 @@
 //! Recurrent mixers: what a sequence leaves behind is a state of fixed size.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attention::{is_false, is_zero};
 
 /// Mamba (arXiv 2312.00752): a selective state space with a state a channel.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mamba1Spec {
     /// Channels: the inner width.
@@ -31,7 +32,7 @@ pub struct Mamba1Spec {
 }
 
 /// Mamba-2 (arXiv 2405.21060): state-space duality, a state of `head_dim x state` a head.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mamba2Spec {
     /// Heads.
@@ -79,7 +80,7 @@ const fn chunk() -> u64 {
 }
 
 /// How the state of linear attention is updated by a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LinearRule {
     /// `S += k v'` (arXiv 2006.16236).
@@ -99,7 +100,7 @@ pub enum LinearRule {
 }
 
 /// Linear attention with a state of `key_dim x value_dim` a head.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinearAttentionSpec {
     /// How the state is updated.
@@ -127,7 +128,7 @@ pub struct LinearAttentionSpec {
 }
 
 /// Time mixing of RWKV.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RwkvSpec {
     /// 4: a decaying average a channel; 5, 6, 7: a state of `head_dim x head_dim` a head.
@@ -146,7 +147,7 @@ pub struct RwkvSpec {
 }
 
 /// A gated diagonal recurrence between projections (Griffin's recurrent block, arXiv 2402.19427).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiagonalSpec {
     /// Channels of the recurrence.
@@ -161,7 +162,7 @@ pub struct DiagonalSpec {
 }
 
 /// A gated short convolution (LFM2): `B * x`, a causal convolution, `C *`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShortConvolutionSpec {
     /// Channels.

@@ -1,19 +1,20 @@
 //! Number formats: of weights, of activations, of the cache, of sums.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attention::{is_false, is_zero};
 use crate::tensor::DataType;
 
 /// The element types of a model. A type belongs to a tensor: products take weights and activations of different types.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Types {
     /// Weights of the layers' products.
     pub weights: WeightFormat,
     /// Activations, embeddings, norms and whatever `weights` does not reach.
     pub activations: DataType,
-    /// Operands of products: `activations`, or a narrower type that they are converted to before (fp8, int8, fp4).
+    /// Operands of products: a narrower type that `activations` are converted to before (fp8, int8, fp4). As they are where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operands: Option<DataType>,
     /// Keys and values, latent vectors.
@@ -50,7 +51,7 @@ impl Types {
 }
 
 /// Which products have weights in the format.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
     /// Those of layers, except routers; not the vocabulary projection.
@@ -65,7 +66,7 @@ pub enum Reach {
 }
 
 /// How weights are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeightFormat {
     /// Element type.
@@ -82,10 +83,10 @@ pub struct WeightFormat {
     /// Groups have zero points too, as wide as an element.
     #[serde(default, skip_serializing_if = "is_false")]
     pub zero_points: bool,
-    /// Of each so many elements ...
+    /// Elements of a group of which `kept` are kept, with their places: 4 of 2:4 sparsity; 0 for dense.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub of: u64,
-    /// ... so many are kept, with their places: 2 of 4, N:M. 0 for dense.
+    /// Elements that are kept of each `of`: 2 of 2:4 sparsity; 0 for dense.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub kept: u64,
     /// Columns in ten thousand whose products stay in 16 bits (LLM.int8()).
@@ -97,7 +98,7 @@ pub struct WeightFormat {
     /// Rank of a pair of thin matrices in place of each product; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub low_rank: u64,
-    /// Which products.
+    /// Which products have weights of this format.
     #[serde(default)]
     pub reach: Reach,
 }

@@ -1,13 +1,15 @@
 //! What a memory controller does: its policies, as a table of settings.
 
+use banksia_input::schema::of_file;
 use banksia_input::{InputError, Source};
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::super::defaults::{MapSpec, RefreshPolicy};
 use super::super::device::Device;
 
 /// The order in which requests are served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheduler {
     /// The oldest request first.
@@ -20,7 +22,7 @@ pub enum Scheduler {
 }
 
 /// When a row is closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PagePolicy {
     /// When another row of the bank is wanted, or for a refresh.
@@ -55,7 +57,7 @@ impl Sleep {
 }
 
 /// What is done against RowHammer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RowHammerPolicy {
     /// Nothing.
@@ -117,23 +119,37 @@ impl Default for ControllerConfig {
     }
 }
 
-/// A controller file.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// A memory controller's file: what it leaves out is as in the controller `default`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawConfig {
+    /// The order in which requests are served.
     scheduler: Option<Scheduler>,
+    /// Accesses that a row may have while a request to another row of its bank waits; not for `fcfs`.
     row_hit_cap: Option<u32>,
+    /// When a row is closed.
     page: Option<PagePolicy>,
+    /// Idle cycles of the command clock before a row is closed; for `page = "timeout"` and `page = "adaptive"`.
     page_timeout_cycles: Option<u64>,
+    /// Which refreshes are issued.
     refresh: Option<RefreshPolicy>,
+    /// All-bank refreshes that may wait for idle time.
     postponed_refreshes: Option<u32>,
+    /// Entries of the read queue, 1 to 64.
     read_queue: Option<u32>,
+    /// Entries of the write queue, 1 to 64.
     write_queue: Option<u32>,
+    /// Share of the write queue above which writes are drained.
     drain_high: Option<f32>,
+    /// Share of the write queue below which reads are served again; above 0.
     drain_low: Option<f32>,
+    /// Idle cycles of the command clock before a rank is put into power-down; never where absent.
     power_down_after_cycles: Option<u64>,
+    /// Idle cycles of the command clock before a rank is put into self-refresh; never where absent.
     self_refresh_after_cycles: Option<u64>,
+    /// What is done against RowHammer.
     row_hammer: Option<RowHammerPolicy>,
+    /// How addresses become banks, rows and columns.
     map: Option<MapSpec>,
 }
 
@@ -196,6 +212,11 @@ impl RawConfig {
 }
 
 impl ControllerConfig {
+    /// The JSON schema of a controller's file.
+    pub fn schema() -> Schema {
+        of_file::<RawConfig>("Banksia: a memory controller")
+    }
+
     /// The policies of the reference: those of Ramulator 2.1's default controllers, rule by rule in `docs/memory-controller.md`.
     pub fn reference() -> Self {
         Self {

@@ -3,10 +3,11 @@
 //! Every key may come from a base: a file writes those that it changes. Which of them a device needs is checked where the tables are
 //! used (`IsaSet`, `HostKernel`).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The instruction set of a PIM device.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawIsa {
     /// The word with which every instruction of a trace begins.
@@ -33,7 +34,7 @@ pub struct RawIsa {
 }
 
 /// The instructions of a matrix-vector product.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawGemv {
     /// Puts a part of the input where the units read it.
@@ -51,7 +52,7 @@ pub struct RawGemv {
 }
 
 /// PIM units that are driven by ordinary accesses (Samsung HBM-PIM).
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawKernel {
     /// Pseudo-channels of the machine.
@@ -96,7 +97,7 @@ pub struct RawKernel {
 }
 
 /// One instruction.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawInstruction {
     /// Its name.

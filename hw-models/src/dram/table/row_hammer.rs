@@ -1,11 +1,12 @@
 //! What a device offers against RowHammer, as its file writes it.
 
+use schemars::JsonSchema;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Refresh management (RFM), in which the controller counts activations of banks, and per-row activation counting (PRAC), in which
 /// the device counts those of rows and asks for time. A device has the one, the other, or both.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawRowHammer {
     /// The command that gives all banks of the all-bank refresh's scope time to refresh neighbours of rows that were opened often.
@@ -19,13 +20,16 @@ pub struct RawRowHammer {
     pub raaimt: Option<u32>,
     /// Activations of a bank after which it takes none before an RFM or a refresh (RAAMMT): a number, or an expression of `raaimt`.
     #[serde(default, deserialize_with = "count", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = ["integer", "string"]))]
     pub raammt: Option<String>,
     /// What a refresh of all banks takes off the count of each: a number, or an expression of `raaimt`.
     #[serde(default, deserialize_with = "count", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = ["integer", "string"]))]
     pub ref_credit: Option<String>,
     /// What a refresh of one bank, or of the same bank of every bank group, takes off the counts of its banks; as `ref_credit` where
     /// absent.
     #[serde(default, deserialize_with = "count", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = ["integer", "string"]))]
     pub ref_credit_some: Option<String>,
     /// Activations of a row at which the device raises its alert (N_BO).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -15,6 +15,7 @@ use std::str::FromStr;
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_input::InputError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use call::AttentionCall;
@@ -24,7 +25,7 @@ use super::libraries::Library;
 use super::quantise;
 
 /// Who launches the kernels of a model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Framework {
     /// PyTorch: FlashAttention over contiguous caches, cuBLAS.

@@ -7,6 +7,7 @@ use banksia_hw::gpu::GpuSpec;
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::program::LaunchMode;
 use banksia_workloads::{Generation, Model, Phase};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::frameworks::Framework;
@@ -14,7 +15,7 @@ use super::super::launch::Launch;
 use super::part::{PartKey, Work};
 
 /// Which kernels compute attention.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AttentionKernels {
     /// One fused kernel: FlashAttention-3 in prefill where the device has `wgmma`, else -2; split-KV in decode.
@@ -25,15 +26,15 @@ pub enum AttentionKernels {
 }
 
 /// The options of the mapping, as the table `[mapping]` writes them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct GpuOptions {
-    /// Default `graph`.
+    /// How kernels are launched.
     #[serde(default)]
     pub launch: LaunchMode,
-    /// Default `flash`.
+    /// Which kernels compute attention.
     #[serde(default)]
     pub attention: AttentionKernels,
-    /// Whose kernels compute attention. Default `torch`.
+    /// Whose kernels compute attention, and what they fuse.
     #[serde(default)]
     pub framework: Framework,
 }

@@ -1,0 +1,20 @@
+//! `banksia schema`.
+
+use banksia_experiments::schema::{controller, device, experiment, machine, model, sweep};
+
+use crate::CliError;
+use crate::args::{FileFormat, SchemaArgs};
+use crate::output::print;
+
+pub(super) fn execute(args: &SchemaArgs) -> Result<(), CliError> {
+    let schema = match args.of {
+        FileFormat::Experiment => experiment(),
+        FileFormat::Sweep => sweep(),
+        FileFormat::Machine => machine(),
+        FileFormat::Device => device(),
+        FileFormat::Controller => controller(),
+        FileFormat::Model => model(),
+    };
+    let text = serde_json::to_string_pretty(&schema);
+    print(&format!("{}\n", text.map_err(|e| CliError::Failed(format!("the schema cannot be written: {e}")))?))
+}

@@ -1,0 +1,20 @@
+//! JSON schemas of the files of users, for editors: one a format.
+
+use banksia_hw::dram::controller::ControllerConfig;
+use banksia_hw::dram::table::RawDevice;
+use schemars::Schema;
+
+pub use crate::experiment::schema::schema as experiment;
+pub use crate::sweep::schema::schema as sweep;
+pub use banksia_hw::system::machine_schema as machine;
+pub use banksia_workloads::schema::schema as model;
+
+/// The schema of a DRAM device's file.
+pub fn device() -> Schema {
+    RawDevice::schema()
+}
+
+/// The schema of a memory controller's file.
+pub fn controller() -> Schema {
+    ControllerConfig::schema()
+}
