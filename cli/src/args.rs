@@ -363,6 +363,50 @@ pub struct MapArgs {
     /// The token of the program, or of the kernels of a GPU, from 1 [default: the last].
     #[arg(long, value_name = "N")]
     pub token: Option<u64>,
+    /// Search the mapper's space for the best plan, with a bound that says how far from the optimum it may be.
+    #[arg(long)]
+    pub search: bool,
+    /// What is to be best.
+    #[arg(long, value_enum, default_value_t, requires = "search")]
+    pub objective: SearchObjective,
+    /// Most plans that are simulated.
+    #[arg(long, value_name = "N", default_value_t = 512, requires = "search")]
+    pub budget: u64,
+    /// Orders plans whose bounds are equal.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "search")]
+    pub seed: u64,
+    /// Plans at once [default: the number of cores]; the result is the same with any number.
+    #[arg(long, value_name = "N", requires = "search")]
+    pub jobs: Option<usize>,
+    /// Simulate every plan, whatever the bounds say.
+    #[arg(long, requires = "search")]
+    pub exhaustive: bool,
+    /// For each choice: what was chosen, what excluded each alternative, and what it loses.
+    #[arg(long, requires = "search")]
+    pub why: bool,
+    /// Plans that the table shows.
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "search")]
+    pub top: usize,
+    /// Keep results of launches in this file, and take them from it: a search that was stopped goes on where it was.
+    #[arg(long, value_name = "FILE", requires = "search")]
+    pub cache: Option<PathBuf>,
+}
+
+/// What a search looks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum SearchObjective {
+    /// The least seconds of the run.
+    #[default]
+    Latency,
+    /// The least joules of the run.
+    Energy,
+    /// The least product of both.
+    Edp,
+    /// The most tokens a joule.
+    TokensPerJ,
+    /// The most tokens a second.
+    TokensPerS,
 }
 
 /// What to validate.

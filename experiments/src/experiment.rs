@@ -160,24 +160,41 @@ impl Experiment {
     /// # Errors
     /// Something in it, or in a file that it names, cannot be used.
     pub fn new(source: &Source, path: Option<&Path>) -> Result<Self, InputError> {
-        let file: ExperimentFile = source.parse().map_err(|e| explain(source, e))?;
-        let machine = Machine::read(&file.machine.base, source, path)?;
-        let mut configuration = format!("# experiment\n{}\n{}", source.text(), machine.configuration);
-        let mut model = model(&file.workload.model, source, path, &mut configuration)?;
-        if let Some(types) = file.workload.types {
-            model.types = types;
-        }
-        if let Some(routing) = file.workload.routing {
-            model.routing = routing;
-        }
-        model.check(source, "workload")?;
-        let generation = file.workload.generation.resolve(source, "workload.generation", &model)?;
+        let (file, model, generation, machine, configuration) = Self::read_parts(source, path)?;
         let problem = Problem { model: &model, generation: &generation, machine: &machine, source };
         let mapper: &dyn Mapper = choose(&problem)?;
         let plan = mapper.plan(&problem)?;
         let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
         let name = file.name.unwrap_or_else(|| stem.into_owned());
         Ok(Self { name, seed: file.seed, configuration, mapper: mapper.name(), plan, model, generation, machine })
+    }
+
+    /// Model, use and machine of an experiment, whether or not its mapping can be made.
+    ///
+    /// # Errors
+    /// Something in it, or in a file that it names, cannot be used.
+    pub(crate) fn parts(source: &Source, path: Option<&Path>) -> Result<(Model, Generation, Machine), InputError> {
+        let (_, model, generation, machine, _) = Self::read_parts(source, path)?;
+        Ok((model, generation, machine))
+    }
+
+    fn read_parts(
+        source: &Source,
+        path: Option<&Path>,
+    ) -> Result<(ExperimentFile, Model, Generation, Machine, String), InputError> {
+        let file: ExperimentFile = source.parse().map_err(|e| explain(source, e))?;
+        let machine = Machine::read(&file.machine.base, source, path)?;
+        let mut configuration = format!("# experiment\n{}\n{}", source.text(), machine.configuration);
+        let mut model = model(&file.workload.model, source, path, &mut configuration)?;
+        if let Some(types) = &file.workload.types {
+            model.types = types.clone();
+        }
+        if let Some(routing) = &file.workload.routing {
+            model.routing = routing.clone();
+        }
+        model.check(source, "workload")?;
+        let generation = file.workload.generation.resolve(source, "workload.generation", &model)?;
+        Ok((file, model, generation, machine, configuration))
     }
 
     /// The generation as the mapping runs it: without what it leaves to a host.

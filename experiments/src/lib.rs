@@ -7,6 +7,7 @@ pub mod experiment;
 mod kept;
 pub mod run;
 pub mod schema;
+pub mod search;
 pub mod shipped;
 pub mod slurm;
 pub mod store;

@@ -278,14 +278,22 @@ fn quoted<'a>(message: &'a str, opening: &str) -> Option<(&'a str, Vec<&'a str>)
 /// The path of a setting, `a.b` of `a . b = 1`.
 fn setting_path(setting: &str) -> String {
     let path = setting.split_once('=').map_or(setting, |(path, _)| path);
-    path.split('.').map(str::trim).collect::<Vec<_>>().join(".")
+    setting_keys(path).join(".")
+}
+
+/// The keys of a path. One with a dot or a space in it may stand in quotes, as in TOML.
+fn setting_keys(path: &str) -> Vec<String> {
+    match toml_edit::Key::parse(path.trim()) {
+        Ok(keys) => keys.iter().map(|k| k.get().to_owned()).collect(),
+        Err(_) => path.trim().split('.').map(|k| k.trim().to_owned()).collect(),
+    }
 }
 
 fn apply_setting(document: &mut toml_edit::DocumentMut, setting: &str) -> Result<(), InputError> {
     let fail = |problem: &str| InputError::new(format!("--set {setting}"), problem).help("write --set table.key=value");
     let (path, value) = setting.split_once('=').ok_or_else(|| fail("has no `=`"))?;
-    let keys: Vec<&str> = path.trim().split('.').map(str::trim).collect();
-    if keys.iter().any(|k| k.is_empty()) {
+    let keys = setting_keys(path);
+    if keys.iter().any(String::is_empty) {
         return Err(fail("has an empty key"));
     }
     let value: toml_edit::Value = value.trim().parse().unwrap_or_else(|_| value.trim().into());

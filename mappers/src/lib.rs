@@ -7,11 +7,14 @@ pub mod pim;
 pub mod pim_gpt;
 mod plan;
 pub mod schema;
+pub mod space;
 
 use banksia_hw::gpu::program::Dtype;
 use banksia_hw::system::Machine;
 use banksia_input::InputError;
 use banksia_workloads::DataType;
+
+pub use space::Knob;
 
 pub use plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 

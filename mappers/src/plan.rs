@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::gpu::model::Choice;
 use crate::pim_gpt::MappingSummary;
+use crate::space::Knob;
 
 /// A model, how it is used, and the machine that is to run it.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +87,12 @@ pub trait Mapper: Sync {
 
     /// The JSON schema of these keys.
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
+
+    /// What it can choose for a problem, each as a key of `[mapping]`; what the experiment says is among the values.
+    ///
+    /// # Errors
+    /// The mapper does not cover the workload.
+    fn space(&self, problem: &Problem<'_>) -> Result<Vec<Knob>, InputError>;
 
     /// Whether it maps to such a machine.
     fn accepts(&self, machine: &Machine) -> bool;

@@ -1,5 +1,7 @@
 //! `banksia map`.
 
+mod search;
+
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
 use banksia_hw::system::{RunOptions, System};
@@ -16,6 +18,9 @@ use crate::args::{Format, MapArgs};
 use crate::output::{json, note, print};
 
 pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
+    if args.search {
+        return search::execute(args);
+    }
     let experiment = Experiment::read(&args.experiment, &args.settings)?;
     let generation = experiment.mapped_generation();
     let token = args.token.unwrap_or(generation.generated_tokens);

@@ -29,6 +29,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 pub use choice::Choice;
 pub(crate) use emit::{ChosenPart, Parts};
+pub(crate) use state::launches;
 pub use state::{AttentionKernels, GpuModel, GpuOptions};
 
 use lower::Lowering;
@@ -38,6 +39,7 @@ use super::frameworks::Framework;
 use super::launch::{self, Item, Launch, operands_of_product};
 use super::select::{self, FINALISTS};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+use crate::space::Knob;
 use banksia_hw::gpu::estimate::Judge;
 
 /// The strategy of this module.
@@ -63,6 +65,10 @@ impl Mapper for GpuMapper {
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         GpuOptions::json_schema(generator)
+    }
+
+    fn space(&self, _: &Problem<'_>) -> Result<Vec<Knob>, InputError> {
+        Ok(state::space())
     }
 
     fn accepts(&self, machine: &Machine) -> bool {

@@ -18,6 +18,17 @@ fn gb(bytes: u128) -> f64 {
     bytes as f64 / 1e9
 }
 
+/// What the mapping asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// Bytes of activations of the whole batch.
+    pub(super) activations: u64,
+    /// Channels of a head.
+    pub(super) channels: Option<u32>,
+    /// Keys and values stay with the GPU.
+    pub(super) on_gpu: bool,
+}
+
 /// A model and how it is used, without the batch.
 struct Case<'a> {
     site: &'a Site,
@@ -25,6 +36,8 @@ struct Case<'a> {
     generation: &'a Generation,
     /// Of a sequence.
     activations: u128,
+    channels: Option<u32>,
+    on_gpu: bool,
 }
 
 /// What does not fit: the key to blame, and in words.
@@ -35,7 +48,7 @@ pub(super) fn lay_out(
     site: &Site,
     model: &Model,
     generation: &Generation,
-    activations: u64,
+    wanted: Wanted,
     source: &Source,
 ) -> Result<(Vec<(Cached, PimAttention)>, Reserved), InputError> {
     let cache = model.types.cache;
@@ -55,13 +68,14 @@ pub(super) fn lay_out(
             .help("use the gpu mapping, or the pim mapping on the PIM device alone"));
     }
     for kind in &smallest {
-        PimAttention::new(&site.pim, Sizes { layers: 1, ..kind.sizes }, 1, 0).map_err(|why| {
+        PimAttention::new(&site.pim, Sizes { layers: 1, ..kind.sizes }, 1, 0, wanted.channels).map_err(|why| {
             let problem = format!("has the PIM device {}, which cannot run attention: {why}", site.pim_name);
             source.error("machine.base", problem).help("give it one whose base is `aim`, `hbm-pim` or `attacc`")
         })?;
     }
-    let activations = u128::from(activations).div_ceil(u128::from(generation.batch.max(1)));
-    let case = Case { site, model, generation, activations };
+    let activations = u128::from(wanted.activations).div_ceil(u128::from(generation.batch.max(1)));
+    let Wanted { channels, on_gpu, .. } = wanted;
+    let case = Case { site, model, generation, activations, channels, on_gpu };
     case.lay_out(generation.batch).map_err(|(key, problem)| {
         let help = match most_that_fit(generation.batch, |batch| case.lay_out(batch).is_ok()) {
             0 => "use a shorter prompt or context, or a smaller model: not one sequence fits".to_owned(),
@@ -155,14 +169,18 @@ fn most_that_fit(too_many: u64, fits: impl Fn(u64) -> bool) -> u64 {
 impl Case<'_> {
     fn lay_out(&self, batch: u64) -> Result<(Vec<(Cached, PimAttention)>, Reserved), Unfit> {
         self.in_gpu(batch)?;
+        if self.on_gpu {
+            return Ok((Vec::new(), Reserved::default()));
+        }
         let reserved = Reserved { rows: if self.site.shared { self.rows_of_gpu(batch)? } else { 0 } };
         let context = self.generation.last_context();
         let (mut row, mut all) = (reserved.rows, Vec::new());
         for kind in kinds(self.model, self.generation, context) {
-            let attention = PimAttention::new(&self.site.pim, kind.sizes, batch, row).map_err(|why| {
-                let problem = format!("is {batch}: {} cannot hold its keys and values: {why}", self.site.pim_name);
-                ("workload.generation.batch", problem)
-            })?;
+            let attention =
+                PimAttention::new(&self.site.pim, kind.sizes, batch, row, self.channels).map_err(|why| {
+                    let problem = format!("is {batch}: {} cannot hold its keys and values: {why}", self.site.pim_name);
+                    ("workload.generation.batch", problem)
+                })?;
             row = u32::try_from(u64::from(row).saturating_add(attention.rows())).unwrap_or(u32::MAX);
             all.push((kind, attention));
         }
@@ -177,7 +195,7 @@ impl Case<'_> {
     /// it shares the memory, all.
     fn in_gpu(&self, batch: u64) -> Result<(), Unfit> {
         let (site, generation) = (self.site, self.generation);
-        let tokens = match (site.shared, generation.prompt_tokens) {
+        let tokens = match (site.shared || self.on_gpu, generation.prompt_tokens) {
             (true, _) => generation.last_context(),
             (false, 0) => 0,
             (false, _) => generation.first_context(),

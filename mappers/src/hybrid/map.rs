@@ -21,6 +21,8 @@ pub(super) struct Hybrid {
     /// Kernels of parts of the batch; parts of equal size have the same.
     pub(super) parts: Vec<GpuModel>,
     pub(super) halves: Vec<Half>,
+    /// Attention of decode runs on the GPU, where keys and values stay.
+    pub(super) on_gpu: bool,
     /// What is in the banks, by layers that have alike attention.
     pub(super) cached: Vec<(Cached, PimAttention)>,
     pub(super) reserved: Reserved,

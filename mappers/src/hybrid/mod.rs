@@ -17,9 +17,10 @@ use banksia_workloads::{Generation, Phase, Step};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
-use crate::gpu::model::{AttentionKernels, GpuModel, GpuOptions, Parts, no_judge};
+use crate::gpu::model::{AttentionKernels, GpuModel, GpuOptions, Parts, launches, no_judge};
 use crate::pim_gpt::{MappingSummary, RegionSummary};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+use crate::space::{Knob, of_values};
 use half::Half;
 use map::Hybrid;
 use site::Site;
@@ -37,13 +38,38 @@ struct HybridOptions {
     /// where both devices use one memory, at which they take turns.
     #[schemars(range(min = 1, max = 2))]
     halves: Option<i64>,
+    /// Where attention of decode runs, and with it where keys and values lie.
+    #[serde(default)]
+    attention_on: On,
+    /// Channels that a head's keys and values lie over in the PIM device; an even share of all where absent.
+    #[schemars(range(min = 1))]
+    attention_channels: Option<i64>,
+}
+
+/// One of the two devices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum On {
+    /// The PIM device.
+    #[default]
+    Pim,
+    /// The GPU.
+    Gpu,
 }
 
 impl HybridOptions {
     fn halves(&self, generation: &Generation, shared: bool, source: &Source) -> Result<u64, InputError> {
-        let most = if shared { 1 } else { 2 };
+        // On the GPU alone nothing takes turns.
+        let most = if shared || self.attention_on == On::Gpu { 1 } else { 2 };
         let Some(halves) = self.halves else { return Ok(generation.batch.clamp(1, most)) };
         let halves = source.check("mapping.halves", halves, 1..=2)?.unsigned_abs();
+        if halves > 1 && self.attention_on == On::Gpu {
+            let error = source.error(
+                "mapping.halves",
+                "is 2, and attention_on is \"gpu\": with all of it on one device nothing takes turns",
+            );
+            return Err(error.help("set halves = 1, or attention_on = \"pim\""));
+        }
         if halves > generation.batch {
             let error = source.error("mapping.halves", format!("is {halves}, and the batch has one sequence"));
             return Err(error.help("set halves = 1, or a larger workload.generation.batch"));
@@ -70,11 +96,30 @@ impl Mapper for HybridMapper {
     }
 
     fn keys(&self) -> &'static [&'static str] {
-        &["launch", "attention", "halves"]
+        &["launch", "attention", "halves", "attention_on", "attention_channels"]
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         HybridOptions::json_schema(generator)
+    }
+
+    fn space(&self, problem: &Problem<'_>) -> Result<Vec<Knob>, InputError> {
+        problem.plain_generation(self)?;
+        let site = Site::of(problem.machine);
+        let shared = site.as_ref().is_some_and(|s| s.shared);
+        let channels = site.map_or(1, |s| s.pim.channels());
+        let [launch, attention] = launches();
+        let turns = if shared || problem.generation.batch < 2 { 1 } else { 2 };
+        let widths = (0..32).map(|n| 1u32 << n).take_while(|n| *n <= channels).filter(|n| channels.is_multiple_of(*n));
+        // Both halves of a batch, where it can be cut, take turns; a head has an even share of the channels.
+        let in_banks = Some(("attention_on", "pim"));
+        let turns = of_values((1..=turns).rev());
+        let turns = Knob { needs: in_banks, ..Knob::whole("halves", "parts of the batch that take turns", turns) };
+        let widths = of_values(widths.map(i64::from));
+        let width = Knob::whole("attention_channels", "channels of a head's keys and values", widths);
+        let width = Knob { default: None, needs: in_banks, ..width };
+        let on = "where attention of decode runs, and keys and values lie";
+        Ok(vec![launch, attention, Knob::whole("attention_on", on, of_values(["pim", "gpu"])), turns, width])
     }
 
     fn accepts(&self, machine: &Machine) -> bool {
@@ -113,7 +158,14 @@ impl Hybrid {
                 parts.push(lower(batch)?);
             }
         }
-        let (cached, reserved) = capacity::lay_out(&site, model, generation, whole.activations(), source)?;
+        let channels = options.attention_channels;
+        if let (Some(channels), On::Pim) = (channels, options.attention_on) {
+            source.check("mapping.attention_channels", channels, 1..=i64::from(site.pim.channels()))?;
+        }
+        let channels = channels.and_then(|n| u32::try_from(n).ok());
+        let wanted =
+            capacity::Wanted { activations: whole.activations(), channels, on_gpu: options.attention_on == On::Gpu };
+        let (cached, reserved) = capacity::lay_out(&site, model, generation, wanted, source)?;
         Ok(Self {
             model: model.clone(),
             generation: generation.clone(),
@@ -122,6 +174,7 @@ impl Hybrid {
             whole,
             parts,
             halves,
+            on_gpu: options.attention_on == On::Gpu,
             cached,
             reserved,
         })
@@ -202,7 +255,7 @@ impl Plan for Hybrid {
         let name = self.site.gpu_name.clone();
         let mut report = Vec::new();
         if step.phase == Phase::Prefill || self.parts.is_empty() {
-            let wanted = if step.phase == Phase::Prefill { Parts::All } else { Parts::WithoutCache };
+            let wanted = if step.phase == Phase::Prefill || self.on_gpu { Parts::All } else { Parts::WithoutCache };
             report.push((name, LayoutReport::Kernels(self.whole.choices(&step, wanted, &mut *judge)?)));
         } else {
             for part in &mut self.parts {
@@ -226,7 +279,7 @@ impl Plan for Hybrid {
     /// The longer of what each device must do by itself.
     fn bound(&self, index: u64) -> Bound {
         let Some(step) = self.generation.step(index) else { return Bound::default() };
-        if step.phase == Phase::Prefill {
+        if step.phase == Phase::Prefill || self.on_gpu {
             return self.whole.bound(index);
         }
         let graph = self.model.graph(&step, &self.generation);

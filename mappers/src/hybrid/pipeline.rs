@@ -10,7 +10,7 @@
 
 use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::program::{InstructionId, Program, ProgramBuilder};
-use banksia_workloads::{Place, Step};
+use banksia_workloads::{Phase, Place, Step};
 
 use super::capacity::Cached;
 use super::half::Half;
@@ -108,6 +108,7 @@ impl Hybrid {
     /// The prompt: all of it on the GPU. The keys and values of a layer go to the PIM device once they are there, beside the layers that
     /// follow; those of tokens cached before come from it.
     pub(super) fn prefill(&mut self, step: &Step, judge: &mut dyn Judge) -> Result<Program, Unsupported> {
+        let phase = if step.phase == Phase::Prefill { "prefill" } else { "decode" };
         let parts = self.whole.chosen_parts(step, Parts::All, judge)?;
         let (site, g) = (&self.site, &self.generation);
         let of_layer = |layer: u32, tokens: u64| {
@@ -115,7 +116,7 @@ impl Hybrid {
             let tokens = if site.shared { 0 } else { tokens.saturating_mul(g.batch) };
             self.bytes(elements, tokens)
         };
-        let mut stream = self.stream("prefill", step);
+        let mut stream = self.stream(phase, step);
         let mut after = Vec::new();
         // Ordered as they are used.
         let mut cached: Vec<(u32, Vec<InstructionId>)> = Vec::new();
@@ -148,6 +149,10 @@ impl Hybrid {
 
     /// A decode step: attention in the banks, the rest on the GPU, halves in turn.
     pub(super) fn decode(&mut self, step: &Step, judge: &mut dyn Judge) -> Result<Program, Unsupported> {
+        if self.on_gpu {
+            // Nothing lies in the banks, so nothing is sent there.
+            return self.prefill(step, judge);
+        }
         let whole = match self.parts.is_empty() {
             true => vec![(self.generation.batch, self.whole.chosen_parts(step, Parts::WithoutCache, judge)?)],
             false => Vec::new(),

@@ -48,18 +48,26 @@ pub(crate) struct Sizes {
 
 impl PimAttention {
     /// Lays out the keys and values of some layers for `sequences` sequences, from row `first_row` of every
-    /// bank on.
+    /// bank on; each head over so many `channels`, or else over an even share of all.
     ///
     /// # Errors
     /// In words, what does not fit and how many channels it needs.
-    pub(crate) fn new(machine: &PimMachine, sizes: Sizes, sequences: u64, first_row: u32) -> Result<Self, String> {
+    pub(crate) fn new(
+        machine: &PimMachine,
+        sizes: Sizes,
+        sequences: u64,
+        first_row: u32,
+        channels: Option<u32>,
+    ) -> Result<Self, String> {
         let context = sizes.context;
         let banks = Banks::new(machine).ok_or_else(|| {
             format!("the channels of {} have neither instructions nor kernels of their own", machine.file.name)
         })?;
         let items = sequences.saturating_mul(sizes.kv_heads);
-        let at_once = items.min(u64::from(banks.channels)).max(1);
-        let width = u32::try_from(u64::from(banks.channels) / at_once).unwrap_or(1).max(1);
+        let most = channels.map_or(banks.channels, |width| banks.channels / width.max(1)).max(1);
+        let at_once = items.min(u64::from(most)).max(1);
+        let even = u32::try_from(u64::from(banks.channels) / at_once).unwrap_or(1).max(1);
+        let width = channels.unwrap_or(even).max(1);
         let sets: Vec<ChannelSet> = (0..at_once as u32).map(|i| ChannelSet::range(i * width, width)).collect();
         let functions = Functions { series: machine.file.vector_unit.series, element_bytes: 2 };
         let mut this = Self {
@@ -101,11 +109,11 @@ impl PimAttention {
     }
 
     fn keys<'a>(&self, context: u64, sets: &'a [ChannelSet], first_row: u64) -> Product<'a> {
-        Product { outputs: context, inputs: self.sizes.key_dim, sets, first_row, packed: true }
+        Product { outputs: context, inputs: self.sizes.key_dim, sets, first_row, packed: true, split: 0 }
     }
 
     fn values<'a>(&self, context: u64, sets: &'a [ChannelSet], first_row: u64) -> Product<'a> {
-        Product { outputs: self.sizes.value_dim, inputs: context, sets, first_row, packed: false }
+        Product { outputs: self.sizes.value_dim, inputs: context, sets, first_row, packed: false, split: 0 }
     }
 
     /// One layer's decode attention of sequences `range` at a context, the new token among it: append of its keys and values
@@ -155,7 +163,7 @@ impl PimAttention {
                 let weights = builder.push(softmax, Work::Vector { function }, &products);
                 let values_of = self.values(context, sets, row + self.key_rows);
                 let mut out = self.run(builder, values, &values_of, &[weights]);
-                let parts = self.banks.partial_sums(context);
+                let parts = self.banks.partial_sums(&values_of);
                 if parts > 1 {
                     let function = builder.function(self.functions.add(rows * value_dim * (parts - 1)));
                     out = vec![builder.push(values, Work::Vector { function }, &out)];

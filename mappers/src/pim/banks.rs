@@ -41,6 +41,8 @@ pub(crate) struct Product<'a> {
     pub first_row: u64,
     /// Outputs share rows: keys.
     pub packed: bool,
+    /// Groups of channels of a set that each multiply a part of the vector; 0 for as many as the banks have by themselves.
+    pub split: u32,
 }
 
 impl Banks {
@@ -81,11 +83,38 @@ impl Banks {
         can.then(|| Self { split, ..self.clone() })
     }
 
+    /// Groups of channels that each have a part of a product's vector.
+    fn groups(&self, p: &Product<'_>) -> u32 {
+        let channels = p.sets.first().map_or(1, ChannelSet::len);
+        match p.split {
+            0 if channels == self.channels => self.split as u32,
+            0 => 1,
+            split => split,
+        }
+    }
+
     /// Channels of a kernel for a product, and the part of the vector that it has.
     fn part(&self, p: &Product<'_>) -> (u32, u64) {
         let channels = p.sets.first().map_or(1, ChannelSet::len);
-        let split = if channels == self.channels { self.split } else { 1 };
-        (channels / split as u32, p.inputs.div_ceil(split))
+        let split = self.groups(p).max(1);
+        (channels / split, p.inputs.div_ceil(u64::from(split)))
+    }
+
+    /// The sets of a product whose channels are in groups: each group is one, with a part of the vector.
+    fn sets_of(&self, p: &Product<'_>) -> Vec<ChannelSet> {
+        let groups = self.groups(p).max(1);
+        if groups == 1 {
+            return p.sets.to_vec();
+        }
+        let part = |set: &ChannelSet| {
+            let width = set.len() / groups;
+            let channels: Vec<u32> = set.iter().collect();
+            channels
+                .chunks(width.max(1) as usize)
+                .map(|c| c.iter().fold(ChannelSet::EMPTY, |all, c| all.or(&ChannelSet::one(*c))))
+                .collect::<Vec<_>>()
+        };
+        p.sets.iter().flat_map(part).collect()
     }
 
     /// Bytes of a row, over all banks of all channels.
@@ -111,7 +140,7 @@ impl Banks {
     /// Rows of every bank that the matrices of a product take; `None` where they cannot be counted.
     pub(crate) fn rows_of(&self, p: &Product<'_>) -> Option<u64> {
         match &self.drive {
-            Kind::Instructions(set) => set.rows_of(&of_set(p)),
+            Kind::Instructions(set) => set.rows_of(&self.of_set(p, &self.sets_of(p))),
             Kind::Accesses(kernel) => {
                 let (channels, inputs) = self.part(p);
                 let columns = kernel.clone().with_channels(channels).columns_of(p.outputs, inputs)?;
@@ -121,12 +150,18 @@ impl Banks {
     }
 
     /// Vectors' parts that a product is summed up of: what the vector unit adds.
-    pub(crate) fn partial_sums(&self, inputs: u64) -> u64 {
+    pub(crate) fn partial_sums(&self, p: &Product<'_>) -> u64 {
+        let groups = u64::from(self.groups(p).max(1));
         match &self.drive {
-            Kind::Instructions(set) => inputs.div_ceil(u64::from(set.row_elements()).max(1)),
+            Kind::Instructions(set) => self.part(p).1.div_ceil(u64::from(set.row_elements()).max(1)) * groups,
             // Each lane of a register has a sum of its own.
-            Kind::Accesses(_) => self.lanes * self.split,
+            Kind::Accesses(_) => self.lanes * groups,
         }
+    }
+
+    /// Groups of channels of a product where nothing is said; `None` where it depends on what fits.
+    pub(crate) fn split_by_itself(&self) -> Option<u64> {
+        self.denser().is_none().then_some(self.split)
     }
 
     /// Multiply-accumulates of a product, of those spent on it the share that are its own.
@@ -142,7 +177,7 @@ impl Banks {
         match &self.drive {
             Kind::Instructions(set) => {
                 let mut list = Vec::new();
-                set.products(&of_set(p), &mut |i| {
+                set.products(&self.of_set(p, &self.sets_of(p)), &mut |i| {
                     list.push(PimInstruction {
                         name: set.instructions[i.kind].name.clone(),
                         channels: builder.channels(&i.channels),
@@ -197,13 +232,13 @@ impl Banks {
         }
     }
 
+    fn of_set<'a>(&self, p: &Product<'_>, sets: &'a [ChannelSet]) -> Products<'a> {
+        let first_row = u32::try_from(p.first_row).unwrap_or(u32::MAX);
+        Products { outputs: p.outputs, inputs: self.part(p).1, sets, first_row, packed: p.packed }
+    }
+
     /// Outputs that share a row where they are packed.
     pub(crate) fn outputs_a_row(&self, inputs: u64) -> u64 {
         (self.columns / inputs.div_ceil(self.lanes).max(1)).max(1)
     }
-}
-
-fn of_set<'a>(p: &Product<'a>) -> Products<'a> {
-    let Product { outputs, inputs, sets, first_row, packed } = *p;
-    Products { outputs, inputs, sets, first_row: u32::try_from(first_row).unwrap_or(u32::MAX), packed }
 }

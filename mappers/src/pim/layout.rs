@@ -6,6 +6,7 @@ use banksia_workloads::{Generation, Graph, Op, OperatorNode};
 
 use super::attention::{PimAttention, Sizes};
 use super::banks::{Banks, Product};
+use super::options::{Chosen, MatrixLayout};
 use crate::pim_gpt::accepts::Owners;
 
 /// A matrix in the rows of all banks, or several of one shape: of heads, of experts.
@@ -19,6 +20,8 @@ pub(super) struct Matrix {
     /// Of one.
     pub rows: u64,
     pub count: u64,
+    /// How it lies.
+    pub way: MatrixLayout,
 }
 
 /// The state of a recurrence, of all sequences, spread over all banks.
@@ -63,16 +66,17 @@ impl Layout {
         graph: &Graph,
         owners: &Owners,
         generation: &Generation,
+        chosen: &Chosen,
     ) -> Option<Self> {
-        let mut this = Self::of_weights(banks, graph, owners);
+        let mut this = Self::of_weights(banks, graph, owners, chosen);
         this.put_states(banks, graph);
         let first = u32::try_from(this.all_rows()).ok().filter(|r| u64::from(*r) <= banks.rows)?;
-        this.put_attention(machine, graph, generation.batch, first)?;
+        this.put_attention(machine, graph, generation.batch, first, chosen.attention_channels)?;
         Some(this)
     }
 
     /// Weights alone, those that layers share once.
-    pub(super) fn of_weights(banks: &Banks, graph: &Graph, owners: &Owners) -> Self {
+    pub(super) fn of_weights(banks: &Banks, graph: &Graph, owners: &Owners, chosen: &Chosen) -> Self {
         let all = [ChannelSet::first(banks.channels)];
         let (matrices, states, attentions, places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut this = Self { matrices, states, attentions, places, owners: owners.clone(), rows: 0, all };
@@ -82,7 +86,7 @@ impl Layout {
             if let Some((count, shape, _)) = node.matrices()
                 && owners.name(node) == node.name.as_str()
             {
-                this.put(banks, &node.name, node.layer, count, shape);
+                this.put(banks, &node.name, node.layer, count, shape, chosen.of(&node.label));
             }
         }
         for node in tables {
@@ -92,17 +96,35 @@ impl Layout {
             if let (Op::Embedding { vocab: rows, width } | Op::PositionEmbedding { positions: rows, width }, false) =
                 (node.op, twice)
             {
-                this.put(banks, &node.name, node.layer, 1, [rows, width]);
+                this.put(banks, &node.name, node.layer, 1, [rows, width], MatrixLayout::default());
             }
         }
         this
     }
 
-    fn put(&mut self, banks: &Banks, name: &str, layer: Option<u32>, count: u64, [outputs, inputs]: [u64; 2]) {
-        let product = Product { outputs, inputs, sets: &self.all, first_row: 0, packed: false };
+    fn put(
+        &mut self,
+        banks: &Banks,
+        name: &str,
+        layer: Option<u32>,
+        count: u64,
+        [outputs, inputs]: [u64; 2],
+        way: MatrixLayout,
+    ) {
+        let MatrixLayout { split, packed } = way;
+        let product = Product { outputs, inputs, sets: &self.all, first_row: 0, packed, split };
         // What cannot be counted does not fit.
         let rows = banks.rows_of(&product).unwrap_or(u64::MAX);
-        self.matrices.push(Matrix { name: name.to_owned(), layer, outputs, inputs, first_row: self.rows, rows, count });
+        self.matrices.push(Matrix {
+            name: name.to_owned(),
+            layer,
+            outputs,
+            inputs,
+            first_row: self.rows,
+            rows,
+            count,
+            way,
+        });
         self.rows = self.rows.saturating_add(rows.saturating_mul(count));
     }
 
@@ -135,7 +157,14 @@ impl Layout {
         self.attentions.iter().fold(self.all_rows(), |sum, (_, a)| sum.saturating_add(a.rows()))
     }
 
-    fn put_attention(&mut self, machine: &PimMachine, graph: &Graph, sequences: u64, first_row: u32) -> Option<()> {
+    fn put_attention(
+        &mut self,
+        machine: &PimMachine,
+        graph: &Graph,
+        sequences: u64,
+        first_row: u32,
+        channels: Option<u32>,
+    ) -> Option<()> {
         let mut kinds: Vec<Sizes> = Vec::new();
         let mut scores: Option<(&str, Sizes)> = None;
         // Scores, the cap, values: one after the other.
@@ -163,7 +192,7 @@ impl Layout {
         }
         let mut row = first_row;
         for sizes in kinds {
-            let attention = PimAttention::new(machine, sizes, sequences, row).ok()?;
+            let attention = PimAttention::new(machine, sizes, sequences, row, channels).ok()?;
             row = u32::try_from(u64::from(row).saturating_add(attention.rows())).ok()?;
             self.attentions.push((sizes, attention));
         }
@@ -184,6 +213,7 @@ impl Layout {
     /// The product of one of a matrix' parts.
     pub(super) fn product(&self, m: &Matrix, part: u64) -> Product<'_> {
         let first_row = m.first_row + m.rows * part;
-        Product { outputs: m.outputs, inputs: m.inputs, sets: &self.all, first_row, packed: false }
+        let MatrixLayout { split, packed } = m.way;
+        Product { outputs: m.outputs, inputs: m.inputs, sets: &self.all, first_row, packed, split }
     }
 }

@@ -182,7 +182,7 @@ impl Lowering<'_> {
     ) -> Vec<InstructionId> {
         let map = self.map;
         let Some(matrix) = map.layout.matrix(&map.layout.owners.name(node)) else { return after.to_vec() };
-        let adds = map.banks.partial_sums(matrix.inputs) - 1 + u64::from(bias);
+        let adds = map.banks.partial_sums(&map.layout.product(matrix, 0)) - 1 + u64::from(bias);
         let (mut done, mut reads) = (Vec::new(), false);
         for (part, count) in vectors.iter().enumerate().filter(|(_, count)| **count > 0) {
             let (product, results) = map.banks.product(&mut self.builder, &map.layout.product(matrix, part as u64));

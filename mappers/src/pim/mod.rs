@@ -9,23 +9,26 @@ mod banks;
 mod layout;
 mod lower;
 mod map;
+mod options;
 mod summary;
 
 use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, Graph, Model, Op, Step};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 pub(crate) use attention::{PimAttention, Sizes};
 pub use map::Pim;
 
 use self::banks::Banks;
 use self::layout::Layout;
+use self::options::{Chosen, PimOptions};
 use crate::pim_gpt::accepts::{self, Owners};
 use crate::pim_gpt::functions::Functions;
 use crate::pim_gpt::vector_ops;
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+use crate::space::Knob;
 
 /// The strategy of this module.
 #[derive(Debug, Clone, Copy)]
@@ -45,11 +48,21 @@ impl Mapper for PimMapper {
     }
 
     fn keys(&self) -> &'static [&'static str] {
-        &[]
+        &["attention_channels", "layout"]
     }
 
-    fn schema(&self, _: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "object" })
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        PimOptions::json_schema(generator)
+    }
+
+    fn space(&self, problem: &Problem<'_>) -> Result<Vec<Knob>, InputError> {
+        problem.plain_generation(self)?;
+        let banks = problem.machine.lone_pim_machine().and_then(|m| Banks::new(m));
+        let Some(banks) = banks else { return Ok(Vec::new()) };
+        let generation = problem.generation;
+        let step = Step::decode(generation.batch, generation.last_context());
+        let graph = problem.model.step_graph(&step, generation);
+        Ok(options::space(&graph, &banks, generation.batch))
     }
 
     fn accepts(&self, machine: &Machine) -> bool {
@@ -57,14 +70,12 @@ impl Mapper for PimMapper {
     }
 
     fn plan(&self, problem: &Problem<'_>) -> Result<Box<dyn Plan>, InputError> {
-        #[derive(Default, serde::Deserialize)]
-        struct None {}
-        let None {} = problem.options(self)?;
+        let options: PimOptions = problem.options(self)?;
         problem.plain_generation(self)?;
         let machine = problem.machine.lone_pim_machine().ok_or_else(|| {
             problem.source.error("machine.base", "is not a PIM machine, to which alone the pim mapping maps")
         })?;
-        Ok(Box::new(Pim::new(problem.model.clone(), problem.generation.clone(), machine, problem.source)?))
+        Ok(Box::new(Pim::new(problem.model.clone(), problem.generation.clone(), machine, &options, problem.source)?))
     }
 }
 
@@ -74,10 +85,11 @@ impl Pim {
     /// # Errors
     /// The units do not multiply the model's type, an operator is not one that the machine can run, or the model does not fit: then how many channels
     /// it takes.
-    pub fn new(
+    fn new(
         model: Model,
         generation: Generation,
         machine: &PimMachine,
+        options: &PimOptions,
         source: &Source,
     ) -> Result<Self, InputError> {
         let banks = Banks::new(machine).ok_or_else(|| {
@@ -90,8 +102,11 @@ impl Pim {
         accepts::check(&model, &last_token, Some(16), "pim", source)?;
         last_token.validate().map_err(|e| source.error("workload.model", e.to_string()))?;
         let owners = Owners::new(&model);
-        let Some((banks, layout)) = lay_out(banks.clone(), &last_token, &owners, &generation, machine) else {
-            return Err(does_not_fit(&model, &last_token, &generation, machine, &banks, source));
+        let chosen = options.check(&last_token, banks.channels, source)?;
+        let case =
+            Case { model: &model, graph: &last_token, owners: &owners, generation: &generation, chosen: &chosen };
+        let Some((banks, layout)) = case.lay_out(banks.clone(), machine) else {
+            return Err(case.does_not_fit(machine, &banks, source));
         };
         let activations =
             last_token.operators().map(banksia_workloads::OperatorNode::activation_bytes_out).max().unwrap_or(0);
@@ -134,60 +149,60 @@ impl Pim {
     }
 }
 
-/// Weights, then states, then keys and values.
-fn lay_out(
-    mut banks: Banks,
-    graph: &Graph,
-    owners: &Owners,
-    generation: &Generation,
-    machine: &PimMachine,
-) -> Option<(Banks, Layout)> {
-    loop {
-        if let Some(layout) = Layout::new(&banks, machine, graph, owners, generation) {
-            return Some((banks, layout));
-        }
-        banks = banks.denser()?;
-    }
+/// What is to be laid out.
+struct Case<'a> {
+    model: &'a Model,
+    /// Of the longest context, with all that follows the last layer.
+    graph: &'a Graph,
+    owners: &'a Owners,
+    generation: &'a Generation,
+    chosen: &'a Chosen,
 }
 
-/// What a model takes, against what there is, and how many channels would do.
-fn does_not_fit(
-    model: &Model,
-    graph: &Graph,
-    generation: &Generation,
-    machine: &PimMachine,
-    banks: &Banks,
-    source: &Source,
-) -> InputError {
-    let has = machine.channels();
-    let owners = Owners::new(model);
-    let fits = |channels: u32| {
-        let mut machine = machine.clone();
-        machine.set_channels(channels)?;
-        lay_out(Banks::new(&machine)?, graph, &owners, generation, &machine).map(|_| channels)
-    };
-    // Rows shrink as channels grow, in steps: multiples of what there is are tried.
-    let channels = (2..=64).find_map(|n| fits(has.checked_mul(n)?));
-    let rows = Layout::of_weights(banks, graph, &owners).rows;
-    let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
-    let row = u128::from(banks.row_bytes_of_all());
-    let kv = (model.kv_bytes(generation.last_context()) + model.state_bytes()) * u128::from(generation.batch);
-    let problem = format!(
-        "`{}` takes {:.2} GiB of weights, {:.2} GiB of keys and values, and in rows of banks more than that: {has} channels hold {:.2} GiB",
-        model.name,
-        gib(u128::from(model.weight_bytes())),
-        gib(kv),
-        gib(u128::from(banks.rows) * row)
-    );
-    let help = match channels {
-        Some(n) => format!(
-            "it fits {n} channels, {} machines' worth (machine.memory.channels = {n}); or use a shorter context, a smaller batch or a smaller model",
-            n / has
-        ),
-        None => "use a shorter context, a smaller batch or a smaller model".to_owned(),
-    };
-    let key = if rows > banks.rows { "workload.model" } else { "workload.generation" };
-    source.error(key, problem).help(help)
+impl Case<'_> {
+    /// Weights, then states, then keys and values.
+    fn lay_out(&self, mut banks: Banks, machine: &PimMachine) -> Option<(Banks, Layout)> {
+        loop {
+            let layout = Layout::new(&banks, machine, self.graph, self.owners, self.generation, self.chosen);
+            if let Some(layout) = layout {
+                return Some((banks, layout));
+            }
+            banks = banks.denser()?;
+        }
+    }
+
+    /// What a model takes, against what there is, and how many channels would do.
+    fn does_not_fit(&self, machine: &PimMachine, banks: &Banks, source: &Source) -> InputError {
+        let &Self { model, graph, owners, generation, chosen } = self;
+        let has = machine.channels();
+        let fits = |channels: u32| {
+            let mut machine = machine.clone();
+            machine.set_channels(channels)?;
+            self.lay_out(Banks::new(&machine)?, &machine).map(|_| channels)
+        };
+        // Rows shrink as channels grow, in steps: multiples of what there is are tried.
+        let channels = (2..=64).find_map(|n| fits(has.checked_mul(n)?));
+        let rows = Layout::of_weights(banks, graph, owners, chosen).rows;
+        let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
+        let row = u128::from(banks.row_bytes_of_all());
+        let kv = (model.kv_bytes(generation.last_context()) + model.state_bytes()) * u128::from(generation.batch);
+        let problem = format!(
+            "`{}` takes {:.2} GiB of weights, {:.2} GiB of keys and values, and in rows of banks more than that: {has} channels hold {:.2} GiB",
+            model.name,
+            gib(u128::from(model.weight_bytes())),
+            gib(kv),
+            gib(u128::from(banks.rows) * row)
+        );
+        let help = match channels {
+            Some(n) => format!(
+                "it fits {n} channels, {} machines' worth (machine.memory.channels = {n}); or use a shorter context, a smaller batch or a smaller model",
+                n / has
+            ),
+            None => "use a shorter context, a smaller batch or a smaller model".to_owned(),
+        };
+        let key = if rows > banks.rows { "workload.model" } else { "workload.generation" };
+        source.error(key, problem).help(help)
+    }
 }
 
 impl Plan for Pim {

@@ -25,7 +25,7 @@ pub(super) fn summary(pim: &Pim) -> MappingSummary {
             row_bytes: m.rows * m.count * row_bytes,
             rows: m.rows,
             first_row: u32::try_from(m.first_row).unwrap_or(u32::MAX),
-            chunks: banks.partial_sums(m.inputs),
+            chunks: banks.partial_sums(&layout.product(m, 0)),
             mac_utilization: banks.utilization(&layout.product(m, 0)),
         });
     }

@@ -17,6 +17,8 @@ pub struct PimGpt {
     pub(super) layout: Layout,
     pub(super) functions: Functions,
     pub(super) sram_bytes: u64,
+    /// A tile's sums take one of so many parts of it at most.
+    pub(super) tile_part: u64,
     /// The whole step of one token, with and without what follows the last layer.
     pub(super) last_token: Graph,
     pub(super) inner_token: Graph,

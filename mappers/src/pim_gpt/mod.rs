@@ -35,6 +35,7 @@ use geometry::Geometry;
 use layout::Layout;
 
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+use crate::space::{Knob, of_values};
 
 /// Where an operator at the ends of the model runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -48,7 +49,7 @@ pub enum Placement {
 }
 
 /// The options of the mapping, as the table `[mapping]` writes them.
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 pub struct PimGptOptions {
     /// Where the vocabulary projection and the choice of the token run.
     #[serde(default)]
@@ -56,6 +57,39 @@ pub struct PimGptOptions {
     /// Where the embedding tables lie.
     #[serde(default)]
     pub embedding: Placement,
+    /// Columns that one filling of the global buffer takes of a product's vector; as many as it holds where absent.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub buffer_columns: Option<i64>,
+    /// A tile of outputs whose sums are held at once takes at most this part of the vector unit's memory: 2 for half, 4 for a quarter.
+    #[serde(default = "quarter")]
+    #[schemars(range(min = 2, max = 64))]
+    pub tile_part: i64,
+}
+
+fn quarter() -> i64 {
+    4
+}
+
+impl Default for PimGptOptions {
+    fn default() -> Self {
+        let (lm_head, embedding) = (Placement::Pim, Placement::Pim);
+        Self { lm_head, embedding, buffer_columns: None, tile_part: quarter() }
+    }
+}
+
+/// The space of schemes around the published one: how the global buffer is filled, and how many sums are held.
+fn space(geometry: &Geometry) -> Vec<Knob> {
+    let whole = i64::from(geometry.buffer_columns);
+    let fills = (0..4).map(|halvings| whole >> halvings).filter(|n| *n > 0);
+    vec![
+        Knob::whole("buffer_columns", "columns of one filling of the global buffer", of_values(fills)),
+        Knob::whole(
+            "tile_part",
+            "the part of the vector unit's memory that a tile's sums take",
+            of_values([4, 2, 8, 16]),
+        ),
+    ]
 }
 
 /// The strategy of this module.
@@ -76,11 +110,16 @@ impl Mapper for PimGptMapper {
     }
 
     fn keys(&self) -> &'static [&'static str] {
-        &["lm_head", "embedding"]
+        &["lm_head", "embedding", "buffer_columns", "tile_part"]
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         PimGptOptions::json_schema(generator)
+    }
+
+    fn space(&self, problem: &Problem<'_>) -> Result<Vec<Knob>, InputError> {
+        let Some(machine) = problem.machine.lone_pim_machine() else { return Ok(Vec::new()) };
+        Ok(space(&Geometry::new(machine, problem.model.types.activations, problem.source)?))
     }
 
     fn accepts(&self, machine: &Machine) -> bool {
@@ -165,7 +204,13 @@ impl PimGpt {
                 )
                 .help("set batch = 1"));
         }
-        let geometry = Geometry::new(machine, model.types.activations, source)?;
+        let mut geometry = Geometry::new(machine, model.types.activations, source)?;
+        if let Some(columns) = options.buffer_columns {
+            let most = i64::from(geometry.buffer_columns);
+            let columns = source.check("mapping.buffer_columns", columns, 1..=most)?;
+            geometry.buffer_columns = u32::try_from(columns).unwrap_or(geometry.buffer_columns);
+        }
+        let tile_part = source.check("mapping.tile_part", options.tile_part, 2..=64)?.unsigned_abs();
         let generation = Generation {
             lm_head: generation.lm_head && options.lm_head == Placement::Pim,
             embedding: generation.embedding && options.embedding == Placement::Pim,
@@ -191,6 +236,7 @@ impl PimGpt {
             layout,
             functions,
             sram_bytes: machine.vector_unit.sram_bytes,
+            tile_part,
             last_token,
             inner_token,
             peak_macs_per_s: peak_macs_per_s(machine),

@@ -108,7 +108,7 @@ impl Tile {
     }
 }
 
-/// Cuts a matrix's outputs into tiles whose sums take at most a quarter of the vector unit's memory.
+/// Cuts a matrix's outputs into tiles whose sums take at most a part of the vector unit's memory.
 fn tiles(map: &PimGpt, matrix: &Matrix) -> Vec<Tile> {
     let geometry = &map.geometry;
     let groups = matrix.outputs.div_ceil(u64::from(geometry.banks));
@@ -116,7 +116,7 @@ fn tiles(map: &PimGpt, matrix: &Matrix) -> Vec<Tile> {
     let bytes_per_output = geometry.units() * geometry.element_bytes;
     // Tiles begin where every chunk's packing begins a row.
     let step = matrix.chunks.iter().map(|c| u64::from(period_items(c.columns, geometry.columns))).fold(1, lcm);
-    let fitting = map.sram_bytes / 4 / bytes_per_output / step * step;
+    let fitting = map.sram_bytes / map.tile_part / bytes_per_output / step * step;
     let most = u32::try_from(fitting.max(step)).unwrap_or(u32::MAX);
     let all = ChannelSet::first(geometry.channels);
     let with_more = ChannelSet::first(more);

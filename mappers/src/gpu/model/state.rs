@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::super::frameworks::Framework;
 use super::super::launch::Launch;
 use super::part::{PartKey, Work};
+use crate::space::{Knob, of_values};
 
 /// Which kernels compute attention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -37,6 +38,29 @@ pub struct GpuOptions {
     /// Whose kernels compute attention, and what they fuse.
     #[serde(default)]
     pub framework: Framework,
+}
+
+/// What can be chosen.
+pub(super) fn space() -> Vec<Knob> {
+    let [launch, attention] = launches();
+    let framework = Knob::whole(
+        "framework",
+        "whose kernels compute attention, and what they fuse",
+        of_values(Framework::ALL.map(Framework::name)),
+    );
+    vec![framework, launch, attention]
+}
+
+/// How kernels are launched, and which compute attention.
+pub(crate) fn launches() -> [Knob; 2] {
+    let launch =
+        Knob::whole("launch", "kernels as a graph, or one by one from the host", of_values(["graph", "eager"]));
+    let attention = Knob::whole(
+        "attention",
+        "attention as one fused kernel, or as two products and a softmax",
+        of_values(["flash", "plain"]),
+    );
+    [launch, attention]
 }
 
 /// A model on a GPU, ready to be lowered step by step.

@@ -1,0 +1,122 @@
+//! `banksia map --search`.
+
+use banksia_experiments::cache::Cache;
+use banksia_experiments::search::{Found, Objective, Ranked, SearchOptions, search};
+use banksia_reports::units::{count, number, percent, quantity};
+
+use crate::CliError;
+use crate::args::{Format, MapArgs, SearchObjective};
+use crate::output::{json, print};
+use crate::progress::Progress;
+
+pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
+    let options = SearchOptions {
+        objective: match args.objective {
+            SearchObjective::Latency => Objective::Latency,
+            SearchObjective::Energy => Objective::Energy,
+            SearchObjective::Edp => Objective::Edp,
+            SearchObjective::TokensPerJ => Objective::TokensPerJ,
+            SearchObjective::TokensPerS => Objective::TokensPerS,
+        },
+        budget: args.budget,
+        seed: args.seed,
+        jobs: args.jobs,
+        exhaustive: args.exhaustive,
+        cache: Some(match &args.cache {
+            Some(path) => Cache::with_file(path)?,
+            None => Cache::in_memory(),
+        }),
+    };
+    let progress = Progress::new(args.budget, "plans");
+    let found = search(&args.experiment, &args.settings, &options, &|_| progress.one())?;
+    drop(progress);
+    print(&match args.format {
+        Format::Json => json("search", &found)?,
+        Format::Table => shown(&found, args),
+    })
+}
+
+fn shown(found: &Found, args: &MapArgs) -> String {
+    let mut out = format!("{} on {}, strategy {}\n", found.experiment, found.machine, found.strategy);
+    let open: Vec<String> =
+        found.space.iter().map(|k| format!("  {:<44} {:>3}  {}\n", k.key, k.values.len(), k.meaning)).collect();
+    out.push_str(&format!("\nOpen ({} plans)\n{}", plans(found.plans), open.concat()));
+    if !found.pinned.is_empty() {
+        out.push_str(&format!("  pinned by the experiment: {}\n", found.pinned.join(", ")));
+    }
+    let refused: u64 = found.refused.values().sum();
+    out.push_str(&format!(
+        "\nSimulated {} plans; {} were not legal; {}\n",
+        count(found.simulated),
+        count(refused),
+        if found.proved {
+            "nothing that was left out can be better: the first is the optimum of this space".to_owned()
+        } else {
+            format!(
+                "the budget ended the search: the optimum is at most {} better",
+                percent(found.gap / (1.0 + found.gap))
+            )
+        }
+    ));
+    for (reason, n) in &found.refused {
+        out.push_str(&format!("  {n} not legal: {reason}\n"));
+    }
+    out.push_str(&format!(
+        "\n{:>4} {:>11} {:>11} {:>11} {:>8} {:>12} {:>10}  settings\n",
+        "rank", "latency", "at least", "energy", "gap", "tokens/s", "tokens/J"
+    ));
+    for plan in found.ranking.iter().take(args.top.max(1)) {
+        out.push_str(&line(plan, &plan.rank.to_string()));
+    }
+    if let Some(written) = &found.written {
+        out.push_str(&line(written, "own"));
+        if let Some(best) = found.ranking.first().filter(|b| b.value > 0.0) {
+            out.push_str(&format!(
+                "\nThe mapping as the experiment writes it takes {} times as much as the best, of {}.\n",
+                number(written.value / best.value),
+                name(found.objective)
+            ));
+        }
+    }
+    if args.why {
+        out.push_str("\nWhy\n");
+        for why in &found.why {
+            let chosen = why.chosen.as_deref().unwrap_or("as written");
+            out.push_str(&format!("  {} = {chosen}   ({})\n", why.key, why.meaning));
+            for other in &why.others {
+                let loses = other.loses.map_or(String::new(), |l| format!(", loses {}", percent(l)));
+                let by = match other.excluded_by {
+                    "simulated" => "simulated",
+                    "bound" => "its bound excludes it",
+                    "illegal" => "not legal",
+                    _ => "not excluded: the budget ended",
+                };
+                out.push_str(&format!("      {:<32} {by}{loses}\n", other.value));
+            }
+        }
+    }
+    out.push_str(&format!("\nThe best, to write into the experiment:\n\n{}", found.mapping));
+    out
+}
+
+fn name(objective: Objective) -> &'static str {
+    Objective::ALL.iter().find(|(_, o)| *o == objective).map_or("", |(name, _)| name)
+}
+
+fn plans(n: f64) -> String {
+    if n < 1e15 { count(n as u64) } else { format!("{n:.1e}") }
+}
+
+fn line(plan: &Ranked, place: &str) -> String {
+    let settings: Vec<String> = plan.settings.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let settings = if settings.is_empty() { "as written".to_owned() } else { settings.join("  ") };
+    format!(
+        "{place:>4} {:>11} {:>11} {:>11} {:>8} {:>12} {:>10}  {settings}\n",
+        quantity(plan.latency_s, "s"),
+        quantity(plan.bound_s, "s"),
+        quantity(plan.energy_j, "J"),
+        percent(plan.gap),
+        number(plan.tokens_per_s),
+        number(plan.tokens_per_j),
+    )
+}

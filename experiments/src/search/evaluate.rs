@@ -1,0 +1,113 @@
+//! Plans, simulated.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use banksia_hw::gpu::LaunchCache;
+use banksia_hw::system::RunOptions;
+use banksia_input::InputError;
+use rayon::prelude::*;
+
+use super::objective::Objective;
+use super::space::{Bounded, Choice, Space, reason};
+use super::{Ranked, SearchOptions, gap};
+use crate::error::Error;
+use crate::experiment::Experiment;
+use crate::run;
+
+/// A plan that was simulated.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Simulated {
+    pub(super) choice: Choice,
+    pub(super) latency_s: f64,
+    pub(super) energy_j: f64,
+    pub(super) tokens: f64,
+    pub(super) bound_s: f64,
+    pub(super) value: f64,
+}
+
+impl Simulated {
+    pub(super) fn ranked(&self, rank: u64, space: &Space, bound: f64, all: &[Self]) -> Ranked {
+        let better = |o: &Self| {
+            o.latency_s <= self.latency_s
+                && o.energy_j <= self.energy_j
+                && (o.latency_s < self.latency_s || o.energy_j < self.energy_j)
+        };
+        let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
+        Ranked {
+            rank,
+            settings: space.settings(&self.choice),
+            latency_s: self.latency_s,
+            energy_j: self.energy_j,
+            tokens_per_s: ratio(self.tokens, self.latency_s),
+            tokens_per_j: ratio(self.tokens, self.energy_j),
+            bound_s: self.bound_s,
+            value: self.value,
+            gap: gap(self.value, bound),
+            pareto: !all.iter().any(better),
+        }
+    }
+}
+
+/// Simulates plans.
+pub(super) struct Evaluator {
+    path: PathBuf,
+    settings: Vec<String>,
+    space: Space,
+    objective: Objective,
+    cache: Option<Arc<dyn LaunchCache>>,
+    pool: rayon::ThreadPool,
+    simulated: AtomicU64,
+}
+
+impl Evaluator {
+    pub(super) fn new(path: &Path, settings: &[String], options: &SearchOptions) -> Result<Self, Error> {
+        let mut pool = rayon::ThreadPoolBuilder::new();
+        if let Some(jobs) = options.jobs {
+            if jobs == 0 || jobs > 4096 {
+                return Err(InputError::new("--jobs", format!("is {jobs}: must be from 1 to 4096")).into());
+            }
+            pool = pool.num_threads(jobs);
+        }
+        let pool = pool.build().map_err(|e| Error::Failed(format!("threads cannot be started: {e}")))?;
+        Ok(Self {
+            path: path.to_owned(),
+            settings: settings.to_vec(),
+            space: Space::read(path, settings)?,
+            objective: options.objective,
+            cache: options.cache.clone(),
+            pool,
+            simulated: AtomicU64::new(0),
+        })
+    }
+
+    /// Plans simulated so far.
+    pub(super) fn simulated(&self) -> u64 {
+        self.simulated.load(Ordering::Relaxed)
+    }
+
+    /// Simulates plans; of one that is not legal, the constraint.
+    pub(super) fn run(
+        &mut self,
+        plans: &[Choice],
+        bounded: &Bounded,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Result<Simulated, String>>, Error> {
+        let one = |choice: &Choice| -> Result<Result<Simulated, String>, Error> {
+            let settings: Vec<String> = self.settings.iter().cloned().chain(self.space.set(choice)).collect();
+            let experiment = match Experiment::read(&self.path, &settings) {
+                Ok(experiment) => experiment,
+                Err(error) => return Ok(Err(reason(&error))),
+            };
+            let (report, _) = run::run_with(&experiment, RunOptions::default(), self.cache.as_ref(), &mut |_| {})?;
+            progress(self.simulated.fetch_add(1, Ordering::Relaxed) + 1);
+            let (latency_s, energy_j) = (report.latency_s, report.energy_j);
+            let tokens = report.tokens.unwrap_or(0) as f64;
+            let bound_s = bounded.of(choice).map_or(0.0, |l| l.seconds);
+            let value = self.objective.of(latency_s, energy_j, tokens);
+            Ok(Ok(Simulated { choice: choice.clone(), latency_s, energy_j, tokens, bound_s, value }))
+        };
+        self.pool.install(|| plans.par_iter().with_max_len(1).map(one).collect())
+    }
+}

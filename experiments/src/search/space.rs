@@ -1,0 +1,371 @@
+//! What is open in an experiment, and the bounds of its plans.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use banksia_hw::system::{Machine, RunOptions, System};
+use banksia_input::InputError;
+use banksia_mappers::{Knob, Plan, Problem, choose};
+use rayon::prelude::*;
+
+use super::bound::{Bounder, Chain, Least};
+use crate::error::Error;
+use crate::experiment::Experiment;
+
+/// A plan: a value of each knob, by its number; `None` leaves it to the experiment.
+pub(super) type Choice = Vec<Option<usize>>;
+
+/// A value as a setting writes it.
+pub(super) fn inline(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Table(table) => {
+            let parts: Vec<String> = table.iter().map(|(k, v)| format!("{k} = {}", inline(v))).collect();
+            format!("{{ {} }}", parts.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What is open in an experiment.
+#[derive(Debug)]
+pub(super) struct Space {
+    pub(super) name: String,
+    pub(super) machine: String,
+    pub(super) strategy: String,
+    pub(super) knobs: Vec<Knob>,
+    pub(super) pinned: Vec<String>,
+}
+
+impl Space {
+    /// Reads an experiment's space: what its mapper can choose, less what `[mapping]` says. The mapping as written need not be legal.
+    pub(super) fn read(path: &Path, settings: &[String]) -> Result<Self, Error> {
+        let source = Experiment::source(path)?.with_settings(settings)?;
+        let beside = path.exists().then_some(path);
+        let (model, generation, machine) = Experiment::parts(&source, beside)?;
+        let problem = Problem { model: &model, generation: &generation, machine: &machine, source: &source };
+        let mapper = choose(&problem)?;
+        let table: toml::Table = source.parse()?;
+        let mapping = table.get("mapping").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        let says = |knob: &Knob| match knob.key.split_once('.') {
+            Some((table, key)) => mapping.get(table).is_some_and(|t| t.get(key.trim_matches('"')).is_some()),
+            None => mapping.contains_key(&knob.key),
+        };
+        let (pinned, knobs): (Vec<Knob>, Vec<Knob>) = mapper.space(&problem)?.into_iter().partition(says);
+        let stem = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let name = table.get("name").and_then(toml::Value::as_str).map_or(stem, str::to_owned);
+        Ok(Self {
+            name,
+            machine: machine.name.clone(),
+            strategy: mapper.name().to_owned(),
+            knobs: knobs.into_iter().filter(|k| !k.values.is_empty()).collect(),
+            pinned: pinned.into_iter().map(|k| k.key).collect(),
+        })
+    }
+
+    /// Leaves to the experiment what changes nothing beside the other values of a plan.
+    fn leave_out(&self, choice: &mut Choice) {
+        for (place, knob) in self.knobs.iter().enumerate() {
+            let Some((key, value)) = knob.needs else { continue };
+            let other = self.knobs.iter().zip(choice.iter()).find(|(k, _)| k.key == key);
+            let has = other.and_then(|(k, c)| k.values.get((*c)?)).is_none_or(|v| v.as_str() == Some(value));
+            if let (false, Some(slot)) = (has, choice.get_mut(place)) {
+                *slot = None;
+            }
+        }
+    }
+
+    /// The plan that the experiment writes.
+    pub(super) fn written(&self) -> Choice {
+        self.knobs.iter().map(|k| k.default).collect()
+    }
+
+    /// How many plans there are.
+    pub(super) fn plans(bounded: &Bounded) -> f64 {
+        let of = |b: &Branch| b.inner.iter().map(|i| i.values.len() as f64).product::<f64>();
+        bounded.branches.iter().map(of).sum()
+    }
+
+    /// What a plan sets, by key below `[mapping]`.
+    pub(super) fn settings(&self, choice: &Choice) -> BTreeMap<String, String> {
+        let of = |(knob, value): (&Knob, &Option<usize>)| Some((knob.key.clone(), inline(knob.values.get((*value)?)?)));
+        self.knobs.iter().zip(choice).filter_map(of).collect()
+    }
+
+    /// The same as settings of the whole experiment.
+    pub(super) fn set(&self, choice: &Choice) -> Vec<String> {
+        self.settings(choice).into_iter().map(|(key, value)| format!("mapping.{key}={value}")).collect()
+    }
+
+    /// The same as lines of `[mapping]`.
+    pub(super) fn mapping(&self, choice: &Choice) -> String {
+        let lines = self.settings(choice).into_iter().map(|(key, value)| format!("{key} = {value}\n"));
+        format!("[mapping]\nstrategy = \"{}\"\n{}", self.strategy, lines.collect::<String>())
+    }
+}
+
+/// A knob of one operator, with the bound of each of its legal values.
+#[derive(Debug, Clone)]
+pub(super) struct Inner {
+    pub(super) knob: usize,
+    pub(super) values: Vec<(usize, Least)>,
+}
+
+/// A setting of all knobs that may change anything, and what the others add to it.
+#[derive(Debug, Clone)]
+pub(super) struct Branch {
+    pub(super) outer: Choice,
+    pub(super) base: Least,
+    pub(super) inner: Vec<Inner>,
+}
+
+/// A space with its bounds.
+#[derive(Debug, Clone)]
+pub(super) struct Bounded {
+    pub(super) branches: Vec<Branch>,
+    /// The least power at rest.
+    pub(super) idle_w: f64,
+    /// Tokens that the experiment generates.
+    pub(super) tokens: f64,
+    /// Values that are not tried, by the constraint that they break while all else is as it is written.
+    pub(super) refused: BTreeMap<String, u64>,
+}
+
+/// Programs of a long generation that are bounded: the first of so many equal parts stands for the others, which have longer contexts.
+const PARTS: u64 = 4;
+
+impl Bounded {
+    pub(super) fn new(path: &Path, settings: &[String], space: &Space) -> Result<Self, Error> {
+        let mut tools = Tools::new(path, settings, space)?;
+        let outer: Vec<usize> = (0..space.knobs.len()).filter(|k| !tools.is_inner(space, *k)).collect();
+        let mut branches = Vec::new();
+        for choice in combinations(space, &outer) {
+            branches.push(tools.branch(space, choice)?);
+        }
+        let idle_w = tools.bounder.as_ref().map_or(0.0, Bounder::idle_w);
+        Ok(Self { branches, idle_w, tokens: tools.tokens, refused: tools.refused })
+    }
+
+    /// The bound of one plan.
+    pub(super) fn of(&self, choice: &Choice) -> Option<Least> {
+        let fits = |b: &&Branch| b.outer.iter().zip(choice).all(|(own, c)| own.is_none() || own == c);
+        let branch = self.branches.iter().find(fits)?;
+        let mut sum = branch.base;
+        for inner in &branch.inner {
+            let value = (*choice.get(inner.knob)?)?;
+            let (_, least) = inner.values.iter().find(|(v, _)| *v == value)?;
+            sum = total([sum, *least].iter());
+        }
+        Some(self.with_idle(sum))
+    }
+
+    fn with_idle(&self, least: Least) -> Least {
+        Least { seconds: least.seconds, joules: least.joules + self.idle_w * least.seconds }
+    }
+}
+
+/// Every combination of the values of some knobs.
+fn combinations(space: &Space, knobs: &[usize]) -> Vec<Choice> {
+    let mut all = vec![vec![None; space.knobs.len()]];
+    for knob in knobs {
+        let values = space.knobs.get(*knob).map_or(0, |k| k.values.len());
+        all = all
+            .into_iter()
+            .flat_map(|choice| {
+                (0..values).map(move |v| {
+                    let mut choice = choice.clone();
+                    choice[*knob] = Some(v);
+                    choice
+                })
+            })
+            .collect();
+    }
+    // What changes nothing is left as it is.
+    for choice in &mut all {
+        space.leave_out(choice);
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// What bounds plans.
+struct Tools<'a> {
+    path: &'a Path,
+    settings: &'a [String],
+    bounder: Option<Bounder>,
+    tokens: f64,
+    refused: BTreeMap<String, u64>,
+}
+
+impl<'a> Tools<'a> {
+    fn new(path: &'a Path, settings: &'a [String], space: &Space) -> Result<Self, Error> {
+        let source = Experiment::source(path)?.with_settings(settings)?;
+        let beside = path.exists().then_some(path);
+        let (_, generation, machine) = Experiment::parts(&source, beside)?;
+        let per_operator = space.knobs.iter().any(|k| k.operator.is_some());
+        let bounder = if per_operator && machine.lone_pim_machine().is_some() {
+            let still = source.with_settings(&["machine.memory.refresh=false"])?;
+            Bounder::new(&Experiment::parts(&still, beside)?.2)
+        } else {
+            None
+        };
+        let tokens = generation.generated_tokens.saturating_mul(generation.batch) as f64;
+        Ok(Self { path, settings, bounder, tokens, refused: BTreeMap::new() })
+    }
+
+    fn is_inner(&self, space: &Space, knob: usize) -> bool {
+        self.bounder.is_some() && space.knobs.get(knob).is_some_and(|k| k.operator.is_some())
+    }
+
+    fn experiment(&self, space: &Space, choice: &Choice) -> Result<Experiment, InputError> {
+        let settings: Vec<String> = self.settings.iter().cloned().chain(space.set(choice)).collect();
+        Experiment::read(self.path, &settings)
+    }
+
+    /// The chains of the programs of a plan, by operator; of a plan that is not legal, why.
+    ///
+    /// Layers that are alike take alike: of a model of one kind of layer the chains of one and of two are enough.
+    fn chain(&mut self, space: &Space, choice: &Choice) -> Result<Result<Chain, InputError>, Error> {
+        let settings: Vec<String> = self.settings.iter().cloned().chain(space.set(choice)).collect();
+        let beside = self.path.exists().then_some(self.path);
+        let source = Experiment::source(self.path)?.with_settings(&settings)?;
+        let (model, generation, machine) = match Experiment::parts(&source, beside) {
+            Ok(parts) => parts,
+            Err(error) => return Ok(Err(error)),
+        };
+        let problem = Problem { model: &model, generation: &generation, machine: &machine, source: &source };
+        let mapper = choose(&problem)?;
+        let whole = match mapper.plan(&problem) {
+            Ok(plan) => plan,
+            Err(error) => return Ok(Err(error)),
+        };
+        let layers = match model.pattern.as_slice() {
+            [alike] if model.encoder.is_none() && alike.layers > 2 => alike.layers,
+            _ => return self.chain_of(whole, &machine).map(Ok),
+        };
+        let of = |layers: u32| {
+            let mut few = model.clone();
+            few.pattern.iter_mut().for_each(|p| p.layers = layers);
+            mapper.plan(&Problem { model: &few, ..problem })
+        };
+        let (Ok(one), Ok(two)) = (of(1), of(2)) else { return self.chain_of(whole, &machine).map(Ok) };
+        let (one, two) = (self.chain_of(one, &machine)?, self.chain_of(two, &machine)?);
+        let more = f64::from(layers - 1);
+        let with = |name: &String, least: &Least| {
+            let first = one.operators.get(name).copied().unwrap_or_default();
+            let add = |a: f64, b: f64| a + (b - a) * more;
+            (
+                name.clone(),
+                Least { seconds: add(first.seconds, least.seconds), joules: add(first.joules, least.joules) },
+            )
+        };
+        Ok(Ok(Chain { operators: two.operators.iter().map(|(name, l)| with(name, l)).collect() }))
+    }
+
+    fn chain_of(&mut self, mut plan: Box<dyn Plan>, machine: &Machine) -> Result<Chain, Error> {
+        let Some(bounder) = &mut self.bounder else { return Ok(Chain::default()) };
+        let mut system = System::new(machine, RunOptions::default());
+        let programs = plan.programs();
+        let starts: Vec<u64> = match programs {
+            0..=PARTS => (0..programs).collect(),
+            _ => (0..PARTS).map(|p| programs * p / PARTS).collect(),
+        };
+        let mut sum = Chain::default();
+        for (place, start) in starts.iter().enumerate() {
+            let end = starts.get(place + 1).copied().unwrap_or(programs);
+            let times = (end - start) as f64;
+            let chain = bounder.bound(&plan.lower(*start, &mut system)?)?;
+            for (name, least) in chain.operators {
+                let own = sum.operators.entry(name).or_default();
+                own.seconds += least.seconds * times;
+                own.joules += least.joules * times;
+            }
+        }
+        Ok(sum)
+    }
+
+    fn branch(&mut self, space: &Space, outer: Choice) -> Result<Branch, Error> {
+        let inner: Vec<usize> = (0..space.knobs.len()).filter(|k| self.is_inner(space, *k)).collect();
+        if inner.is_empty() {
+            let base = self.of_plan(space, &outer)?;
+            return Ok(Branch { outer, base, inner: Vec::new() });
+        }
+        // Each value by itself, the others as they are written.
+        let mut base: Option<Chain> = None;
+        let mut found: HashMap<(usize, usize), Chain> = HashMap::new();
+        for knob in &inner {
+            for value in 0..space.knobs.get(*knob).map_or(0, |k| k.values.len()) {
+                let mut choice = outer.clone();
+                choice[*knob] = Some(value);
+                // A value that is not legal while the others are as written is not tried.
+                match self.chain(space, &choice)? {
+                    Ok(chain) => {
+                        found.insert((*knob, value), chain.clone());
+                        base.get_or_insert(chain);
+                    }
+                    Err(error) => *self.refused.entry(reason(&error)).or_insert(0) += 1,
+                }
+            }
+        }
+        let base = base.unwrap_or_default();
+        // What a knob changes is what differs: of its operator, and of those that come with it.
+        let mut own: Vec<(usize, Vec<String>)> = Vec::new();
+        for knob in &inner {
+            let chains: Vec<&Chain> = found.iter().filter(|((k, _), _)| k == knob).map(|(_, c)| c).collect();
+            let names = space.knobs.get(*knob).and_then(|k| k.operator.clone()).unwrap_or_default();
+            let mut of: Vec<String> =
+                chains.iter().flat_map(|c| c.operators.keys()).filter(|name| belongs(name, &names)).cloned().collect();
+            of.sort_unstable();
+            of.dedup();
+            own.push((*knob, of));
+        }
+        let rest = base.operators.iter().filter(|(name, _)| !own.iter().any(|(_, of)| of.contains(name))).fold(
+            Least::default(),
+            |sum, (_, l)| Least { seconds: sum.seconds + l.seconds, joules: sum.joules + l.joules },
+        );
+        let of_knob = |(knob, names): &(usize, Vec<String>)| {
+            let values = (0..space.knobs.get(*knob).map_or(0, |k| k.values.len())).filter_map(|value| {
+                let chain = found.get(&(*knob, value))?;
+                let sum = names.iter().filter_map(|n| chain.operators.get(n)).fold(Least::default(), |sum, l| Least {
+                    seconds: sum.seconds + l.seconds,
+                    joules: sum.joules + l.joules,
+                });
+                Some((value, sum))
+            });
+            Inner { knob: *knob, values: values.collect() }
+        };
+        Ok(Branch { outer, base: rest, inner: own.iter().map(of_knob).collect() })
+    }
+
+    /// The mapper's own bound of a plan; of one that is not legal nothing.
+    fn of_plan(&self, space: &Space, choice: &Choice) -> Result<Least, Error> {
+        let Ok(experiment) = self.experiment(space, choice) else { return Ok(Least::default()) };
+        let programs = experiment.plan.programs();
+        let seconds: f64 = (0..programs).into_par_iter().map(|i| experiment.plan.bound(i).seconds()).sum();
+        Ok(Least { seconds, joules: 0.0 })
+    }
+}
+
+/// The sum.
+fn total<'a>(parts: impl Iterator<Item = &'a Least>) -> Least {
+    parts.fold(Least::default(), |sum, l| Least { seconds: sum.seconds + l.seconds, joules: sum.joules + l.joules })
+}
+
+/// The constraint that a plan breaks: the key and what is wrong with it.
+pub(super) fn reason(error: &InputError) -> String {
+    let key = error.key.as_deref().unwrap_or_default();
+    if key.is_empty() { error.problem.clone() } else { format!("`{key}` {}", error.problem) }
+}
+
+/// Whether an operator of a report is what a knob is about: attention is several.
+fn belongs(name: &str, operator: &str) -> bool {
+    match operator {
+        "attention" => {
+            matches!(
+                name,
+                "kv append" | "attention scores" | "attention score cap" | "attention softmax" | "attention values"
+            )
+        }
+        _ => name == operator,
+    }
+}

@@ -1,0 +1,30 @@
+//! What a mapper can choose: keys of `[mapping]` with their legal values.
+
+/// One choice that a mapper has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Knob {
+    /// The key, below `[mapping]`, as a setting writes it.
+    pub key: String,
+    /// What it decides, in words.
+    pub meaning: &'static str,
+    /// Its legal values, the mapper's own first where it has one.
+    pub values: Vec<toml::Value>,
+    /// The value that stands where the experiment says nothing.
+    pub default: Option<usize>,
+    /// It changes something only where another key has this value.
+    pub needs: Option<(&'static str, &'static str)>,
+    /// The operator that alone it changes, by its name in reports; what it changes else is where the others lie. `None`: it may change any.
+    pub operator: Option<String>,
+}
+
+impl Knob {
+    /// A choice that may change anything, whose first value stands where nothing is said.
+    pub(crate) fn whole(key: &str, meaning: &'static str, values: Vec<toml::Value>) -> Self {
+        Self { key: key.into(), meaning, values, default: Some(0), needs: None, operator: None }
+    }
+}
+
+/// Values of one type.
+pub(crate) fn of_values<T: Into<toml::Value>>(values: impl IntoIterator<Item = T>) -> Vec<toml::Value> {
+    values.into_iter().map(Into::into).collect()
+}

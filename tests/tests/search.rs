@@ -1,0 +1,190 @@
+//! The search of mappings: what it calls the optimum is one, its bounds hold, and what it prints can be fed back.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use banksia_experiments::experiment::Experiment;
+use banksia_experiments::run;
+use banksia_experiments::search::{Found, Objective, SearchOptions, search};
+use banksia_hw::system::RunOptions;
+use common::{Folder, fails, succeeds};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+/// A machine of the catalog, a small model, and some pinned keys.
+fn experiment(machine: &str, channels: u32, sizes: (u32, u32, u32, u32), context: u32, pinned: &str) -> String {
+    let (layers, heads, head_dim, width) = sizes;
+    format!(
+        "[machine]\nbase = \"{machine}\"\nmemory.channels = {channels}\n\n[workload]\nmodel = {{ name = \"m\", layers = {layers}, width = {width}, heads = {heads}, \
+         head_dim = {head_dim}, vocab = 512, max_positions = 4096 }}\n\n[workload.generation]\ncontext_tokens = {context}\nprompt_tokens = 1\ngenerated_tokens = 1\n\n\
+         [mapping]\nstrategy = \"pim\"\n{pinned}"
+    )
+}
+
+fn found(path: &str, options: &SearchOptions) -> Found {
+    search(Path::new(path), &[], options, &|_| {}).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// What leaves a space small: two matrices' layouts are open, and attention's channels.
+const SMALL: &str = "layout.\"qkv projection\" = { split = 1 }\nlayout.\"attention output projection\" = { split = 1 }\nlayout.\"ffn up projection\" = { split = 1 }\n";
+
+fn pruned_is_exhaustive(cases: u32) {
+    let folder = Folder::new("search-exhaustive");
+    let strategy = (1u32..3, 1u32..5, 1u32..3, 1u32..5, prop_oneof![Just(2u32), Just(4)], 1u32..300, 0usize..3, 0u64..3);
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases, failure_persistence: None, ..Config::default() },
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    runner
+        .run(&strategy, |(layers, heads, dim, width, channels, context, which, seed)| {
+            let sizes = (layers, heads, dim * 32, width * 128);
+            let path = folder.write("e.toml", experiment("aim", channels, sizes, context, SMALL));
+            let objective = [Objective::Latency, Objective::Energy, Objective::Edp][which];
+            let options = SearchOptions { objective, seed, budget: 1 << 20, ..SearchOptions::default() };
+            let pruned = found(&path, &options);
+            let all = found(&path, &SearchOptions { exhaustive: true, ..options });
+            prop_assert!(pruned.proved && all.proved);
+            prop_assert_eq!(pruned.ranking[0].value, all.ranking[0].value);
+            prop_assert!(pruned.simulated <= all.simulated);
+            prop_assert_eq!(pruned.broken_bounds + all.broken_bounds, 0);
+            prop_assert_eq!(all.simulated as f64, all.plans);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn what_is_pruned_is_never_the_best() {
+    pruned_is_exhaustive(6);
+}
+
+/// The same on 200 spaces: `cargo test --release -p banksia-tests --test search -- --ignored`.
+#[test]
+#[ignore = "minutes"]
+fn what_is_pruned_is_never_the_best_of_200_spaces() {
+    pruned_is_exhaustive(200);
+}
+
+/// Simulates every plan of spaces until so many mappings have been: no bound is above its simulation.
+fn bounds_hold(mappings: u64) {
+    let folder = Folder::new("search-bounds");
+    let (mut done, mut case) = (0, 0u32);
+    while done < mappings {
+        let channels = [2, 4, 8][case as usize % 3];
+        let machine = ["aim", "aim", "hbm-pim", "attacc"][case as usize % 4];
+        let sizes = (1 + case % 2, 1 + case % 5, 32 * (1 + case % 3), 128 * (1 + case % 4));
+        let pinned = if machine == "aim" { "" } else { SMALL };
+        let path = folder.write("e.toml", experiment(machine, channels, sizes, 1 + 97 * case % 700, pinned));
+        let options = SearchOptions {
+            budget: (mappings - done).min(400),
+            seed: u64::from(case) + 1,
+            exhaustive: true,
+            ..SearchOptions::default()
+        };
+        let found = found(&path, &options);
+        for plan in &found.ranking {
+            assert!(plan.bound_s <= plan.latency_s, "{machine}, {sizes:?}: {plan:?}");
+            assert!(plan.bound_s > 0.0 || machine == "hbm-pim", "{machine}: {plan:?}");
+        }
+        done += found.simulated.max(1);
+        case += 1;
+    }
+}
+
+#[test]
+fn bounds_are_never_above_the_simulation() {
+    bounds_hold(150);
+}
+
+/// The same on 10,000 mappings.
+#[test]
+#[ignore = "minutes"]
+fn bounds_are_never_above_the_simulation_of_10_000_mappings() {
+    bounds_hold(10_000);
+}
+
+#[test]
+fn the_result_is_the_same_on_any_number_of_threads_and_can_be_fed_back() {
+    let folder = Folder::new("search-threads");
+    let path = folder.write("e.toml", experiment("aim", 4, (1, 4, 64, 256), 200, SMALL));
+    let of = |jobs| found(&path, &SearchOptions { jobs: Some(jobs), ..SearchOptions::default() });
+    let one = of(1);
+    assert_eq!(one, of(3));
+    assert!(one.proved && one.gap == 0.0 && one.ranking.len() > 1);
+    let best = &one.ranking[0];
+    let settings: Vec<String> = best.settings.iter().map(|(k, v)| format!("mapping.{k}={v}")).collect();
+    let again = Experiment::read(Path::new(&path), &settings).unwrap();
+    let (report, _) = run::run(&again, RunOptions::default(), &mut |_| {}).unwrap();
+    assert_eq!((report.latency_s, report.energy_j), (best.latency_s, best.energy_j));
+    // As the table that it prints.
+    let written: toml::Table = one.mapping.parse().unwrap();
+    let mut whole: toml::Table = folder.read("e.toml").parse().unwrap();
+    let mapping = whole["mapping"].as_table_mut().unwrap();
+    for (key, value) in written["mapping"].as_table().unwrap() {
+        match (mapping.get_mut(key).and_then(toml::Value::as_table_mut), value.as_table()) {
+            (Some(own), Some(more)) => own.extend(more.clone()),
+            _ => {
+                mapping.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    let fed = folder.write("fed.toml", toml::to_string(&whole).unwrap());
+    let report: serde_json::Value = serde_json::from_str(&succeeds(&["run", &fed, "--format", "json"])).unwrap();
+    let first = report.as_array().map_or(&report, |list| &list[0]);
+    assert_eq!(first["latency_s"].as_f64(), Some(best.latency_s));
+}
+
+#[test]
+fn the_ranking_is_printed_and_choices_are_explained() {
+    let folder = Folder::new("search-printed");
+    let path = folder.write("e.toml", experiment("aim", 4, (1, 4, 64, 256), 200, SMALL));
+    let text = succeeds(&["map", &path, "--search", "--why"]);
+    assert!(text.contains("is the optimum of this space") && text.contains("attention_channels"), "{text}");
+    assert!(text.contains("its bound excludes it") || text.contains("simulated, loses"), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&succeeds(&["map", &path, "--search", "--objective", "edp", "--format", "json"])).unwrap();
+    let values: Vec<f64> = json["ranking"].as_array().unwrap().iter().map(|p| p["value"].as_f64().unwrap()).collect();
+    assert!(values.is_sorted() && values.len() as u64 <= json["simulated"].as_u64().unwrap());
+    for key in ["latency_s", "energy_j", "bound_s", "gap", "settings", "pareto"] {
+        assert!(!json["ranking"][0][key].is_null(), "{key}");
+    }
+}
+
+#[test]
+fn a_budget_ends_the_search_and_the_gap_says_so() {
+    let folder = Folder::new("search-budget");
+    let path = folder.write("e.toml", experiment("aim", 8, (1, 4, 64, 256), 200, ""));
+    let found = found(&path, &SearchOptions { budget: 8, ..SearchOptions::default() });
+    assert!(found.simulated <= 9 && !found.proved && found.gap > 0.0, "{found:?}");
+    assert!(found.bound <= found.ranking[0].value);
+}
+
+#[test]
+fn what_no_mapping_can_do_names_the_constraint() {
+    let folder = Folder::new("search-none");
+    let path = folder.write("e.toml", experiment("aim", 1, (2000, 8, 128, 1024), 200, ""));
+    let (code, error) = fails(&["map", &path, "--search"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("no mapping is legal") && error.contains("GiB of weights"), "{error}");
+    let path = folder.write("e.toml", experiment("aim", 4, (1, 4, 64, 256), 200, "layout.\"ffn up\" = { split = 2 }\n"));
+    let (code, error) = fails(&["run", &path]);
+    assert!(code == 2 && error.contains("did you mean `ffn up projection`"), "{error}");
+    let path = folder.write("e.toml", experiment("aim", 4, (1, 4, 64, 256), 200, "layout.\"qkv projection\" = { split = 3 }\n"));
+    let (code, error) = fails(&["run", &path]);
+    assert!(code == 2 && error.contains("does not divide the 4 channels") && error.contains("1, 2, 4"), "{error}");
+}
+
+/// Objectives' names are those of the command line.
+#[test]
+fn every_objective_can_be_asked_for() {
+    let folder = Folder::new("search-objectives");
+    let pinned = format!("{SMALL}layout.\"ffn down projection\" = {{ split = 1 }}\n");
+    let path = folder.write("e.toml", experiment("aim", 2, (1, 2, 32, 128), 50, &pinned));
+    let names: BTreeMap<&str, Objective> = Objective::ALL.into();
+    for name in names.keys() {
+        succeeds(&["map", &path, "--search", "--objective", name]);
+    }
+}
