@@ -63,6 +63,9 @@ pub enum Command {
     /// Print how an experiment's model lies in its machine's memory: bytes, rows and use of the units by matrix; for a GPU,
     /// the kernels that each operator of a step is launched as.
     Map(MapArgs),
+    /// Set experiments side by side: where time, energy and bytes differ, what is equal, and whether the conclusion depends on what is assumed.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
     /// Run memory requests through a DRAM device's controller.
     Memory(crate::memory::MemoryArgs),
     /// Run instructions, or a matrix-vector product, on a PIM device.
@@ -392,6 +395,47 @@ pub struct MapArgs {
     pub cache: Option<PathBuf>,
 }
 
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  banksia compare attacc.toml h200.toml                       operator by operator
+  banksia compare a.toml b.toml -o breakdown.svg              with the figure
+  banksia compare a.toml b.toml --sensitivity --draws 50      does the winner stay when what is assumed is varied?";
+
+/// What to compare.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Experiment files, two or more: the same workload on different machines, or mapped differently.
+    #[arg(required = true, num_args = 2..)]
+    pub experiments: Vec<PathBuf>,
+    /// Write a value over a key of all of them.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// By what one is better.
+    #[arg(long, value_enum, default_value_t)]
+    pub objective: SearchObjective,
+    /// Vary every constant that a machine's files mark as assumed, one by one and all at once.
+    #[arg(long)]
+    pub sensitivity: bool,
+    /// By how many percent constants are varied.
+    #[arg(long, value_name = "PERCENT", default_value_t = 20.0, requires = "sensitivity")]
+    pub spread: f64,
+    /// Draws of all constants at once.
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "sensitivity")]
+    pub draws: u32,
+    /// Of the draws.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "sensitivity")]
+    pub seed: u64,
+    /// Draw time and energy by operator, side by side, to this file (.svg, .png or .pdf).
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print a table or JSON.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Keep results of launches in this file, and take them from it.
+    #[arg(long, value_name = "FILE")]
+    pub cache: Option<PathBuf>,
+}
+
 /// What a search looks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -407,6 +451,18 @@ pub enum SearchObjective {
     TokensPerJ,
     /// The most tokens a second.
     TokensPerS,
+}
+
+impl From<SearchObjective> for banksia_experiments::search::Objective {
+    fn from(objective: SearchObjective) -> Self {
+        match objective {
+            SearchObjective::Latency => Self::Latency,
+            SearchObjective::Energy => Self::Energy,
+            SearchObjective::Edp => Self::Edp,
+            SearchObjective::TokensPerJ => Self::TokensPerJ,
+            SearchObjective::TokensPerS => Self::TokensPerS,
+        }
+    }
 }
 
 /// What to validate.

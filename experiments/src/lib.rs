@@ -1,7 +1,9 @@
 //! Experiments: files that say which model runs on which machine, mapped how; sweeps of them; and the loop that runs them
 //! and makes their reports. Prints nothing.
 
+pub mod assumed;
 pub mod cache;
+pub mod comparison;
 mod error;
 pub mod experiment;
 mod kept;

@@ -33,7 +33,8 @@ const SMALL: &str = "layout.\"qkv projection\" = { split = 1 }\nlayout.\"attenti
 
 fn pruned_is_exhaustive(cases: u32) {
     let folder = Folder::new("search-exhaustive");
-    let strategy = (1u32..3, 1u32..5, 1u32..3, 1u32..5, prop_oneof![Just(2u32), Just(4)], 1u32..300, 0usize..3, 0u64..3);
+    let strategy =
+        (1u32..3, 1u32..5, 1u32..3, 1u32..5, prop_oneof![Just(2u32), Just(4)], 1u32..300, 0usize..3, 0u64..3);
     let mut runner = TestRunner::new_with_rng(
         Config { cases, failure_persistence: None, ..Config::default() },
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
@@ -169,10 +170,12 @@ fn what_no_mapping_can_do_names_the_constraint() {
     let (code, error) = fails(&["map", &path, "--search"]);
     assert_eq!(code, 2);
     assert!(error.contains("no mapping is legal") && error.contains("GiB of weights"), "{error}");
-    let path = folder.write("e.toml", experiment("aim", 4, (1, 4, 64, 256), 200, "layout.\"ffn up\" = { split = 2 }\n"));
+    let path =
+        folder.write("e.toml", experiment("aim", 4, (1, 4, 64, 256), 200, "layout.\"ffn up\" = { split = 2 }\n"));
     let (code, error) = fails(&["run", &path]);
     assert!(code == 2 && error.contains("did you mean `ffn up projection`"), "{error}");
-    let path = folder.write("e.toml", experiment("aim", 4, (1, 4, 64, 256), 200, "layout.\"qkv projection\" = { split = 3 }\n"));
+    let path = folder
+        .write("e.toml", experiment("aim", 4, (1, 4, 64, 256), 200, "layout.\"qkv projection\" = { split = 3 }\n"));
     let (code, error) = fails(&["run", &path]);
     assert!(code == 2 && error.contains("does not divide the 4 channels") && error.contains("1, 2, 4"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! One file for each subcommand.
 
 mod catalog;
+mod compare;
 mod import;
 mod init;
 mod manual;
@@ -29,6 +30,7 @@ pub fn execute(cli: &Cli) -> Result<(), Error> {
         Command::Results(args) => results::execute(args),
         Command::Plot(args) => plot::execute(args),
         Command::Map(args) => map::execute(args),
+        Command::Compare(args) => compare::execute(args),
         Command::Memory(args) if args.device.contains(',') => print(&crate::memory::compare::output(args)?),
         Command::Memory(args) => print(&crate::memory::output(args)?),
         Command::Pim(args) => print(&crate::pim::output(args)?),

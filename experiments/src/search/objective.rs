@@ -30,7 +30,7 @@ impl Objective {
     ];
 
     /// Smaller is better.
-    pub(super) fn of(self, seconds: f64, joules: f64, tokens: f64) -> f64 {
+    pub(crate) fn of(self, seconds: f64, joules: f64, tokens: f64) -> f64 {
         let tokens = tokens.max(1.0);
         match self {
             Self::Latency => seconds,

@@ -5,19 +5,13 @@ use banksia_experiments::search::{Found, Objective, Ranked, SearchOptions, searc
 use banksia_reports::units::{count, number, percent, quantity};
 
 use crate::CliError;
-use crate::args::{Format, MapArgs, SearchObjective};
+use crate::args::{Format, MapArgs};
 use crate::output::{json, print};
 use crate::progress::Progress;
 
 pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
     let options = SearchOptions {
-        objective: match args.objective {
-            SearchObjective::Latency => Objective::Latency,
-            SearchObjective::Energy => Objective::Energy,
-            SearchObjective::Edp => Objective::Edp,
-            SearchObjective::TokensPerJ => Objective::TokensPerJ,
-            SearchObjective::TokensPerS => Objective::TokensPerS,
-        },
+        objective: args.objective.into(),
         budget: args.budget,
         seed: args.seed,
         jobs: args.jobs,
