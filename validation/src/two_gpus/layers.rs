@@ -39,7 +39,7 @@ fn layer(name: &str, batch: u32, queries: u32, keys: u32, spec: &GpuSpec) -> Res
     let (heads, kv_heads, inner) = (heads / RANKS, (kv_heads / RANKS).max(1), inner / RANKS);
     let tokens = batch.checked_mul(queries).ok_or("more tokens than are modelled")?;
     rows::elements(tokens, 2 * inner)?;
-    let shared = Operand::shared;
+    let shared = |name: &str| Operand::shared(name);
     let row = |name: &str, operands: Vec<Operand>| {
         row_operator(name, tokens, width).map(|k| Item::kernel(k, operands)).ok_or(format!("{name} is not modelled"))
     };
