@@ -3,7 +3,7 @@
 use banksia_hw::gpu::estimate::Simulation;
 use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::sampling::Detail;
-use banksia_hw::gpu::{CacheState, Gpu, LaunchOptions};
+use banksia_hw::gpu::{CacheState, Gpu, LaunchOptions, Together};
 use banksia_mappers::gpu::attention::{Attention, torch_sdpa};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::launch::{self, Item, Launch, Operand};
@@ -81,12 +81,11 @@ fn launches(name: &str, gpu: &mut Gpu, detail: Detail) -> Result<Vec<Launch>, St
     }
 }
 
-/// Seconds of launches of streams, replayed over the same memory: one replay to warm L2 up, one that counts.
-pub(crate) fn replayed_s(gpu: &mut Gpu, streams: &Streams, options: LaunchOptions) -> Result<f64, String> {
-    let mut options = options;
-    streams.run(gpu, &options).map_err(|e| e.to_string())?;
-    options.cache = CacheState::Left;
-    Ok(streams.run(gpu, &options).map_err(|e| e.to_string())?.span_s)
+/// Launches of streams, replayed over the same memory: one replay to warm L2 up, one that counts.
+pub(crate) fn replayed(gpu: &mut Gpu, streams: &Streams, options: &LaunchOptions) -> Result<Together, String> {
+    streams.run(gpu, options).map_err(|e| e.to_string())?;
+    let again = LaunchOptions { cache: CacheState::Left, ..options.clone() };
+    streams.run(gpu, &again).map_err(|e| e.to_string())
 }
 
 /// Microseconds of a alone, of b alone, and of both.
@@ -100,13 +99,13 @@ fn predict(row: &Row, devices: &mut Devices, detail: Detail) -> Result<[f64; 3],
     for (us, side) in us.iter_mut().zip(&sides) {
         let mut alone = Streams::default();
         alone.chain(side, "", &[], 0.0, gap_s);
-        *us = (replayed_s(gpu, &alone, options.clone())? + gap_s) * 1e6;
+        *us = (replayed(gpu, &alone, &options)?.span_s + gap_s) * 1e6;
     }
     // The second side is captured first; the first follows it on the stream that forked.
     let mut both = Streams::default();
     both.chain(&sides[1], "b.", &[], 0.0, gap_s);
     both.chain(&sides[0], "a.", &[], FORK_S, gap_s);
-    us[2] = (replayed_s(gpu, &both, options)? + gap_s + JOIN_S) * 1e6;
+    us[2] = (replayed(gpu, &both, &options)?.span_s + gap_s + JOIN_S) * 1e6;
     Ok(us)
 }
 

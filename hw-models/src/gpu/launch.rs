@@ -68,7 +68,7 @@ pub struct TensorInL2 {
 pub struct PeerLink {
     /// Bytes a second, in each direction.
     pub bytes_per_s: f64,
-    /// From an SM's port to a peer's L2, nanoseconds; a load takes it twice.
+    /// From an SM's port until a peer that polls for it knows that it is there, nanoseconds.
     pub latency_ns: f64,
 }
 

@@ -231,7 +231,7 @@ impl Gpu {
 
     /// Whether there are links, if a kernel needs them.
     fn reaches(&mut self, kernel: &Kernel, options: &LaunchOptions) -> Result<(), GpuError> {
-        let of_peer = |op: &Op| matches!(op, Op::PeerStore { .. } | Op::PeerLoad { .. });
+        let of_peer = |op: &Op| matches!(op, Op::PeerStore { .. });
         match options.peer {
             Some(link) => self.memory.join(link),
             None if kernel.roles.iter().flat_map(|r| &r.ops).any(of_peer) => {
@@ -689,16 +689,9 @@ impl Gpu {
                     state.left = state.left.max(written.left);
                     state.stored = state.stored.max(written.stored);
                     self.arrive(kernel, slot, barrier, written.stored);
-                }
-                Op::PeerLoad { tile, barrier } => {
-                    let item = &kernel.items[state.item as usize];
-                    let place = (tile.row.eval(item, state.counters), tile.byte.eval(item, state.counters));
-                    let tensor = usize::from(self.launch.tensors[usize::from(tile.tensor)]);
-                    let before = self.memory.traffic.crossbar_read_bytes;
-                    let at = self.memory.peer_read(now, sm, tensor, &tile, place);
-                    let bytes = self.memory.traffic.crossbar_read_bytes - before;
-                    let accepted = self.sms[sm].lsu.serve(now, transfer(2 * bytes, self.l1_rate));
-                    self.arrive(kernel, slot, barrier, at.max(accepted + self.cycles(self.spec.l1.latency_cycles)));
+                    if written.left > now {
+                        break written.left;
+                    }
                 }
                 Op::StoreWait => {
                     if state.stored > now {

@@ -23,9 +23,6 @@ const CHUNK_STEPS: u64 = 4;
 const SLICES: u32 = 2;
 /// Bytes that a thread loads before it stores: sixteen at a time, unrolled (`COLL_UNROLL` on Hopper).
 const THREAD_BYTES: u32 = 16 * 4;
-/// From a slice that has arrived to its first load: fence and counter of the sender, poll, barrier (assumed: what a slice takes beyond its bytes).
-const POST_NS: f64 = 900.0;
-
 const IN: u8 = 0;
 const OUT: u8 = 1;
 const BUFFER: u8 = 2;
@@ -75,11 +72,12 @@ fn steps(op: Collective, ranks: u32) -> Vec<Step> {
     }
 }
 
-/// The kernel of a ring over `ranks` GPUs for a buffer of so many bytes (of all ranks, as nccl-tests count), on so many channels.
+/// The kernel of a ring over `ranks` GPUs for a buffer of so many bytes (of all ranks, as nccl-tests count), on so many channels. `setup_ns` is what
+/// a CTA takes before its first byte: its work's description, its connections.
 /// Tensors: input, output, the channels' buffers.
 ///
 /// Sums through trees, multicast and the protocols LL are not among these kernels. A ring from or to a root is taken as an all-gather's.
-pub fn ring(op: Collective, ranks: u32, bytes: u64, channels: u32) -> Kernel {
+pub fn ring(op: Collective, ranks: u32, bytes: u64, channels: u32, setup_ns: f64) -> Kernel {
     let ranks = ranks.max(2);
     let parts = if matches!(op, Collective::SendRecv | Collective::Exchange) { 1 } else { u64::from(ranks) };
     let part = bytes.div_ceil(parts).max(16);
@@ -102,13 +100,13 @@ pub fn ring(op: Collective, ranks: u32, bytes: u64, channels: u32) -> Kernel {
     let load = |tile| Op::Copy { tile, path: Path::Load, multicast: Multicast::NONE, barrier: LOADED };
     let warps = f64::from(WORKERS / 32);
     let per_warp = f64::from(turn) / 16.0 / f64::from(WORKERS);
-    let mut ops = Vec::new();
+    let mut ops = vec![Op::Setup(setup_ns)];
     let mut sent = 0usize;
     for s in &all {
         let streams = u32::from(s.receives) + u32::from(s.input) + u32::from(s.output) + u32::from(s.sends);
         ops.push(Op::Loop(Trips::Const(SLICES)));
         if s.receives {
-            ops.extend([Op::Wait(ARRIVED), Op::Delay(POST_NS)]);
+            ops.push(Op::Wait(ARRIVED));
         }
         ops.push(Op::Loop(Trips::Const(turns)));
         // Loads of the turn go out together.

@@ -1,15 +1,18 @@
 //! Four Llama layers of which each of two GPUs has half of the heads and of the inner width, in plain PyTorch operators, with and without the two
 //! all-reduces of a layer.
 
+use std::cmp::Ordering;
+
+use banksia_hw::gpu::GpuSpec;
+use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::sampling::Detail;
 use banksia_hw::net::collective::algorithm::Op;
-use banksia_mappers::gpu::attention::{Attention, torch_sdpa};
+use banksia_mappers::gpu::attention::Attention;
+use banksia_mappers::gpu::frameworks::{self, AttentionCall, Framework};
 use banksia_mappers::gpu::fused::{Cost, Pointwise, Way, pointwise};
 use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::launch::{Item, Operand};
 use banksia_mappers::gpu::layers::row_operator;
-use banksia_hw::gpu::GpuSpec;
-use banksia_hw::gpu::program::Dtype;
 
 use super::argument;
 use super::collective::{in_graph_s, links};
@@ -67,14 +70,30 @@ fn layer(name: &str, batch: u32, queries: u32, keys: u32, spec: &GpuSpec) -> Res
     rows::attention(&a, spec)?;
     // Single tokens read a cache, prompts their own keys and values.
     let cache = |name: &str| if queries > 1 { shared("qkv") } else { Operand::own(name) };
-    let kernels = torch_sdpa(&a, spec);
-    let result = if kernels.len() > 1 { "parts" } else { "attention" };
-    let attention = kernels.into_iter().map(|k| match k.tensors.len() {
-        0..=3 => Item::kernel(k, ["sums", "parts", "attention"].map(shared)),
-        n => {
-            let spilled = (4..n).map(|_| shared("scratch"));
-            Item::kernel(k, [shared("qkv"), cache("k"), cache("v")].into_iter().chain(spilled).chain([shared(result)]))
-        }
+    // Where nothing else is asked for, PyTorch 2.11 takes cuDNN's kernel by warpgroups on Hopper (`cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma`
+    // in traces of its models); it is taken for FlashAttention-3's.
+    let kernels = frameworks::attention(Framework::Torch, &AttentionCall::new(a, queries > 1), spec);
+    let reads = kernels.iter().position(frameworks::reads_cache).unwrap_or(0);
+    let last = kernels.len().saturating_sub(1);
+    let attention = kernels.into_iter().enumerate().map(|(i, k)| {
+        let out = shared(if i == last { "attention" } else { "parts" });
+        let rest = k.tensors.len();
+        let operands = match i.cmp(&reads) {
+            Ordering::Less => vec![shared("scratch"); rest],
+            Ordering::Equal => {
+                let spilled = rest.saturating_sub(4);
+                let mut all = vec![shared("qkv"), cache("k"), cache("v")];
+                all.extend(std::iter::repeat_n(shared("scratch"), spilled));
+                all.push(out);
+                all
+            }
+            Ordering::Greater => {
+                let mut all = vec![shared("parts"); rest.saturating_sub(1)];
+                all.push(out);
+                all
+            }
+        };
+        Item::kernel(k, operands)
     });
     let norm = || row("rmsnorm", vec![shared("x"), Operand::own("gain"), shared("normed")]);
     let add = || row("add", vec![shared("x"), shared("y"), shared("x")]);

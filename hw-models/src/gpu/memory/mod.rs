@@ -69,8 +69,8 @@ pub(crate) struct Memory {
     /// The first of them, which say which foreign lines are dirty.
     draws: Draws,
     halves: [Server; 2],
-    /// What leaves for peers and what comes, and what 1 KiB and the way take.
-    links: [Server; 2],
+    /// The links: what leaves for peers, while as much comes; and what 1 KiB and the way take.
+    link: Server,
     link_rate: u64,
     link_latency: u64,
     partitions: u32,
@@ -102,7 +102,7 @@ impl Memory {
             bits: Bits::new(SEED),
             draws: Draws::new(SEED),
             halves: [Server::default(); 2],
-            links: [Server::default(); 2],
+            link: Server::default(),
             link_rate: 1,
             link_latency: 0,
             partitions: spec.l2.partitions,
@@ -139,7 +139,7 @@ impl Memory {
         self.together = (grain / PIECES_FROM).clamp(1, MOST_PIECES);
         self.dram.reset();
         self.halves = [Server::default(); 2];
-        self.links = [Server::default(); 2];
+        self.link = Server::default();
         self.traffic = Traffic::default();
         self.bits = Bits::new(SEED);
         Ok(())
@@ -521,35 +521,12 @@ impl Memory {
             self.traffic.crossbar_write_bytes += bytes;
             self.traffic.peer_bytes += bytes;
             let sent = self.crossbar.send(sm, now, bytes);
-            let passed = self.links[0].serve(now, transfer(bytes, self.link_rate)).max(sent);
+            let passed = self.link.serve(now, transfer(bytes, self.link_rate)).max(sent);
             // Of the peer's, which come at the same time.
             let served = self.store_run(now, half, &t, &area, &run, bytes, 1);
             // The SM's stores wait in its port while the links are busy.
             done.left = done.left.max(passed);
             done.stored = done.stored.max(passed.max(served) + self.link_latency + self.near);
-        }
-        done
-    }
-
-    /// Reads a box of a peer's memory, while the peer reads the same here; when its last byte is in the SM.
-    pub(crate) fn peer_read(&mut self, now: u64, sm: usize, tensor: usize, tile: &Tile, (row, byte): (i64, i64)) -> u64 {
-        let t = self.tensors[tensor];
-        let Some(area) = t.clip(tile, row, byte) else { return now };
-        let now = self.crossbar.translate(now, sm);
-        let half = self.crossbar.half(sm);
-        let mut done = now;
-        for run in t.runs(&area) {
-            let bytes = run_bytes(&t, &area, &run);
-            self.traffic.transactions += run.count;
-            self.traffic.peer_bytes += bytes;
-            self.traffic.crossbar_read_bytes += bytes;
-            // The peer's request, which comes at the same time, is served here.
-            let found = self.look_up(now, half, &t, &area, &run);
-            self.traffic.l2_read_bytes += bytes + found.far;
-            let served = self.slices(now, half, bytes, found.far).max(found.at);
-            let passed = self.links[1].serve(now, transfer(bytes, self.link_rate)).max(served);
-            let arrives = passed + 2 * self.link_latency + self.near;
-            done = done.max(self.crossbar.deliver(sm, now + self.near, arrives, bytes));
         }
         done
     }
