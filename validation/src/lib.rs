@@ -19,6 +19,8 @@ mod pim;
 mod replay;
 mod rows;
 mod serving;
+mod streams;
+mod two_gpus;
 mod value;
 mod witness;
 
@@ -38,7 +40,7 @@ use rows::{Row, columns, device_of, parse};
 use value::Value;
 
 /// The suites of the GPU, in the order in which they run by themselves.
-pub const GPU_SUITES: [&str; 18] = [
+pub const GPU_SUITES: [&str; 20] = [
     "known-programs",
     "h200",
     "h200-counters",
@@ -57,6 +59,8 @@ pub const GPU_SUITES: [&str; 18] = [
     "mla-bmm",
     "encoder-attention",
     "ttft-tpot",
+    "streams",
+    "two-gpus",
 ];
 
 /// Every suite, in the order in which they run by themselves.
@@ -169,6 +173,8 @@ fn suite(name: &str) -> Result<Suite, InputError> {
         }),
         "models" => of(include_str!("../../tests/reference/gpu/models.csv"), models::row, only_h200),
         "operators" => of(include_str!("../../tests/reference/gpu/operators.csv"), operators::row, only_h200),
+        "streams" => of(include_str!("../../tests/reference/gpu/streams.csv"), streams::row, only_h200),
+        "two-gpus" => of(include_str!("../../tests/reference/net/two_gpus.csv"), two_gpus::row, only_h200),
         _ => Err(InputError::unknown_name("validate", "suite", name, suites())),
     }
 }

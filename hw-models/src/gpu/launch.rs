@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::power::{EnergyParts, Work};
 use super::program::{Kernel, KernelError};
+use super::room::Room;
 use super::spec::GpuSpec;
 use super::traffic::Traffic;
 
@@ -62,6 +63,15 @@ pub struct TensorInL2 {
     pub dirty_bytes: u64,
 }
 
+/// A GPU's links to its peers, taken together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PeerLink {
+    /// Bytes a second, in each direction.
+    pub bytes_per_s: f64,
+    /// From an SM's port until a peer that polls for it knows that it is there, nanoseconds.
+    pub latency_ns: f64,
+}
+
 /// How one launch of a kernel is run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LaunchOptions {
@@ -71,6 +81,8 @@ pub struct LaunchOptions {
     pub cache: CacheState,
     /// The SM clock is no higher than this.
     pub clock_limit_mhz: f64,
+    /// The links to peers that do the same.
+    pub peer: Option<PeerLink>,
     /// Only the first so many work items are run.
     pub items: Option<usize>,
     /// What had happened when so many work items were done is kept, and when so many more.
@@ -83,6 +95,7 @@ impl Default for LaunchOptions {
             grain_bytes: 16384,
             cache: CacheState::Foreign { dirty: 0.3 },
             clock_limit_mhz: f64::INFINITY,
+            peer: None,
             items: None,
             marks: None,
         }
@@ -122,6 +135,22 @@ pub enum GpuError {
         kernel: String,
         /// What is too large.
         problem: String,
+    },
+    /// A launch among others refers to what is not there.
+    #[error("kernel {kernel} {problem}")]
+    Submitted {
+        /// The kernel.
+        kernel: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The kernel stores to a peer, and there is none.
+    #[error("kernel {kernel} reaches into a peer's memory, and {device} has no links here")]
+    NoPeer {
+        /// The kernel.
+        kernel: String,
+        /// The device.
+        device: String,
     },
     /// CTAs wait for each other.
     #[error("kernel {kernel} stops: {waiting} roles wait for barriers that no one completes")]
@@ -190,14 +219,7 @@ pub fn occupancy(spec: &GpuSpec, kernel: &Kernel) -> Result<u32, GpuError> {
     if kernel.shared_bytes > sm.shared_memory_per_cta_bytes {
         return fail(format!("{} bytes of shared memory of {}", kernel.shared_bytes, sm.shared_memory_per_cta_bytes));
     }
-    let warps = kernel.threads.div_ceil(32);
-    // Registers are given to warps in steps of 256.
-    let registers = (kernel.registers.max(16) * 32).next_multiple_of(256) * warps;
-    let by_threads = sm.max_threads / (warps * 32);
-    let by_registers = sm.registers / registers.max(1);
-    let shared = kernel.shared_bytes + sm.shared_memory_reserved_bytes;
-    let by_shared = sm.shared_memory_bytes.checked_div(shared).unwrap_or(u32::MAX);
-    let n = by_threads.min(by_registers).min(by_shared).min(sm.max_ctas);
+    let n = Room::of_sm(sm).holds(&Room::of_cta(sm, kernel));
     if n == 0 {
         return fail(format!("{} threads of {} registers", kernel.threads, kernel.registers));
     }

@@ -5,11 +5,12 @@ mod deeper;
 mod issue;
 mod order;
 mod state;
+mod streams;
 
 use banksia_sim::{EventQueue, Time};
 
 use state::{
-    BarrierState, EPOCH_FS, FREE, GROUPS, IDLE, OpCost, Paces, Product, ProductCost, RING, RoleState, SmUnits,
+    BarrierState, EPOCH_FS, FREE, GROUPS, IDLE, OpCost, Paces, Product, ProductCost, RING, RoleState, SmUnits, code_bytes,
     skip_loop, vector_cost,
 };
 
@@ -17,7 +18,7 @@ use super::instructions::{INSTRUCTION_BYTES, supply_cycles};
 use super::launch::{CacheState, DIRTY_UNITS, GpuError, KernelResult, LaunchOptions, TensorInL2, occupancy};
 use super::memory::{Memory, Reader};
 use super::power::Work;
-use super::program::{Dtype, Kernel, Op, Path, Trips, VectorWork, WORK_VARS};
+use super::program::{Dtype, Kernel, Op, Path, Tensor, Trips, VectorWork, WORK_VARS};
 use super::spec::GpuSpec;
 use super::traffic::Traffic;
 use super::units::{Divisor, Server, fs_per_kib, transfer};
@@ -29,13 +30,16 @@ pub struct Gpu {
     memory: Memory,
     queue: EventQueue<u32>,
     sms: Vec<SmUnits>,
-    roles: Vec<RoleState>,
-    barriers: Vec<BarrierState>,
-    live: Vec<u8>,
     /// SMs as the scheduler fills them.
     order: Vec<u32>,
+    /// When the scheduler, one for the whole chip, can place the next CTA.
+    launcher_free: u64,
+    /// Roles of all launches, which agents of the queue are numbered by; lanes of SMs follow.
+    agents: usize,
     clock: ClockState,
+    /// The launch whose CTAs act; others under way are kept aside.
     launch: LaunchState,
+    aside: Vec<LaunchState>,
     /// Multiply-adds a cycle, by type.
     fma_rates: [f64; Dtype::COUNT],
     /// Of the data path, in the layouts of `wgmma` and of `ldmatrix`.
@@ -80,8 +84,18 @@ impl ClockState {
 /// The launch in hand.
 #[derive(Clone)]
 struct LaunchState {
+    /// State of all roles, barriers and slots of CTAs that it may have on the chip.
+    roles: Vec<RoleState>,
+    barriers: Vec<BarrierState>,
+    live: Vec<u8>,
+    /// Its first role among those of all launches, its bit among launches whose SMs have translated, and where its tensors are among those mapped.
+    first_agent: usize,
+    bit: u32,
+    tensors: Vec<u16>,
     next_cta: u32,
-    launcher_free: u64,
+    /// CTAs that have ended, where other launches may take their place: which slot, and when.
+    shares: bool,
+    ended: Vec<(u32, u64)>,
     grid: u32,
     items_end: usize,
     items_done: usize,
@@ -108,8 +122,15 @@ struct LaunchState {
 impl Default for LaunchState {
     fn default() -> Self {
         Self {
+            roles: Vec::new(),
+            barriers: Vec::new(),
+            live: Vec::new(),
+            first_agent: 0,
+            bit: 0,
+            tensors: Vec::new(),
             next_cta: 0,
-            launcher_free: 0,
+            shares: false,
+            ended: Vec::new(),
             grid: 0,
             items_end: 0,
             items_done: 0,
@@ -142,12 +163,12 @@ impl Gpu {
             memory,
             queue: EventQueue::with_capacity(4096),
             sms: vec![SmUnits::default(); sms],
-            roles: Vec::new(),
-            barriers: Vec::new(),
-            live: Vec::new(),
             order: Vec::new(),
+            launcher_free: 0,
+            agents: 0,
             clock: ClockState::new(period, f64::INFINITY),
             launch: LaunchState::default(),
+            aside: Vec::new(),
             fma_rates: Dtype::ALL.map(|d| spec.tensor.fma_per_cycle.get(&d).copied().unwrap_or(1.0)),
             zeros_rate: fs_per_kib(spec.sm.async_zero_bytes_per_cycle * hz),
             rows_rate: fs_per_kib(spec.sm.async_rows_bytes_per_cycle * hz),
@@ -208,9 +229,23 @@ impl Gpu {
         Ok(per_sm)
     }
 
+    /// Whether there are links, if a kernel needs them.
+    fn reaches(&mut self, kernel: &Kernel, options: &LaunchOptions) -> Result<(), GpuError> {
+        let of_peer = |op: &Op| matches!(op, Op::PeerStore { .. });
+        match options.peer {
+            Some(link) => self.memory.join(link),
+            None if kernel.roles.iter().flat_map(|r| &r.ops).any(of_peer) => {
+                return Err(GpuError::NoPeer { kernel: kernel.name.clone(), device: self.spec.name.clone() });
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Checks a kernel and places its first CTAs.
     fn begin(&mut self, kernel: &Kernel, options: &LaunchOptions) -> Result<(Vec<Vec<OpCost>>, u32), GpuError> {
         let per_sm = self.accepts(kernel)?;
+        self.reaches(kernel, options)?;
         self.launch.items_end = options.items.unwrap_or(usize::MAX).min(kernel.items.len());
         self.launch.grid = kernel.grid.min(self.launch.items_end as u32);
         let costs = self.prepare(kernel, per_sm, options)?;
@@ -222,20 +257,20 @@ impl Gpu {
     fn go_on(&mut self, kernel: &Kernel, costs: &[Vec<OpCost>]) -> Option<(usize, u64)> {
         while let Some((time, agent)) = self.queue.pop() {
             let (agent, now) = (agent as usize, time.as_fs());
-            if agent < self.roles.len() {
+            if agent < self.agents {
                 self.advance(kernel, costs, agent, now);
                 if self.launch.stopped {
                     return Some((agent, now));
                 }
             } else {
-                self.lanes_done(agent - self.roles.len(), now);
+                self.lanes_done(agent - self.agents, now);
             }
         }
         None
     }
 
     fn end(&mut self, kernel: &Kernel, per_sm: u32) -> Result<KernelResult, GpuError> {
-        let waiting = self.live.iter().filter(|&&n| n > 0).count();
+        let waiting = self.launch.live.iter().filter(|&&n| n > 0).count();
         if waiting > 0 || self.launch.next_cta < self.launch.grid {
             return Err(GpuError::Deadlock { kernel: kernel.name.clone(), waiting });
         }
@@ -243,11 +278,29 @@ impl Gpu {
     }
 
     fn prepare(&mut self, kernel: &Kernel, per_sm: u32, options: &LaunchOptions) -> Result<Vec<Vec<OpCost>>, GpuError> {
-        let shared = u64::from(kernel.shared_bytes + self.spec.sm.shared_memory_reserved_bytes) * u64::from(per_sm);
-        let l1 = u64::from(self.spec.l1.bytes).saturating_sub(shared);
-        self.memory
-            .map(&kernel.tensors, u64::from(options.grain_bytes.max(32)), l1, options.cache == CacheState::Left)
+        self.make_ready(&kernel.tensors, self.l1_bytes(kernel, per_sm), options)
             .map_err(|problem| GpuError::TooLarge { kernel: kernel.name.clone(), problem })?;
+        self.aside.clear();
+        self.agents = self.sms.len() * per_sm as usize * kernel.roles.len();
+        self.launch.first_agent = 0;
+        self.launch.bit = 0;
+        self.launch.shares = false;
+        self.launch.tensors.clear();
+        self.launch.tensors.extend(0..kernel.tensors.len() as u16);
+        self.launch.marks = options.marks.unwrap_or((usize::MAX, usize::MAX));
+        Ok(self.set_up(kernel, per_sm, &mut Vec::new()))
+    }
+
+    /// What the shared memory of so many CTAs leaves of an L1.
+    fn l1_bytes(&self, kernel: &Kernel, per_sm: u32) -> u64 {
+        let shared = u64::from(kernel.shared_bytes + self.spec.sm.shared_memory_reserved_bytes) * u64::from(per_sm);
+        u64::from(self.spec.l1.bytes).saturating_sub(shared)
+    }
+
+    /// Puts the machine at time zero: tensors in memory, caches as they are to be, units at rest.
+    fn make_ready(&mut self, tensors: &[Tensor], l1: u64, options: &LaunchOptions) -> Result<(), String> {
+        let grain = u64::from(options.grain_bytes.max(32));
+        self.memory.map(tensors, grain, l1, options.cache == CacheState::Left)?;
         match &options.cache {
             CacheState::Empty | CacheState::Left => {}
             CacheState::Foreign { dirty } => self.memory.fill_foreign(*dirty),
@@ -255,13 +308,12 @@ impl Gpu {
                 self.memory.make_held(&start.tensors);
                 self.memory.fill_foreign(f64::from(start.others_dirty) / DIRTY_UNITS as f64);
             }
-            CacheState::Resident { tensors, dirty } => {
-                let known: Vec<_> = tensors.iter().copied().filter(|&(t, _)| t < kernel.tensors.len()).collect();
+            CacheState::Resident { tensors: held, dirty } => {
+                let known: Vec<_> = held.iter().copied().filter(|&(t, _)| t < tensors.len()).collect();
                 self.memory.make_resident(&known);
                 self.memory.fill_foreign(*dirty);
             }
         }
-        let slots = self.sms.len() * per_sm as usize;
         self.queue.clear();
         for sm in &mut self.sms {
             sm.tensor = Server::default();
@@ -269,12 +321,7 @@ impl Gpu {
             sm.lanes.clear();
             sm.code.clear();
         }
-        self.roles.clear();
-        self.roles.resize(slots * kernel.roles.len(), IDLE);
-        self.barriers.clear();
-        self.barriers.resize(slots * kernel.barriers.len(), FREE);
-        self.live.clear();
-        self.live.resize(slots, 0);
+        self.launcher_free = 0;
         self.clock.clock_limit_mhz = options.clock_limit_mhz.max(self.spec.power.min_clock_mhz);
         self.run_at(self.spec.sm_clock_mhz.min(self.clock.clock_limit_mhz));
         self.clock.tensor_until = 0;
@@ -284,14 +331,25 @@ impl Gpu {
         self.clock.epoch_bytes = 0;
         self.clock.clock_sum = 0.0;
         self.clock.clock_fs = 0;
+        Ok(())
+    }
+
+    /// Readies the launch in hand for a kernel; what its ops cost. `sections` are the pieces of code of all launches.
+    fn set_up(&mut self, kernel: &Kernel, per_sm: u32, sections: &mut Vec<(usize, VectorWork)>) -> Vec<Vec<OpCost>> {
+        let slots = self.sms.len() * per_sm as usize;
+        self.launch.roles.clear();
+        self.launch.roles.resize(slots * kernel.roles.len(), IDLE);
+        self.launch.barriers.clear();
+        self.launch.barriers.resize(slots * kernel.barriers.len(), FREE);
+        self.launch.live.clear();
+        self.launch.live.resize(slots, 0);
+        self.launch.ended.clear();
         self.launch.items_done = 0;
         self.launch.next_item = self.launch.grid;
         self.launch.taken.iter_mut().for_each(Vec::clear);
         self.launch.taken.resize(slots, Vec::new());
-        self.launch.marks = options.marks.unwrap_or((usize::MAX, usize::MAX));
         self.launch.end = 0;
         self.launch.next_cta = 0;
-        self.launch.launcher_free = 0;
         self.launch.work = Work::default();
         self.launch.steps = 0;
         self.launch.warp_time = 0.0;
@@ -299,14 +357,13 @@ impl Gpu {
         self.launch.by_slots = Divisor::new(u64::from(per_sm));
         // As many as an SM gets at most.
         self.launch.paces = Paces::of(&self.spec.sm, per_sm.min(self.launch.grid.div_ceil(self.sms.len() as u32)));
-        let mut sections: Vec<(usize, VectorWork)> = Vec::new();
         let mut costs = Vec::with_capacity(kernel.roles.len());
         for role in &kernel.roles {
             let warps = f64::from(role.warps);
             let product =
                 |dtype, shape, sync| OpCost::Product(self.product_cost(role.warps, &Product { dtype, shape, sync }));
             let cost = |(at, op): (usize, &Op)| match *op {
-                Op::Vector(ref v) => OpCost::Vector(vector_cost(&self.spec.sm, v, warps, at, &mut sections)),
+                Op::Vector(ref v) => OpCost::Vector(vector_cost(&self.spec.sm, v, warps, at, sections)),
                 Op::Mma { dtype, m, n, k, sync } => product(dtype, [m, n, k], sync.then_some(0.0)),
                 Op::MmaAmong { dtype, m, n, k, others } => product(dtype, [m, n, k], Some(others)),
                 Op::MmaQueued { dtype, m, n, k } => product(dtype, [m, n, k], None),
@@ -314,9 +371,8 @@ impl Gpu {
             };
             costs.push(role.ops.iter().enumerate().map(cost).collect());
         }
-        let code: u64 = sections.iter().map(|(_, v)| u64::from(v.code_bytes)).sum();
-        self.launch.code_rate = supply_cycles(&self.spec.sm, code) / INSTRUCTION_BYTES;
-        Ok(costs)
+        self.launch.code_rate = supply_cycles(&self.spec.sm, code_bytes(&costs)) / INSTRUCTION_BYTES;
+        costs
     }
 
     /// Places the first CTAs: one on each SM, then a second on each, in the order in which the hardware fills them.
@@ -340,12 +396,12 @@ impl Gpu {
         let cta = self.launch.next_cta;
         self.launch.next_cta += 1;
         // One scheduler serves the whole chip.
-        let now = now.max(self.launch.launcher_free);
-        self.launch.launcher_free = now + (self.spec.launch.cta_interval_ns * 1e6) as u64;
-        self.live[slot] = kernel.roles.len() as u8;
+        let now = now.max(self.launcher_free);
+        self.launcher_free = now + (self.spec.launch.cta_interval_ns * 1e6) as u64;
+        self.launch.live[slot] = kernel.roles.len() as u8;
         self.launch.taken[slot].clear();
         let b = slot * kernel.barriers.len();
-        for (state, barrier) in self.barriers[b..].iter_mut().zip(&kernel.barriers) {
+        for (state, barrier) in self.launch.barriers[b..].iter_mut().zip(&kernel.barriers) {
             *state = FREE;
             state.published = barrier.credits;
         }
@@ -360,21 +416,23 @@ impl Gpu {
         self.launch.warp_time -= now as f64 * f64::from(kernel.threads.div_ceil(32));
         for role in 0..kernel.roles.len() {
             let agent = slot * kernel.roles.len() + role;
-            self.roles[agent] = RoleState { item: cta, member: (cta % kernel.cluster.max(1)) as u8, ..IDLE };
-            self.queue.push(Time::from_fs(at), agent as u32);
+            self.launch.roles[agent] = RoleState { item: cta, member: (cta % kernel.cluster.max(1)) as u8, ..IDLE };
+            self.queue.push(Time::from_fs(at), (self.launch.first_agent + agent) as u32);
         }
     }
 
     fn finish_role(&mut self, kernel: &Kernel, slot: usize, now: u64) {
-        self.live[slot] -= 1;
+        self.launch.live[slot] -= 1;
         self.launch.end = self.launch.end.max(now);
-        if self.live[slot] > 0 {
+        if self.launch.live[slot] > 0 {
             return;
         }
         let now = now + self.cycles(self.spec.launch.cta_turnaround_cycles / 3.0);
         self.launch.end = self.launch.end.max(now);
         self.launch.warp_time += now as f64 * f64::from(kernel.threads.div_ceil(32));
-        if self.launch.next_cta < self.launch.grid {
+        if self.launch.shares {
+            self.launch.ended.push((slot as u32, now));
+        } else if self.launch.next_cta < self.launch.grid {
             self.start(kernel, slot, now);
         }
     }
@@ -391,7 +449,7 @@ impl Gpu {
 
     fn arrive(&mut self, kernel: &Kernel, slot: usize, barrier: u8, at: u64) {
         let index = slot * kernel.barriers.len() + usize::from(barrier);
-        let state = &mut self.barriers[index];
+        let state = &mut self.launch.barriers[index];
         state.arrived += 1;
         state.latest = state.latest.max(at);
         if state.arrived == kernel.barriers[usize::from(barrier)].arrivals {
@@ -403,7 +461,8 @@ impl Gpu {
             let waiting = std::mem::take(&mut state.waiting);
             for role in 0..kernel.roles.len() {
                 if waiting & (1 << role) != 0 {
-                    self.queue.push(Time::from_fs(time), (slot * kernel.roles.len() + role) as u32);
+                    let agent = self.launch.first_agent + slot * kernel.roles.len() + role;
+                    self.queue.push(Time::from_fs(time), agent as u32);
                 }
             }
         }
@@ -419,7 +478,7 @@ impl Gpu {
         let role = agent - slot * roles;
         let sm = self.launch.by_slots.quotient(slot as u64) as usize;
         let program = &kernel.roles[role];
-        let mut state = self.roles[agent];
+        let mut state = self.launch.roles[agent];
         let until = loop {
             let Some(op) = program.ops.get(usize::from(state.pc)) else {
                 // A CTA ends when its stores have left the SM; those on their way to L2 hold the kernel, not the slot.
@@ -430,7 +489,7 @@ impl Gpu {
                 if role == 0 {
                     self.item_done(now);
                 }
-                self.roles[agent] = state;
+                self.launch.roles[agent] = state;
                 self.finish_role(kernel, slot, now);
                 return;
             };
@@ -465,7 +524,7 @@ impl Gpu {
                         // Not done yet: it comes again.
                         state.pc -= 1;
                         self.launch.steps -= 1;
-                        self.roles[agent] = state;
+                        self.launch.roles[agent] = state;
                         self.launch.stopped = true;
                         return;
                     }
@@ -511,7 +570,8 @@ impl Gpu {
                         bulk: path == Path::Bulk,
                     };
                     let before = self.memory.traffic.crossbar_read_bytes + self.memory.traffic.l1_hit_bytes;
-                    let mut at = self.memory.read(now, by, &tile, at);
+                    let tensor = usize::from(self.launch.tensors[usize::from(tile.tensor)]);
+                    let mut at = self.memory.read(now, by, tensor, &tile, at);
                     let after = self.memory.traffic.crossbar_read_bytes + self.memory.traffic.l1_hit_bytes;
                     let bytes = after - before;
                     match path {
@@ -543,7 +603,7 @@ impl Gpu {
                     self.arrive(kernel, slot, barrier, at);
                 }
                 Op::Wait(b) => {
-                    let barrier = &mut self.barriers[slot * kernel.barriers.len() + usize::from(b)];
+                    let barrier = &mut self.launch.barriers[slot * kernel.barriers.len() + usize::from(b)];
                     let phase = state.waits[usize::from(b)];
                     if phase < barrier.published {
                         state.waits[usize::from(b)] += 1;
@@ -555,7 +615,7 @@ impl Gpu {
                         barrier.waiting |= 1 << role;
                         state.pc -= 1;
                         self.launch.steps -= 1;
-                        self.roles[agent] = state;
+                        self.launch.roles[agent] = state;
                         return;
                     }
                 }
@@ -605,8 +665,8 @@ impl Gpu {
                     }
                     let work = self.cycles(cost.work);
                     if work > 0 {
-                        self.roles[agent] = state;
-                        self.share_lanes(sm, agent, now, work, floor);
+                        self.launch.roles[agent] = state;
+                        self.share_lanes(sm, self.launch.first_agent + agent, now, work, floor);
                         return;
                     }
                     if floor > now {
@@ -616,9 +676,22 @@ impl Gpu {
                 Op::Store { tile, reduce } => {
                     let item = &kernel.items[state.item as usize];
                     let (row, byte) = (tile.row.eval(item, state.counters), tile.byte.eval(item, state.counters));
-                    let written = self.memory.write(now, sm, &tile, row, byte, reduce);
+                    let tensor = usize::from(self.launch.tensors[usize::from(tile.tensor)]);
+                    let written = self.memory.write(now, sm, tensor, &tile, (row, byte), reduce);
                     state.left = state.left.max(written.left);
                     state.stored = state.stored.max(written.stored);
+                }
+                Op::PeerStore { tile, barrier } => {
+                    let item = &kernel.items[state.item as usize];
+                    let place = (tile.row.eval(item, state.counters), tile.byte.eval(item, state.counters));
+                    let tensor = usize::from(self.launch.tensors[usize::from(tile.tensor)]);
+                    let written = self.memory.peer_write(now, sm, tensor, &tile, place);
+                    state.left = state.left.max(written.left);
+                    state.stored = state.stored.max(written.stored);
+                    self.arrive(kernel, slot, barrier, written.stored);
+                    if written.left > now {
+                        break written.left;
+                    }
                 }
                 Op::StoreWait => {
                     if state.stored > now {
@@ -630,8 +703,8 @@ impl Gpu {
                 Op::Delay(ns) => break now + (ns * 1e6) as u64,
             }
         };
-        self.roles[agent] = state;
-        self.queue.push(Time::from_fs(until), agent as u32);
+        self.launch.roles[agent] = state;
+        self.queue.push(Time::from_fs(until), (self.launch.first_agent + agent) as u32);
     }
 }
 

@@ -17,10 +17,12 @@ pub mod machine;
 mod memory;
 mod power;
 pub mod program;
+mod room;
 pub mod sampling;
 pub mod spec;
 #[cfg(test)]
 mod tests;
+mod together;
 mod traffic;
 mod units;
 
@@ -28,9 +30,10 @@ pub use cache::LaunchCache;
 pub use dram_timings::DramTimings;
 pub use executor::GpuExecutor;
 pub use launch::{
-    CacheState, GpuError, HeldTensor, KernelResult, L2Start, LaunchOptions, Progress, SIXTEENTHS, TensorInL2, occupancy,
+    CacheState, GpuError, HeldTensor, KernelResult, L2Start, LaunchOptions, PeerLink, Progress, SIXTEENTHS, TensorInL2, occupancy,
 };
 pub use machine::Gpu;
 pub use power::{EnergyParts, Work};
 pub use spec::{CATALOG, GpuSpec, catalog, device};
+pub use together::{Ran, Submitted, Together};
 pub use traffic::Traffic;

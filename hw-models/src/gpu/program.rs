@@ -319,7 +319,15 @@ pub enum Op {
         /// Adds to what is there, in L2.
         reduce: bool,
     },
-    /// Waits until the role's stores so far are in L2.
+    /// Writes a tile to the same place of a peer's memory, over the links; the role goes on when its stores have left the SM. The peer does the same: its tile
+    /// arrives here when this one does there, is written to L2, and counts once on `barrier`.
+    PeerStore {
+        /// What is written, there and here.
+        tile: Tile,
+        /// Where the peer's arrival counts.
+        barrier: u8,
+    },
+    /// Waits until the role's stores so far are in L2, or in the peer's.
     StoreWait,
     /// Nothing, for so many nanoseconds.
     Delay(f64),
@@ -477,6 +485,10 @@ impl Kernel {
                         self.check_tile(&tile)?;
                     }
                     Op::Store { tile, .. } => self.check_tile(&tile)?,
+                    Op::PeerStore { barrier: b, .. } if usize::from(b) >= self.barriers.len() => {
+                        return fail(format!("a peer's bytes arrive at barrier {b} of {}", self.barriers.len()));
+                    }
+                    Op::PeerStore { tile, .. } => self.check_tile(&tile)?,
                     Op::Wait(b) | Op::Arrive(b) if usize::from(b) >= self.barriers.len() => {
                         return fail(format!("uses barrier {b} of {}", self.barriers.len()));
                     }

@@ -23,6 +23,9 @@ pub struct Traffic {
     pub l2_dirtied_bytes: u64,
     /// Of the bytes written to device memory, those that other kernels had stored.
     pub others_written_bytes: u64,
+    /// Sent to peers over the links; as many come in.
+    #[serde(default)]
+    pub peer_bytes: u64,
     /// Blocks requested.
     pub transactions: u64,
 }
@@ -41,6 +44,7 @@ impl Traffic {
             l1_hit_bytes: each(|t| t.l1_hit_bytes),
             l2_dirtied_bytes: each(|t| t.l2_dirtied_bytes),
             others_written_bytes: each(|t| t.others_written_bytes),
+            peer_bytes: each(|t| t.peer_bytes),
             transactions: each(|t| t.transactions),
         }
     }

@@ -1,6 +1,7 @@
 //! Kernels of transformers as tile programs for the GPU machine, and the choice among them.
 
 pub mod attention;
+pub mod collective;
 pub mod cutlass;
 pub mod frameworks;
 pub mod fused;
@@ -22,6 +23,7 @@ pub mod routing;
 pub mod rows;
 pub mod select;
 pub mod ssm;
+pub mod streams;
 pub mod umma;
 
 pub use model::GpuMapper;

@@ -35,17 +35,18 @@ impl Gpu {
         self.clock.epoch_end = now + EPOCH_FS;
     }
 
-    pub(super) fn result(&mut self, per_sm: u32) -> KernelResult {
-        // What the channels still owe, the next kernel would wait for.
-        let end = self.launch.end.max(self.memory.dram_drained()).max(1);
+    /// The average clock of the SMs until `end`.
+    pub(super) fn average_clock_mhz(&mut self, end: u64) -> f64 {
         let tail = end.saturating_sub(self.clock.epoch_end - EPOCH_FS);
         self.clock.clock_sum += tail as f64 * 1e9 / self.clock.period;
         self.clock.clock_fs += tail;
-        let clock_mhz = if self.clock.clock_fs > 0 {
-            self.clock.clock_sum / self.clock.clock_fs as f64
-        } else {
-            1e9 / self.clock.period
-        };
+        if self.clock.clock_fs > 0 { self.clock.clock_sum / self.clock.clock_fs as f64 } else { 1e9 / self.clock.period }
+    }
+
+    pub(super) fn result(&mut self, per_sm: u32) -> KernelResult {
+        // What the channels still owe, the next kernel would wait for.
+        let end = self.launch.end.max(self.memory.dram_drained()).max(1);
+        let clock_mhz = self.average_clock_mhz(end);
         self.memory.traffic.l2_read_bytes += self.spec.launch.front_end_l2_bytes;
         let span_s = end as f64 * 1e-15;
         let latency_s = span_s + (self.spec.launch.graph_gap_us * 1e3 + self.spec.launch.flush_ns) * 1e-9;

@@ -45,7 +45,7 @@ impl Gpu {
         let common = self.clone();
         // Loops that have begun end sooner.
         let roles = kernel.roles.len();
-        for (i, state) in self.roles.iter_mut().enumerate() {
+        for (i, state) in self.launch.roles.iter_mut().enumerate() {
             for d in 0..usize::from(state.depth) {
                 let before = usize::from(state.starts[d]).checked_sub(1);
                 if let Some(Op::Loop(Trips::Work(v, _))) = before.and_then(|pc| kernel.roles[i % roles].ops.get(pc))
@@ -69,7 +69,7 @@ impl Gpu {
 fn only_counts(kernel: &Kernel, var: usize, turns: u32) -> bool {
     let placed = |e: &Expr| e.work.get(var).is_some_and(|&c| c != 0);
     kernel.roles.iter().flat_map(|r| &r.ops).all(|op| match op {
-        Op::Copy { tile, .. } | Op::Store { tile, .. } => !placed(&tile.row) && !placed(&tile.byte),
+        Op::Copy { tile, .. } | Op::Store { tile, .. } | Op::PeerStore { tile, .. } => !placed(&tile.row) && !placed(&tile.byte),
         Op::Loop(Trips::Work(v, add)) => usize::from(*v) != var || *add == 0,
         // There or not, in both launches alike.
         Op::Loop(Trips::Once(v, add)) => usize::from(*v) != var || i64::from(*add) > -i64::from(turns),

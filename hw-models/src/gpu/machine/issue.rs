@@ -13,7 +13,7 @@ impl Gpu {
     /// Leaves a role to the lanes of its SM.
     pub(super) fn share_lanes(&mut self, sm: usize, agent: usize, now: u64, work: u64, floor: u64) {
         if let Some(next) = self.sms[sm].lanes.add(now, work, floor, agent as u32) {
-            self.queue.push(Time::from_fs(next), (self.roles.len() + sm) as u32);
+            self.queue.push(Time::from_fs(next), (self.agents + sm) as u32);
         }
     }
 
@@ -25,7 +25,7 @@ impl Gpu {
             }
         };
         if let Some(next) = self.sms[sm].lanes.take(now, &mut go_on) {
-            self.queue.push(Time::from_fs(next), (self.roles.len() + sm) as u32);
+            self.queue.push(Time::from_fs(next), (self.agents + sm) as u32);
         }
     }
 

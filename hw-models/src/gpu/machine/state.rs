@@ -131,6 +131,21 @@ pub(super) enum OpCost {
     Other,
 }
 
+/// Bytes of a kernel's code that its ops name, each section once.
+pub(super) fn code_bytes(costs: &[Vec<OpCost>]) -> u64 {
+    let mut sections: Vec<(u16, u32)> = costs
+        .iter()
+        .flatten()
+        .filter_map(|c| match c {
+            OpCost::Vector(v) if v.code_bytes > 0 => Some((v.section, v.code_bytes)),
+            _ => None,
+        })
+        .collect();
+    sections.sort_unstable();
+    sections.dedup();
+    sections.iter().map(|(_, bytes)| u64::from(*bytes)).sum()
+}
+
 /// What a vector op of a role of so many warps costs.
 pub(super) fn vector_cost(
     sm: &SmSpec,

@@ -11,7 +11,8 @@ const REMEMBERED: usize = 2048;
 struct SmPort {
     read: Server,
     write: Server,
-    translated: bool,
+    /// Launches for which it has translated its first addresses, a bit each.
+    translated: u64,
     gpc: u8,
     half: u8,
 }
@@ -51,6 +52,8 @@ pub(super) struct Crossbar {
     rates: Rates,
     merge: u64,
     merged: u32,
+    /// The bit of the launch that is served.
+    launch: u64,
     translation_miss: u64,
     translation_interval: u64,
 }
@@ -82,6 +85,7 @@ impl Crossbar {
             rates: full,
             merge: ns(spec.crossbar.merge_window_ns),
             merged: spec.crossbar.merge_requests,
+            launch: 1,
             translation_miss: ns(spec.launch.translation_miss_cycles * 1e3 / spec.sm_clock_mhz),
             translation_interval: ns(spec.launch.translation_interval_cycles * 1e3 / spec.sm_clock_mhz),
         }
@@ -95,6 +99,15 @@ impl Crossbar {
         self.gpc_entries.fill(Server::default());
         self.gpc_translation.fill(Server::default());
         self.flights.fill(Flight::default());
+        self.launch = 1;
+    }
+
+    /// Serves a launch, of a bit of its own; `fresh` when it begins.
+    pub(super) fn serve_launch(&mut self, bit: u32, fresh: bool) {
+        self.launch = 1 << (bit % u64::BITS);
+        if fresh {
+            self.ports.iter_mut().for_each(|p| p.translated &= !self.launch);
+        }
     }
 
     /// Follows the clock: a cycle takes so many times as long as at the full one.
@@ -116,10 +129,10 @@ impl Crossbar {
     /// When a request can leave its SM: the first of a launch waits for its translation.
     pub(super) fn translate(&mut self, now: u64, sm: usize) -> u64 {
         let port = &mut self.ports[sm];
-        if port.translated {
+        if port.translated & self.launch != 0 {
             return now;
         }
-        port.translated = true;
+        port.translated |= self.launch;
         self.gpc_translation[usize::from(port.gpc)].serve(now, self.translation_interval) + self.translation_miss
     }
 

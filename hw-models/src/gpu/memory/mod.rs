@@ -11,7 +11,7 @@ mod l1;
 mod l2;
 mod layout;
 
-use super::launch::{HeldTensor, SIXTEENTHS, TensorInL2};
+use super::launch::{HeldTensor, PeerLink, SIXTEENTHS, TensorInL2};
 use super::program::{Multicast, Tensor, Tile};
 use super::spec::GpuSpec;
 use super::traffic::Traffic;
@@ -69,6 +69,10 @@ pub(crate) struct Memory {
     /// The first of them, which say which foreign lines are dirty.
     draws: Draws,
     halves: [Server; 2],
+    /// The links: what leaves for peers, while as much comes; and what 1 KiB and the way take.
+    link: Server,
+    link_rate: u64,
+    link_latency: u64,
     partitions: u32,
     /// Blocks of the run in work that are not in L2.
     absent: Vec<Absent>,
@@ -98,6 +102,9 @@ impl Memory {
             bits: Bits::new(SEED),
             draws: Draws::new(SEED),
             halves: [Server::default(); 2],
+            link: Server::default(),
+            link_rate: 1,
+            link_latency: 0,
             partitions: spec.l2.partitions,
             absent: Vec::new(),
             gone: Vec::new(),
@@ -132,9 +139,21 @@ impl Memory {
         self.together = (grain / PIECES_FROM).clamp(1, MOST_PIECES);
         self.dram.reset();
         self.halves = [Server::default(); 2];
+        self.link = Server::default();
         self.traffic = Traffic::default();
         self.bits = Bits::new(SEED);
         Ok(())
+    }
+
+    /// Gives the machine links to peers.
+    pub(crate) fn join(&mut self, link: PeerLink) {
+        self.link_rate = fs_per_kib(link.bytes_per_s);
+        self.link_latency = ns(link.latency_ns);
+    }
+
+    /// Serves CTAs of a launch, whose SMs translate their first addresses themselves; `fresh` when it begins.
+    pub(crate) fn serve_launch(&mut self, bit: u32, fresh: bool) {
+        self.crossbar.serve_launch(bit, fresh);
     }
 
     /// Follows the clock of the SMs: a cycle takes so many times as long as at the full one.
@@ -288,8 +307,8 @@ impl Memory {
     }
 
     /// Reads a box to an SM; when its last byte is there.
-    pub(crate) fn read(&mut self, now: u64, by: Reader, tile: &Tile, (row, byte): (i64, i64)) -> u64 {
-        let t = self.tensors[usize::from(tile.tensor)];
+    pub(crate) fn read(&mut self, now: u64, by: Reader, tensor: usize, tile: &Tile, (row, byte): (i64, i64)) -> u64 {
+        let t = self.tensors[tensor];
         let (first, rows) = by.multicast.part(by.member, tile.rows);
         let row = row + i64::from(first);
         let whole = u64::from(rows) * u64::from(tile.bytes);
@@ -341,9 +360,7 @@ impl Memory {
 
     fn read_run(&mut self, now: u64, by: Reader, t: &Mapped, area: &Area, run: Run) -> u64 {
         self.traffic.transactions += run.count;
-        let last = Mapped::of_run(&run, run.count - 1);
-        let (a, b) = (t.part(area, run.row, run.column), t.part(area, last.0, last.1));
-        let bytes = Area { r1: b.r1, b1: b.b1, ..a }.bytes();
+        let bytes = run_bytes(t, area, &run);
         let (bytes, again) = if by.bulk {
             let bytes = (bytes * t.off_lines.arrive) >> 10;
             (bytes, (bytes * t.off_lines.again) >> 10)
@@ -430,8 +447,16 @@ impl Memory {
     }
 
     /// Writes a box from an SM.
-    pub(crate) fn write(&mut self, now: u64, sm: usize, tile: &Tile, row: i64, byte: i64, reduce: bool) -> Written {
-        let t = self.tensors[usize::from(tile.tensor)];
+    pub(crate) fn write(
+        &mut self,
+        now: u64,
+        sm: usize,
+        tensor: usize,
+        tile: &Tile,
+        (row, byte): (i64, i64),
+        reduce: bool,
+    ) -> Written {
+        let t = self.tensors[tensor];
         let Some(area) = t.clip(tile, row, byte) else { return Written { left: now, stored: now } };
         let now = self.crossbar.translate(now, sm);
         let mut done = Written { left: now, stored: now };
@@ -439,34 +464,69 @@ impl Memory {
         // A reduction reads, adds and writes in its slice.
         let passes = if reduce { 2 } else { 1 };
         for run in t.runs(&area) {
-            let last = Mapped::of_run(&run, run.count - 1);
-            let (a, b) = (t.part(&area, run.row, run.column), t.part(&area, last.0, last.1));
-            let bytes = Area { r1: b.r1, b1: b.b1, ..a }.bytes();
+            let bytes = run_bytes(&t, &area, &run);
             self.traffic.transactions += run.count;
             self.traffic.crossbar_write_bytes += bytes;
-            // Half of the lines are at home in the other half, and pass both.
-            let far = if self.partitions == 2 { bytes / 2 } else { 0 };
-            self.traffic.l2_write_bytes += (bytes + far) * passes;
             let sent = self.crossbar.send(sm, now, bytes);
-            let held = passes * WRITE_PASSES;
-            let served = self.slices(now, half, bytes * held, far * held);
-            self.tags.iter_mut().for_each(Tags::tick);
-            let blocks = t.blocks_of(&area, &run);
-            for i in 0..run.count {
-                let block = run.first + i;
-                let (size, part) = blocks.get(i);
-                let home = self.home(block);
-                let set = self.tags[home].set(block);
-                let before = self.tags[home].dirtied;
-                self.take(home, Wanted { block, set, size, bytes: part.bytes(), dirty: true });
-                self.traffic.l2_dirtied_bytes += self.tags[home].dirtied - before;
-                if self.partitions == 2 {
-                    self.tags[1 - home].forget(block);
-                }
-            }
-            self.dram.settle(now, &mut self.bits);
+            let served = self.store_run(now, half, &t, &area, &run, bytes, passes);
             done.left = done.left.max(sent);
             done.stored = done.stored.max(sent.max(served) + self.near);
+        }
+        done
+    }
+
+    /// Takes the bytes of a run into L2, at `half` first; when they are there.
+    #[allow(clippy::too_many_arguments)]
+    fn store_run(&mut self, now: u64, half: usize, t: &Mapped, area: &Area, run: &Run, bytes: u64, passes: u64) -> u64 {
+        // Half of the lines are at home in the other half, and pass both.
+        let far = if self.partitions == 2 { bytes / 2 } else { 0 };
+        self.traffic.l2_write_bytes += (bytes + far) * passes;
+        let held = passes * WRITE_PASSES;
+        let served = self.slices(now, half, bytes * held, far * held);
+        self.tags.iter_mut().for_each(Tags::tick);
+        let blocks = t.blocks_of(area, run);
+        for i in 0..run.count {
+            let block = run.first + i;
+            let (size, part) = blocks.get(i);
+            let home = self.home(block);
+            let set = self.tags[home].set(block);
+            let before = self.tags[home].dirtied;
+            self.take(home, Wanted { block, set, size, bytes: part.bytes(), dirty: true });
+            self.traffic.l2_dirtied_bytes += self.tags[home].dirtied - before;
+            if self.partitions == 2 {
+                self.tags[1 - home].forget(block);
+            }
+        }
+        self.dram.settle(now, &mut self.bits);
+        served
+    }
+
+    /// Writes a box to a peer's memory, while the peer writes the same here.
+    pub(crate) fn peer_write(
+        &mut self,
+        now: u64,
+        sm: usize,
+        tensor: usize,
+        tile: &Tile,
+        (row, byte): (i64, i64),
+    ) -> Written {
+        let t = self.tensors[tensor];
+        let Some(area) = t.clip(tile, row, byte) else { return Written { left: now, stored: now } };
+        let now = self.crossbar.translate(now, sm);
+        let mut done = Written { left: now, stored: now };
+        let half = self.crossbar.half(sm);
+        for run in t.runs(&area) {
+            let bytes = run_bytes(&t, &area, &run);
+            self.traffic.transactions += run.count;
+            self.traffic.crossbar_write_bytes += bytes;
+            self.traffic.peer_bytes += bytes;
+            let sent = self.crossbar.send(sm, now, bytes);
+            let passed = self.link.serve(now, transfer(bytes, self.link_rate)).max(sent);
+            // Of the peer's, which come at the same time.
+            let served = self.store_run(now, half, &t, &area, &run, bytes, 1);
+            // The SM's stores wait in its port while the links are busy.
+            done.left = done.left.max(passed);
+            done.stored = done.stored.max(passed.max(served) + self.link_latency + self.near);
         }
         done
     }
@@ -487,6 +547,13 @@ impl Memory {
 pub(crate) struct Written {
     pub(crate) left: u64,
     pub(crate) stored: u64,
+}
+
+/// Bytes of an area that a run holds.
+fn run_bytes(t: &Mapped, area: &Area, run: &Run) -> u64 {
+    let last = Mapped::of_run(run, run.count - 1);
+    let (a, b) = (t.part(area, run.row, run.column), t.part(area, last.0, last.1));
+    Area { r1: b.r1, b1: b.b1, ..a }.bytes()
 }
 
 /// Goes through the addresses of an area row by row, up to so many bytes; some rows are taken together.

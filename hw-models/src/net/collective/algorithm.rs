@@ -14,6 +14,14 @@ pub enum Op {
     ReduceScatter,
     /// Each rank sends a part to each.
     AllToAll,
+    /// All ranks get what one has.
+    Broadcast,
+    /// One rank gets the sum of all.
+    Reduce,
+    /// One rank sends all bytes to another.
+    SendRecv,
+    /// Two ranks send all bytes to each other.
+    Exchange,
 }
 
 impl Op {
@@ -22,7 +30,15 @@ impl Op {
         match self {
             Self::AllReduce => 2 * ranks.saturating_sub(1),
             Self::AllGather | Self::ReduceScatter | Self::AllToAll => ranks.saturating_sub(1),
+            // A chain; NCCL counts its steps by ranks (`ncclTopoTuneModel`).
+            Self::Broadcast | Self::Reduce => ranks,
+            Self::SendRecv | Self::Exchange => 1,
         }
+    }
+
+    /// Whether it is sends and receives, for which NCCL has a kernel of its own.
+    pub const fn is_point_to_point(self) -> bool {
+        matches!(self, Self::AllToAll | Self::SendRecv | Self::Exchange)
     }
 }
 
@@ -39,6 +55,8 @@ pub enum Algorithm {
     PointToPoint,
     /// Every rank reads all others' buffers.
     OneShot,
+    /// Every rank reads its part of all others' buffers, and then their sums of the other parts.
+    TwoShot,
 }
 
 /// Slices of a chunk of the protocol Simple (`chunkSteps` over `sliceSteps`).
@@ -57,16 +75,24 @@ pub fn seconds(f: &Fabric, op: Op, way: Algorithm, how: Protocol, ranks: u32, by
         return f.latency.launch_us * 1e-6;
     }
     match way {
+        Algorithm::Ring if matches!(op, Op::Broadcast | Op::Reduce) => chain(f, op, how, ranks, bytes as f64),
         Algorithm::Ring => ring(f, op, how, ranks, bytes as f64),
         Algorithm::Tree => tree(f, how, ranks, bytes as f64),
         Algorithm::Nvls => nvls(f, op, ranks, bytes as f64),
-        Algorithm::PointToPoint => point_to_point(f, how, ranks, bytes as f64),
+        Algorithm::PointToPoint => point_to_point(f, op, how, ranks, bytes as f64),
         Algorithm::OneShot => one_shot_seconds(f, ranks, bytes),
+        Algorithm::TwoShot => peer_all_reduce_s(f, way, ranks, bytes),
     }
 }
 
-/// Channels that a collective of so many bytes on the links gets.
-fn channels(f: &Fabric, traffic: f64) -> f64 {
+/// Channels, each a CTA, that a collective of so many bytes gets.
+pub fn channels(f: &Fabric, op: Op, bytes: u64) -> u32 {
+    let twice = if op == Op::AllReduce { 2.0 } else { 1.0 };
+    channels_of(f, twice * bytes as f64).ceil() as u32
+}
+
+/// The same of so many bytes on the links.
+fn channels_of(f: &Fabric, traffic: f64) -> f64 {
     (traffic / f.nccl.channel_bytes).clamp(1.0, f64::from(f.nccl.channels))
 }
 
@@ -81,6 +107,13 @@ fn moves(op: Op, how: Protocol, ranks: u32) -> (f64, f64) {
         Op::AllGather => (2.0 + x + (n - 2.0) * middle + last, last),
         Op::ReduceScatter => (1.0 + x + (n - 2.0) * middle + last + 1.0, last),
         Op::AllToAll => ((n - 1.0) * (1.0 + x + last) + 2.0, last),
+        // In place; the rank that moves most: one in the middle, or one of two.
+        Op::Broadcast if ranks > 2 => (middle, last),
+        Op::Broadcast => (last, last),
+        Op::Reduce if ranks > 2 => (middle + 1.0, last + 1.0),
+        Op::Reduce => (last + 1.0, last + 1.0),
+        Op::SendRecv => (last, last),
+        Op::Exchange => (1.0 + x + last, 1.0 + x + last),
     }
 }
 
@@ -116,7 +149,7 @@ fn ring(f: &Fabric, op: Op, how: Protocol, ranks: u32, bytes: f64) -> f64 {
     let steps = f64::from(op.steps(ranks));
     let part = bytes / f64::from(ranks);
     let traffic = if op == Op::AllReduce { 2.0 * bytes } else { bytes };
-    let used = channels(f, traffic);
+    let used = channels_of(f, traffic);
     let (all, last) = moves(op, how, ranks);
     let rate = move_rate(f, how, used);
     let wire = f.wire_bytes_per_s() / how.expansion();
@@ -128,10 +161,26 @@ fn ring(f: &Fabric, op: Op, how: Protocol, ranks: u32, bytes: f64) -> f64 {
     start_s(f, how) + hops + flow - beside + fill
 }
 
+/// Chunks of a broadcast or a reduction are one step of a channel's buffer, those of rings four (`BROADCAST_CHUNKSTEPS`, `ALLGATHER_CHUNKSTEPS`).
+const CHAIN_CHUNK_SHARE: f64 = 0.25;
+
+/// A chain from or to a root: all bytes pass every rank once, in chunks, and links in one direction.
+fn chain(f: &Fabric, op: Op, how: Protocol, ranks: u32, bytes: f64) -> f64 {
+    let used = channels_of(f, bytes);
+    let (all, last) = moves(op, how, ranks);
+    let rate = move_rate(f, how, used);
+    let flow = (bytes * how.expansion() / f.one_way_bytes_per_s()).max(all * bytes / rate);
+    let chunk = bytes.min(used * how.step_bytes() * CHAIN_CHUNK_SHARE);
+    let fill = if how == Protocol::Simple { chunk * last / rate } else { 0.0 };
+    let hops = hops_s(f, how, f64::from(ranks - 1));
+    let beside = if how == Protocol::Ll { hops.min(flow) / LL_HOPS_BESIDE } else { 0.0 };
+    start_s(f, how) + hops + flow - beside + fill
+}
+
 /// A chain up and down: all bytes pass every rank twice, in chunks.
 fn tree(f: &Fabric, how: Protocol, ranks: u32, bytes: f64) -> f64 {
     let steps = 2.0 * f64::from(ranks - 1);
-    let used = channels(f, 2.0 * bytes);
+    let used = channels_of(f, 2.0 * bytes);
     let rate = move_rate(f, how, used);
     let x = how.expansion();
     // A rank in the middle: receive, add, pass on up; receive, keep, pass on down.
@@ -164,27 +213,46 @@ fn nvls(f: &Fabric, op: Op, ranks: u32, bytes: f64) -> f64 {
     (f.latency.launch_us + f.latency.nvls_us) * 1e-6 + (turns + 2.0) * turn * crossing / wire
 }
 
-/// Sends to all peers and receives from all; a rank's own part is copied by the same kernel.
-fn point_to_point(f: &Fabric, how: Protocol, ranks: u32, bytes: f64) -> f64 {
+/// Sends to all peers and receives from all; in an all-to-all a rank's own part is copied by the same kernel.
+fn point_to_point(f: &Fabric, op: Op, how: Protocol, ranks: u32, bytes: f64) -> f64 {
     let n = f64::from(ranks);
-    let part = bytes / n;
-    let (all, last) = moves(Op::AllToAll, how, ranks);
+    let (peers, part) = if op == Op::AllToAll { (n - 1.0, bytes / n) } else { (1.0, bytes) };
+    let (all, last) = moves(op, how, ranks);
     // Flows of all pairs that nobody orders meet in the switches.
-    let share = if ranks > 2 { f.link.all_to_all_share } else { 1.0 };
-    let wire = f.wire_bytes_per_s() * share / how.expansion();
+    let share = if op == Op::AllToAll && ranks > 2 { f.link.all_to_all_share } else { 1.0 };
+    let link = if op == Op::SendRecv { f.one_way_bytes_per_s() } else { f.wire_bytes_per_s() };
+    let wire = link * share / how.expansion();
     // A channel's warps are shared out to what is sent, received and copied; LL has a channel for each peer.
     let rate = match how {
         Protocol::Simple => f.sm.p2p_move_gb_s * 1e9,
-        _ => 1e9 * (f.nccl.ll_max_gb_s * LL_MOVES).min((n - 1.0) * f.sm.port_gb_s / 3.0),
+        _ => 1e9 * (f.nccl.ll_max_gb_s * LL_MOVES).min(peers * f.sm.port_gb_s / 3.0),
     };
-    let flow = ((n - 1.0) * part / wire).max(all * part / rate);
-    let start = (f.latency.p2p_launch_us + (n - 2.0) * f.latency.p2p_peer_us) * 1e-6;
+    let flow = (peers * part / wire).max(all * part / rate);
+    let start = (f.latency.p2p_launch_us + (peers - 1.0) * f.latency.p2p_peer_us) * 1e-6;
     if how != Protocol::Simple {
         return start + f.latency.hop_us * 1e-6 + flow;
     }
-    let held = ((n - 1.0) * part).min(f64::from(f.nccl.channels) * how.step_bytes());
+    let held = (peers * part).min(f64::from(f.nccl.channels) * how.step_bytes());
     let bytes_s = SLICES * f.latency.slice_us * 1e-6 + flow + held * last / rate;
     start + bytes_s.max(f.latency.p2p_simple_us * 1e-6)
+}
+
+/// PyTorch's all-reduces over symmetric memory without multicast (`CUDASymmetricMemoryOps.cu`): loads of 16 bytes by the threads of few CTAs, each of
+/// which waits for a round trip before it adds and stores. One shot: all bytes of all peers; two shots: a part of each, then the others' sums,
+/// stored to all in between; a barrier of flags before, after, and between the shots.
+pub fn peer_all_reduce_s(f: &Fabric, way: Algorithm, ranks: u32, bytes: u64) -> f64 {
+    let (n, bytes) = (f64::from(ranks.max(1)), bytes as f64);
+    let s = &f.symmetric;
+    // Bytes of one load of all threads, as many as there are bytes for; and whole turns of that.
+    let part = if way == Algorithm::TwoShot { bytes / n } else { bytes };
+    let thread = 16.0;
+    let turn = f64::from(s.max_ctas) * f64::from(s.threads) * thread;
+    let turns = (part / turn).ceil().max(1.0);
+    // A turn is a round trip, or what the links take for its bytes.
+    let trip = s.load_us.max(part.min(turn) * (n - 1.0) / f.wire_bytes_per_s() * 1e6);
+    let barriers = 2.0 * s.barrier_us;
+    let stored = if way == Algorithm::TwoShot { (n - 1.0) * part / f.wire_bytes_per_s() * 1e6 } else { 0.0 };
+    (s.launch_us + barriers + turns * trip + stored) * 1e-6
 }
 
 /// TensorRT-LLM's one-shot kernel: flags to all peers, then loads of all their buffers.

@@ -23,6 +23,10 @@ pub struct Fabric {
     pub nccl: Nccl,
     /// Kernels of a framework that read their peers' memory themselves.
     pub custom: Custom,
+    /// PyTorch's kernels over symmetric memory.
+    pub symmetric: Symmetric,
+    /// What PyTorch adds to each collective.
+    pub torch: Torch,
 }
 
 /// Links of a GPU, taken together.
@@ -33,7 +37,9 @@ pub struct Link {
     pub bandwidth_gb_s: f64,
     /// Share of it that stores of SMs reach (headers, acknowledgements).
     pub efficiency: f64,
-    /// Share of that which is left to flows between all pairs at once.
+    /// Share of the data sheet's that stores reach while nothing but acknowledgements comes back.
+    pub one_way_efficiency: f64,
+    /// Share of `efficiency` which is left to flows between all pairs at once.
     pub all_to_all_share: f64,
 }
 
@@ -117,6 +123,34 @@ pub struct Custom {
     pub max_bytes: f64,
 }
 
+/// PyTorch's all-reduces over symmetric memory, without multicast.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Symmetric {
+    /// Most CTAs, and threads of a CTA.
+    pub max_ctas: u32,
+    /// Likewise.
+    pub threads: u32,
+    /// From launch to launch, without barriers and loads, us.
+    pub launch_us: f64,
+    /// A flag to all peers and from all, us.
+    pub barrier_us: f64,
+    /// A load of a peer's memory: request, memory, answer, us.
+    pub load_us: f64,
+}
+
+/// What PyTorch's `ProcessGroupNCCL` adds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Torch {
+    /// To a collective in a CUDA graph, over one that nccl-tests capture: its own stream's edges to and from the caller's, us.
+    pub graph_us: f64,
+    /// The host's part of a call outside of a graph: dispatch, events, NCCL's enqueue, launch, us.
+    pub call_us: f64,
+    /// The same of another operation of a batch of sends and receives, with its wait, us.
+    pub batch_us: f64,
+}
+
 /// The fabrics of the catalog.
 pub const CATALOG: [(&str, &str); 4] = [
     ("a100", include_str!("../../../catalog/fabric/a100.toml")),
@@ -151,6 +185,9 @@ impl Fabric {
             ("link.bandwidth_gb_s", f.link.bandwidth_gb_s),
             ("link.efficiency", f.link.efficiency),
             ("link.all_to_all_share", f.link.all_to_all_share),
+            ("link.one_way_efficiency", f.link.one_way_efficiency),
+            ("symmetric.max_ctas", f64::from(f.symmetric.max_ctas)),
+            ("symmetric.threads", f64::from(f.symmetric.threads)),
             ("custom.load_gb_s", f.custom.load_gb_s),
             ("sm.port_gb_s", f.sm.port_gb_s),
             ("sm.ll_port_share", f.sm.ll_port_share),
@@ -181,13 +218,19 @@ impl Fabric {
             ("latency.nvls_us", f.latency.nvls_us),
             ("custom.launch_us", f.custom.launch_us),
             ("custom.peer_us", f.custom.peer_us),
+            ("symmetric.launch_us", f.symmetric.launch_us),
+            ("symmetric.barrier_us", f.symmetric.barrier_us),
+            ("symmetric.load_us", f.symmetric.load_us),
+            ("torch.graph_us", f.torch.graph_us),
+            ("torch.call_us", f.torch.call_us),
+            ("torch.batch_us", f.torch.batch_us),
         ];
         for (key, value) in times {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(source.error(key, format!("is {value}: must not be below zero")));
             }
         }
-        if f.link.efficiency > 1.0 || f.link.all_to_all_share > 1.0 || !(0.0..=1.0).contains(&f.nccl.nvls_efficiency) {
+        if f.link.efficiency > 1.0 || f.link.one_way_efficiency > 1.0 || f.link.all_to_all_share > 1.0 || !(0.0..=1.0).contains(&f.nccl.nvls_efficiency) {
             return Err(source.error("link.efficiency", "is a share: at most one"));
         }
         Ok(f)
@@ -196,6 +239,11 @@ impl Fabric {
     /// Bytes a second that reach a peer, in one direction.
     pub fn wire_bytes_per_s(&self) -> f64 {
         self.link.bandwidth_gb_s * 1e9 * self.link.efficiency
+    }
+
+    /// The same while no data come back.
+    pub fn one_way_bytes_per_s(&self) -> f64 {
+        self.link.bandwidth_gb_s * 1e9 * self.link.one_way_efficiency
     }
 
     /// Whether its switches reduce and multicast (NVLink SHARP).

@@ -22,8 +22,9 @@ const TREE_CORRECTION: [[f64; 22]; 3] = [
 
 /// What NCCL takes for so many bytes.
 pub fn choose(fabric: &Fabric, op: Op, ranks: u32, bytes: u64) -> (Algorithm, Protocol) {
-    if op == Op::AllToAll {
-        let to_peer = bytes as f64 / f64::from(ranks.max(1));
+    if op.is_point_to_point() {
+        let parts = if op == Op::AllToAll { f64::from(ranks.max(1)) } else { 1.0 };
+        let to_peer = bytes as f64 / parts;
         let how = if to_peer <= fabric.nccl.p2p_ll_bytes { Protocol::Ll } else { Protocol::Simple };
         return (Algorithm::PointToPoint, how);
     }
@@ -52,7 +53,9 @@ pub fn predicted_us(f: &Fabric, op: Op, way: Algorithm, how: Protocol, ranks: u3
                 Protocol::Ll128 => (c.graph_gb_s * 0.92).min(channels * c.ll128_channel_gb_s),
                 Protocol::Simple => c.graph_gb_s,
             };
-            (RING_BASE_US[p] + steps * RING_HOP_US[p], bus * n / steps)
+            // A chain from or to a root is one hop after the other in all channels alike.
+            let hops = if matches!(op, Op::Broadcast | Op::Reduce) { 1.0 } else { steps };
+            (RING_BASE_US[p] + hops * RING_HOP_US[p], bus * n / steps)
         }
         Algorithm::Tree if op == Op::AllReduce => {
             let most = (c.graph_gb_s * 0.92).min(channels * c.tree_channel_gb_s);
