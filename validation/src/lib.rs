@@ -19,6 +19,7 @@ mod pim;
 mod replay;
 mod rows;
 mod serving;
+mod training;
 mod value;
 mod witness;
 

@@ -22,6 +22,7 @@ pub mod routing;
 pub mod rows;
 pub mod select;
 pub mod ssm;
+pub mod training;
 pub mod umma;
 
 pub use model::GpuMapper;
