@@ -21,6 +21,7 @@ mod rows;
 mod serving;
 mod streams;
 mod two_gpus;
+mod training;
 mod value;
 mod witness;
 

@@ -20,6 +20,7 @@ use serde_json::Value as Json;
 use crate::gpus::Devices;
 use crate::operators::call::argument;
 use crate::rows::{Row, number};
+use crate::training;
 use crate::value::Value;
 
 /// A step's seconds and joules.
@@ -185,7 +186,6 @@ fn step(op: &str, args: &str, devices: &mut Devices, detail: Detail) -> Result<(
         "model" => zoo(&args)?,
         "encoder" => bert(&args)?,
         "vision" | "diffusion" => return Err("vision and diffusion models are not modelled yet".into()),
-        "train" => return Err("training is not modelled yet".into()),
         _ => return Err("operator not modelled".into()),
     };
     let generation = generation(op, &args)?;
@@ -222,6 +222,9 @@ fn step(op: &str, args: &str, devices: &mut Devices, detail: Detail) -> Result<(
 pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
     let get = |key: &str| row.get(key).cloned().unwrap_or_default();
     let (op, args) = (get("op"), get("args"));
+    if op == "train" {
+        return training_row(row, &args, devices, detail);
+    }
     let step = step(&op, &args, devices, detail);
     let value = |metric, column: &str, predicted| Value {
         device: "h200".into(),
@@ -233,4 +236,25 @@ pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value
     };
     let energy = step.clone().map(|(_, (_, joules))| joules);
     vec![value("latency", "latency_us", step.map(|(s, _)| s * 1e6)), value("energy", "energy_j", energy)]
+}
+
+/// A training step's time, energy and memory.
+fn training_row(row: &Row, args: &str, devices: &mut Devices, detail: Detail) -> Vec<Value> {
+    let parsed: Result<Json, String> =
+        serde_json::from_str(&args.replace('\'', "\"")).map_err(|e| format!("args are not JSON: {e}"));
+    let taken = parsed.and_then(|args| training::taken(&args, devices, detail));
+    let value = |metric, column: &str, predicted| Value {
+        device: "h200".into(),
+        op: "train".into(),
+        metric,
+        label: args.to_owned(),
+        measured: number(row, column).unwrap_or(f64::NAN),
+        predicted,
+    };
+    let of = |get: fn(&training::Taken) -> f64| taken.as_ref().map(get).map_err(Clone::clone);
+    vec![
+        value("latency", "latency_us", of(|t| t.latency_s * 1e6)),
+        value("energy", "energy_j", of(|t| t.energy_j)),
+        value("peak_memory", "peak_mem_bytes", of(|t| t.peak_bytes)),
+    ]
 }

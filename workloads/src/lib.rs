@@ -22,6 +22,7 @@
 //! ```
 
 mod activation;
+pub mod backward;
 mod build;
 mod config;
 mod counts;

@@ -24,6 +24,7 @@ pub mod rows;
 pub mod select;
 pub mod ssm;
 pub mod streams;
+pub mod training;
 pub mod umma;
 
 pub use model::GpuMapper;

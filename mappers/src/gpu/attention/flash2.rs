@@ -27,7 +27,7 @@ const ALU: f64 = 0.26;
 /// Instructions of a warp for its part of a block: `mma`, one for 2048 multiply-adds, and all others (`device_profiles.csv`:
 /// 1220 in all for 128 x 64 of head size 128, 1684 for 128 x 128 of 64): 9.4 a score, 2 an accumulator, one `ldmatrix` for
 /// 512 bytes, 40 besides.
-pub(super) struct Block {
+pub(crate) struct Block {
     products: f64,
     others: f64,
     scores: f64,
@@ -47,7 +47,7 @@ impl Block {
     }
 
     /// A block of so many products and other instructions a warp.
-    pub(super) fn counted(products: f64, others: f64, scores: f64, warps: f64, d: u32, spec: &GpuSpec) -> Self {
+    pub(crate) fn counted(products: f64, others: f64, scores: f64, warps: f64, d: u32, spec: &GpuSpec) -> Self {
         // The profiles are of 32 FMA lanes a scheduler. Half as many take a warp's instruction for two cycles, and the next
         // waits where it is of the same kind.
         let twice = (128.0 / spec.sm.fma_lanes - 1.0).max(0.0);
@@ -57,13 +57,13 @@ impl Block {
 
     /// Lane work of a block on all warps, and so many instructions of each warp more. The matrix instructions take their
     /// time elsewhere, but their place in the code here.
-    pub(super) fn work(&self, more: f64) -> Op {
+    pub(crate) fn work(&self, more: f64) -> Op {
         let others = self.others + more;
         Op::Vector(VectorWork { sfu: self.scores, latency_cycles: 150.0, ..self.lanes(others, self.products) })
     }
 
     /// Work of so many instructions of each warp beside the blocks.
-    pub(super) fn beside(&self, per_warp: f64) -> VectorWork {
+    pub(crate) fn beside(&self, per_warp: f64) -> VectorWork {
         self.lanes(per_warp, 0.0)
     }
 

@@ -22,7 +22,7 @@ mod single_heads;
 
 pub use decode::{SplitDecode, combine, decode2, split_decode, splits};
 pub use encoder::encoder;
-pub(crate) use flash2::setup;
+pub(crate) use flash2::{Block, setup};
 pub use flash2::{flash2, flash2_paged};
 pub use flash3::{Flash3, decode3, flash3};
 pub use flash3_sync::flash3_sync;

@@ -1,0 +1,15 @@
+//! Training on one GPU: kernels of backward passes and updates as PyTorch launches them, programs of whole steps, the host that launches them, and the memory that they take.
+
+pub mod allocator;
+pub mod attention;
+pub mod host;
+pub mod loss;
+pub mod lower;
+pub mod memory;
+pub mod norms;
+pub mod optimizer;
+mod plan;
+pub mod rows;
+pub mod table;
+
+pub use plan::{TrainingError, TrainingPlan};

@@ -1,0 +1,265 @@
+//! A training step on one GPU: programs of its passes, what the host adds to them, and what it keeps in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use banksia_hw::gpu::GpuSpec;
+use banksia_hw::gpu::estimate::Judge;
+use banksia_hw::gpu::program::{Dtype, Kernel};
+use banksia_hw::program::{InstructionId, Program, ProgramBuilder};
+use banksia_workloads::backward::{
+    HIDDEN_GRADIENT, NEXT_HIDDEN_GRADIENT, NoGradient, Optimizer, Pass, Role, Scheduled, TrainOp, TrainingSpec,
+    TrainingStep, Value,
+};
+use banksia_workloads::{DataType, Model};
+
+use super::host::{HostCosts, timeline};
+use super::lower::Call;
+use super::memory::{TrainingFootprint, footprint, is_kept};
+use super::optimizer::{adamw, step_numbers};
+use crate::gpu::gemm::Gemm;
+use crate::gpu::launch::{Item, Launch, Operand, operands_of_product};
+use crate::gpu::select::{self, FINALISTS};
+use crate::plan::Unsupported;
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TrainingError {
+    /// An operator has no gradient.
+    #[error(transparent)]
+    Gradient(#[from] NoGradient),
+    /// The device does not multiply the model's type.
+    #[error("training runs models of 16 bits, and this one is of {0}")]
+    Type(DataType),
+    /// An operator cannot be lowered.
+    #[error(transparent)]
+    Operator(#[from] Unsupported),
+}
+
+/// What launches depend on: equal operators have equal kernels.
+type Work = (TrainOp, u64, u64, Vec<u64>);
+/// Kernels of a product, and whether its operands are swapped.
+type Product = (Arc<[Arc<Kernel>]>, bool);
+
+/// A training step, ready to be lowered.
+#[derive(Debug, Clone)]
+pub struct TrainingPlan {
+    step: TrainingStep,
+    spec: Arc<GpuSpec>,
+    dtype: Dtype,
+    host: HostCosts,
+    products: HashMap<[u32; 3], Product>,
+    kernels: HashMap<Work, Vec<Arc<Kernel>>>,
+    /// Launches of each operator of a pass of a region.
+    chosen: HashMap<(bool, bool, (usize, usize)), Arc<[Launch]>>,
+}
+
+/// The phases of a step, each a program: power settles in each.
+const PHASES: [&str; 3] = ["forward", "backward", "update"];
+
+fn phase(pass: Pass) -> usize {
+    match pass {
+        Pass::Forward => 0,
+        Pass::Backward { .. } => 1,
+        Pass::Update(_) => 2,
+    }
+}
+
+impl TrainingPlan {
+    /// A model's training step on a device.
+    ///
+    /// # Errors
+    /// The model is not of 16 bits, or an operator has no gradient.
+    pub fn new(model: &Model, training: &TrainingSpec, spec: &Arc<GpuSpec>) -> Result<Self, TrainingError> {
+        let dtype = match model.types.activations {
+            DataType::Bf16 => Dtype::Bf16,
+            DataType::F16 => Dtype::Fp16,
+            other => return Err(TrainingError::Type(other)),
+        };
+        let step = model.training(training)?;
+        Ok(Self {
+            step,
+            spec: Arc::clone(spec),
+            dtype,
+            host: HostCosts::PYTORCH,
+            products: HashMap::new(),
+            kernels: HashMap::new(),
+            chosen: HashMap::new(),
+        })
+    }
+
+    /// The step.
+    pub fn step(&self) -> &TrainingStep {
+        &self.step
+    }
+
+    /// What it keeps in memory, beside `before` bytes that the process holds already.
+    pub fn footprint(&self, before: u64) -> TrainingFootprint {
+        footprint(&self.step, before)
+    }
+
+    /// The kernels of a product, by a judge, once for all products of its sizes.
+    fn product(&mut self, g: &Gemm, found: select::Found, judge: &mut dyn Judge) -> Result<Product, Unsupported> {
+        let key = [g.m, g.n, g.k];
+        if let Some(known) = self.products.get(&key) {
+            return Ok(known.clone());
+        }
+        let (plan, _) = select::gemm(judge, g, found, FINALISTS).map_err(Unsupported::Kernel)?;
+        let kernels: Arc<[Arc<Kernel>]> = plan.steps.into_iter().map(|(k, _)| Arc::new(k)).collect();
+        self.products.insert(key, (Arc::clone(&kernels), plan.swapped));
+        Ok((kernels, plan.swapped))
+    }
+
+    fn launches(&mut self, s: &Scheduled<'_>, judge: &mut dyn Judge) -> Result<Arc<[Launch]>, Unsupported> {
+        let again = s.pass == Pass::Backward { recompute: true };
+        let key = (s.pass == Pass::Forward, again, s.place);
+        if let Some(known) = self.chosen.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let work: Work = (s.node.op, s.node.batch, s.node.tokens, s.node.load.clone());
+        let known = self.kernels.get(&work).cloned().unwrap_or_default();
+        let spec = Arc::clone(&self.spec);
+        let items = Call { node: s.node, dtype: self.dtype, spec: &spec }.items()?;
+        let mut launches: Vec<Launch> = Vec::new();
+        for item in items {
+            match item {
+                Item::Kernel(mut launch) => {
+                    // Equal launches are known by their kernels.
+                    if let Some(kernel) = known.get(launches.len()) {
+                        launch.kernel = Arc::clone(kernel);
+                    }
+                    launches.push(launch);
+                }
+                Item::Product(g, _, found, names) => {
+                    let (kernels, swapped) = self.product(&g, found, judge)?;
+                    launches.extend(kernels.iter().map(|k| Launch {
+                        kernel: Arc::clone(k),
+                        operands: operands_of_product(k, swapped, &names),
+                    }));
+                }
+            }
+        }
+        self.kernels.entry(work).or_insert_with(|| launches.iter().map(|l| Arc::clone(&l.kernel)).collect());
+        let launches: Arc<[Launch]> = launches.into();
+        self.chosen.insert(key, Arc::clone(&launches));
+        Ok(launches)
+    }
+
+    /// The programs of the step's passes, in order: those that it has of forward, backward, update.
+    ///
+    /// # Errors
+    /// An operator is not known, or the device runs none of a product's kernels.
+    pub fn programs(&mut self, device: u32, judge: &mut dyn Judge) -> Result<Vec<Program>, Unsupported> {
+        let step = self.step.clone();
+        let mut builders = PHASES.map(|name| {
+            let mut builder = ProgramBuilder::new(name, step.spec.sequence);
+            builder.on(device);
+            builder
+        });
+        let mut last: [Option<InstructionId>; 3] = [None; 3];
+        for s in step.schedule() {
+            let launches = self.launches(&s, judge)?;
+            let phase = phase(s.pass);
+            let builder = &mut builders[phase];
+            let operator = builder.operator(&s.node.label);
+            builder.occurs(operator, s.node.flops(), 0.0);
+            let names = names(&step, &s);
+            let name = |o: &Operand| names.get(o.name.as_str()).cloned().unwrap_or_else(|| o.name.clone());
+            last[phase] = push(builder, operator, &launches, name, last[phase]);
+        }
+        if let Some(launches) = self.update() {
+            let builder = &mut builders[2];
+            for (label, launch) in launches {
+                let operator = builder.operator(label);
+                builder.occurs(operator, 0.0, 0.0);
+                last[2] = push(builder, operator, std::slice::from_ref(&launch), |o| o.name.clone(), last[2]);
+            }
+        }
+        Ok(builders.into_iter().map(ProgramBuilder::finish).filter(|p| !p.instructions.is_empty()).collect())
+    }
+
+    /// The launches of the update. Other optimisers than AdamW are counted, not launched.
+    fn update(&self) -> Option<Vec<(&'static str, Launch)>> {
+        let Optimizer::AdamW { moments } = self.step.spec.optimizer else { return None };
+        let tensors: Vec<u64> =
+            self.step.parameters.iter().map(|p| p.elements().div_ceil(self.step.spec.shards.max(1))).collect();
+        let bytes = |d: DataType| d.bits().div_ceil(8);
+        let mut all: Vec<(&'static str, Launch)> = step_numbers(tensors.len() as u64)
+            .into_iter()
+            .map(|k| ("step numbers", Launch::new(k, [Operand::shared("step_numbers")])))
+            .collect();
+        let mut equal: HashMap<String, Arc<Kernel>> = HashMap::new();
+        for (i, (kernel, _)) in adamw(&tensors, bytes(self.step.dtype), bytes(moments)).into_iter().enumerate() {
+            let own = |what: &str| Operand::shared(format!("update{i}.{what}"));
+            let mut launch = Launch::new(kernel, ["parameters", "gradients", "first", "second"].map(own));
+            let name = launch.kernel.name.clone();
+            launch.kernel = Arc::clone(equal.entry(name).or_insert_with(|| Arc::clone(&launch.kernel)));
+            all.push(("adamw", launch));
+        }
+        Some(all)
+    }
+
+    /// Seconds of a step whose operators take the device so long each (by label, once), launched from the host one by one.
+    pub fn from_host(&self, device_s: &HashMap<String, f64>) -> f64 {
+        let us = 1e-6;
+        let h = &self.host;
+        let checkpoint = |s: &Scheduled<'_>| !self.step.regions[s.place.0].again.is_empty();
+        let mut calls: Vec<(f64, f64)> = Vec::new();
+        let mut layer = None;
+        for s in self.step.schedule() {
+            let again = s.pass == Pass::Backward { recompute: true };
+            let launches = self.chosen.get(&(s.pass == Pass::Forward, again, s.place)).map_or(1, |l| l.len());
+            let checkpointed = checkpoint(&s);
+            let mut host = h.of(s.node, s.pass, launches, checkpointed);
+            if checkpointed && layer != Some((s.layer, s.pass)) {
+                layer = Some((s.layer, s.pass));
+                host += h.checkpoint_us / 3.0;
+            }
+            calls.push((host * us, device_s.get(&s.node.label).copied().unwrap_or(0.0)));
+        }
+        if let Some(launches) = self.update() {
+            calls.push((self.step.parameters.len() as f64 * h.parameter_us * us, 0.0));
+            calls.extend(
+                launches.iter().map(|(label, _)| (h.launch_us * us, device_s.get(*label).copied().unwrap_or(0.0))),
+            );
+        }
+        timeline(calls, h.reach_us * us)
+    }
+}
+
+/// Adds launches to a program, each after the one before.
+fn push(
+    builder: &mut ProgramBuilder,
+    operator: u32,
+    launches: &[Launch],
+    name: impl Fn(&Operand) -> String,
+    mut last: Option<InstructionId>,
+) -> Option<InstructionId> {
+    for launch in launches {
+        let tensors = launch.operands.iter().zip(&launch.kernel.tensors);
+        let buffers: Vec<u32> = tensors.map(|(o, t)| builder.buffer(&name(o), t.bytes())).collect();
+        let work = builder.launch_of(&launch.kernel, &buffers);
+        last = Some(builder.push(operator, work, last.as_slice()));
+    }
+    last
+}
+
+/// The memory of each value of an operator: parameters and what is kept for gradients are a layer's own, all else lies where the layer before had it.
+fn names<'a>(step: &TrainingStep, s: &Scheduled<'a>) -> HashMap<&'a str, String> {
+    let of = |v: &'a Value| -> (&'a str, String) {
+        let name = match (v.role, v.name.as_str()) {
+            (Role::Parameter | Role::ParameterGradient, _) => s.memory(v),
+            // One layer's is read while the next one's is written.
+            (Role::Gradient, HIDDEN_GRADIENT | NEXT_HIDDEN_GRADIENT) => {
+                let whole = s.memory(v);
+                let number: u32 = whole.trim_start_matches("d_hidden").parse().unwrap_or(0);
+                format!("d_hidden{}", number % 2)
+            }
+            (Role::Activation, banksia_workloads::backward::HIDDEN) => s.memory(v),
+            (Role::Activation, name) if is_kept(step, s.place.0, name) => s.memory(v),
+            (_, name) => name.to_owned(),
+        };
+        (v.name.as_str(), name)
+    };
+    s.node.reads.iter().chain(&s.node.writes).chain(&s.node.scratch).map(of).collect()
+}
