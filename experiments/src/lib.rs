@@ -4,6 +4,7 @@
 pub mod assumed;
 pub mod cache;
 pub mod comparison;
+pub mod cxl;
 mod error;
 pub mod experiment;
 mod kept;

@@ -28,6 +28,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("pim-gpt/gpt3-medium", include_str!("../../configs/pim-gpt/gpt3-medium.toml")),
     ("pim-gpt/gpt3-small", include_str!("../../configs/pim-gpt/gpt3-small.toml")),
     ("pim-gpt/gpt3-xl", include_str!("../../configs/pim-gpt/gpt3-xl.toml")),
+    ("pim-systems/cent", include_str!("../../configs/pim-systems/cent.toml")),
 ];
 
 /// Their names, in alphabetical order.

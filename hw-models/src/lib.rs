@@ -1,9 +1,11 @@
 //! Machines that run programs: DRAM, PIM, GPU, networks.
 
+pub mod cxl;
 pub mod dram;
 pub mod gpu;
 pub mod machines;
 pub mod net;
+pub mod nmp;
 pub mod outcome;
 pub mod pim;
 pub mod program;

@@ -11,6 +11,9 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("aim", include_str!("../catalog/machines/aim.toml")),
     ("hbm-pim", include_str!("../catalog/machines/hbm-pim.toml")),
     ("attacc", include_str!("../catalog/machines/attacc.toml")),
+    ("cent-32", include_str!("../catalog/machines/cent-32.toml")),
+    ("cent-20", include_str!("../catalog/machines/cent-20.toml")),
+    ("cent-8", include_str!("../catalog/machines/cent-8.toml")),
 ];
 
 /// Bases of bases, at most.

@@ -1,10 +1,13 @@
 //! Strategies that lower operator graphs to programs: where data lies, in what order work is done, which unit does it.
 //! Mappers know what a machine has; how long anything takes is the machine's to find out.
 
+pub mod cent;
 pub mod gpu;
 pub mod hybrid;
+pub mod nmp;
 pub mod pim;
 pub mod pim_gpt;
+pub mod pim_stages;
 mod plan;
 pub mod schema;
 pub mod space;
@@ -20,7 +23,7 @@ pub use plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Un
 
 /// Every strategy; of those that accept a machine, the first is what it has where nothing is said.
 pub fn mappers() -> &'static [&'static dyn Mapper] {
-    &[&pim_gpt::PimGptMapper, &pim::PimMapper, &gpu::GpuMapper, &hybrid::HybridMapper]
+    &[&pim_gpt::PimGptMapper, &pim::PimMapper, &gpu::GpuMapper, &hybrid::HybridMapper, &pim_stages::PimStagesMapper]
 }
 
 /// The strategies that map to a machine.

@@ -32,5 +32,7 @@ pub use report::{
 };
 pub use table::terminal;
 pub use timeline::chrome_trace;
-pub use validation::{Pair, Subject, ValidationResult, validation_json, validation_markdown, validation_table};
+pub use validation::{
+    Pair, Subject, ValidationResult, kendall_tau, validation_json, validation_markdown, validation_table,
+};
 pub use write::write_atomically;

@@ -4,15 +4,19 @@
 //! turned into launches, simulated, and set against what was measured; rows that cannot be expressed are counted with
 //! the reason.
 
+mod cent;
 mod collectives;
 mod counters;
 mod data_sheets;
+mod deepep;
 mod frameworks;
 mod gpus;
+mod h2llm;
 mod known;
 mod measured;
 mod memory;
 mod models;
+mod multinode;
 mod noc;
 mod operators;
 mod pim;
@@ -20,8 +24,9 @@ mod replay;
 mod rows;
 mod serving;
 mod streams;
-mod two_gpus;
+mod together;
 mod training;
+mod two_gpus;
 mod value;
 mod witness;
 
@@ -66,7 +71,10 @@ pub const GPU_SUITES: [&str; 20] = [
 
 /// Every suite, in the order in which they run by themselves.
 pub fn suites() -> impl Iterator<Item = &'static str> {
-    ["memory", "memory-witness", "pim", noc::SUITE, "collectives"].into_iter().chain(GPU_SUITES)
+    ["memory", "memory-witness", "pim", noc::SUITE, "collectives", "multinode", "deepep"]
+        .into_iter()
+        .chain(together::names())
+        .chain(GPU_SUITES)
 }
 
 /// Bytes of a memory request in `known-programs`: its products of few rows read pieces of 64 and 128 bytes, which coarser requests
@@ -142,6 +150,16 @@ fn suite(name: &str) -> Result<Suite, InputError> {
             |row, _, _| vec![collectives::row(row)],
             of_gpu,
         ),
+        "multinode" => of(
+            include_str!("../../tests/reference/net/echo_nccl_allreduce_multinode_a100.csv"),
+            |row, _, _| vec![multinode::row(row)],
+            |row| vec![multinode::device(row)],
+        ),
+        "deepep" => of(
+            include_str!("../../tests/reference/net/deepep.csv"),
+            |row, _, _| vec![deepep::row(row)],
+            |row| vec![deepep::device(row)],
+        ),
         "known-programs" => of(include_str!("../../tests/reference/gpu/known_programs.csv"), known::row, only_h200),
         "known-programs-again" => {
             of(include_str!("../../tests/reference/gpu/device_known_programs.csv"), known::again, |_| {
@@ -204,6 +222,9 @@ pub fn devices(name: &str, options: &ValidateOptions) -> Result<BTreeSet<String>
     if name == noc::SUITE {
         return Ok([noc::SUITE.to_owned()].into());
     }
+    if let Some(suite) = together::suite(name) {
+        return Ok([suite.device.to_owned()].into());
+    }
     let suite = suite(name)?;
     let (_, rows) = rows_of(name, &suite, options)?;
     Ok(rows.iter().flat_map(suite.devices).filter(|d| !d.is_empty()).collect())
@@ -220,6 +241,11 @@ pub fn run_suite(
 ) -> Result<Vec<Compared>, Error> {
     if name == noc::SUITE {
         return network(options, progress);
+    }
+    if let Some(suite) = together::suite(name) {
+        // Another device is another suite's.
+        let other = options.device.as_ref().is_some_and(|d| d != suite.device);
+        return if other { Ok(Vec::new()) } else { Ok(group(name, suite.run(options.measured.as_deref(), progress)?)) };
     }
     let suite = suite(name)?;
     let (from, mut rows) = rows_of(name, &suite, options)?;

@@ -36,8 +36,7 @@ fn gpt(args: &Json) -> Result<Model, String> {
     if !width.is_multiple_of(heads) {
         return Err(format!("a width of {width} is not a multiple of {heads} heads"));
     }
-    let attention =
-        AttentionSpec { qkv_bias: true, out_bias: true, ..AttentionSpec::new(heads, heads, width / heads) };
+    let attention = AttentionSpec { qkv_bias: true, out_bias: true, ..AttentionSpec::new(heads, heads, width / heads) };
     let ffn = FeedForwardSpec { inner: 4 * width, activation: ActivationKind::Gelu, gated: false, bias: true };
     let stages = vec![
         Stage::pre(Norm::LayerNorm, Mixer::Attention(attention)),
@@ -87,7 +86,11 @@ fn joules(outcome: &Outcome) -> f64 {
 }
 
 /// Device seconds of each operator once, of the second of two steps.
-fn second(machine: &Machine, programs: &[Arc<Program>], options: &RunOptions) -> Result<(HashMap<String, f64>, f64), String> {
+fn second(
+    machine: &Machine,
+    programs: &[Arc<Program>],
+    options: &RunOptions,
+) -> Result<(HashMap<String, f64>, f64), String> {
     let one = steps(machine, programs, options, 1)?;
     let two = steps(machine, programs, options, 2)?;
     let mut by_label = HashMap::new();

@@ -6,7 +6,7 @@ use crate::config::GptConfig;
 use crate::model::Model;
 
 /// Name and text of each embedded file.
-const MODELS: [(&str, &str); 33] = [
+const MODELS: [(&str, &str); 37] = [
     ("gpt2-small", include_str!("../models/gpt2-small.toml")),
     ("gpt2-medium", include_str!("../models/gpt2-medium.toml")),
     ("gpt2-large", include_str!("../models/gpt2-large.toml")),
@@ -16,8 +16,12 @@ const MODELS: [(&str, &str); 33] = [
     ("gpt3-large", include_str!("../models/gpt3-large.toml")),
     ("gpt3-xl", include_str!("../models/gpt3-xl.toml")),
     ("opt-1.3b", include_str!("../models/opt-1.3b.toml")),
+    ("opt-6.7b", include_str!("../models/opt-6.7b.toml")),
     ("pythia-1.4b", include_str!("../models/pythia-1.4b.toml")),
     ("llama2-7b", include_str!("../models/llama2-7b.toml")),
+    ("llama2-13b", include_str!("../models/llama2-13b.toml")),
+    ("llama2-70b", include_str!("../models/llama2-70b.toml")),
+    ("palm-8b", include_str!("../models/palm-8b.toml")),
     ("llama3.2-1b", include_str!("../models/llama3.2-1b.toml")),
     ("llama3.1-8b", include_str!("../models/llama3.1-8b.toml")),
     ("llama3.1-70b", include_str!("../models/llama3.1-70b.toml")),

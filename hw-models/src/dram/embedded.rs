@@ -56,6 +56,7 @@ pub(super) const EMBEDDED: &[(&str, &str)] = &[
     ("gddr6-14000-1350mv-32gb", include_str!("../../catalog/dram/gddr6-14000-1350mv-32gb.toml")),
     ("gddr6-14000-1350mv-quad", include_str!("../../catalog/dram/gddr6-14000-1350mv-quad.toml")),
     ("gddr6-aim", include_str!("../../catalog/dram/gddr6-aim.toml")),
+    ("gddr6-aim-cent", include_str!("../../catalog/dram/gddr6-aim-cent.toml")),
     ("gddr6-memory", include_str!("../../catalog/dram/gddr6-memory.toml")),
     ("gddr6-pim-gpt", include_str!("../../catalog/dram/gddr6-pim-gpt.toml")),
     ("gddr7", include_str!("../../catalog/dram/gddr7.toml")),

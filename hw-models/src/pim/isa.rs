@@ -11,6 +11,7 @@ use banksia_input::InputError;
 
 use super::isa_access::QUEUE;
 use super::isa_lane::{Access, Lane, ready};
+use super::isa_merge::Merger;
 use super::isa_trace::{Instruction, IsaSet};
 use super::isa_unroll::{Unroll, node_for};
 use super::outcome::{ChannelsOutcome, IsaOutcome};
@@ -24,6 +25,10 @@ pub struct IsaMachine {
     device: Arc<Device>,
     set: IsaSet,
     lanes: Vec<Lane>,
+    /// The lane of each channel.
+    lane_of: Vec<u32>,
+    /// Lanes that have become alike are put together.
+    merger: Option<Merger>,
     refresh: bool,
     /// The first cycle at which a channel may get the next instruction.
     host: Cycle,
@@ -72,7 +77,15 @@ impl IsaMachine {
             busy: 0,
             busy_until: 0,
         }];
-        Ok(Self { device, set, lanes, refresh, host: 1, end: 0 })
+        let lane_of = vec![0; set.channels as usize];
+        Ok(Self { device, set, lanes, lane_of, merger: None, refresh, host: 1, end: 0 })
+    }
+
+    /// Puts channels together again that accesses to single ones have set apart, once nothing that comes can tell them apart. The results are the same.
+    #[must_use]
+    pub fn merging(mut self) -> Self {
+        self.merger = Some(Merger::default());
+        self
     }
 
     /// Keeps every command from here on.
@@ -90,17 +103,37 @@ impl IsaMachine {
             .iter()
             .flat_map(|lane| lane.members.iter().map(|c| Lane { members: ChannelSet::one(c), ..lane.clone() }))
             .collect();
+        self.merger = None;
+        self.place();
         self
+    }
+
+    /// Notes the lane of each channel.
+    fn place(&mut self) {
+        for (i, lane) in self.lanes.iter().enumerate() {
+            for channel in lane.members.iter() {
+                self.lane_of[channel as usize] = i as u32;
+            }
+        }
+    }
+
+    /// The places of lanes among which those of some channels are.
+    fn lanes_of(&self, channels: &ChannelSet) -> std::ops::Range<usize> {
+        let first = channels.highest().filter(|_| channels.len() == 1).and_then(|c| self.lane_of.get(c as usize));
+        first.map_or(0..self.lanes.len(), |lane| *lane as usize..*lane as usize + 1)
     }
 
     /// Parts the channels that an instruction is for from those that it is not for.
     fn part(&mut self, channels: &ChannelSet) {
-        for i in 0..self.lanes.len() {
+        for i in self.lanes_of(channels) {
             let lane = &mut self.lanes[i];
             if lane.members.meets(channels) && !lane.members.within(channels) {
                 let mut rest = lane.clone();
                 rest.members = lane.members.without(channels);
                 lane.members = lane.members.and(channels);
+                for channel in rest.members.iter() {
+                    self.lane_of[channel as usize] = self.lanes.len() as u32;
+                }
                 self.lanes.push(rest);
             }
         }
@@ -130,7 +163,7 @@ impl IsaMachine {
         // The host hands an instruction over in one cycle, and goes on once every channel has taken in all of it.
         let mut handed = self.host;
         self.part(&instruction.channels);
-        for channel in 0..self.lanes.len() {
+        for channel in self.lanes_of(&instruction.channels) {
             if !self.lanes[channel].members.within(&instruction.channels) {
                 continue;
             }
@@ -159,6 +192,12 @@ impl IsaMachine {
         self.host = if handed > self.host { handed + 1 } else { self.host + 1 };
         if blocks {
             self.host = self.host.max(answered + 1);
+            if let Some(merger) = &mut self.merger
+                && merger.is_due(self.lanes.len())
+                && merger.merge(&mut self.lanes, self.host)
+            {
+                self.place();
+            }
         }
     }
 
@@ -167,7 +206,7 @@ impl IsaMachine {
         let write = self.device.roles.is_some_and(|r| command == r.write);
         let mut handed = self.host;
         self.part(&instruction.channels);
-        for channel in 0..self.lanes.len() {
+        for channel in self.lanes_of(&instruction.channels) {
             if !self.lanes[channel].members.within(&instruction.channels) {
                 continue;
             }
@@ -237,6 +276,10 @@ impl IsaMachine {
         let busy = self.lanes.iter().map(|l| l.pending).max().unwrap_or(0);
         let cycles = self.end.max(busy);
         let standby_nodes = u64::from(self.device.levels[self.device.standby.0 as usize].nodes);
+        if let Some(merger) = &self.merger {
+            let channels = self.lanes.into_iter().flat_map(|lane| merger.outcomes(lane, cycles)).collect();
+            return IsaOutcome::new(cycles, standby_nodes, channels);
+        }
         let channels = self.lanes.into_iter().map(|lane| ChannelsOutcome {
             members: lane.members,
             counts: lane.channel.counts().to_vec(),
@@ -254,6 +297,9 @@ impl IsaMachine {
             for (total, n) in counts.iter_mut().zip(lane.channel.counts()) {
                 *total += n * u64::from(lane.members.len());
             }
+        }
+        if let Some(merger) = &self.merger {
+            merger.excess_counts(&mut counts);
         }
         counts
     }

@@ -13,6 +13,7 @@ pub mod isa;
 mod isa_access;
 mod isa_gemv;
 mod isa_lane;
+mod isa_merge;
 mod isa_products;
 mod isa_reader;
 pub mod isa_trace;

@@ -126,7 +126,10 @@ pub fn ring(op: Collective, ranks: u32, bytes: u64, channels: u32, setup_ns: f64
             ..VectorWork::default()
         }));
         if s.output {
-            ops.push(Op::Store { tile: of_part(OUT, if op == Collective::ReduceScatter { 0 } else { s.part }), reduce: false });
+            ops.push(Op::Store {
+                tile: of_part(OUT, if op == Collective::ReduceScatter { 0 } else { s.part }),
+                reduce: false,
+            });
         }
         if s.sends {
             ops.push(Op::PeerStore { tile: slots(sent), barrier: ARRIVED });

@@ -1,6 +1,7 @@
 //! From a token's operator graph to the program of that token.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use banksia_hw::program::{Block, ChannelSet, InstructionId, Program, ProgramBuilder, VectorFunction, Work};
@@ -15,19 +16,34 @@ use crate::plan::Unsupported;
 
 struct Lowering<'a> {
     map: &'a Pim,
-    builder: ProgramBuilder,
+    builder: &'a mut ProgramBuilder,
     context: u64,
     /// What each node's value is complete after.
     ready: HashMap<NodeIndex, Vec<InstructionId>>,
     batch: u64,
+    /// The sequences, among those that have room.
+    sequences: Range<u64>,
 }
 
 /// The program of a token of every sequence.
 pub(super) fn program(map: &Pim, graph: &Graph, phase: &str, context: u64) -> Result<Program, Unsupported> {
-    let batch = map.generation.batch;
-    let mut lowering =
-        Lowering { map, builder: ProgramBuilder::new(phase, context), context, ready: HashMap::new(), batch };
-    let mut last = Vec::new();
+    let mut builder = ProgramBuilder::new(phase, context);
+    part(map, &mut builder, graph, context, 0..map.generation.batch, &[])?;
+    Ok(builder.finish())
+}
+
+/// The instructions of a token of some sequences, after others, in a program that has more. The last of them.
+pub(super) fn part(
+    map: &Pim,
+    builder: &mut ProgramBuilder,
+    graph: &Graph,
+    context: u64,
+    sequences: Range<u64>,
+    after: &[InstructionId],
+) -> Result<Vec<InstructionId>, Unsupported> {
+    let batch = sequences.end - sequences.start;
+    let mut lowering = Lowering { map, builder, context, ready: HashMap::new(), batch, sequences };
+    let mut last = after.to_vec();
     for index in graph.topological().unwrap_or_default() {
         if let Some(node) = graph.operator(index) {
             let mut after = lowering.inputs(graph, index);
@@ -40,7 +56,7 @@ pub(super) fn program(map: &Pim, graph: &Graph, phase: &str, context: u64) -> Re
             lowering.ready.insert(index, done);
         }
     }
-    Ok(lowering.builder.finish())
+    Ok(last)
 }
 
 impl Lowering<'_> {
@@ -67,7 +83,7 @@ impl Lowering<'_> {
             }
             Op::AttentionScores { context, .. } => {
                 let Some((attention, index)) = self.map.layout.attention(&node.name) else { return Ok(after) };
-                return Ok(attention.lower(&mut self.builder, index, 0..self.batch, context, &after));
+                return Ok(attention.lower(self.builder, index, self.sequences.clone(), context, &after));
             }
             _ => {}
         }
@@ -146,12 +162,12 @@ impl Lowering<'_> {
         };
         let places: Vec<(u32, u64, u64)> =
             (0..map.banks.banks).map(|bank| (bank, state.first_row, state.columns)).collect();
-        let read = map.banks.access(&mut self.builder, false, &map.layout.all[0], &places);
+        let read = map.banks.access(self.builder, false, &map.layout.all[0], &places);
         let read = self.block(operator, &read, &[]);
         let mut ready = after;
         ready.push(read);
         let updated = self.vector(operator, update, &ready);
-        let write = map.banks.access(&mut self.builder, true, &map.layout.all[0], &places);
+        let write = map.banks.access(self.builder, true, &map.layout.all[0], &places);
         let written = self.block(operator, &write, &updated);
         (updated, Some(written))
     }
@@ -185,7 +201,7 @@ impl Lowering<'_> {
         let adds = map.banks.partial_sums(&map.layout.product(matrix, 0)) - 1 + u64::from(bias);
         let (mut done, mut reads) = (Vec::new(), false);
         for (part, count) in vectors.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let (product, results) = map.banks.product(&mut self.builder, &map.layout.product(matrix, part as u64));
+            let (product, results) = map.banks.product(self.builder, &map.layout.product(matrix, part as u64));
             for _ in 0..*count {
                 let mut out = self.block(operator, &product, after);
                 if let Some(results) = &results {
@@ -222,7 +238,7 @@ impl Lowering<'_> {
         let outputs = matrix.outputs.div_ceil(banks * channels).max(1);
         let first = matrix.first_row + (row / (banks * channels)) * (matrix.rows / outputs);
         let place = ((row % banks) as u32, first, width.div_ceil(map.banks.lanes));
-        let block = map.banks.access(&mut self.builder, false, &channel, &[place]);
+        let block = map.banks.access(self.builder, false, &channel, &[place]);
         (0..self.batch).map(|_| self.block(operator, &block, after)).collect()
     }
 }

@@ -13,6 +13,7 @@ mod options;
 mod summary;
 
 use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
+use banksia_hw::program::{InstructionId, ProgramBuilder};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, Graph, Model, Op, Step};
@@ -75,17 +76,36 @@ impl Mapper for PimMapper {
         let machine = problem.machine.lone_pim_machine().ok_or_else(|| {
             problem.source.error("machine.base", "is not a PIM machine, to which alone the pim mapping maps")
         })?;
-        Ok(Box::new(Pim::new(problem.model.clone(), problem.generation.clone(), machine, &options, problem.source)?))
+        Ok(Box::new(Pim::with_options(
+            problem.model.clone(),
+            problem.generation.clone(),
+            machine,
+            &options,
+            problem.source,
+        )?))
     }
 }
 
 impl Pim {
+    /// Lays a model out, every matrix and head as it lies where nothing is said.
+    ///
+    /// # Errors
+    /// The units do not multiply the model's type, an operator is not one that the machine can run, or the model does not fit.
+    pub fn new(
+        model: Model,
+        generation: Generation,
+        machine: &PimMachine,
+        source: &Source,
+    ) -> Result<Self, InputError> {
+        Self::with_options(model, generation, machine, &PimOptions::default(), source)
+    }
+
     /// Lays a model out.
     ///
     /// # Errors
     /// The units do not multiply the model's type, an operator is not one that the machine can run, or the model does not fit: then how many channels
     /// it takes.
-    fn new(
+    fn with_options(
         model: Model,
         generation: Generation,
         machine: &PimMachine,
@@ -135,6 +155,28 @@ impl Pim {
             peak_macs_per_s: peak_macs_per_s(machine),
             peak_bytes_per_s: peak_bandwidth_bytes_per_s(machine),
         })
+    }
+
+    /// The graph of a token of one sequence.
+    pub(crate) fn graph_of_one(&self, context: u64) -> Graph {
+        let last = context >= self.generation.context_tokens + self.generation.prompt_tokens;
+        let generation = Generation { batch: 1, lm_head: self.generation.lm_head && last, ..self.generation.clone() };
+        self.model.step_graph(&Step::decode(1, context), &generation)
+    }
+
+    /// Adds a token of one sequence, as [`Pim::graph_of_one`] has it, to a program that has more. The last of its instructions.
+    ///
+    /// # Errors
+    /// An operator cannot be lowered.
+    pub(crate) fn lower_one(
+        &self,
+        builder: &mut ProgramBuilder,
+        graph: &Graph,
+        context: u64,
+        sequence: u64,
+        after: &[InstructionId],
+    ) -> Result<Vec<InstructionId>, Unsupported> {
+        lower::part(self, builder, graph, context, sequence..sequence + 1, after)
     }
 
     fn graph(&mut self, context: u64) -> Graph {

@@ -98,7 +98,7 @@ fn channels_of(f: &Fabric, traffic: f64) -> f64 {
 
 /// Bytes read and written by a rank's SMs for each byte of a part, over all steps of a ring; and those of its last step. A store to a
 /// peer and a load of what a peer stored count by the protocol's expansion.
-fn moves(op: Op, how: Protocol, ranks: u32) -> (f64, f64) {
+pub(crate) fn moves(op: Op, how: Protocol, ranks: u32) -> (f64, f64) {
     let (n, x) = (f64::from(ranks), how.expansion());
     // Send; receive and pass on; the same with a sum or a copy; receive.
     let (middle, last) = (2.0 * x + 1.0, x + 1.0);
@@ -118,7 +118,7 @@ fn moves(op: Op, how: Protocol, ranks: u32) -> (f64, f64) {
 }
 
 /// Bytes a second that `used` channels read and write: what their SMs' ports pass, up to what all channels reach.
-fn move_rate(f: &Fabric, how: Protocol, used: f64) -> f64 {
+pub(crate) fn move_rate(f: &Fabric, how: Protocol, used: f64) -> f64 {
     let all = match how {
         Protocol::Ll => f.nccl.ll_max_gb_s * LL_MOVES,
         Protocol::Ll128 => f.nccl.ll128_channel_gb_s * f64::from(f.nccl.channels),

@@ -52,7 +52,11 @@ impl HostCosts {
             Pass::Update(_) => 0.0,
         };
         // Sums of two gradients are a part of the engine's own work.
-        let own = if matches!(node.op, TrainOp::Accumulate { .. } | TrainOp::AccumulateParameter { .. }) { own / 2.0 } else { own };
+        let own = if matches!(node.op, TrainOp::Accumulate { .. } | TrainOp::AccumulateParameter { .. }) {
+            own / 2.0
+        } else {
+            own
+        };
         let hooks = if checkpointed { self.hooks_us } else { 0.0 };
         own + hooks + self.launch_us * launches as f64
     }

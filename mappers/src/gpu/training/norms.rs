@@ -67,10 +67,7 @@ pub fn parameter_gradient(rows: u64, columns: u64, shift: bool) -> Kernel {
         rows: ROWS as u32,
         bytes: 64,
     };
-    let of_rows = Tile {
-        byte: Expr::default().plus_loop(0, (8 * ROWS) as i64),
-        ..shared_part(2, 0, 0, 8 * ROWS)
-    };
+    let of_rows = Tile { byte: Expr::default().plus_loop(0, (8 * ROWS) as i64), ..shared_part(2, 0, 0, 8 * ROWS) };
     let n = (ROWS * 32) as f64;
     let ops = vec![
         set_up(32, 40.0),

@@ -132,10 +132,12 @@ impl TrainingPlan {
                 }
                 Item::Product(g, _, found, names) => {
                     let (kernels, swapped) = self.product(&g, found, judge)?;
-                    launches.extend(kernels.iter().map(|k| Launch {
-                        kernel: Arc::clone(k),
-                        operands: operands_of_product(k, swapped, &names),
-                    }));
+                    launches.extend(
+                        kernels.iter().map(|k| Launch {
+                            kernel: Arc::clone(k),
+                            operands: operands_of_product(k, swapped, &names),
+                        }),
+                    );
                 }
             }
         }
