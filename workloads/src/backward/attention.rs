@@ -20,12 +20,8 @@ pub(super) fn attention(tape: &mut Tape<'_>, index: NodeIndex, node: &OperatorNo
     let op = TrainOp::AttentionGradient(shape);
     let mut made = tape.node(node, "gradient", op, reads, outs.clone());
     made.label = "attention gradient".to_owned();
-    let scratch = |name: &str, elements| Value {
-        name: name.to_owned(),
-        elements,
-        dtype: DataType::F32,
-        role: Role::Gradient,
-    };
+    let scratch =
+        |name: &str, elements| Value { name: name.to_owned(), elements, dtype: DataType::F32, role: Role::Gradient };
     // Sums of queries' gradients in 32 bits, and the products of results with their gradients, row by row.
     made.scratch = vec![
         scratch("query_gradient_sums", rows.saturating_mul(shape.head_dim.next_multiple_of(32))),

@@ -40,7 +40,9 @@ impl TrainNode {
                 };
                 node.flops() as f64
             }
-            TrainOp::Attention(a) => pairs(&a, self.batch, self.tokens) as f64 * 2.0 * (a.head_dim + a.value_dim) as f64,
+            TrainOp::Attention(a) => {
+                pairs(&a, self.batch, self.tokens) as f64 * 2.0 * (a.head_dim + a.value_dim) as f64
+            }
             TrainOp::AttentionGradient(a) => {
                 // Scores again, their gradients, and those of queries, keys and values.
                 pairs(&a, self.batch, self.tokens) as f64 * 2.0 * (3 * a.head_dim + 2 * a.value_dim) as f64

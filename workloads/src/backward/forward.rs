@@ -53,9 +53,7 @@ pub(super) fn statistics(of: &Value, node: &OperatorNode, width: u64, mean: bool
 pub(super) fn node(tape: &Tape<'_>, index: NodeIndex) -> Option<TrainNode> {
     let node = tape.graph().operator(index)?;
     let out = tape.value(index);
-    let reads = distinct(
-        tape.sources(index).iter().map(|s| tape.value_of(s)).chain(Tape::parameters(node)),
-    );
+    let reads = distinct(tape.sources(index).iter().map(|s| tape.value_of(s)).chain(Tape::parameters(node)));
     let made = |op, reads, writes| Some(tape.node(node, "", op, reads, writes));
     match node.op {
         Op::KvAppend { .. }

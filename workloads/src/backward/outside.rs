@@ -16,7 +16,8 @@ pub(super) fn embedding(tape: &mut Tape<'_>, index: NodeIndex, node: &OperatorNo
     let rows = node.batch.saturating_mul(node.tokens);
     let reads = [gradient.clone()].into_iter().chain(indices).collect();
     let mut made = tape.node(node, "gradient", TrainOp::EmbeddingGradient { vocab, width }, reads, vec![written]);
-    let scratch = |name: &str, elements: u64, dtype| Value { name: name.to_owned(), elements, dtype, role: Role::Gradient };
+    let scratch =
+        |name: &str, elements: u64, dtype| Value { name: name.to_owned(), elements, dtype, role: Role::Gradient };
     // Indices in order and where they stood, twice (64 bits each), and the sums of parts of equal ones.
     made.scratch = vec![
         scratch("sorted_indices", rows.saturating_mul(8), DataType::Int32),

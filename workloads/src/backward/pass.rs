@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::graph::Graph;
-use crate::op::Op;
-use crate::tensor::DataType;
 use super::node::TrainNode;
 use super::tape::Tape;
 use super::{attention, elements, experts, forward, norms, outside, products, recurrent};
+use crate::graph::Graph;
+use crate::op::Op;
+use crate::tensor::DataType;
 
 /// A region in training: its forward pass, and its backward pass in the order in which it runs.
 #[derive(Debug, Clone, Default, PartialEq)]

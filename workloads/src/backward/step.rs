@@ -188,7 +188,8 @@ fn again(recompute: Recompute, forward: &[TrainNode], backward: &[TrainNode]) ->
 fn is_cheap(node: &TrainNode) -> bool {
     matches!(
         node.op,
-        TrainOp::Attention(_) | TrainOp::Forward { of: Op::Activation { .. } | Op::GatedMul { .. } | Op::GatedNorm { .. } }
+        TrainOp::Attention(_)
+            | TrainOp::Forward { of: Op::Activation { .. } | Op::GatedMul { .. } | Op::GatedNorm { .. } }
     )
 }
 
@@ -284,13 +285,8 @@ impl TrainingStep {
     pub fn saved_bytes(&self) -> u64 {
         let mut sum = 0u64;
         for region in &self.regions {
-            let needed: BTreeSet<&str> = region
-                .backward
-                .iter()
-                .chain(&region.again)
-                .flat_map(|n| &n.reads)
-                .map(|v| v.name.as_str())
-                .collect();
+            let needed: BTreeSet<&str> =
+                region.backward.iter().chain(&region.again).flat_map(|n| &n.reads).map(|v| v.name.as_str()).collect();
             let made_again: BTreeSet<&str> =
                 region.again.iter().flat_map(|n| &n.writes).map(|v| v.name.as_str()).collect();
             let kept = region.forward.iter().flat_map(|n| &n.writes).filter(|v| {

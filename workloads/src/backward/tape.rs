@@ -78,9 +78,11 @@ impl<'a> Tape<'a> {
     }
 
     fn source(&self, tensor: Tensor) -> Source {
-        let maker = self.graph.petgraph().node_indices().find(|i| {
-            self.graph.operator(*i).is_some_and(|n| n.outputs.iter().any(|o| o.name == tensor.name))
-        });
+        let maker = self
+            .graph
+            .petgraph()
+            .node_indices()
+            .find(|i| self.graph.operator(*i).is_some_and(|n| n.outputs.iter().any(|o| o.name == tensor.name)));
         let Some(node) = maker else { return Source { node: None, tensor } };
         let passes = matches!(self.graph.operator(node).map(|n| n.op), Some(Op::KvAppend { .. } | Op::Concat { .. }));
         if passes {
@@ -106,7 +108,14 @@ impl<'a> Tape<'a> {
     }
 
     /// A node of the backward pass.
-    pub(super) fn node(&self, of: &OperatorNode, what: &str, op: TrainOp, reads: Vec<Value>, writes: Vec<Value>) -> TrainNode {
+    pub(super) fn node(
+        &self,
+        of: &OperatorNode,
+        what: &str,
+        op: TrainOp,
+        reads: Vec<Value>,
+        writes: Vec<Value>,
+    ) -> TrainNode {
         TrainNode {
             label: if what.is_empty() { of.label.clone() } else { format!("{} {what}", of.label) },
             op,
@@ -227,7 +236,8 @@ impl<'a> Tape<'a> {
     /// A gradient of a parameter: written by `node`, or, where there is one already, added to that.
     pub(super) fn parameter(&mut self, of: &OperatorNode, parameter: &Value) -> (Value, Option<TrainNode>) {
         let name = format!("{}.grad", parameter.name);
-        let value = Value { name: name.clone(), dtype: self.gradients, role: Role::ParameterGradient, ..parameter.clone() };
+        let value =
+            Value { name: name.clone(), dtype: self.gradients, role: Role::ParameterGradient, ..parameter.clone() };
         if self.summed.insert(name) {
             return (value, None);
         }

@@ -72,11 +72,8 @@ fn blocks(a: &Attention, t: BackwardTile) -> u64 {
 fn products(a: &Attention, t: BackwardTile) -> Kernel {
     let (d, bm) = (u64::from(a.head_dim), u64::from(t.bm));
     let wide = u64::from(a.padded(2).0) * 4;
-    let block = |tensor, bytes: u64| Tile {
-        row: Expr::work(0, i64::from(t.bm)),
-        rows: t.bm,
-        ..part(tensor, 0, 0, bytes)
-    };
+    let block =
+        |tensor, bytes: u64| Tile { row: Expr::work(0, i64::from(t.bm)), rows: t.bm, ..part(tensor, 0, 0, bytes) };
     let n = (bm * d) as f64;
     let ops = vec![
         set_up(WARPS, 60.0),
@@ -86,7 +83,10 @@ fn products(a: &Attention, t: BackwardTile) -> Kernel {
         // Conversions of both, a product and a sum an element; zeros are stored by themselves.
         each(n, 1.0, 1.5, 0.0, 1.0),
         Op::Vector(VectorWork { latency_cycles: 5.0 * 24.0, ..VectorWork::default() }),
-        store(Tile { row: Expr::default(), ..Tile { byte: Expr::work(0, 4 * i64::from(t.bm)), rows: 1, ..block(2, 4 * bm) } }),
+        store(Tile {
+            row: Expr::default(),
+            ..Tile { byte: Expr::work(0, 4 * i64::from(t.bm)), rows: 1, ..block(2, 4 * bm) }
+        }),
         store(block(3, wide)),
     ];
     let whole = |row_bytes: u64| Tensor { piece_rows: t.bm, ..matrix(rows(a), row_bytes, row_bytes) };
@@ -106,11 +106,8 @@ fn products(a: &Attention, t: BackwardTile) -> Kernel {
 /// `flash_bwd_convert_dq_kernel`: sums of 32 bits to gradients of 16, through shared memory.
 fn convert(a: &Attention, t: BackwardTile) -> Kernel {
     let (d, wide) = (u64::from(a.head_dim), u64::from(a.padded(2).0) * 4);
-    let block = |tensor, bytes: u64| Tile {
-        row: Expr::work(0, i64::from(t.bm)),
-        rows: t.bm,
-        ..part(tensor, 0, 0, bytes)
-    };
+    let block =
+        |tensor, bytes: u64| Tile { row: Expr::work(0, i64::from(t.bm)), rows: t.bm, ..part(tensor, 0, 0, bytes) };
     let n = f64::from(t.bm) * d as f64;
     let through = VectorWork { shared_bytes: 4.0 * n, latency_cycles: 60.0, ..VectorWork::default() };
     let ops = vec![
@@ -179,12 +176,7 @@ fn main(a: &Attention, t: BackwardTile, spec: &GpuSpec) -> Kernel {
         let products = f64::from(m) * f64::from(n) * f64::from(k) / 2048.0 / warps;
         let block = Block::counted(products, bytes / 512.0 / warps + beside, 0.0, warps, d, spec);
         let reads = VectorWork { shared_bytes: bytes, ..VectorWork::default() };
-        [
-            Op::Mma { dtype: a.dtype, m, n, k, sync: true },
-            Op::Vector(reads),
-            block.work(0.0),
-            Op::MmaWait(0),
-        ]
+        [Op::Mma { dtype: a.dtype, m, n, k, sync: true }, Op::Vector(reads), block.work(0.0), Op::MmaWait(0)]
     };
     // Of a score: scaled, less its row's sum, its exponential, converted, and left in shared memory.
     let s = scores / lanes;

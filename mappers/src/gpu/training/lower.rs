@@ -147,8 +147,7 @@ impl Call<'_> {
                 Ok(vec![Item::kernel(kernel, [self.read(0), Operand::shared("rotary_table"), self.write(0)])])
             }
             TrainOp::EmbeddingGradient { vocab, width } => {
-                let names =
-                    TableNames { gradient: self.read(0), indices: self.read(1), table: self.write(0) };
+                let names = TableNames { gradient: self.read(0), indices: self.read(1), table: self.write(0) };
                 Ok(table_gradient(rows_in, width, vocab, &names, self.spec))
             }
             TrainOp::CrossEntropy { vocab } => {
@@ -206,10 +205,8 @@ impl Call<'_> {
         let (result, sums) = (self.read(n.saturating_sub(2)), self.read(n.saturating_sub(1)));
         let input = |i: usize| self.read((1 + i).min(n.saturating_sub(3)));
         let (accumulated, products) = (self.scratch(0), self.scratch(1));
-        let mut items = vec![Item::kernel(
-            kernels.products,
-            [self.read(0), result, products.clone(), accumulated.clone()],
-        )];
+        let mut items =
+            vec![Item::kernel(kernels.products, [self.read(0), result, products.clone(), accumulated.clone()])];
         let shared = a.kv_heads < a.heads;
         let own = |name: &str, i: usize| if shared { Operand::shared(name) } else { self.write(i) };
         let (keys, values) = (own("d_keys_by_query_head", 1), own("d_values_by_query_head", 2));
@@ -231,9 +228,10 @@ impl Call<'_> {
         if shared {
             let elements = self.node.batch * a.context * a.kv_heads * a.head_dim;
             let group = a.heads / a.kv_heads.max(1);
-            items.extend([(keys, 1), (values, 2)].map(|(from, i)| {
-                Item::kernel(rows::sum_of_groups(elements, group), [from, self.write(i)])
-            }));
+            items.extend(
+                [(keys, 1), (values, 2)]
+                    .map(|(from, i)| Item::kernel(rows::sum_of_groups(elements, group), [from, self.write(i)])),
+            );
         }
         Ok(items)
     }
