@@ -39,7 +39,7 @@ fn stretches(step: &TrainingStep) -> (Vec<Stretch>, usize) {
         let reads: Vec<String> = s.node.reads.iter().map(|v| s.memory(v)).collect();
         for name in &reads {
             if let Some(stretch) = open.get(name) {
-                all[*stretch].last = at;
+                all[*stretch].last = all[*stretch].last.max(at);
             }
         }
         for value in &s.node.writes {

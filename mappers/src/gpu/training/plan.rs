@@ -201,8 +201,8 @@ impl TrainingPlan {
         Some(all)
     }
 
-    /// Seconds of a step whose operators take the device so long each (by label, once), launched from the host one by one.
-    pub fn from_host(&self, device_s: &HashMap<String, f64>) -> f64 {
+    /// Seconds of a step whose operators take the device so long each (by the program's phase and the operator's label, once), launched from the host one by one.
+    pub fn from_host(&self, device_s: impl Fn(&str, &str) -> f64) -> f64 {
         let us = 1e-6;
         let h = &self.host;
         let checkpoint = |s: &Scheduled<'_>| !self.step.regions[s.place.0].again.is_empty();
@@ -217,13 +217,11 @@ impl TrainingPlan {
                 layer = Some((s.layer, s.pass));
                 host += h.checkpoint_us / 3.0;
             }
-            calls.push((host * us, device_s.get(&s.node.label).copied().unwrap_or(0.0)));
+            calls.push((host * us, device_s(PHASES[phase(s.pass)], &s.node.label)));
         }
         if let Some(launches) = self.update() {
             calls.push((self.step.parameters.len() as f64 * h.parameter_us * us, 0.0));
-            calls.extend(
-                launches.iter().map(|(label, _)| (h.launch_us * us, device_s.get(*label).copied().unwrap_or(0.0))),
-            );
+            calls.extend(launches.iter().map(|(label, _)| (h.launch_us * us, device_s(PHASES[2], label))));
         }
         timeline(calls, h.reach_us * us)
     }

@@ -13,7 +13,7 @@ use crate::gpu::rows::in_bursts;
 /// GELU's takes the error function of its forward pass and an exponential more, between selects that come in bursts as there.
 pub fn activation_gradient(kind: ActivationKind, elements: u64) -> Kernel {
     let cost = match kind {
-        ActivationKind::Gelu => Cost { fma: 20.0, alu: 16.0, sfu: 2.0 },
+        ActivationKind::Gelu => Cost { fma: 17.0, alu: 14.0, sfu: 2.0 },
         ActivationKind::Silu => Cost { fma: 7.0, alu: 3.0, sfu: 2.0 },
         ActivationKind::Relu | ActivationKind::Relu2 => Cost { fma: 1.0, alu: 3.0, sfu: 0.0 },
         ActivationKind::Tanh | ActivationKind::Sigmoid | ActivationKind::Softplus => {
@@ -91,6 +91,9 @@ impl Columns {
     }
 }
 
+/// Cycles of a load from L2 and of the loop around it: from the far half of it 471 (`latency_cg` of the H200), and 80 of instructions that wait for one another.
+const TRIP_CYCLES: f64 = 551.0;
+
 /// A sum over rows: the gradient of a bias. Tensors: matrix, vector, and where CTAs share a column their partial sums and counters.
 ///
 /// A thread has the loads of four rows under way. CTAs that share columns leave partial sums in memory; the last to count itself reads them all.
@@ -130,7 +133,10 @@ pub fn sum_of_rows(rows: u64, columns: u64, element_bytes: u64, spec: &GpuSpec) 
     if c.along_rows > 1 {
         let partial = Tile { row: Expr::work(1, 1), ..row_of(2, own * 4) };
         ops.extend([store(partial), Op::StoreWait, Op::Store { tile: row_of(3, 4), reduce: true }, Op::StoreWait]);
-        ops.extend([Op::Sync, load(partial, 0), Op::Wait(0), join, Op::Sync]);
+        // The last CTA of a column reads the partial sums, four at a time, each turn a trip to L2. All CTAs are taken to wait for as long; one of them reads.
+        let turn = VectorWork { issue: 4.0 * 12.0, latency_cycles: TRIP_CYCLES, ..VectorWork::default() };
+        let turns = c.along_rows.div_ceil(4).min(1 << 16) as u32;
+        ops.extend([Op::Sync, Op::Loop(Trips::Const(turns)), Op::Vector(turn), Op::End, join, Op::Sync]);
         tensors.extend([matrix(c.along_rows, columns * 4, own * 4), matrix(1, c.along_columns * 4, 32)]);
         kernels.push(crate::gpu::fused::memset(c.along_columns * 4));
     }
