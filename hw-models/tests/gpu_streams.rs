@@ -1,7 +1,9 @@
 //! Laws of launches of several streams: one by itself is what it is alone, two share what they need and nothing is lost.
 #![allow(clippy::unwrap_used)]
 
-use banksia_hw::gpu::program::{Barrier, Dtype, Expr, Kernel, Multicast, Op, Path, Role, Tensor, Tile, Trips, VectorWork};
+use banksia_hw::gpu::program::{
+    Barrier, Dtype, Expr, Kernel, Multicast, Op, Path, Role, Tensor, Tile, Trips, VectorWork,
+};
 use banksia_hw::gpu::{CacheState, Gpu, GpuError, LaunchOptions, PeerLink, Submitted, Together, device};
 use proptest::prelude::*;
 
@@ -180,7 +182,8 @@ fn a_full_chip_makes_the_next_wait() {
 fn launches_wait_for_those_they_come_after() {
     let mut gpu = Gpu::new(device("h200").unwrap());
     let k = kernel(SMALL);
-    let launch = |first: u16, after: Vec<usize>| Submitted { kernel: &k, tensors: vec![first, first + 1], after, gap_s: 1e-6 };
+    let launch =
+        |first: u16, after: Vec<usize>| Submitted { kernel: &k, tensors: vec![first, first + 1], after, gap_s: 1e-6 };
     let tensors = [k.tensors.clone(), k.tensors.clone()].concat();
     let chain = [launch(0, vec![]), launch(2, vec![0])];
     let r = gpu.run_together(&tensors, &chain, &options()).unwrap();

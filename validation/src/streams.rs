@@ -23,7 +23,8 @@ const JOIN_S: f64 = 1.0e-6;
 fn sizes<const N: usize>(text: &str) -> Result<[u32; N], String> {
     let all: Result<Vec<u32>, _> = text.split('x').map(str::parse).collect();
     let all: Option<[u32; N]> = all.ok().and_then(|v| v.try_into().ok());
-    all.filter(|v| v.iter().all(|n| SIDE.contains(n))).ok_or_else(|| format!("`{text}` is not {N} sizes between crosses"))
+    all.filter(|v| v.iter().all(|n| SIDE.contains(n)))
+        .ok_or_else(|| format!("`{text}` is not {N} sizes between crosses"))
 }
 
 /// A product of activations with weights, by cuBLAS.
@@ -67,7 +68,8 @@ fn launches(name: &str, gpu: &mut Gpu, detail: Detail) -> Result<Vec<Launch>, St
     match op {
         "gemm" => product(gpu, sizes(size)?, detail),
         "copy" => {
-            let mib = size.strip_suffix("MiB").and_then(|n| n.parse::<u64>().ok()).filter(|n| (1..=1 << 16).contains(n));
+            let mib =
+                size.strip_suffix("MiB").and_then(|n| n.parse::<u64>().ok()).filter(|n| (1..=1 << 16).contains(n));
             let bytes = mib.ok_or_else(|| format!("`{size}` is not a number of MiB"))? << 20;
             rows::fits(2.0 * bytes as f64, gpu.spec())?;
             Ok(vec![Launch::new(layers::copy_bytes(bytes), [Operand::own("x"), Operand::own("y")])])

@@ -10,8 +10,8 @@ mod streams;
 use banksia_sim::{EventQueue, Time};
 
 use state::{
-    BarrierState, EPOCH_FS, FREE, GROUPS, IDLE, OpCost, Paces, Product, ProductCost, RING, RoleState, SmUnits, code_bytes,
-    skip_loop, vector_cost,
+    BarrierState, EPOCH_FS, FREE, GROUPS, IDLE, OpCost, Paces, Product, ProductCost, RING, RoleState, SmUnits,
+    code_bytes, skip_loop, vector_cost,
 };
 
 use super::instructions::{INSTRUCTION_BYTES, supply_cycles};

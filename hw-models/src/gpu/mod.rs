@@ -30,7 +30,8 @@ pub use cache::LaunchCache;
 pub use dram_timings::DramTimings;
 pub use executor::GpuExecutor;
 pub use launch::{
-    CacheState, GpuError, HeldTensor, KernelResult, L2Start, LaunchOptions, PeerLink, Progress, SIXTEENTHS, TensorInL2, occupancy,
+    CacheState, GpuError, HeldTensor, KernelResult, L2Start, LaunchOptions, PeerLink, Progress, SIXTEENTHS, TensorInL2,
+    occupancy,
 };
 pub use machine::Gpu;
 pub use power::{EnergyParts, Work};

@@ -40,7 +40,11 @@ impl Gpu {
         let tail = end.saturating_sub(self.clock.epoch_end - EPOCH_FS);
         self.clock.clock_sum += tail as f64 * 1e9 / self.clock.period;
         self.clock.clock_fs += tail;
-        if self.clock.clock_fs > 0 { self.clock.clock_sum / self.clock.clock_fs as f64 } else { 1e9 / self.clock.period }
+        if self.clock.clock_fs > 0 {
+            self.clock.clock_sum / self.clock.clock_fs as f64
+        } else {
+            1e9 / self.clock.period
+        }
     }
 
     pub(super) fn result(&mut self, per_sm: u32) -> KernelResult {

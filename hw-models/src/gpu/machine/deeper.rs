@@ -69,7 +69,9 @@ impl Gpu {
 fn only_counts(kernel: &Kernel, var: usize, turns: u32) -> bool {
     let placed = |e: &Expr| e.work.get(var).is_some_and(|&c| c != 0);
     kernel.roles.iter().flat_map(|r| &r.ops).all(|op| match op {
-        Op::Copy { tile, .. } | Op::Store { tile, .. } | Op::PeerStore { tile, .. } => !placed(&tile.row) && !placed(&tile.byte),
+        Op::Copy { tile, .. } | Op::Store { tile, .. } | Op::PeerStore { tile, .. } => {
+            !placed(&tile.row) && !placed(&tile.byte)
+        }
         Op::Loop(Trips::Work(v, add)) => usize::from(*v) != var || *add == 0,
         // There or not, in both launches alike.
         Op::Loop(Trips::Once(v, add)) => usize::from(*v) != var || i64::from(*add) > -i64::from(turns),

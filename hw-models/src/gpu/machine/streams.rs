@@ -314,10 +314,17 @@ impl Gpu {
                 steps: l.steps,
             })
             .collect();
-        let traffic = launches.iter().fold(Traffic::default(), |t, l| Traffic::combine([&t, &l.traffic], |[a, b]| a + b));
+        let traffic =
+            launches.iter().fold(Traffic::default(), |t, l| Traffic::combine([&t, &l.traffic], |[a, b]| a + b));
         let work = launches.iter().fold(Work::default(), |w, l| Work::combine([&w, &l.work], |[a, b]| a + b));
         let span_s = end as f64 * 1e-15;
-        Together { span_s, energy: energy(&self.spec, &work, &traffic, span_s, clock_mhz), launches, traffic, clock_mhz }
+        Together {
+            span_s,
+            energy: energy(&self.spec, &work, &traffic, span_s, clock_mhz),
+            launches,
+            traffic,
+            clock_mhz,
+        }
     }
 }
 

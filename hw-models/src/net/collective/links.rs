@@ -230,7 +230,11 @@ impl Fabric {
                 return Err(source.error(key, format!("is {value}: must not be below zero")));
             }
         }
-        if f.link.efficiency > 1.0 || f.link.one_way_efficiency > 1.0 || f.link.all_to_all_share > 1.0 || !(0.0..=1.0).contains(&f.nccl.nvls_efficiency) {
+        if f.link.efficiency > 1.0
+            || f.link.one_way_efficiency > 1.0
+            || f.link.all_to_all_share > 1.0
+            || !(0.0..=1.0).contains(&f.nccl.nvls_efficiency)
+        {
             return Err(source.error("link.efficiency", "is a share: at most one"));
         }
         Ok(f)
