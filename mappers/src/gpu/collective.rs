@@ -23,6 +23,8 @@ const CHUNK_STEPS: u64 = 4;
 const SLICES: u32 = 2;
 /// Bytes that a thread loads before it stores: sixteen at a time, unrolled (`COLL_UNROLL` on Hopper).
 const THREAD_BYTES: u32 = 16 * 4;
+/// CTAs of a cluster (`NCCL_CGA_CLUSTER_SIZE` on Hopper), halved until it divides the channels.
+const CLUSTER: u64 = 4;
 const IN: u8 = 0;
 const OUT: u8 = 1;
 const BUFFER: u8 = 2;
@@ -158,7 +160,7 @@ pub fn ring(op: Collective, ranks: u32, bytes: u64, channels: u32, setup_ns: f64
         threads: THREADS,
         registers: REGISTERS,
         shared_bytes: SHARED,
-        cluster: 1,
+        cluster: (1u64 << channels.trailing_zeros()).min(CLUSTER) as u32,
         grid: channels as u32,
         items,
         tensors: vec![

@@ -30,7 +30,9 @@ const SETTLING: usize = 3;
 /// A collective as a kernel of NCCL's.
 fn kernel(f: &Fabric, op: Op, bytes: u64) -> Launch {
     let launch_us = if op.is_point_to_point() { f.latency.p2p_launch_us } else { f.latency.launch_us };
-    let kernel = ring(op, RANKS, bytes, channels(f, op, bytes), launch_us * 1e3);
+    // The last slice comes after one that overlaps nothing.
+    let setup_us = launch_us + f.latency.slice_us;
+    let kernel = ring(op, RANKS, bytes, channels(f, op, bytes), setup_us * 1e3);
     Launch::new(kernel, ["sent", "received", "channels"].map(Operand::own))
 }
 
