@@ -68,6 +68,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Run memory requests through a DRAM device's controller.
     Memory(crate::memory::MemoryArgs),
+    /// Run a network on a chip: latency by load, saturation, the load of its links.
+    Net(crate::net::NetArgs),
     /// Run instructions, or a matrix-vector product, on a PIM device.
     Pim(crate::pim::PimArgs),
     /// Compare the models with other simulators and with real kernels, and print the errors.
@@ -468,7 +470,7 @@ impl From<SearchObjective> for banksia_experiments::search::Objective {
 /// What to validate.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// The suites [default: all]: memory, memory-witness, pim, noc, known-programs, h200, h200-counters, gemm,
+    /// The suites [default: all]: memory, memory-witness, pim, noc, noc-sweep, known-programs, h200, h200-counters, gemm,
     /// context-attention, generation-attention, known-programs-again (no model: other H200 against the reference of known-programs).
     pub suites: Vec<String>,
     /// Only the rows of this device.

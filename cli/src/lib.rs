@@ -4,6 +4,7 @@ pub mod args;
 pub mod commands;
 mod format;
 pub mod memory;
+pub mod net;
 mod output;
 pub mod pim;
 mod progress;

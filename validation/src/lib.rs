@@ -18,6 +18,7 @@ mod memory;
 mod models;
 mod multinode;
 mod noc;
+mod noc_sweep;
 mod operators;
 mod pim;
 mod replay;
@@ -31,7 +32,7 @@ mod value;
 mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use banksia_hw::gpu::sampling::Detail;
@@ -71,7 +72,7 @@ pub const GPU_SUITES: [&str; 20] = [
 
 /// Every suite, in the order in which they run by themselves.
 pub fn suites() -> impl Iterator<Item = &'static str> {
-    ["memory", "memory-witness", "pim", noc::SUITE, "collectives", "multinode", "deepep"]
+    ["memory", "memory-witness", "pim", noc::SUITE, noc_sweep::SUITE, "collectives", "multinode", "deepep"]
         .into_iter()
         .chain(together::names())
         .chain(GPU_SUITES)
@@ -219,8 +220,8 @@ fn rows_of(name: &str, suite: &Suite, options: &ValidateOptions) -> Result<(Stri
 /// # Errors
 /// The suite is unknown, or a file cannot be read.
 pub fn devices(name: &str, options: &ValidateOptions) -> Result<BTreeSet<String>, Error> {
-    if name == noc::SUITE {
-        return Ok([noc::SUITE.to_owned()].into());
+    if let Some((name, _)) = on_chip(name) {
+        return Ok([name.to_owned()].into());
     }
     if let Some(suite) = together::suite(name) {
         return Ok([suite.device.to_owned()].into());
@@ -239,8 +240,8 @@ pub fn run_suite(
     options: &ValidateOptions,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Vec<Compared>, Error> {
-    if name == noc::SUITE {
-        return network(options, progress);
+    if let Some((name, values)) = on_chip(name) {
+        return network(name, values, options, progress);
     }
     if let Some(suite) = together::suite(name) {
         // Another device is another suite's.
@@ -292,17 +293,30 @@ pub fn run_suite(
     Ok(group(name, values))
 }
 
-/// The suite of the network on a chip, whose reference is a folder of cases.
-fn network(options: &ValidateOptions, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Vec<Compared>, Error> {
-    if let Some(device) = options.device.as_deref().filter(|d| *d != noc::SUITE) {
+/// The values of a suite of networks on a chip, from a file or folder in place of its own.
+type OnChip = fn(Option<&Path>, &(dyn Fn(u64, u64) + Sync)) -> Result<Vec<Value>, Error>;
+
+/// The suites of networks on a chip: cases in a folder, curves in a file.
+fn on_chip(name: &str) -> Option<(&'static str, OnChip)> {
+    let suites: [(&'static str, OnChip); 2] = [(noc::SUITE, noc::values), (noc_sweep::SUITE, noc_sweep::values)];
+    suites.into_iter().find(|(suite, _)| *suite == name)
+}
+
+fn network(
+    name: &'static str,
+    values: OnChip,
+    options: &ValidateOptions,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Vec<Compared>, Error> {
+    if let Some(device) = options.device.as_deref().filter(|d| *d != name) {
         let own = ValidateOptions { device: options.device.clone(), ..ValidateOptions::default() };
         if suites().any(|other| devices(other, &own).is_ok_and(|d| d.contains(device))) {
             // Another suite's.
             return Ok(Vec::new());
         }
-        return Err(InputError::unknown_name("--device", "device in suite `noc`", device, [noc::SUITE]).into());
+        return Err(InputError::unknown_name("--device", &format!("device in suite `{name}`"), device, [name]).into());
     }
-    Ok(group(noc::SUITE, noc::values(options.measured.as_deref(), progress)?))
+    Ok(group(name, values(options.measured.as_deref(), progress)?))
 }
 
 /// What a file in place of a suite's rows looks like.

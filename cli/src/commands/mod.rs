@@ -29,6 +29,7 @@ pub fn execute(cli: &Cli) -> Result<(), Error> {
         Command::Sweep(args) => sweep::execute(args),
         Command::Results(args) => results::execute(args),
         Command::Plot(args) => plot::execute(args),
+        Command::Net(args) => print(&crate::net::output(args)?),
         Command::Map(args) => map::execute(args),
         Command::Compare(args) => compare::execute(args),
         Command::Memory(args) if args.device.contains(',') => print(&crate::memory::compare::output(args)?),

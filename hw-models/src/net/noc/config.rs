@@ -3,8 +3,12 @@
 //! Delays are in cycles of the network, sizes in flits. The names and the meaning of the parameters are those of BookSim2 (Jiang et al.,
 //! "A detailed and flexible cycle-accurate network-on-chip simulator", ISPASS 2013), so that a configuration can be compared with it.
 
-use std::collections::BTreeMap;
 use std::fmt;
+
+use super::shape::{RoutingFunction, Shape};
+
+/// Classes of messages: any, read request, write request, read reply, write reply.
+pub(super) const CLASSES: usize = 5;
 
 /// A network or a trace that cannot be simulated, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,39 +67,6 @@ pub enum Priority {
     NetworkAge,
 }
 
-/// The shape of the network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shape {
-    /// `radix` routers in each of `dimensions`, one terminal at each router, links of one cycle, dimension-order routing.
-    Mesh {
-        /// Routers along a dimension.
-        radix: usize,
-        /// Dimensions.
-        dimensions: usize,
-    },
-    /// A mesh whose rows are rings, with links of two cycles and a dateline that halves the virtual channels.
-    Torus {
-        /// Routers along a dimension.
-        radix: usize,
-        /// Dimensions.
-        dimensions: usize,
-    },
-    /// A butterfly of `stages` stages of `radix` x `radix` routers, routed by the destination's digits; one stage is a single router.
-    Butterfly {
-        /// Inputs and outputs of a router.
-        radix: usize,
-        /// Routers on a way.
-        stages: usize,
-    },
-    /// A square mesh of `radix` x `radix` routers with four terminals each, routed without the express links of its edges.
-    ConcentratedMesh {
-        /// Routers along a side.
-        radix: usize,
-    },
-    /// Routers, terminals and links of given latencies, one router a line (`router 0 node 0 router 1 5`), routed along shortest paths.
-    Links(String),
-}
-
 /// The routers, all alike.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouterConfig {
@@ -139,11 +110,15 @@ pub struct RouterConfig {
     pub priority: Priority,
 }
 
-/// A network: its shape and its routers.
+/// A network: its shape, its routing and its routers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NocConfig {
-    /// Its shape, which has its routing with it.
+    /// Its shape.
     pub shape: Shape,
+    /// Its routing function.
+    pub routing: RoutingFunction,
+    /// Whether links take one cycle, however long they are.
+    pub unit_latency: bool,
     /// Its routers.
     pub router: RouterConfig,
 }
@@ -195,86 +170,27 @@ impl RouterConfig {
 }
 
 impl NocConfig {
-    /// A configuration in BookSim2's words: `key=value` joined by semicolons or lines. `links` gives the text of a `network_file`.
-    pub fn from_booksim(text: &str, links: impl Fn(&str) -> Result<String, NocError>) -> Result<NocConfig, NocError> {
-        let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
-        for pair in text.split([';', '\n']).map(str::trim).filter(|p| !p.is_empty()) {
-            let (key, value) = pair.split_once('=').ok_or_else(|| NocError(format!("`{pair}` is no `key=value`")))?;
-            keys.insert(key.trim(), value.trim());
+    /// Refuses what cannot be built: a routing function that the shape does not have, or too few virtual channels for it.
+    pub(super) fn check(&self) -> Result<(), NocError> {
+        self.router.check()?;
+        let (routing, shape) = (self.routing, &self.shape);
+        if !routing.fits(shape) {
+            let known: Vec<&str> = RoutingFunction::of(shape).iter().map(|r| r.name()).collect();
+            let (routing, shape) = (routing.name(), shape.name());
+            return Err(NocError(format!("a {shape} has no routing `{routing}`; it has {}", known.join(", "))));
         }
-        let whole = |key: &str, other: usize| match keys.get(key) {
-            None => Ok(other),
-            Some(v) => v.parse().map_err(|_| NocError(format!("{key} is `{v}`, not a whole number"))),
-        };
-        let yes = |key: &str| Ok::<bool, NocError>(whole(key, 0)? > 0);
-        let word = |key: &str, other: &'static str| keys.get(key).copied().unwrap_or(other);
-        let (radix, dimensions) = (whole("k", 8)?, whole("n", 2)?);
-        let shape = match (word("topology", "torus"), word("routing_function", "none")) {
-            ("mesh", "dim_order" | "dor") => Shape::Mesh { radix, dimensions },
-            ("torus", "dim_order") => Shape::Torus { radix, dimensions },
-            ("fly", "dest_tag") => Shape::Butterfly { radix, stages: dimensions },
-            ("cmesh", "dor_no_express") => Shape::ConcentratedMesh { radix },
-            ("anynet", "min") => Shape::Links(links(word("network_file", ""))?),
-            (shape, routing) => return Err(NocError(format!("no routing `{routing}` on the topology `{shape}`"))),
-        };
-        let priority = match word("priority", "none") {
-            "none" => Priority::None,
-            "age" => Priority::Age,
-            "network_age" => Priority::NetworkAge,
-            other => return Err(NocError(format!("no priority `{other}`"))),
-        };
-        let speedup = word("internal_speedup", "1.0");
-        let routers = RouterConfig {
-            virtual_channels: whole("num_vcs", 16)?,
-            buffer_flits: whole("vc_buf_size", 8)?,
-            routing_delay: whole("routing_delay", 1)? as u64,
-            vc_alloc_delay: whole("vc_alloc_delay", 1)? as u64,
-            sw_alloc_delay: whole("sw_alloc_delay", 1)? as u64,
-            crossbar_delay: (whole("st_prepare_delay", 0)? + whole("st_final_delay", 1)?) as u64,
-            credit_delay: whole("credit_delay", 0)? as u64,
-            vc_allocator: allocator(word("vc_allocator", "islip"))?,
-            sw_allocator: allocator(word("sw_allocator", "islip"))?,
-            input_speedup: whole("input_speedup", 1)?,
-            output_speedup: whole("output_speedup", 1)?,
-            internal_speedup: speedup.parse().map_err(|_| NocError(format!("internal_speedup is `{speedup}`")))?,
-            output_buffer: keys.get("output_buffer_size").and_then(|v| v.parse().ok()),
-            speculative: yes("speculative")?,
-            hold_switch_for_packet: yes("hold_switch_for_packet")?,
-            wait_for_tail_credit: yes("wait_for_tail_credit")?,
-            vc_busy_when_full: yes("vc_busy_when_full")?,
-            vc_prioritize_empty: yes("vc_prioritize_empty")?,
-            priority,
-        };
-        routers.check()?;
-        Ok(NocConfig { shape, router: routers })
+        let (least, most) = (routing.least_vcs(shape), self.router.virtual_channels);
+        if most < least {
+            let routing = routing.name();
+            return Err(NocError(format!("routing `{routing}` needs {least} virtual channels, not {most}")));
+        }
+        Ok(())
     }
 }
 
-/// An allocator by its name, with its parameter in brackets: `islip(2)`, `separable_input_first(matrix)`. As BookSim2's routers do, the
-/// keys `alloc_iters` and `arb_type` are not looked at: only a parameter in the name counts.
-fn allocator(text: &str) -> Result<AllocatorKind, NocError> {
-    let (name, parameter) = match text.split_once('(') {
-        Some((name, rest)) => (name, rest.trim_end_matches(')')),
-        None => (text, ""),
-    };
-    let iterations = || match parameter {
-        "" => Ok(1),
-        p => p.parse().map_err(|_| NocError(format!("`{text}`: iterations are a whole number"))),
-    };
-    let chooser = || match parameter {
-        "" | "round_robin" => Ok(ArbiterKind::RoundRobin),
-        "matrix" => Ok(ArbiterKind::Matrix),
-        other => Err(NocError(format!("no arbiter `{other}`"))),
-    };
-    Ok(match name {
-        "islip" => AllocatorKind::Islip { iterations: iterations()? },
-        "select" => AllocatorKind::Select { iterations: iterations()? },
-        "separable_input_first" => AllocatorKind::SeparableInputFirst(chooser()?),
-        "separable_output_first" => AllocatorKind::SeparableOutputFirst(chooser()?),
-        "wavefront" => AllocatorKind::Wavefront,
-        "loa" => AllocatorKind::LonelyOutput,
-        "max_size" => AllocatorKind::MaximumSize,
-        "pim" => return Err(NocError("parallel iterative matching draws at random and is not modelled".to_owned())),
-        other => return Err(NocError(format!("no allocator `{other}`"))),
-    })
+impl NocConfig {
+    /// All virtual channels for every class of messages.
+    pub(super) fn all_classes(&self) -> [(usize, usize); CLASSES] {
+        [(0, self.router.virtual_channels - 1); CLASSES]
+    }
 }

@@ -13,14 +13,33 @@ use super::allocator::Allocator;
 use super::config::RouterConfig;
 use super::credits::Credits;
 use super::flit::Flit;
-use super::routing::{Route, Routing};
+use super::random::Draws;
+use super::routing::{Route, Routing, Surroundings};
 use super::topology::Ports;
+use super::watch::{Place, Wait};
 
 /// What all routers of a network share.
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) config: RouterConfig,
     pub(super) routing: Routing,
+}
+
+/// What routers of a network change together.
+#[derive(Debug)]
+pub(super) struct Shared<'a> {
+    pub(super) draws: &'a mut Draws,
+    /// Slots taken of the buffers behind each output, all routers after each other, and where each router's outputs begin.
+    pub(super) used: &'a mut [u32],
+    pub(super) first_output: &'a [u32],
+    /// Flits that crossed to each output.
+    pub(super) sent: &'a mut [u64],
+}
+
+impl Shared<'_> {
+    pub(super) fn surroundings(&mut self) -> Surroundings<'_> {
+        Surroundings { draws: self.draws, used: self.used, first_output: self.first_output }
+    }
 }
 
 /// Where the packet at the front of a virtual channel stands.
@@ -176,9 +195,9 @@ impl Router {
     }
 
     /// One step of the pipeline.
-    pub(super) fn step(&mut self, now: u64, common: &Common) {
+    pub(super) fn step(&mut self, now: u64, common: &Common, shared: &mut Shared<'_>) {
         self.buffer_arrivals(common);
-        self.use_credits(now);
+        self.use_credits(now, shared);
         for work in &mut self.routing {
             if work.0 != UNSET {
                 break;
@@ -202,13 +221,13 @@ impl Router {
             }
             crossing.done = now + common.config.crossbar_delay - 1;
         }
-        self.update_routes(now, common);
+        self.update_routes(now, common, shared);
         if !self.allocating.is_empty() {
             self.update_vcs(now, common);
         }
-        self.update_held(common);
+        self.update_held(common, shared);
         if !self.switching.is_empty() {
-            self.update_switch(now, common);
+            self.update_switch(now, common, shared);
         }
         self.update_crossing(now);
         self.queue_credits();
@@ -237,6 +256,41 @@ impl Router {
             if self.out_credits[input].is_empty() {
                 self.credit_inputs &= !(1 << input);
             }
+        }
+    }
+
+    /// Who waits here, and for whom.
+    pub(super) fn waits(&self, ports: &Ports, waits: &mut Vec<Wait>) {
+        let places = self.inputs.iter().enumerate().filter(|(_, vc)| vc.len > 0);
+        for (place, vc) in places.filter(|(_, vc)| matches!(vc.state, State::VcAllocation | State::Active)) {
+            let active = vc.state == State::Active;
+            let (output, out_vcs) = if active {
+                (usize::from(vc.out_port), 1 << vc.out_vc)
+            } else {
+                (usize::from(vc.route.port), vc.route.vcs())
+            };
+            let full = self.credits[output].is_full(usize::from(vc.out_vc));
+            let end = ports.outputs[output];
+            if end.terminal || (active && !full) {
+                continue;
+            }
+            let held = if active { out_vcs } else { out_vcs & !self.credits[output].free() };
+            let mut on: Vec<Place> =
+                (0..self.vcs as u16).filter(|v| held >> v & 1 == 1).map(|v| (end.to, end.port, v)).collect();
+            if !active {
+                let owns = |o: &InputVc| {
+                    o.state == State::Active && usize::from(o.out_port) == output && held >> o.out_vc & 1 == 1
+                };
+                let owners = self.inputs.iter().enumerate().filter(|(_, o)| owns(o));
+                on.extend(owners.map(|(p, _)| (self.id as u32, (p / self.vcs) as u16, (p % self.vcs) as u16)));
+            }
+            waits.push(Wait {
+                at: (self.id as u32, (place / self.vcs) as u16, (place % self.vcs) as u16),
+                to: self.front(place).to,
+                output: (output as u16, out_vcs.trailing_zeros() as u16),
+                for_slot: active,
+                on,
+            });
         }
     }
 

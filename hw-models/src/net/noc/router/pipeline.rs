@@ -2,7 +2,6 @@
 
 use super::super::allocator::Request;
 use super::super::arbiter::supersedes;
-use super::super::routing::Route;
 use super::{Common, NOTHING, Router, STALL, State, UNSET};
 
 impl Router {
@@ -15,19 +14,22 @@ impl Router {
             }
             let place = usize::from(work.input) * self.vcs + usize::from(work.vc);
             let (route, priority) = (self.inputs[place].route, self.inputs[place].priority);
-            let credits = &self.credits[usize::from(route.port)];
-            let mut free = credits.free() & vc_range(route);
-            if c.vc_busy_when_full {
-                free &= credits.with_room();
-            }
-            let asked = free != 0;
-            while free != 0 {
-                let out_vc = free.trailing_zeros() as usize;
-                free &= free - 1;
-                let emptier_first = c.vc_prioritize_empty && credits.filled() >> out_vc & 1 == 1;
-                let input_priority = if emptier_first { i32::MIN } else { 0 };
-                let request = Request { label: 0, input_priority, output_priority: priority };
-                self.vc_allocator.requests.add(place, usize::from(route.port) * self.vcs + out_vc, request);
+            let mut asked = false;
+            for (port, vcs, wanted) in route.ways() {
+                let credits = &self.credits[port];
+                let mut free = credits.free() & vcs;
+                if c.vc_busy_when_full {
+                    free &= credits.with_room();
+                }
+                asked |= free != 0;
+                while free != 0 {
+                    let out_vc = free.trailing_zeros() as usize;
+                    free &= free - 1;
+                    let emptier_first = c.vc_prioritize_empty && credits.filled() >> out_vc & 1 == 1;
+                    let input_priority = if emptier_first { wanted + i32::MIN } else { wanted };
+                    let request = Request { label: 0, input_priority, output_priority: priority };
+                    self.vc_allocator.requests.add(place, port * self.vcs + out_vc, request);
+                }
             }
             if !asked {
                 work.outcome = STALL;
@@ -88,20 +90,25 @@ impl Router {
             }
             let state = self.inputs[self.at(work.input, work.vc)];
             let active = state.state == State::Active;
-            let output = usize::from(if active { state.out_port } else { state.route.port });
-            let credits = &self.credits[output];
-            let room = c.output_buffer.is_none_or(|bound| self.out_flits[output].len() < bound);
-            let may = if active {
-                !credits.is_full(usize::from(state.out_vc))
-            } else {
-                credits.free() & credits.with_room() & vc_range(state.route) != 0
-            };
-            if !(may && room) {
-                self.switching[index].outcome = STALL;
+            let room = |output: usize| c.output_buffer.is_none_or(|bound| self.out_flits[output].len() < bound);
+            if active {
+                let output = usize::from(state.out_port);
+                if self.credits[output].is_full(usize::from(state.out_vc)) || !room(output) {
+                    self.switching[index].outcome = STALL;
+                } else {
+                    self.ask(work.input, work.vc, output, state.priority, common);
+                }
                 continue;
             }
-            let priority = if active { state.priority } else { state.priority.wrapping_add(i32::MIN) };
-            self.ask(work.input, work.vc, output, priority, common);
+            for (output, vcs, _) in state.route.ways() {
+                let credits = &self.credits[output];
+                let room = c.output_buffer.is_none_or(|bound| self.out_flits[output].len() < bound);
+                if credits.free() & credits.with_room() & vcs == 0 || !room {
+                    self.switching[index].outcome = STALL;
+                } else {
+                    self.ask(work.input, work.vc, output, state.priority.wrapping_add(i32::MIN), common);
+                }
+            }
         }
         self.sw_allocator.allocate();
         for work in &mut self.switching {
@@ -174,9 +181,4 @@ impl Router {
             }
         }
     }
-}
-
-/// The virtual channels of a route as bits.
-fn vc_range(route: Route) -> u64 {
-    (u64::MAX >> (63 - (route.last - route.first))) << route.first
 }

@@ -2,7 +2,7 @@
 
 use super::super::config::Priority;
 use super::super::flit::Flit;
-use super::{Common, Crossing, NOTHING, Router, State, UNSET, Work};
+use super::{Common, Crossing, NOTHING, Router, Shared, State, UNSET, Work};
 
 impl Router {
     pub(super) fn buffer_arrivals(&mut self, common: &Common) {
@@ -56,17 +56,18 @@ impl Router {
         self.allocating.push(work);
     }
 
-    pub(super) fn use_credits(&mut self, now: u64) {
+    pub(super) fn use_credits(&mut self, now: u64, shared: &mut Shared<'_>) {
         while let Some((usable, output, mask)) = self.returned.front().copied() {
             if now < usable {
                 break;
             }
             self.credits[usize::from(output)].restore(mask);
+            shared.used[shared.first_output[self.id] as usize + usize::from(output)] -= mask.count_ones();
             self.returned.pop_front();
         }
     }
 
-    pub(super) fn update_routes(&mut self, now: u64, common: &Common) {
+    pub(super) fn update_routes(&mut self, now: u64, common: &Common, shared: &mut Shared<'_>) {
         while let Some((done, input, vc)) = self.routing.front().copied() {
             if done == UNSET || now < done {
                 break;
@@ -74,8 +75,8 @@ impl Router {
             let place = self.at(input, vc);
             let slot = place * self.depth + usize::from(self.inputs[place].start);
             let flit = &mut self.flits[slot];
-            let (to, upper) = (flit.to as usize, &mut flit.upper);
-            self.inputs[place].route = common.routing.next(self.id, usize::from(input), to, upper);
+            let around = &mut shared.surroundings();
+            self.inputs[place].route = common.routing.next(self.id, usize::from(input), flit, around);
             self.wait_for_vc(input, vc, common);
             self.routing.pop_front();
         }
@@ -101,7 +102,7 @@ impl Router {
         self.spare = done;
     }
 
-    pub(super) fn update_held(&mut self, common: &Common) {
+    pub(super) fn update_held(&mut self, common: &Common, shared: &mut Shared<'_>) {
         let c = &common.config;
         while let Some(work) = self.holding.front().copied() {
             if work.done == UNSET {
@@ -112,7 +113,7 @@ impl Router {
             let again = Work { done: UNSET, outcome: NOTHING, ..work };
             let room = |output: usize| c.output_buffer.is_none_or(|bound| self.out_flits[output].len() < bound);
             if work.outcome >= 0 && room(work.outcome as usize / c.output_speedup) {
-                let flit = self.cross(work, common);
+                let flit = self.cross(work, common, shared);
                 if self.inputs[place].len == 0 {
                     self.release(wide_in);
                     if flit.tail {
@@ -139,13 +140,13 @@ impl Router {
         self.held_vc[wide_in] = None;
     }
 
-    pub(super) fn update_switch(&mut self, now: u64, common: &Common) {
+    pub(super) fn update_switch(&mut self, now: u64, common: &Common, shared: &mut Shared<'_>) {
         let c = &common.config;
         let done = Self::take_done(&mut self.switching, &mut self.spare, now);
         for work in done.iter().copied() {
             let again = Work { done: UNSET, outcome: NOTHING, ..work };
             if work.outcome >= 0 {
-                let flit = self.cross(work, common);
+                let flit = self.cross(work, common, shared);
                 let place = self.at(work.input, work.vc);
                 if self.inputs[place].len == 0 {
                     if flit.tail {
@@ -170,7 +171,7 @@ impl Router {
     }
 
     /// The front flit enters the crossbar: its slot is given back, and one of the next buffer is taken.
-    fn cross(&mut self, work: Work, common: &Common) -> Flit {
+    fn cross(&mut self, work: Work, common: &Common, shared: &mut Shared<'_>) -> Flit {
         let c = &common.config;
         let place = self.at(work.input, work.vc);
         let output = work.outcome as usize / c.output_speedup;
@@ -182,10 +183,13 @@ impl Router {
             && flit.head
             && let Some((router, input)) = self.behind[output]
         {
-            let (to, upper) = (flit.to as usize, &mut flit.upper);
-            flit.ahead = common.routing.next(router as usize, usize::from(input), to, upper);
+            let around = &mut shared.surroundings();
+            flit.ahead = common.routing.next(router as usize, usize::from(input), &mut flit, around);
         }
         self.credits[output].send(usize::from(out_vc), flit.tail);
+        let place = shared.first_output[self.id] as usize + output;
+        shared.used[place] += 1;
+        shared.sent[place] += 1;
         self.crossing.push_back(Crossing { done: UNSET, output: output as u16, flit });
         self.step_credits[usize::from(work.input)] |= 1 << work.vc;
         self.step_inputs |= 1 << work.input;

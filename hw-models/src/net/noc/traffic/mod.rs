@@ -1,0 +1,14 @@
+//! Traffic that is made, not recorded.
+
+mod calendar;
+mod offered;
+mod pattern;
+mod process;
+mod stats;
+mod synthetic;
+
+pub use offered::{ReadWrite, Sampling, Traffic};
+pub use pattern::{Digits, Pattern};
+pub use process::Process;
+pub(super) use stats::Phase;
+pub(super) use synthetic::Synthetic;
