@@ -62,6 +62,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::shipped;
+use crate::training::{self, TrainingFile};
 
 /// Which model runs on which machine, mapped how.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -127,6 +128,8 @@ pub struct Experiment {
     pub mapper: &'static str,
     /// The model mapped to the machine.
     pub plan: Box<dyn Plan>,
+    /// A training step, in place of a generation.
+    pub(crate) training: Option<training::Step>,
 }
 
 impl Experiment {
@@ -160,13 +163,40 @@ impl Experiment {
     /// # Errors
     /// Something in it, or in a file that it names, cannot be used.
     pub fn new(source: &Source, path: Option<&Path>) -> Result<Self, InputError> {
+        if training::trains(source) {
+            return Self::training(source, path);
+        }
         let (file, model, generation, machine, configuration) = Self::read_parts(source, path)?;
         let problem = Problem { model: &model, generation: &generation, machine: &machine, source };
         let mapper: &dyn Mapper = choose(&problem)?;
         let plan = mapper.plan(&problem)?;
         let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
         let name = file.name.unwrap_or_else(|| stem.into_owned());
-        Ok(Self { name, seed: file.seed, configuration, mapper: mapper.name(), plan, model, generation, machine })
+        let (seed, mapper, training) = (file.seed, mapper.name(), None);
+        Ok(Self { name, seed, configuration, mapper, plan, model, generation, machine, training })
+    }
+
+    /// An experiment with a table `[training]`.
+    fn training(source: &Source, path: Option<&Path>) -> Result<Self, InputError> {
+        let file: TrainingFile = source.parse().map_err(|e| explain(source, e))?;
+        let mut configuration = format!("# experiment\n{}", source.text());
+        let model = model(&file.workload.model, source, path, &mut configuration)?;
+        model.check(source, "workload")?;
+        let machine = training::device(source, &file.training)?;
+        configuration.push_str(&machine.configuration);
+        let generation = Generation { generated_tokens: 1, ..Generation::default() };
+        let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
+        Ok(Self {
+            name: file.name.unwrap_or_else(|| stem.into_owned()),
+            seed: file.seed,
+            configuration,
+            mapper: "parallel",
+            plan: Box::new(training::NoPrograms(generation.clone())),
+            model,
+            generation,
+            machine,
+            training: Some(training::Step { source: source.clone(), cluster: file.training.cluster }),
+        })
     }
 
     /// Model, use and machine of an experiment, whether or not its mapping can be made.

@@ -15,6 +15,7 @@ pub mod shipped;
 pub mod slurm;
 pub mod store;
 pub mod sweep;
+mod training;
 pub mod versus;
 
 pub use error::Error;

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::experiment::Experiment;
+use crate::training;
 
 /// Runs an experiment. `progress` is called with the programs done so far.
 ///
@@ -41,6 +42,13 @@ pub fn run_with(
     cache: Option<&Arc<dyn LaunchCache>>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(RunReport, Outcome), Error> {
+    if let Some(step) = &experiment.training {
+        let (trained, events) = step.run(&experiment.model)?;
+        let events = if options.timeline_step.is_some() { events.as_slice() } else { &[] };
+        let report = training::report(experiment, step, &trained, events, configuration_sha256(experiment));
+        report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
+        return Ok((report, Outcome::default()));
+    }
     let mut plan = experiment.plan.boxed();
     let mut system = System::new(&experiment.machine, options);
     if let Some(cache) = cache {

@@ -1,6 +1,11 @@
 //! Devices as plain rooflines: peak arithmetic, peak bandwidth and board power from their data sheets, and nothing else.
 //! They are for scale beside a simulated result, not models of those devices.
 
+pub mod node;
+pub mod nodes;
+pub mod stacks;
+mod tiles;
+
 use banksia_input::{InputError, Source};
 use serde::{Deserialize, Serialize};
 

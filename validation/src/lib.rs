@@ -4,6 +4,7 @@
 //! turned into launches, simulated, and set against what was measured; rows that cannot be expressed are counted with
 //! the reason.
 
+mod attacc;
 mod cent;
 mod collectives;
 mod counters;
@@ -20,7 +21,9 @@ mod multinode;
 mod noc;
 mod noc_sweep;
 mod operators;
+mod parallel;
 mod pim;
+mod pimba;
 mod replay;
 mod rows;
 mod serving;
@@ -74,6 +77,8 @@ pub const GPU_SUITES: [&str; 20] = [
 pub fn suites() -> impl Iterator<Item = &'static str> {
     ["memory", "memory-witness", "pim", noc::SUITE, noc_sweep::SUITE, "collectives", "multinode", "deepep"]
         .into_iter()
+        .chain(["attacc", "attacc-operators", "pimba", "pimba-layers"])
+        .chain(parallel::SUITES.into_iter().filter(|s| *s != "megatron-2024"))
         .chain(together::names())
         .chain(GPU_SUITES)
 }
@@ -151,6 +156,71 @@ fn suite(name: &str) -> Result<Suite, InputError> {
             |row, _, _| vec![collectives::row(row)],
             of_gpu,
         ),
+        "attacc" => of(
+            include_str!("../../tests/reference/pim/systems/attacc_steps.csv"),
+            |row, _, _| attacc::row(row),
+            |row| vec![attacc::device(row)],
+        ),
+        "attacc-operators" => of(
+            include_str!("../../tests/reference/pim/systems/attacc_ops.csv"),
+            |row, _, _| attacc::row(row),
+            |row| vec![attacc::device(row)],
+        ),
+        "pimba" => of(
+            include_str!("../../tests/reference/pim/systems/pimba_pim_ops.csv"),
+            |row, _, _| pimba::row(row),
+            |row| vec![pimba::device(row)],
+        ),
+        "pimba-layers" => of(
+            include_str!("../../tests/reference/pim/systems/pimba_layers.csv"),
+            |row, _, _| pimba::row(row),
+            |row| vec![pimba::device(row)],
+        ),
+        "vtrain" => of(
+            include_str!("../../tests/reference/parallel/vtrain_a100_single_node.csv"),
+            |row, devices, detail| parallel::row("vtrain", row, devices, detail),
+            |_| vec!["vtrain-a100".to_owned()],
+        ),
+        "vtrain-multi" => of(
+            include_str!("../../tests/reference/parallel/vtrain_a100_multi_node.csv"),
+            |row, devices, detail| parallel::row("vtrain-multi", row, devices, detail),
+            |_| vec!["vtrain-a100".to_owned()],
+        ),
+        "korthikanti" => of(
+            include_str!("../../tests/reference/parallel/korthikanti_table5.csv"),
+            |row, devices, detail| parallel::row("korthikanti", row, devices, detail),
+            |_| vec!["a100-selene".to_owned()],
+        ),
+        "sc21" => of(
+            include_str!("../../tests/reference/parallel/megatron_sc21_table1_a100.csv"),
+            |row, devices, detail| parallel::row("sc21", row, devices, detail),
+            |_| vec!["a100-selene".to_owned()],
+        ),
+        "megatron-2024" => of(
+            include_str!("../../tests/reference/parallel/megatron_2024_h100.csv"),
+            |row, devices, detail| parallel::row("megatron-2024", row, devices, detail),
+            |_| vec!["h100-eos".to_owned()],
+        ),
+        "mlperf" => of(
+            include_str!("../../tests/reference/parallel/mlperf_training_llm.csv"),
+            |row, devices, detail| parallel::row("mlperf", row, devices, detail),
+            |_| vec!["h100-eos".to_owned()],
+        ),
+        "zero-bubble" => of(
+            include_str!("../../tests/reference/parallel/zero_bubble_tables4_5.csv"),
+            |row, devices, detail| parallel::row("zero-bubble", row, devices, detail),
+            |_| vec!["a100-selene".to_owned()],
+        ),
+        "moe-folding" => of(
+            include_str!("../../tests/reference/parallel/moe_folding_table3.csv"),
+            |row, devices, detail| parallel::row("moe-folding", row, devices, detail),
+            |_| vec!["h100-eos".to_owned()],
+        ),
+        "ladder" => of(
+            include_str!("../../tests/reference/parallel/ladder_residual_h100.csv"),
+            |row, devices, detail| parallel::row("ladder", row, devices, detail),
+            |_| vec!["h100-eos".to_owned()],
+        ),
         "multinode" => of(
             include_str!("../../tests/reference/net/echo_nccl_allreduce_multinode_a100.csv"),
             |row, _, _| vec![multinode::row(row)],
@@ -211,7 +281,7 @@ fn rows_of(name: &str, suite: &Suite, options: &ValidateOptions) -> Result<(Stri
             (name.to_owned(), of_device.unwrap_or(suite.rows).to_owned())
         }
     };
-    let rows = parse(&from, &text)?;
+    let rows = parallel::prepared(name, parse(&from, &text)?);
     Ok((from, if name == "h200-counters" { counters::merged(rows) } else { rows }))
 }
 

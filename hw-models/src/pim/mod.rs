@@ -21,6 +21,7 @@ mod isa_unroll;
 mod metrics;
 pub mod outcome;
 pub mod pattern;
+pub mod queue;
 pub mod system;
 pub mod tally;
 mod units;

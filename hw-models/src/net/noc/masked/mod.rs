@@ -12,7 +12,6 @@ mod step;
 
 use super::bits;
 use super::config::{AllocatorKind, NocConfig, Priority, RouterConfig};
-use super::flit::Flit;
 use super::random::Draws;
 use super::routing::{Route, Routing, Surroundings};
 use super::topology::{End, Topology};

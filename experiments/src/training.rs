@@ -1,0 +1,283 @@
+//! Experiments that train: a model on the nodes of a cluster, cut by `[parallel]`, a step of `[train]`.
+//!
+//! ```toml
+//! [training]
+//! cluster = "a100-selene"
+//!
+//! [parallel]
+//! tp = 8
+//!
+//! [train]
+//! micro_batch = 1
+//! global_batch = 8
+//! sequence = 2048
+//!
+//! [workload]
+//! model = "gpt3-xl"
+//! ```
+
+use std::collections::BTreeMap;
+
+use banksia_hw::net::fabric::cluster::cluster;
+use banksia_hw::program::Program;
+use banksia_hw::system::Machine;
+use banksia_input::{InputError, Source};
+use banksia_mappers::parallel::experiment::{Training, run};
+use banksia_mappers::parallel::pipeline::Event;
+use banksia_mappers::parallel::schedule::Kind;
+use banksia_mappers::parallel::{Parallel, Train, TrainReport};
+use banksia_mappers::{Bound, Footprint, Judges, LayoutReport, Plan, Unsupported, dtype_of};
+use banksia_reports::{
+    ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
+};
+use banksia_workloads::schema::ModelKey;
+use banksia_workloads::{Generation, Model};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::experiment::Experiment;
+
+/// A model that is trained on the nodes of a cluster: how it is cut, and what a step is.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrainingFile {
+    /// What reports and sweeps call it. The file's name where absent.
+    pub(crate) name: Option<String>,
+    /// Of every random stream.
+    #[serde(default)]
+    pub(crate) seed: u64,
+    /// The cluster, and the framework that runs on it.
+    pub(crate) training: Training,
+    /// How the model and the batch are cut over devices.
+    #[serde(default)]
+    #[allow(dead_code)] // read where it is simulated
+    parallel: Parallel,
+    /// What a step is: batches, sequence, recomputation, number format, optimiser.
+    #[serde(default)]
+    #[allow(dead_code)] // read where it is simulated
+    train: Train,
+    /// What is trained.
+    pub(crate) workload: TrainedModel,
+}
+
+/// What is trained.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrainedModel {
+    /// The model: a name of `banksia list models`, a file, or a table of its keys.
+    #[schemars(with = "ModelKey")]
+    pub(crate) model: toml::Value,
+}
+
+/// Whether an experiment's text trains.
+pub(crate) fn trains(source: &Source) -> bool {
+    source.parse::<toml::Table>().is_ok_and(|t| t.contains_key("training"))
+}
+
+/// The GPU of the nodes, as a machine of its own.
+pub(crate) fn device(source: &Source, training: &Training) -> Result<Machine, InputError> {
+    let nodes = cluster(&training.cluster).map_err(|e| source.error("training.cluster", e.problem))?;
+    Ok(Machine::of_gpu(&banksia_hw::gpu::device(nodes.gpu())?))
+}
+
+/// A training step as it stands in an experiment.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) source: Source,
+    pub(crate) cluster: String,
+}
+
+impl Step {
+    /// Simulates it; also gives the timeline of each stage.
+    ///
+    /// # Errors
+    /// A setting cannot be, or the step does not fit the devices' memory.
+    pub(crate) fn run(&self, model: &Model) -> Result<(TrainReport, Vec<Event>), InputError> {
+        let mut events = Vec::new();
+        let report = run(&self.source, model, |event| events.push(event))?;
+        Ok((report, events))
+    }
+}
+
+/// The record of a step that every table, plot and store takes.
+pub(crate) fn report(
+    experiment: &Experiment,
+    step: &Step,
+    t: &TrainReport,
+    events: &[Event],
+    sha256: String,
+) -> RunReport {
+    let device = experiment.machine.facts(dtype_of(experiment.model.types.operands()));
+    let devices = f64::from(t.devices);
+    let (latency_s, energy_j) = (t.step_s, t.energy_j);
+    let share = |seconds: f64| if latency_s > 0.0 { seconds / latency_s } else { 0.0 };
+    // Phases end one after the other: what each adds to the one before is its own.
+    let mut ends: Vec<(&String, f64)> = t.phases_s.iter().map(|(name, s)| (name, *s)).collect();
+    ends.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut before = 0.0;
+    let mut operators: Vec<OperatorReport> = Vec::new();
+    for (name, end) in ends {
+        let own = (end.min(latency_s) - before).max(0.0);
+        before += own;
+        operators.push(operator(name, own, energy_j * share(own)));
+    }
+    let rest = latency_s - before;
+    if rest > 1e-12 * latency_s || operators.is_empty() {
+        operators.push(operator("rest of the step", rest, energy_j * share(rest)));
+    } else if let Some(last) = operators.last_mut() {
+        last.latency_s += rest;
+        last.energy_j += energy_j * share(rest);
+    }
+    let mut metrics: BTreeMap<String, f64> = [
+        ("devices", devices),
+        ("micro_batches", f64::from(t.micro_batches)),
+        ("model_flops_utilization", t.mfu_pct / 100.0),
+        ("hardware_flops_utilization", t.hfu_pct / 100.0),
+        ("tflops_per_device", t.tflops_per_device),
+        ("bubble_share", t.bubble_fraction),
+        ("host_s", t.host_s),
+        ("simulated_ranks", f64::from(t.simulated_ranks)),
+        ("folding_exact", f64::from(u8::from(t.folding_exact))),
+    ]
+    .into_iter()
+    .map(|(name, v)| (name.to_owned(), v))
+    .collect();
+    let named = |name: &str| name.replace([' ', '-'], "_");
+    metrics.extend(t.classes_s.iter().map(|(name, s)| (format!("{}_s", named(name)), *s)));
+    metrics.extend(t.exposed_s.iter().map(|(name, s)| (format!("exposed_{}_s", named(name)), *s)));
+    metrics.extend(t.bytes_by_link.iter().map(|(name, b)| (format!("sent_{}_bytes", named(name)), *b)));
+    let parts: BTreeMap<String, f64> = [("devices".to_owned(), energy_j)].into();
+    let components = t.ranks.iter().enumerate().map(|(place, rank)| ComponentReport {
+        name: format!("{} stage {} of {} ranks", rank.role, rank.stage, rank.ranks),
+        kind: "rank".to_owned(),
+        busy_s: rank.busy_s,
+        utilization: share(rank.busy_s).min(1.0),
+        // Energy is that of all devices together.
+        energy_parts_j: if place == 0 { parts.clone() } else { BTreeMap::new() },
+        traffic_bytes: BTreeMap::new(),
+        utilization_over_time: Vec::new(),
+    });
+    let largest = t.ranks.iter().max_by(|a, b| a.total_bytes.total_cmp(&b.total_bytes));
+    let footprint = largest.map(|r| {
+        let m = &r.memory_bytes;
+        [
+            ("weights", m.weights),
+            ("gradients", m.gradients),
+            ("optimizer", m.optimizer),
+            ("activations", m.activations),
+            ("transient", m.transient),
+        ]
+        .into_iter()
+        .map(|(name, bytes)| (name.to_owned(), bytes as u64))
+        .collect()
+    });
+    let tokens = t.tokens_per_s * latency_s;
+    RunReport {
+        schema: SCHEMA,
+        banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
+        name: experiment.name.clone(),
+        seed: experiment.seed,
+        configuration_sha256: sha256,
+        configuration: experiment.configuration.clone(),
+        machine: MachineInfo {
+            name: format!("{} x {} ({})", t.devices, experiment.machine.name, step.cluster),
+            kind: "cluster".to_owned(),
+            peak_flops_per_s: device.peak_flops_per_s * devices,
+            peak_bandwidth_bytes_per_s: device.peak_bandwidth_bytes_per_s * devices,
+            capacity_bytes: device.capacity_bytes.saturating_mul(u64::from(t.devices)),
+        },
+        workload: WorkloadInfo {
+            model: experiment.model.name.clone(),
+            parameters: experiment.model.parameters(),
+            weight_bytes: experiment.model.weight_bytes(),
+            flops: t.mfu_pct / 100.0 * device.peak_flops_per_s * devices * latency_s,
+            ..WorkloadInfo::default()
+        },
+        latency_s,
+        energy_j,
+        power_w: if latency_s > 0.0 { energy_j / latency_s } else { 0.0 },
+        tokens: Some(tokens.round() as u64),
+        tokens_per_s: Some(t.tokens_per_s),
+        ttft_s: None,
+        tpot_s: None,
+        footprint_bytes: footprint.unwrap_or_default(),
+        energy_parts_j: parts.clone(),
+        traffic_bytes: BTreeMap::new(),
+        metrics,
+        commands: BTreeMap::new(),
+        operators,
+        components: components.collect(),
+        steps: vec![StepReport { phase: "train".to_owned(), latency_s, energy_j, ..StepReport::default() }],
+        timeline: events.iter().map(span).collect(),
+    }
+}
+
+fn operator(name: &str, latency_s: f64, energy_j: f64) -> OperatorReport {
+    OperatorReport {
+        name: name.to_owned(),
+        count: 1,
+        latency_s,
+        busy_s: latency_s,
+        energy_j,
+        ..OperatorReport::default()
+    }
+}
+
+fn span(event: &Event) -> TimelineSpan {
+    TimelineSpan {
+        group: "stages".to_owned(),
+        lane: format!("stage {}", event.stage),
+        name: format!("{} of micro batch {}", pass(event.task.kind), event.task.micro),
+        start_s: event.begin,
+        duration_s: (event.end - event.begin).max(0.0),
+        details: BTreeMap::new(),
+    }
+}
+
+/// A pass in words.
+fn pass(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Forward => "forward",
+        Kind::Backward => "backward",
+        Kind::Input => "gradients of inputs",
+        Kind::Weight => "gradients of weights",
+    }
+}
+
+/// What stands for a plan: a training step is simulated whole, and has no programs.
+#[derive(Debug, Clone)]
+pub(crate) struct NoPrograms(pub(crate) Generation);
+
+impl Plan for NoPrograms {
+    fn boxed(&self) -> Box<dyn Plan> {
+        Box::new(self.clone())
+    }
+
+    fn generation(&self) -> &Generation {
+        &self.0
+    }
+
+    fn programs(&self) -> u64 {
+        0
+    }
+
+    fn program_of(&self, _: u64) -> u64 {
+        0
+    }
+
+    fn lower(&mut self, index: u64, _: &mut dyn Judges) -> Result<Program, Unsupported> {
+        Err(Unsupported::NoStep(index))
+    }
+
+    fn layout(&mut self, token: u64, _: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {
+        Err(Unsupported::NoStep(token))
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint::default()
+    }
+
+    fn bound(&self, _: u64) -> Bound {
+        Bound::default()
+    }
+}

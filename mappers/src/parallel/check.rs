@@ -1,0 +1,98 @@
+//! Whether settings fit each other, the model and the devices; what would, where they do not.
+
+use super::error::ParallelError;
+use super::lists::Context;
+use super::settings::{Schedule, Zero};
+
+/// Micro batches of a step.
+///
+/// # Errors
+/// A setting does not divide what it cuts.
+pub fn check(c: &Context<'_>) -> Result<u32, ParallelError> {
+    let (p, t, s) = (c.parallel, c.train, c.shape);
+    let counts = [
+        ("parallel.tp", p.tp),
+        ("parallel.pp", p.pp),
+        ("parallel.virtual_stages", p.virtual_stages),
+        ("parallel.dp", p.dp),
+        ("parallel.ep", p.ep),
+        ("parallel.cp", p.cp),
+        ("train.micro_batch", t.micro_batch),
+        ("train.global_batch", t.global_batch),
+        ("train.sequence", t.sequence),
+    ];
+    if let Some((key, _)) = counts.iter().find(|(_, v)| *v == 0) {
+        return Err(ParallelError::new(*key, "is 0: must be at least 1"));
+    }
+    let divides = |key: &str, by: u32, what: &str, whole: u32| {
+        if whole.is_multiple_of(by) {
+            return Ok(());
+        }
+        let fits: Vec<String> =
+            (1..=whole.min(by * 2)).filter(|d| whole.is_multiple_of(*d)).map(|d| d.to_string()).collect();
+        let problem = format!("is {by}, which does not divide {what} ({whole})");
+        Err(ParallelError::new(key, problem).help(format!("use one of {}", fits.join(", "))))
+    };
+    divides("parallel.tp", p.tp, "the model's heads", s.heads)?;
+    if s.kv_heads > p.tp {
+        divides("parallel.tp", p.tp, "the model's key heads", s.kv_heads)?;
+    }
+    divides("parallel.cp", 2 * p.cp, "the sequence in two pieces a rank", t.sequence * if p.cp == 1 { 2 } else { 1 })?;
+    if p.sequence {
+        divides("parallel.tp", p.tp, "the tokens of a sequence on a context-parallel rank", t.sequence / p.cp)?;
+    }
+    if p.pp * p.virtual_stages > s.layers + if p.ends_count { 2 } else { 0 } {
+        let problem = format!(
+            "times `parallel.virtual_stages` is {}, more than the model's {} layers",
+            p.pp * p.virtual_stages,
+            s.layers
+        );
+        return Err(ParallelError::new("parallel.pp", problem).help("use fewer stages"));
+    }
+    if let Some(e) = s.experts {
+        divides("parallel.ep", p.ep, "the model's experts", e.count)?;
+        let ranks = p.tp * p.cp * p.dp;
+        divides("parallel.ep", p.ep * p.expert_tensor(), "the ranks of a stage (tp x cp x dp)", ranks)?;
+    } else if p.ep > 1 {
+        return Err(
+            ParallelError::new("parallel.ep", format!("is {}, but the model has no experts", p.ep)).help("use 1")
+        );
+    }
+    let per_replica = p.dp * t.micro_batch;
+    if !t.global_batch.is_multiple_of(per_replica) {
+        let problem = format!("is {}, which is not a multiple of micro_batch x dp ({per_replica})", t.global_batch);
+        let help = format!("use {}", t.global_batch.next_multiple_of(per_replica));
+        return Err(ParallelError::new("train.global_batch", problem).help(help));
+    }
+    if p.schedule == Schedule::ZbV && p.virtual_stages != 2 {
+        return Err(ParallelError::new("parallel.virtual_stages", "must be 2 for the schedule zb-v").help("use 2"));
+    }
+    if p.schedule.splits_backward() && p.schedule != Schedule::ZbV && p.virtual_stages != 1 {
+        let problem = format!("is {}; this schedule has one chunk a stage", p.virtual_stages);
+        return Err(ParallelError::new("parallel.virtual_stages", problem).help("use 1, or the schedule interleaved"));
+    }
+    if p.schedule.splits_backward() && p.zero == Zero::Weights {
+        let problem = "is weights: gradients of weights apart would gather them twice";
+        return Err(ParallelError::new("parallel.zero", problem).help("use optimizer or gradients"));
+    }
+    Ok(t.global_batch / per_replica)
+}
+
+/// Layers of each place of the pipeline (chunk by chunk over all stages): equal shares; what is left goes to the first; with `ends_count` the
+/// embedding and the head are taken for a layer each.
+pub fn layers(c: &Context<'_>) -> Vec<u32> {
+    let places = (c.parallel.pp * c.parallel.virtual_stages) as usize;
+    let extra = if c.parallel.ends_count { 2 } else { 0 };
+    let all = c.shape.layers + extra;
+    let mut out: Vec<u32> =
+        (0..places as u32).map(|i| all / places as u32 + u32::from(i < all % places as u32)).collect();
+    if c.parallel.ends_count {
+        if let Some(first) = out.first_mut() {
+            *first = first.saturating_sub(1);
+        }
+        if let Some(last) = out.last_mut() {
+            *last = last.saturating_sub(1);
+        }
+    }
+    out
+}
