@@ -26,7 +26,7 @@ pub struct Prepared {
     mapping: Mapping,
     /// The channels when the token's keys are about to be appended, and the instructions until then.
     before: (IsaMachine, u64),
-    helper: Option<PimRun>,
+    partner: Option<PimRun>,
     embedding: PimRun,
 }
 
@@ -89,7 +89,7 @@ impl CxlRunner {
         let mapping = Mapping::new(&self.machine, on, shape, split, (context, self.accounting))?;
         let mut before = self.channels()?;
         let instructions = self.run(&mut before, &mapping, &[Part::BeforeAttention])?;
-        let helper = if mapping.split.tensor > 1 {
+        let partner = if mapping.split.tensor > 1 {
             let mut channels = self.channels()?;
             let instructions = self.run(&mut channels, &mapping, &[Part::Products, Part::End])?;
             Some(self.finished(channels, instructions))
@@ -99,7 +99,7 @@ impl CxlRunner {
         let mut channels = self.channels()?;
         let embedded = self.run(&mut channels, &mapping, &[Part::Embedding, Part::End])?;
         let embedding = self.finished(channels, embedded);
-        Ok(Prepared { mapping, before: (before, instructions), helper, embedding })
+        Ok(Prepared { mapping, before: (before, instructions), partner, embedding })
     }
 
     /// A token over a context, itself among it.
@@ -113,7 +113,7 @@ impl CxlRunner {
         let after = self.run(&mut channels, mapping, &parts)?;
         let run = BlockRun {
             main: self.finished(channels, before + after),
-            helper: prepared.helper.clone(),
+            partner: prepared.partner.clone(),
             embedding: prepared.embedding.clone(),
         };
         let work = mapping.work(context, self.accounting);

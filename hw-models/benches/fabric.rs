@@ -12,11 +12,15 @@ use banksia_hw::net::fabric::schedules::{direct, hierarchical, ring};
 use banksia_hw::net::fabric::symmetric;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-/// One ring for each place of a node: it enters and leaves each node at the NIC of that place.
+/// One ring for each place of a node: it enters every node there, and leaves it at the GPU with which that place shares its NICs, on the same rail.
 fn rings(nodes: u32, local: u32) -> Vec<Vec<u32>> {
-    (0..local)
-        .map(|c| (0..nodes).flat_map(|k| (0..local).map(move |i| k * local + (c + i) % local)).collect())
-        .collect()
+    let places = |c: u32| {
+        let mut places: Vec<u32> = (0..local).map(|i| (c + i) % local).filter(|p| *p != c ^ 1).collect();
+        places.push(c ^ 1);
+        places
+    };
+    let ring = |c: u32| (0..nodes).flat_map(|k| places(c).into_iter().map(move |p| k * local + p)).collect();
+    (0..local).map(ring).collect()
 }
 
 fn fabric(c: &mut Criterion) {

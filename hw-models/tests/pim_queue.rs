@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use banksia_hw::dram::{Device, catalog};
 use banksia_hw::pim::queue::{
-    Entry, Feed, Groups, Lane, OrderedChannel, OrderedEntry, QueueChannel, run_apart, run_in_order, run_together,
+    Entry, Feed, Groups, Lane, OrderedChannel, OrderedEntry, QueueChannel, QueueRules, run_apart, run_in_order,
+    run_together,
 };
 use proptest::prelude::*;
 
@@ -83,11 +84,13 @@ proptest! {
         reference in any::<bool>(),
         refresh in any::<bool>(),
         entries in 2..40usize,
+        closes_alone in any::<bool>(),
     ) {
+        let rules = QueueRules { entries, refresh, closes_alone };
         let device = device("hbm3-attacc-5200", reference);
-        let mut lanes = vec![QueueChannel::new(&device, entries, refresh); 2];
+        let mut lanes = vec![QueueChannel::new(&device, rules); 2];
         let cycles = stepped(&mut lanes, all.clone());
-        let outcome = run_together(&device, entries, refresh, &Requests { channels: 2, all });
+        let outcome = run_together(&device, rules, &Requests { channels: 2, all });
         // A queue may be left with barriers alone, which go one a cycle.
         prop_assert_eq!(outcome.cycles, cycles);
         let counts: Vec<u64> = (0..device.commands.len()).map(|c| lanes.iter().map(|l| l.counts()[c]).sum()).collect();
@@ -98,8 +101,9 @@ proptest! {
     #[test]
     fn a_lone_channel_is_the_same_together_and_apart(all in requests("MACSB", 1), entries in 2..40usize) {
         let device = device("hbm3-attacc-5200", false);
+        let rules = QueueRules { entries, refresh: true, closes_alone: false };
         let feed = Requests { channels: 1, all };
-        prop_assert_eq!(run_together(&device, entries, true, &feed), run_apart(&device, entries, true, &feed));
+        prop_assert_eq!(run_together(&device, rules, &feed), run_apart(&device, rules, &feed));
     }
 
     /// In order by pseudo-channel, in groups: the same; and with refreshes that take time each falls due once in its interval.

@@ -257,7 +257,7 @@ fn rates_are_max_min_fair() {
         // Flows as long as their rates end together, after one second.
         let mut fluid = Fluid::new(capacity, vec![0.0; links]);
         for (i, (path, r)) in flows.iter().zip(&rate).enumerate() {
-            fluid.begin(path, *r, i as u32);
+            fluid.begin(path, *r, 1, i as u32);
         }
         let mut done = Vec::new();
         while fluid.next(&mut done) {
@@ -271,9 +271,9 @@ fn rates_follow_arrivals_and_departures() {
     // Two flows of 10 over a link of 1: the second comes at 4. The first has 6 left, both get a half: it ends at 16, and the second, with 4 left, at 20.
     let mut fluid = Fluid::new(vec![1.0], vec![0.5]);
     let mut done = Vec::new();
-    fluid.begin(&[0], 10.0, 0);
+    fluid.begin(&[0], 10.0, 1, 0);
     fluid.wait(4.0);
-    fluid.begin(&[0], 10.0, 1);
+    fluid.begin(&[0], 10.0, 1, 1);
     assert!(fluid.next(&mut done) && done == [0]);
     assert!((fluid.now() - 16.5).abs() < 1e-12);
     assert!(fluid.next(&mut done) && done == [1]);
@@ -281,12 +281,8 @@ fn rates_follow_arrivals_and_departures() {
     assert!(!fluid.next(&mut done));
 }
 
-#[test]
-fn repeated_steps_are_exact() {
-    // Unrolled, so that no step is repeated, the same ring takes the same.
-    let t = topology("dgx-a100").unwrap();
-    let routes = Routes::new(&t, Policy::Shortest);
-    let s = ring(Collective::AllReduce, 8, &[(0..8).collect(), (0..8).rev().collect()], 1, 1 << 24).unwrap();
+/// Every time of every step a step of its own.
+fn unrolled(s: &Schedule) -> Schedule {
     let mut unrolled = s.clone();
     unrolled.steps.clear();
     for step in &s.steps {
@@ -299,12 +295,28 @@ fn repeated_steps_are_exact() {
             unrolled.steps.push(one);
         }
     }
-    let a = run(&s, &routes, t.gpus(), &mut Fluid::over(&t)).unwrap();
-    let b = run(&unrolled, &routes, t.gpus(), &mut Fluid::over(&t)).unwrap();
-    assert!((a.seconds / b.seconds - 1.0).abs() < 1e-12, "{} and {}", a.seconds, b.seconds);
-    assert!(a.transfers < b.transfers && a.transfers_in_all == b.transfers_in_all);
-    for (x, y) in a.link_bytes.iter().zip(&b.link_bytes) {
-        assert!((x - y).abs() <= 1e-6 * y.abs().max(1.0));
+    unrolled
+}
+
+#[test]
+fn repeated_steps_are_exact() {
+    // All transfers of a step alike; links of different rates, over which ranks settle into a course, or do not within so few times.
+    let node = topology("dgx-a100").unwrap();
+    let nodes = topology("dgx-a100-32").unwrap();
+    let small = Topology::from_source(&banksia_input::Source::from_text("small.toml", SMALL)).unwrap();
+    for (t, n, rings) in [(&node, 8, 2), (&nodes, 64, 2), (&small, 10, 1), (&small, 10, 2)] {
+        let routes = Routes::new(t, Policy::Shortest);
+        let orders: Vec<Vec<u32>> = [(0..n).collect(), (0..n).rev().collect()].into_iter().take(rings).collect();
+        let s = ring(Collective::AllReduce, n, &orders, 1, 1 << 24).unwrap();
+        let vertices = &t.gpus()[..n as usize];
+        let a = run(&s, &routes, vertices, &mut Fluid::over(t)).unwrap();
+        let b = run(&unrolled(&s), &routes, vertices, &mut Fluid::over(t)).unwrap();
+        assert!((a.seconds / b.seconds - 1.0).abs() < 1e-9, "{} and {}", a.seconds, b.seconds);
+        assert_eq!(a.transfers_in_all, b.transfers_in_all);
+        assert!(n == 10 || a.transfers < b.transfers / 2, "{n}: {} of {}", a.transfers, b.transfers);
+        for (x, y) in a.link_bytes.iter().zip(&b.link_bytes) {
+            assert!((x - y).abs() <= 1e-6 * y.abs().max(1.0));
+        }
     }
 }
 
@@ -442,4 +454,45 @@ fn clusters_are_not_below_bytes_over_bandwidth() {
         }
         assert!(c.time(Collective::AllReduce, Group { ranks_per_node: 8, nodes: 2, concurrent: 2 }, 8).is_err());
     }
+}
+
+#[test]
+fn schedules_are_read_from_files() {
+    let text = r#"
+collective = "all-reduce"
+ranks = 2
+chunks = 2
+[[steps]]
+transfers = [[0, 1, 1, 1, "reduce"], [1, 0, 0, 1, "reduce"]]
+[[steps]]
+transfers = [[0, 1, 0, 1, "copy"], [1, 0, 1, 1, "copy"]]
+"#;
+    let read = |name: &str, text: &str| Schedule::from_source(&banksia_input::Source::from_text(name, text), 1024);
+    let toml = read("two.toml", text).unwrap();
+    let json = r#"{"collective": "all-reduce", "ranks": 2, "chunks": 2, "steps": [
+        {"transfers": [[0, 1, 1, 1, "reduce"], [1, 0, 0, 1, "reduce"]]}, {"transfers": [[0, 1, 0, 1, "copy"], [1, 0, 1, 1, "copy"]]}]}"#;
+    assert_eq!(toml, read("two.json", json).unwrap());
+    // What was not reduced, what is no rank, what is no key.
+    let wrong =
+        [("\"reduce\"", "\"copy\"", "steps"), ("[[0, 1, 1,", "[[0, 7, 1,", "steps"), ("chunks", "chunk", "chunk")];
+    for (from, to, key) in wrong {
+        let error = read("two.toml", &text.replace(from, to)).unwrap_err();
+        assert_eq!(error.key.as_deref(), Some(key), "{error}");
+    }
+}
+
+#[test]
+fn fabrics_that_cannot_be_are_refused() {
+    for (from, to, key) in [
+        ("gb_s = 25.0", "gb_s = 0.0", "links[1].gb_s"),
+        ("to = \"leaf\"", "to = \"leav\"", "links[1].to"),
+        ("every = 3", "every = 1", "links[1].connect"),
+        ("name = \"inner\"", "name = \"gpu\"", "parts[1].name"),
+        ("nodes = 5", "nodes = 0", "nodes"),
+    ] {
+        let text = SMALL.replace(from, to);
+        let error = Topology::from_source(&banksia_input::Source::from_text("small.toml", text)).unwrap_err();
+        assert_eq!(error.key.as_deref(), Some(key), "{error}");
+    }
+    assert!(topology("dgx-a101").unwrap_err().to_string().contains("dgx-a100"));
 }

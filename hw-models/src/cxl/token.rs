@@ -36,7 +36,7 @@ pub struct BlockRun {
     /// On the device that has the caches; of all its blocks, where there are several.
     pub main: PimRun,
     /// On each of the others that share the matrices.
-    pub helper: Option<PimRun>,
+    pub partner: Option<PimRun>,
     /// For the embedding's matrices and the last norm.
     pub embedding: PimRun,
 }
@@ -94,21 +94,21 @@ pub fn token_cost(
         accounting.either(work.stages as f64 / token_s, (1.0 / stage_s).min(work.stages as f64 / token_s));
     let standing = accounting.either(pim_s, block_s);
     let of = |pim: &PimRun| device_energy(machine, device, uses, pim, &work.units, standing, accounting);
-    let helpers = work.traffic.devices.saturating_sub(1) as f64;
+    let partners = work.traffic.devices.saturating_sub(1) as f64;
     let main = of(&run.main);
     let links_j = machine.link.joules(&work.traffic, accounting);
     let none = EnergyBreakdown::default();
-    let mut block = match &run.helper {
-        // The units of helpers have no work; the artifact charges them with it.
-        Some(helper) => {
+    let mut block = match &run.partner {
+        // The units of partners have no work; the artifact charges them with it.
+        Some(partner) => {
             let idle = UnitsWork { norms: 0, partial_sums: 0, scores: 0, heads: 0, rotated: 0, ..work.units };
             let units = accounting.either(work.units, idle);
-            device_energy(machine, device, uses, helper, &units, standing, accounting).times_plus(helpers, &main)
+            device_energy(machine, device, uses, partner, &units, standing, accounting).times_plus(partners, &main)
         }
         None => main,
     };
     block.links_j += match accounting {
-        Accounting::Artifact => links_j * (1.0 + helpers),
+        Accounting::Artifact => links_j * (1.0 + partners),
         Accounting::Device => links_j,
     };
     // Blocks side by side ran together, each for a token of its own: one token passes through all devices.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use banksia_hw::dram::{Device, catalog};
-use banksia_hw::pim::queue::{QueueOutcome, run_apart};
+use banksia_hw::pim::queue::{QueueOutcome, QueueRules, run_apart};
 use banksia_hw::roofline::node::{Cost, RooflineNode, Work};
 use banksia_hw::roofline::stacks::PimStacks;
 use banksia_input::InputError;
@@ -73,7 +73,8 @@ impl StackRuns {
         let loaded = catalog::load(device)?;
         let stream = AttentionStream::new(&loaded, shape)?;
         let rows = if shape.reference { Arc::new(loaded.reference_rows()) } else { loaded };
-        let outcome = Arc::new(run_apart(&rows, queue as usize, true, &stream));
+        let rules = QueueRules { entries: queue as usize, refresh: true, closes_alone: shape.reference };
+        let outcome = Arc::new(run_apart(&rows, rules, &stream));
         if let Ok(mut known) = self.0.lock() {
             known.insert(key, outcome.clone());
         }

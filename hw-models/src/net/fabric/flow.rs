@@ -15,6 +15,7 @@ pub struct Fluid {
     capacity: Vec<f64>,
     latency: Vec<f64>,
     now: f64,
+    skipped: f64,
     /// Of each flow: its links and how often it crosses each, what is left of it, its rate, and what it is called.
     first: Vec<u32>,
     link: Vec<u32>,
@@ -119,6 +120,7 @@ impl Fluid {
     /// Waits until a time at which nothing ends before.
     pub fn wait(&mut self, until_s: f64) {
         self.refresh();
+        let until_s = until_s - self.skipped;
         if until_s > self.now {
             self.drain(until_s - self.now);
             self.now = until_s;
@@ -233,17 +235,28 @@ impl Fluid {
 }
 
 impl Carrier for Fluid {
-    fn begin(&mut self, path: &[u32], bytes: f64, tag: u32) {
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn begin(&mut self, path: &[u32], bytes: f64, alike: u32, tag: u32) {
         let late = path.iter().filter_map(|l| self.latency.get(*l as usize)).sum();
-        self.begin_weighted(path.iter().map(|l| (*l, 1.0)), late, bytes, tag);
+        self.begin_weighted(path.iter().map(|l| (*l, f64::from(alike))), late, bytes, tag);
     }
 
     fn now(&self) -> f64 {
-        self.now
+        self.now + self.skipped
     }
 
     fn skip(&mut self, seconds: f64) {
-        self.now += seconds;
+        self.skipped += seconds;
+    }
+
+    fn state(&self, state: &mut Vec<(u32, f64, f64)>) -> bool {
+        state.extend(self.active.iter().map(|f| (self.tag[*f as usize], self.left[*f as usize], 0.0)));
+        state.extend(self.arriving.iter().map(|Reverse((bits, tag))| (*tag, 0.0, f64::from_bits(*bits) - self.now)));
+        state.sort_by_key(|s| s.0);
+        true
     }
 
     fn next(&mut self, done: &mut Vec<u32>) -> bool {

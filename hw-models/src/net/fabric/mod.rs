@@ -9,6 +9,7 @@
 
 pub mod carrier;
 pub mod cluster;
+mod course;
 pub mod experts;
 pub mod file;
 pub mod flow;
@@ -17,6 +18,7 @@ mod kernels;
 pub mod machine;
 pub mod nccl;
 pub mod packet;
+mod plan;
 pub mod replay;
 pub mod routing;
 pub mod run;

@@ -102,7 +102,7 @@ impl Packets {
 }
 
 impl Carrier for Packets {
-    fn begin(&mut self, path: &[u32], bytes: f64, tag: u32) {
+    fn begin(&mut self, path: &[u32], bytes: f64, _alike: u32, tag: u32) {
         if self.alive == 0 {
             self.transfers.clear();
             self.path.clear();

@@ -1,4 +1,4 @@
-//! Paths through a fabric: the least time of a reference message, equal ones chosen by hash or shared.
+//! Paths through a fabric: the least time of a reference message, equal ones chosen by hash or split.
 //!
 //! Nodes that are alike share one table; a path between nodes is a way out of the first, over the switches, into the second. So a table has as
 //! many entries as a node has parts, and as there are switches, squared, and not as there are vertices.
@@ -15,7 +15,7 @@ const UNREACHED: u64 = u64::MAX;
 /// Which of equal paths a flow takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Policy {
-    /// Always the first.
+    /// By the destination's number, in turn (D-mod-k, as subnet managers do in fat trees).
     #[default]
     Shortest,
     /// By a hash of source, destination and the flow's number, hop by hop (ECMP).
@@ -125,12 +125,20 @@ impl<'a> Routes<'a> {
         self.topology
     }
 
+    /// Whether flows between the same two vertices may take different paths.
+    pub fn tells_flows_apart(&self) -> bool {
+        self.policy == Policy::Hashed
+    }
+
     /// Appends the links from one vertex to another; false where none leads there. `flow` is what the hash tells flows of one pair apart by.
     pub fn path(&self, from: u32, to: u32, flow: u32, path: &mut Vec<u32>) -> bool {
         if from.max(to) >= self.topology.vertices() {
             return false;
         }
-        let mut hash = mix((u64::from(from) << 32 | u64::from(to)) ^ (u64::from(flow) << 17));
+        let mut hash = match self.policy {
+            Policy::Hashed => mix((u64::from(from) << 32 | u64::from(to)) ^ (u64::from(flow) << 17)),
+            Policy::Shortest | Policy::Rail => u64::from(to),
+        };
         let start = path.len();
         let found = match self.mate(from, to) {
             Some(mate) => self.walk(from, mate, &mut hash, path) && self.walk(mate, to, &mut hash, path),
@@ -142,7 +150,7 @@ impl<'a> Routes<'a> {
         found
     }
 
-    /// Links from one vertex to another with the share of a message that crosses each, where every choice among equals is shared out alike (packets
+    /// Links from one vertex to another with the share of a message that crosses each, where every choice among equals is divided alike (packets
     /// sprayed, or routed adaptively); none where no path leads there.
     pub fn spread(&self, from: u32, to: u32) -> Option<Vec<(u32, f64)>> {
         if from.max(to) >= self.topology.vertices() {
@@ -271,10 +279,11 @@ impl<'a> Routes<'a> {
                 if sum < best.0 {
                     best = (sum, i, k);
                     equal = 1;
-                } else if sum == best.0 && self.policy == Policy::Hashed {
-                    // The n-th of equals replaces the choice once in n.
+                } else if sum == best.0 && sum != UNREACHED {
+                    // The n-th of equals replaces the choice once in n: by hash, or by the destination's number (D-mod-k), in turn.
                     equal += 1;
-                    if mix(choice ^ equal).is_multiple_of(equal) {
+                    let by = if self.policy == Policy::Hashed { mix(choice ^ equal) } else { u64::from(to) };
+                    if by.is_multiple_of(equal) {
                         best = (sum, i, k);
                     }
                 }
@@ -321,7 +330,7 @@ impl<'a> Routes<'a> {
             };
             let all = self.topology.leaving(base + at).iter();
             let pick = match self.policy {
-                Policy::Shortest | Policy::Rail => 0,
+                Policy::Shortest | Policy::Rail => *hash % (all.clone().filter(leads).count().max(1) as u64),
                 Policy::Hashed => {
                     *hash = mix(*hash);
                     *hash % (all.clone().filter(leads).count().max(1) as u64)

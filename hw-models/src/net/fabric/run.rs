@@ -1,6 +1,8 @@
 //! Runs a schedule over a fabric: who is ready begins, who is done goes on.
 
 use super::carrier::Carrier;
+use super::course::Course;
+use super::plan::{End, Plan};
 use super::routing::Routes;
 use super::schedule::Schedule;
 use super::topology::CLASSES;
@@ -20,78 +22,6 @@ pub struct Ran {
     pub transfers: u64,
     /// Transfers in all.
     pub transfers_in_all: u64,
-}
-
-/// Where an end of transfers is: at which of its steps, in which time of it, and how many of its transfers there are not done.
-#[derive(Debug, Clone, Copy)]
-struct End {
-    /// Index among its own steps.
-    at: u32,
-    time: u32,
-    pending: u32,
-}
-
-/// Transfers of a step by end, and steps by end, as dense arrays.
-struct Plan {
-    /// The number of a step's first transfer, over all steps.
-    base: Vec<u32>,
-    step_of: Vec<u32>,
-    /// By end: its steps; by each of those, its transfers.
-    steps_first: Vec<u32>,
-    steps: Vec<u32>,
-    mine_first: Vec<u32>,
-    mine: Vec<u32>,
-}
-
-impl Plan {
-    fn new(schedule: &Schedule) -> Self {
-        let ends = (schedule.ranks + schedule.agents) as usize;
-        let mut base = Vec::with_capacity(schedule.steps.len() + 1);
-        let mut step_of = Vec::new();
-        let mut by_end: Vec<Vec<(u32, u32)>> = vec![Vec::new(); ends];
-        for (s, step) in schedule.steps.iter().enumerate() {
-            base.push(step_of.len() as u32);
-            for t in step.transfers.iter().filter(|_| step.repeat > 0) {
-                let id = step_of.len() as u32;
-                step_of.push(s as u32);
-                by_end[t.src as usize].push((s as u32, id));
-                by_end[t.dst as usize].push((s as u32, id));
-            }
-            if step.repeat == 0 {
-                step_of.extend(step.transfers.iter().map(|_| s as u32));
-            }
-        }
-        base.push(step_of.len() as u32);
-        let mut plan =
-            Self { base, step_of, steps_first: vec![0], steps: Vec::new(), mine_first: vec![0], mine: Vec::new() };
-        for list in by_end {
-            let mut last = u32::MAX;
-            for (s, id) in list {
-                if s != last {
-                    if last != u32::MAX {
-                        plan.mine_first.push(plan.mine.len() as u32);
-                    }
-                    plan.steps.push(s);
-                    last = s;
-                }
-                plan.mine.push(id);
-            }
-            if last != u32::MAX {
-                plan.mine_first.push(plan.mine.len() as u32);
-            }
-            plan.steps_first.push(plan.steps.len() as u32);
-        }
-        plan
-    }
-
-    /// An end's transfers in its n-th step.
-    fn mine(&self, end: u32, at: u32) -> Option<(u32, &[u32])> {
-        let i = self.steps_first[end as usize] + at;
-        (i < self.steps_first[end as usize + 1]).then(|| {
-            let i = i as usize;
-            (self.steps[i], &self.mine[self.mine_first[i] as usize..self.mine_first[i + 1] as usize])
-        })
-    }
 }
 
 /// Runs a schedule. `vertices` says where each rank and agent lies; a transfer goes by the path that [`Routes`] gives it.
@@ -115,14 +45,16 @@ pub fn run(
         ));
     }
     let plan = Plan::new(schedule);
-    let (path_first, path) = paths(schedule, routes, vertices)?;
-    let path_of = |id: u32| &path[path_first[id as usize] as usize..path_first[id as usize + 1] as usize];
+    let (ranges, links) = paths(schedule, routes, vertices)?;
+    let path_of = |id: u32| &links[ranges[id as usize].0 as usize..ranges[id as usize].1 as usize];
     let even = schedule.even();
     let mut state = vec![End { at: 0, time: 0, pending: 0 }; ends as usize];
     let mut ready = vec![0u8; plan.step_of.len()];
     let mut extra = vec![0.0; topology.links().len()];
     let (mut begun, mut done, mut go) = (Vec::new(), Vec::new(), (0..ends).collect::<Vec<u32>>());
+    let mut chain = vec![u32::MAX; plan.step_of.len()];
     let (mut flying, mut carried) = (0u32, 0u64);
+    let mut course = Course::default();
     // The transfers that are under way together since one time, for the shortcut below.
     let (mut together_since, mut together) = (0.0, true);
     loop {
@@ -146,21 +78,62 @@ pub fn run(
         } else if !begun.is_empty() {
             together = false;
         }
-        for &id in &begun {
+        // Those that are the same begin as one: sorted, so that they are side by side, and chained to the first.
+        let bytes_of = |id: u32| {
             let s = plan.step_of[id as usize] as usize;
-            let step = &schedule.steps[s];
-            let t = &step.transfers[(id - plan.base[s]) as usize];
-            let bytes = schedule.bytes(step, t, state[t.src as usize].time);
-            carrier.begin(path_of(id), bytes, id);
-            flying += 1;
-            carried += 1;
+            let t = &schedule.steps[s].transfers[(id - plan.base[s]) as usize];
+            schedule.bytes(&schedule.steps[s], t, state[t.src as usize].time)
+        };
+        if carrier.merges() {
+            begun.sort_unstable_by_key(|id| (ranges[*id as usize], *id));
+        }
+        let mut i = 0;
+        while i < begun.len() {
+            let (id, bytes) = (begun[i], bytes_of(begun[i]));
+            let mut k = i + 1;
+            while carrier.merges()
+                && k < begun.len()
+                && path_of(begun[k]) == path_of(id)
+                && bytes_of(begun[k]).total_cmp(&bytes).is_eq()
+            {
+                k += 1;
+            }
+            for w in i..k {
+                chain[begun[w] as usize] = if w + 1 < k { begun[w + 1] } else { u32::MAX };
+            }
+            carrier.begin(path_of(id), bytes, (k - i) as u32, id);
+            flying += (k - i) as u32;
+            carried += (k - i) as u64;
+            i = k;
         }
         if flying == 0 {
             break;
         }
+        // A step that is where it was one time before, but for the time, goes on so.
+        if even && let Some(jump) = course.look(schedule, &plan, &state, &ready, carrier) {
+            carrier.skip(jump.seconds);
+            for e in jump.ends {
+                state[e as usize].time += jump.times;
+            }
+            let s = jump.step as usize;
+            for (i, t) in schedule.steps[s].transfers.iter().enumerate() {
+                let bytes = schedule.bytes(&schedule.steps[s], t, 0) * f64::from(jump.times);
+                path_of(plan.base[s] + i as u32).iter().for_each(|l| extra[*l as usize] += bytes);
+            }
+            // What began together began so long before.
+            together = false;
+        }
         if !carrier.next(&mut done) {
             return Err("waits for transfers that never end".to_owned());
         }
+        for i in 0..done.len() {
+            let mut next = chain[done[i] as usize];
+            while next != u32::MAX {
+                done.push(next);
+                next = chain[next as usize];
+            }
+        }
+        done.sort_unstable();
         // All that began together ended together, and it was one step: its further times take the same.
         let all = done.len() as u32 == flying && together;
         let s = done.first().map_or(0, |id| plan.step_of[*id as usize]);
@@ -212,17 +185,32 @@ pub fn run(
     Ok(Ran { seconds: carrier.now(), link_bytes, class_bytes, energy_j, transfers: carried, transfers_in_all })
 }
 
-/// The path of every transfer: links, and where each begins.
-fn paths(schedule: &Schedule, routes: &Routes<'_>, vertices: &[u32]) -> Result<(Vec<u32>, Vec<u32>), String> {
-    let (mut first, mut links) = (vec![0u32], Vec::new());
-    for step in &schedule.steps {
-        for t in &step.transfers {
-            let (from, to) = (vertices[t.src as usize], vertices[t.dst as usize]);
-            if from != to && !routes.path(from, to, t.first, &mut links) {
-                return Err(format!("sends from {} to {}, between which there is no path", t.src, t.dst));
-            }
-            first.push(links.len() as u32);
+/// Of each transfer, where its path begins and ends among all links; the links.
+type Paths = (Vec<(u32, u32)>, Vec<u32>);
+
+/// The path of every transfer: where it begins and ends among the links. Transfers between two ends have one path where it does not depend on more.
+fn paths(schedule: &Schedule, routes: &Routes<'_>, vertices: &[u32]) -> Result<Paths, String> {
+    let (mut ranges, mut links) = (Vec::new(), Vec::new());
+    let mut known: Vec<Vec<(u32, (u32, u32))>> = vec![Vec::new(); vertices.len()];
+    for t in schedule.steps.iter().flat_map(|s| &s.transfers) {
+        let list = &mut known[t.src as usize];
+        if !routes.tells_flows_apart()
+            && let Some((_, range)) = list.iter().rev().find(|k| k.0 == t.dst)
+        {
+            ranges.push(*range);
+            continue;
         }
+        let (from, to) = (vertices[t.src as usize], vertices[t.dst as usize]);
+        let first = links.len() as u32;
+        if from != to && !routes.path(from, to, t.first, &mut links) {
+            return Err(format!("sends from {} to {}, between which there is no path", t.src, t.dst));
+        }
+        let range = (first, links.len() as u32);
+        // Few are searched: a rank that sends to very many does so once each.
+        if list.len() < 64 {
+            list.push((t.dst, range));
+        }
+        ranges.push(range);
     }
-    Ok((first, links))
+    Ok((ranges, links))
 }

@@ -23,6 +23,9 @@ struct Groups {
 /// What is seen of a link from its node: its ends there, and its figures, bit by bit.
 type Seen = (u32, u32, u64, u64);
 
+/// Nodes with their gates, by what is seen of these; whether each leads out.
+type ByGates = BTreeMap<Vec<(Seen, bool)>, Vec<(u32, Vec<u32>)>>;
+
 fn seen(topology: &Topology, id: u32, from: u32, to: u32) -> Seen {
     let link = topology.link(id);
     (from, to, link.bytes_per_s.to_bits(), link.latency_s.to_bits())
@@ -59,7 +62,7 @@ impl Groups {
             return Err("has GPUs outside of its nodes".to_owned());
         }
         // By gates, in an order that does not depend on the links' numbers.
-        let mut by_gates: BTreeMap<Vec<(Seen, bool)>, Vec<(u32, Vec<u32>)>> = BTreeMap::new();
+        let mut by_gates = ByGates::new();
         for n in 0..nodes {
             let mut gates: Vec<(Seen, bool, u32)> = routes
                 .gates(n)

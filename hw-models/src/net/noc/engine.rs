@@ -31,19 +31,19 @@ impl Engine {
     /// A network at rest. `skip` passes over what is idle; `general` takes the routers of every kind even where others would do.
     pub(super) fn new(
         config: &NocConfig,
-        topology: Topology,
+        topology: &Topology,
         classes: [(usize, usize); CLASSES],
         draws: Draws,
         skip: bool,
         general: bool,
     ) -> Engine {
         let routing = Routing::new(config, classes, topology.routes.clone());
-        if !general && Masked::fits(&topology, config, &routing, &draws) {
-            let fabric = Masked::new(&topology, config, routing, &draws);
-            return Engine::Masked(Box::new(Simulation::new(config, &topology, fabric, draws, skip)));
+        if !general && Masked::fits(topology, config, &routing, &draws) {
+            let fabric = Masked::new(topology, config, routing, &draws);
+            return Engine::Masked(Box::new(Simulation::new(config, topology, fabric, draws, skip)));
         }
         let fabric = Queued::new(topology.clone(), config, routing);
-        Engine::Queued(Box::new(Simulation::new(config, &topology, fabric, draws, skip)))
+        Engine::Queued(Box::new(Simulation::new(config, topology, fabric, draws, skip)))
     }
 
     pub(super) fn now(&self) -> u64 {

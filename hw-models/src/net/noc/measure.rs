@@ -152,7 +152,7 @@ fn measure_with(
     };
     let classes = traffic.classes(config)?;
     let work = Synthetic::new(traffic, config, nodes)?;
-    let mut run = Run { engine: Engine::new(config, topology, classes, draws, skip, general), work, nodes };
+    let mut run = Run { engine: Engine::new(config, &topology, classes, draws, skip, general), work, nodes };
     run.protocol(protocol)
 }
 

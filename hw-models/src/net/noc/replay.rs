@@ -63,7 +63,7 @@ fn run(config: &NocConfig, packets: &[Packet], skip: bool, general: bool) -> Res
         )));
     }
     let draws = Draws::Sequence(Box::new(Sequence::new(0)));
-    let mut engine = Engine::new(config, topology, config.all_classes(), draws, skip, general);
+    let mut engine = Engine::new(config, &topology, config.all_classes(), draws, skip, general);
     let mut replay = Replay::new(packets, ends, config.router.priority == Priority::Age);
     let all: u64 = packets.iter().map(|p| u64::from(p.flits)).sum();
     while engine.flits_arrived() < all {

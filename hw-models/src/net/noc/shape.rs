@@ -196,8 +196,8 @@ impl RoutingFunction {
     pub fn least_vcs(self, shape: &Shape) -> usize {
         use RoutingFunction as R;
         match (self, shape) {
-            (R::Valiant | R::LooseValiant | R::FirstOfAdaptive | R::MinimalAdaptive, Shape::Torus { .. }) => 4,
-            (R::UgalXyYx, _) => 4,
+            (R::Valiant | R::LooseValiant | R::FirstOfAdaptive | R::MinimalAdaptive, Shape::Torus { .. })
+            | (R::UgalXyYx, _) => 4,
             (R::PlanarAdaptive | R::FirstOfPlanar, _) | (R::Ugal, Shape::Dragonfly { .. }) => 3,
             (R::DimensionOrder | R::DimensionOrderBalanced, Shape::Torus { .. })
             | (R::Minimal, Shape::Dragonfly { .. })

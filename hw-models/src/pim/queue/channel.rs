@@ -14,13 +14,24 @@ struct Next {
     ready: bool,
 }
 
+/// What a channel's controller does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueRules {
+    /// Requests that it holds.
+    pub entries: usize,
+    /// Whether it refreshes.
+    pub refresh: bool,
+    /// A command that closes single banks has a cycle to itself: AttAcc's public controller does not know it for a row command.
+    pub closes_alone: bool,
+}
+
 /// A channel behind a queue.
 #[derive(Clone)]
 pub struct QueueChannel {
     device: Arc<Device>,
     channel: Channel,
     queue: Vec<Entry>,
-    entries: usize,
+    rules: QueueRules,
     /// When the next refresh falls due, and how many wait.
     due: Cycle,
     waiting: u32,
@@ -38,10 +49,10 @@ impl std::fmt::Debug for QueueChannel {
 }
 
 impl QueueChannel {
-    /// A channel at rest, whose queue holds so many requests.
+    /// A channel at rest.
     #[must_use]
-    pub fn new(device: &Arc<Device>, entries: usize, refresh: bool) -> Self {
-        let due = device.refresh.filter(|_| refresh).map_or(Cycle::MAX, |r| r.interval);
+    pub fn new(device: &Arc<Device>, rules: QueueRules) -> Self {
+        let due = device.refresh.filter(|_| rules.refresh).map_or(Cycle::MAX, |r| r.interval);
         // This controller shares the command buses out itself, one command of each in a cycle: what it finds ready is not what a bus has room for.
         let mut device = Device::clone(device);
         device.commands.iter_mut().for_each(|command| command.bus_cycles = 0);
@@ -49,8 +60,8 @@ impl QueueChannel {
         Self {
             device: device.clone(),
             channel: Channel::new(device),
-            queue: Vec::with_capacity(entries),
-            entries,
+            queue: Vec::with_capacity(rules.entries),
+            rules,
             due,
             waiting: 0,
             changed: false,
@@ -90,7 +101,10 @@ impl QueueChannel {
         }
         let spec = self.device.spec(command);
         let (bus, effect) = (spec.bus, spec.effect);
-        if !ready || beside == Some(bus) {
+        let alone = self.rules.closes_alone
+            && effect == Effect::Close
+            && usize::from(spec.scope.0) + 1 == self.device.levels.len();
+        if !ready || beside == Some(bus) || (alone && beside.is_some()) {
             return None;
         }
         let entry = self.queue[at];
@@ -100,7 +114,7 @@ impl QueueChannel {
         if command == entry.command {
             self.queue.remove(at);
         }
-        Some(bus)
+        (!alone).then_some(bus)
     }
 
     /// The best of the queue: see the module. A barrier in front is done.
@@ -180,7 +194,7 @@ impl Lane for QueueChannel {
     type Entry = Entry;
 
     fn has_room(&self) -> bool {
-        self.queue.len() < self.entries
+        self.queue.len() < self.rules.entries
     }
 
     fn push(&mut self, entry: Self::Entry) {

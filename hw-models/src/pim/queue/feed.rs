@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::channel::QueueChannel;
+use super::channel::{QueueChannel, QueueRules};
 use super::entry::Entry;
 use super::lane::{QueueOutcome, run_in_order, run_one};
 use crate::dram::{Cycle, Device};
@@ -17,16 +17,16 @@ pub trait Feed {
 
 /// Runs a feed whose requests come in one order over all channels: see [`run_in_order`].
 #[must_use]
-pub fn run_together(device: &Arc<Device>, entries: usize, refresh: bool, feed: &dyn Feed) -> QueueOutcome {
+pub fn run_together(device: &Arc<Device>, rules: QueueRules, feed: &dyn Feed) -> QueueOutcome {
     let mut requests = Vec::new();
     feed.visit(None, &mut |channel, entry| requests.push((channel, entry)));
-    let mut lanes = vec![QueueChannel::new(device, entries, refresh); feed.channels()];
+    let mut lanes = vec![QueueChannel::new(device, rules); feed.channels()];
     run_in_order(&mut lanes, requests.into_iter())
 }
 
 /// Runs a feed whose channels have a source each, so that none holds up another; channels that are given the same are run once.
 #[must_use]
-pub fn run_apart(device: &Arc<Device>, entries: usize, refresh: bool, feed: &dyn Feed) -> QueueOutcome {
+pub fn run_apart(device: &Arc<Device>, rules: QueueRules, feed: &dyn Feed) -> QueueOutcome {
     let mut kinds: Vec<(Vec<Entry>, u64)> = Vec::new();
     for channel in 0..feed.channels() {
         let mut own = Vec::new();
@@ -39,7 +39,7 @@ pub fn run_apart(device: &Arc<Device>, entries: usize, refresh: bool, feed: &dyn
     let lanes: Vec<(QueueChannel, Cycle, u64)> = kinds
         .into_iter()
         .map(|(own, times)| {
-            let mut lane = QueueChannel::new(device, entries, refresh);
+            let mut lane = QueueChannel::new(device, rules);
             let cycles = run_one(&mut lane, own.into_iter());
             (lane, cycles, times)
         })

@@ -11,7 +11,7 @@ mod feed;
 mod lane;
 mod ordered;
 
-pub use channel::QueueChannel;
+pub use channel::{QueueChannel, QueueRules};
 pub use entry::{BARRIER, Entry};
 pub use feed::{Feed, run_apart, run_together};
 pub use lane::{Lane, QueueOutcome, run_in_order};

@@ -16,7 +16,7 @@ impl Fabric for Masked {
             let at = at as usize;
             let index = self.index(at);
             self.output_vcs[index].taken -= 1;
-            let (port, vc) = (at % PLACES >> self.lanes, at & ((1 << self.lanes) - 1));
+            let (port, vc) = ((at % PLACES) >> self.lanes, at & ((1 << self.lanes) - 1));
             self.outputs[at / PLACES * self.ports + port].full &= !(1 << vc);
         }
         for at in slot.arrivals.drain(..) {
