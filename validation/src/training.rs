@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use banksia_experiments::cache::Cache;
-use banksia_hw::gpu::{GpuSpec, LaunchCache};
 use banksia_hw::gpu::sampling::Detail;
+use banksia_hw::gpu::{GpuSpec, LaunchCache};
 use banksia_hw::outcome::Outcome;
 use banksia_hw::program::Program;
 use banksia_hw::system::{Machine, RunOptions, System};
