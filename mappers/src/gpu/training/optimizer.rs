@@ -16,7 +16,7 @@ const MOST_TENSORS: usize = 36;
 /// Lane operations of an element on the special-function lanes. Learning rate and decays are doubles, so that sums and products with them are of 64 bits: conversions
 /// there and back (16 lanes an SM), two divisions and a root. Assumed; found on launches of 128 and of 320 CTAs
 /// (`adamw` in `operators.csv`: 66 and 169 us, so that two CTAs of an SM hinder each other), of 32-bit and of 16-bit parameters alike.
-const SLOW: f64 = 10.0;
+const SLOW: f64 = 15.0;
 
 /// Chunks of a launch: of how many elements each is.
 fn launches(tensors: &[u64]) -> Vec<Vec<u64>> {
