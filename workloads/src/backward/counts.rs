@@ -56,14 +56,15 @@ impl TrainNode {
                 let rows: u64 = self.load.iter().fold(0, |sum: u64, r| sum.saturating_add(*r));
                 2.0 * rows as f64 * in_features as f64 * out_features as f64
             }
-            TrainOp::BiasGradient { width } | TrainOp::Accumulate { width } => each(width, 1.0),
+            TrainOp::BiasGradient { width }
+            | TrainOp::Accumulate { width }
+            | TrainOp::EmbeddingGradient { width, .. } => each(width, 1.0),
             TrainOp::AccumulateParameter { elements } => elements as f64,
             TrainOp::NormInputGradient { width, mean } => each(width, if mean { 11.0 } else { 8.0 }),
             TrainOp::NormParameterGradient { width, mean, .. } => each(width, if mean { 5.0 } else { 3.0 }),
             TrainOp::ActivationGradient { width, .. } => each(width, 12.0),
             TrainOp::GatedMulGradient { width } => each(width, 2.0),
             TrainOp::RotaryGradient { heads, kv_heads, rotary_dim, .. } => each((heads + kv_heads) * rotary_dim, 3.0),
-            TrainOp::EmbeddingGradient { width, .. } => each(width, 1.0),
             TrainOp::CrossEntropy { vocab } => each(vocab, 5.0),
             TrainOp::CrossEntropyGradient { vocab } => each(vocab, 3.0),
             TrainOp::JoinGradients { .. } => 0.0,

@@ -265,7 +265,6 @@ impl TrainingStep {
             };
             let state = match self.spec.optimizer {
                 Optimizer::None | Optimizer::Sgd => 0,
-                Optimizer::AdamW { moments } => 2 * moments.bytes(n),
                 // Two bytes a parameter, and two scales of 32 bits a block.
                 Optimizer::AdamW8 { block } => 2 * n + 8 * n.div_ceil(block.max(1)),
                 Optimizer::LowRank { rank, moments } if p.rows > 1 && p.columns > 1 => {
@@ -274,7 +273,8 @@ impl TrainingStep {
                     // Moments of the projected gradient, and the projection.
                     2 * moments.bytes(rank.saturating_mul(long)) + moments.bytes(rank.saturating_mul(short))
                 }
-                Optimizer::LowRank { moments, .. } => 2 * moments.bytes(n),
+                // Vectors are not projected.
+                Optimizer::AdamW { moments } | Optimizer::LowRank { moments, .. } => 2 * moments.bytes(n),
             };
             master.saturating_add(state)
         };

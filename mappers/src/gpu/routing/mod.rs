@@ -14,19 +14,12 @@ pub use histogram::histogram;
 pub use route::{RouteCall, RouteNames, combine, route};
 pub use scan::cumulative_sum;
 pub use scatter::{IndexAdd, index_add};
-pub use sort::{SortCall, SortNames, sort};
+pub use sort::{SortCall, SortNames, sort, sort_pairs};
 pub use topk::{TopK, TopKNames, topk};
 pub use transpose::transpose_copy;
 
 use super::launch::{Item, Operand};
 use banksia_hw::gpu::program::Kernel;
-use banksia_hw::gpu::spec::GpuSpec;
-
-/// A whole array of keys of 64 bits sorted by all of these, numbers of 64 bits going along (`cub::DeviceRadixSort`, one sweep a digit). `operands`: keys, numbers;
-/// they end up in `sorted_keys` and `sorted_values`.
-pub fn sort_pairs(elements: u64, operands: &[Operand; 2], spec: &GpuSpec) -> Vec<Item> {
-    radix::onesweep(&radix::Onesweep { elements, key_bytes: 8, value_bytes: 8, bits: 64 }, operands, spec)
-}
 
 /// A kernel with memory of its own kind.
 fn item(kernel: Kernel, operands: impl IntoIterator<Item = Operand>) -> Item {

@@ -219,3 +219,9 @@ fn in_block(call: &SortCall, spec: &GpuSpec) -> Kernel {
     }
     .kernel()
 }
+
+/// A whole array of keys of 64 bits sorted by all of these, numbers of 64 bits going along (`cub::DeviceRadixSort`, one sweep a digit). `operands`: keys, numbers;
+/// they end up in `sorted_keys` and `sorted_values`.
+pub fn sort_pairs(elements: u64, operands: &[Operand; 2], spec: &GpuSpec) -> Vec<Item> {
+    onesweep(&Onesweep { elements, key_bytes: 8, value_bytes: 8, bits: 64 }, operands, spec)
+}

@@ -87,7 +87,7 @@ pub fn parameter_gradient(rows: u64, columns: u64, shift: bool) -> Kernel {
         Op::Vector(VectorWork { shared_bytes: 8192.0, ..reduction(32) }),
         Op::Sync,
         Op::Sync,
-        store(Tile { row: Expr::default(), ..part(3, 0, 0, 64) }.at_column()),
+        store(Tile { row: Expr::default(), byte: Expr::work(0, 64), rows: 2, ..part(3, 0, 0, 64) }),
     ];
     let whole = matrix(rows, 2 * columns.max(1), 64);
     Plain {
@@ -101,15 +101,4 @@ pub fn parameter_gradient(rows: u64, columns: u64, shift: bool) -> Kernel {
         ops,
     }
     .kernel()
-}
-
-trait AtColumn {
-    fn at_column(self) -> Self;
-}
-
-impl AtColumn for Tile {
-    /// The columns of the CTA.
-    fn at_column(self) -> Self {
-        Self { byte: Expr::work(0, 64), rows: 2, ..self }
-    }
 }

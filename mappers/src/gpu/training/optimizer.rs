@@ -14,9 +14,9 @@ const AT_ONCE: u64 = 4;
 const MOST_TENSORS: usize = 36;
 
 /// Lane operations of an element on the special-function lanes. Learning rate and decays are doubles, so that sums and products with them are of 64 bits: conversions
-/// there and back (16 lanes an SM), two divisions and a root. Assumed; a CTA alone on an SM takes 1.2 us of its 2.05 us a turn for them, and two 2.4 of 3.2
-/// (launches of 128 and 320 CTAs in `operators.csv`, `adamw`); the type of the parameters makes no difference there.
-const SLOW: f64 = 18.5;
+/// there and back (16 lanes an SM), two divisions and a root. Assumed; found on launches of 128 and of 320 CTAs
+/// (`adamw` in `operators.csv`: 66 and 169 us, so that two CTAs of an SM hinder each other), of 32-bit and of 16-bit parameters alike.
+const SLOW: f64 = 15.0;
 
 /// Chunks of a launch: of how many elements each is.
 fn launches(tensors: &[u64]) -> Vec<Vec<u64>> {

@@ -217,11 +217,14 @@ impl TrainingPlan {
                 layer = Some((s.layer, s.pass));
                 host += h.checkpoint_us / 3.0;
             }
-            calls.push((host * us, device_s(PHASES[phase(s.pass)], &s.node.label)));
+            let gaps = h.gap_us * launches as f64;
+            calls.push((host * us, device_s(PHASES[phase(s.pass)], &s.node.label) + gaps * us));
         }
         if let Some(launches) = self.update() {
             calls.push((self.step.parameters.len() as f64 * h.parameter_us * us, 0.0));
-            calls.extend(launches.iter().map(|(label, _)| (h.launch_us * us, device_s(PHASES[2], label))));
+            calls.extend(
+                launches.iter().map(|(label, _)| (h.launch_us * us, device_s(PHASES[2], label) + h.gap_us * us)),
+            );
         }
         timeline(calls, h.reach_us * us)
     }
