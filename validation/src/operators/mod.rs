@@ -19,10 +19,6 @@ use crate::replay;
 use crate::rows::{Row, number};
 use crate::value::Value;
 
-/// A graph's replay begins from an idle chip: the events around it see the time from its start to its first kernel. By `latency_us` less `sustained_us` of the 65
-/// rows of `latency_energy.csv` that draw less than 500 W, times their launches, 6.9 us in the median.
-const REPLAY_START_S: f64 = 6.9e-6;
-
 /// Why a row is left out that a later capability will cover.
 fn later(op: &str, args: &Json) -> Option<&'static str> {
     match op {
@@ -64,7 +60,7 @@ pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value
     let (op, args) = (get("op"), get("args"));
     let calls = number(row, "launches").unwrap_or(1.0).max(1.0);
     let predicted = devices.get("h200").and_then(|gpu| latency_s(gpu, &op, &args, detail));
-    let predicted = predicted.map(|s| (s + REPLAY_START_S / calls) * 1e6);
+    let predicted = predicted.map(|s| (s + replay::START_S / calls) * 1e6);
     let label = format!("{op} {args}");
     let measured = number(row, "latency_us").unwrap_or(f64::NAN);
     vec![Value { device: "h200".into(), op, metric: "latency", label, measured, predicted }]
