@@ -114,7 +114,8 @@ proptest! {
         let both = together(&mut gpu, &[&a, &b], &options()).unwrap();
         let spans = alone.map(|r| r.span_s);
         let (longer, sum) = (spans[0].max(spans[1]), spans[0] + spans[1]);
-        prop_assert!(both.span_s >= longer * 0.98, "{} of {spans:?}", both.span_s);
+        // A CTA may lie nearer to its lines than it does alone.
+        prop_assert!(both.span_s >= longer * 0.98 - 1e-7, "{} of {spans:?}", both.span_s);
         prop_assert!(both.span_s <= sum * 1.10 + 1e-6, "{} of {spans:?}", both.span_s);
         for (ran, alone) in both.launches.iter().zip(&alone) {
             prop_assert_eq!(ran.traffic.crossbar_read_bytes, alone.traffic.crossbar_read_bytes);
@@ -149,8 +150,8 @@ const SMALL: Shape = Shape {
 #[test]
 fn equal_kernels_share_equally() {
     let mut gpu = Gpu::new(device("h200").unwrap());
-    // Both fill the chip: four CTAs of each on every SM, whose lanes they share.
-    let k = kernel(Shape { ctas: 4 * 132, issue: 3000, ..SMALL });
+    // Two CTAs of each on every SM, whose registers that is all of, and whose lanes they share.
+    let k = kernel(Shape { ctas: 2 * 132, issue: 3000, ..SMALL });
     let both = together(&mut gpu, &[&k, &k], &options()).unwrap();
     let [a, b] = [both.launches[0], both.launches[1]].map(|l| l.end_s);
     assert!((a / b - 1.0).abs() < 0.03, "{a} and {b}");
