@@ -623,6 +623,8 @@ pub enum FileFormat {
     Controller,
     /// A model.
     Model,
+    /// An experiment that trains.
+    Training,
 }
 
 /// A schema to print.

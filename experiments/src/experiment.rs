@@ -173,7 +173,7 @@ impl Experiment {
         let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
         let name = file.name.unwrap_or_else(|| stem.into_owned());
         let (seed, mapper, training) = (file.seed, mapper.name(), None);
-        Ok(Self { name, seed, configuration, mapper, plan, model, generation, machine, training })
+        Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training })
     }
 
     /// An experiment with a table `[training]`.

@@ -2,6 +2,7 @@
 
 use banksia_hw::dram::controller::ControllerConfig;
 use banksia_hw::dram::table::RawDevice;
+use banksia_input::schema::of_file;
 use schemars::Schema;
 
 pub use crate::experiment::schema::schema as experiment;
@@ -9,9 +10,16 @@ pub use crate::sweep::schema::schema as sweep;
 pub use banksia_hw::system::machine_schema as machine;
 pub use banksia_workloads::schema::schema as model;
 
+use crate::training::TrainingFile;
+
 /// The schema of a DRAM device's file.
 pub fn device() -> Schema {
     RawDevice::schema()
+}
+
+/// The schema of an experiment that trains.
+pub fn training() -> Schema {
+    of_file::<TrainingFile>("Banksia: a training experiment")
 }
 
 /// The schema of a memory controller's file.

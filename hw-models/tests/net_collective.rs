@@ -1,14 +1,23 @@
 //! Laws of collectives: no cut is passed faster than its links allow, more bytes never take less time, and a row's time is its own.
 #![allow(clippy::unwrap_used)]
 
-use banksia_hw::net::collective::algorithm::{Algorithm, Op, seconds};
+use banksia_hw::net::collective::algorithm::{Algorithm, Op, peer_all_reduce_s, seconds};
 use banksia_hw::net::collective::links::{CATALOG, fabric};
 use banksia_hw::net::collective::protocol::Protocol;
 use banksia_hw::net::collective::{Library, time};
 use banksia_input::Source;
 use proptest::prelude::*;
 
-const OPS: [Op; 4] = [Op::AllReduce, Op::AllGather, Op::ReduceScatter, Op::AllToAll];
+const OPS: [Op; 8] = [
+    Op::AllReduce,
+    Op::AllGather,
+    Op::ReduceScatter,
+    Op::AllToAll,
+    Op::Broadcast,
+    Op::Reduce,
+    Op::SendRecv,
+    Op::Exchange,
+];
 
 /// What NCCL has kernels of.
 fn kernels(op: Op) -> Vec<(Algorithm, Protocol)> {
@@ -17,8 +26,10 @@ fn kernels(op: Op) -> Vec<(Algorithm, Protocol)> {
         Op::AllReduce => {
             [all(Algorithm::Ring), all(Algorithm::Tree), vec![(Algorithm::Nvls, Protocol::Simple)]].concat()
         }
-        Op::AllGather | Op::ReduceScatter => all(Algorithm::Ring),
-        Op::AllToAll => vec![(Algorithm::PointToPoint, Protocol::Ll), (Algorithm::PointToPoint, Protocol::Simple)],
+        Op::AllGather | Op::ReduceScatter | Op::Broadcast | Op::Reduce => all(Algorithm::Ring),
+        Op::AllToAll | Op::SendRecv | Op::Exchange => {
+            vec![(Algorithm::PointToPoint, Protocol::Ll), (Algorithm::PointToPoint, Protocol::Simple)]
+        }
     }
 }
 
@@ -31,7 +42,12 @@ proptest! {
     #[test]
     fn no_cut_is_passed_faster_than_its_links(name in device(), ranks in 2_u32..=8, bytes in 1_u64..1 << 34, op in prop::sample::select(OPS.to_vec())) {
         let f = fabric(name).unwrap();
-        let least = bytes as f64 * f64::from(ranks - 1) / f64::from(ranks) / (f.link.bandwidth_gb_s * 1e9);
+        // What one rank has or gets alone passes its links whole.
+        let share = match op {
+            Op::AllReduce | Op::AllGather | Op::ReduceScatter | Op::AllToAll => f64::from(ranks - 1) / f64::from(ranks),
+            Op::Broadcast | Op::Reduce | Op::SendRecv | Op::Exchange => 1.0,
+        };
+        let least = bytes as f64 * share / (f.link.bandwidth_gb_s * 1e9);
         for (algorithm, protocol) in kernels(op) {
             if algorithm == Algorithm::Nvls && !f.multicast() {
                 continue;
@@ -107,4 +123,24 @@ fn a_file_that_cannot_be_is_refused() {
         assert!(error.contains(about), "{error}");
     }
     assert!(fabric("nosuch").unwrap_err().to_string().contains("h100"));
+}
+
+/// All-reduces that read their peers' memory: bounded by links, and by loads under way over the time of a trip.
+#[test]
+fn loads_of_peers_pass_the_links_and_wait_for_their_trips() {
+    let f = fabric("h200").unwrap();
+    for way in [Algorithm::OneShot, Algorithm::TwoShot] {
+        let mut last = 0.0;
+        for bytes in (8..28).map(|i| 1_u64 << i) {
+            let s = peer_all_reduce_s(&f, way, 2, bytes);
+            let crossed = if way == Algorithm::OneShot { 1.0 } else { 0.5 };
+            assert!(s >= last && s >= crossed * bytes as f64 / (f.link.bandwidth_gb_s * 1e9), "{way:?} {bytes}");
+            last = s;
+        }
+    }
+    // 24 CTAs of 512 threads with 16 bytes each under way: 187 GB/s at 1.05 us a trip.
+    let [few, many] = [1 << 24, 1 << 25].map(|bytes| peer_all_reduce_s(&f, Algorithm::OneShot, 2, bytes));
+    let rate = f64::from(1 << 24) / (many - few);
+    let under_way = f64::from(f.symmetric.max_ctas * f.symmetric.threads * 16);
+    assert!((rate / (under_way / (f.symmetric.load_us * 1e-6)) - 1.0).abs() < 0.05, "{rate}");
 }

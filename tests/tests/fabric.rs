@@ -1,4 +1,5 @@
 //! Laws of fabrics and collectives: no result below bytes over bandwidth, schedules do what they say, rates are max-min fair, shortcuts are exact.
+#![allow(clippy::unwrap_used, clippy::match_same_arms)] // what each collective sends is listed, one by one
 
 use banksia_hw::net::fabric::carrier::Carrier;
 use banksia_hw::net::fabric::cluster::{Collective, Group, cluster};

@@ -29,10 +29,10 @@ fn model(name: &str) -> Result<GptConfig, String> {
         "PaLM-8B" => "palm-8b",
         other => other,
     };
-    zoo::gpt(known).map_err(first_line)
+    zoo::gpt(known).map_err(|e| first_line(&e))
 }
 
-fn first_line(e: InputError) -> String {
+fn first_line(e: &InputError) -> String {
     let mut text = e.to_string();
     text.truncate(text.find('\n').unwrap_or(text.len()));
     text
@@ -45,7 +45,7 @@ fn numbers(text: &str) -> Vec<f64> {
 
 /// The machine of a row: its channels, and processors `(UNITS FPU, CLOCK MHz, RATE GB/s)`.
 fn machine(row: &Row) -> Result<NmpMachine, String> {
-    let mut machine = NmpMachine::load("h2-llm").map_err(first_line)?;
+    let mut machine = NmpMachine::load("h2-llm").map_err(|e| first_line(&e))?;
     machine.channels.count = whole(row, "channels", 1..=1 << 12)?;
     machine.channels.near_memory = whole(row, "nmp_channels", 0..=machine.channels.count)?;
     let pe = row.get("pe").ok_or("no column pe")?;

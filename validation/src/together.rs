@@ -12,6 +12,9 @@ use crate::{cent, h2llm};
 /// Told of the rows done, and of the rows there are.
 type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
+/// The values of a file's rows.
+type Predict = fn(&[Row], &str, Progress<'_>) -> Result<Vec<Value>, InputError>;
+
 /// A suite.
 pub(crate) struct Together {
     name: &'static str,
@@ -21,7 +24,7 @@ pub(crate) struct Together {
     /// Columns of files that it takes beside its own.
     also: &'static str,
     /// Of rows of a file.
-    values: fn(&[Row], &str, Progress<'_>) -> Result<Vec<Value>, InputError>,
+    values: Predict,
 }
 
 const SUITES: [Together; 4] = [

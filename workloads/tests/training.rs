@@ -1,4 +1,5 @@
 //! Laws of training steps: what gradients take, what is kept, and in which order operators run.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
 

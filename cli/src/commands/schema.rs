@@ -1,6 +1,6 @@
 //! `banksia schema`.
 
-use banksia_experiments::schema::{controller, device, experiment, machine, model, sweep};
+use banksia_experiments::schema::{controller, device, experiment, machine, model, sweep, training};
 
 use crate::CliError;
 use crate::args::{FileFormat, SchemaArgs};
@@ -14,6 +14,7 @@ pub(super) fn execute(args: &SchemaArgs) -> Result<(), CliError> {
         FileFormat::Device => device(),
         FileFormat::Controller => controller(),
         FileFormat::Model => model(),
+        FileFormat::Training => training(),
     };
     let text = serde_json::to_string_pretty(&schema);
     print(&format!("{}\n", text.map_err(|e| CliError::Failed(format!("the schema cannot be written: {e}")))?))

@@ -484,11 +484,10 @@ impl Kernel {
                         }
                         self.check_tile(&tile)?;
                     }
-                    Op::Store { tile, .. } => self.check_tile(&tile)?,
                     Op::PeerStore { barrier: b, .. } if usize::from(b) >= self.barriers.len() => {
                         return fail(format!("a peer's bytes arrive at barrier {b} of {}", self.barriers.len()));
                     }
-                    Op::PeerStore { tile, .. } => self.check_tile(&tile)?,
+                    Op::Store { tile, .. } | Op::PeerStore { tile, .. } => self.check_tile(&tile)?,
                     Op::Wait(b) | Op::Arrive(b) if usize::from(b) >= self.barriers.len() => {
                         return fail(format!("uses barrier {b} of {}", self.barriers.len()));
                     }

@@ -88,7 +88,7 @@ impl Mapping {
         let fail = |problem: String| InputError::new("mapping cent", problem).key("model");
         let Place { row_elements, banks, .. } = self.place;
         let head = self.shape.head_dim;
-        if head == 0 || head % banks != 0 || row_elements % head != 0 {
+        if head == 0 || !head.is_multiple_of(banks) || !row_elements.is_multiple_of(head) {
             return Err(fail(format!(
                 "has heads of {head} elements: rows of {row_elements} must hold whole heads, of a multiple of {banks} elements"
             )));

@@ -24,6 +24,18 @@ pub fn check(c: &Context<'_>) -> Result<u32, ParallelError> {
     if let Some((key, _)) = counts.iter().find(|(_, v)| *v == 0) {
         return Err(ParallelError::new(*key, "is 0: must be at least 1"));
     }
+    /// Most of any count: products of them are counted in 32 bits.
+    const MOST: u32 = 1 << 24;
+    if let Some((key, value)) = counts.iter().find(|(_, v)| *v > MOST) {
+        return Err(ParallelError::new(*key, format!("is {value}: must be at most {MOST}")));
+    }
+    let devices = [p.tp, p.cp, p.pp, p.dp].into_iter().fold(1_u64, |n, v| n.saturating_mul(u64::from(v)));
+    let batch = u64::from(p.dp) * u64::from(t.micro_batch);
+    let experts = u64::from(p.ep) * u64::from(p.expert_tensor());
+    if devices.max(batch).max(experts) > u64::from(MOST) {
+        let problem = format!("makes {} devices of tp x cp x pp x dp: must be at most {MOST}", devices);
+        return Err(ParallelError::new("parallel.dp", problem));
+    }
     let divides = |key: &str, by: u32, what: &str, whole: u32| {
         if whole.is_multiple_of(by) {
             return Ok(());

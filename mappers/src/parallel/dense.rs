@@ -148,6 +148,11 @@ fn gather_again(c: &Context<'_>, back: &mut Backward) {
         back.together(Item::Beside(Comm { kind: CommKind::AllGather, axis: Axis::Tensor, bytes }, Class::TensorComm));
         back.weight.push(Item::Comm(Comm { kind: CommKind::AllGather, axis: Axis::Tensor, bytes }, Class::TensorComm));
     }
+    if c.layer_dtype() == Dtype::Fp8 {
+        // Hopper's products of eight bits have both operands with the depth contiguous: the kept input is transposed for the weight gradient.
+        let elements = c.tokens() * u64::from(c.shape.hidden);
+        back.weight(stream_back(elements, elements, Class::Rows));
+    }
 }
 
 /// The gradient of a part's output, gathered where tokens are cut.

@@ -99,7 +99,8 @@ impl Framework {
 /// A key is unknown or its value cannot be, with its line; or the model or the step does not fit the machine.
 pub fn run(source: &Source, model: &Model, watch: impl FnMut(Event)) -> Result<TrainReport, InputError> {
     let tables: Tables = source.parse()?;
-    let shape = Shape::of(model).map_err(|problem| source.error("model", problem))?;
+    let mut shape = Shape::of(model).map_err(|problem| source.error("model", problem))?;
+    shape.dropout |= tables.train.dropout;
     let machine = cluster(&tables.training.cluster).map_err(|e| source.error("training.cluster", e.problem))?;
     let spec = banksia_hw::gpu::device(machine.gpu())?;
     let mut software = tables.training.software.software();

@@ -187,6 +187,8 @@ pub struct Train {
     pub optimizer: Optimizer,
     /// Types of products.
     pub precision: Precision,
+    /// Attention, residuals and embeddings drop elements by chance (a model's file does not say).
+    pub dropout: bool,
 }
 
 impl Default for Train {
@@ -198,6 +200,7 @@ impl Default for Train {
             recompute: Recompute::None,
             optimizer: Optimizer::Adam,
             precision: Precision::Bf16,
+            dropout: false,
         }
     }
 }

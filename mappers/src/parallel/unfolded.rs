@@ -250,8 +250,7 @@ fn setting(n: u64) -> (Shape, Parallel, Train, Software) {
     let schedule = schedules[(mixed(&[n, 1]) % 8) as usize];
     let pp = pick(2, &[1, 2, 3, 4]);
     let virtual_stages = match schedule {
-        Schedule::Interleaved => 2,
-        Schedule::ZbV => 2,
+        Schedule::Interleaved | Schedule::ZbV => 2,
         _ => 1,
     };
     let shape = Shape::gpt(pp * virtual_stages * pick(3, &[1, 2, 3]), 512, 8, 1000, 256);

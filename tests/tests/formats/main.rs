@@ -42,6 +42,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
 fn format(path: &Path, table: &toml::Table) -> Format {
     let has = |key: &str| table.contains_key(key);
     match () {
+        () if has("training") => Format::Training,
         () if has("experiments") || has("sweeps") => Format::Sweep,
         () if has("workload") => Format::Experiment,
         () if has("layers") || has("blocks") => Format::Model,
@@ -58,10 +59,12 @@ enum Format {
     Device,
     Controller,
     Model,
+    Training,
 }
 
 impl Format {
-    const ALL: [Self; 6] = [Self::Experiment, Self::Sweep, Self::Machine, Self::Device, Self::Controller, Self::Model];
+    const ALL: [Self; 7] =
+        [Self::Experiment, Self::Sweep, Self::Machine, Self::Device, Self::Controller, Self::Model, Self::Training];
 
     fn schema(self) -> Value {
         json(match self {
@@ -71,6 +74,7 @@ impl Format {
             Self::Device => schema::device(),
             Self::Controller => schema::controller(),
             Self::Model => schema::model(),
+            Self::Training => schema::training(),
         })
     }
 }
@@ -229,11 +233,12 @@ fn pages_have_every_key() {
     const DEVICE: &str = "table: any key of the machine's DRAM device: [format-device.md](format-device.md)";
     const PART: &str = "table by name: `base`, any key of that machine, and `device`: any key of its DRAM device";
     type Elsewhere = &'static [(&'static str, &'static str)];
-    let pages: [(&str, Format, Elsewhere); 4] = [
+    let pages: [(&str, Format, Elsewhere); 5] = [
         ("experiment", Format::Experiment, &[("machine", MACHINE), ("device", DEVICE), ("workload.model", MODEL)]),
         ("machine", Format::Machine, &[("devices", PART)]),
         ("device", Format::Device, &[]),
         ("model", Format::Model, &[]),
+        ("training", Format::Training, &[("workload.model", MODEL)]),
     ];
     for (name, format, elsewhere) in pages {
         let path = root().join(format!("docs/format-{name}.md"));

@@ -88,7 +88,7 @@ impl Served {
         let mut system = System::new(&self.machine, RunOptions { detail, ..RunOptions::default() });
         let program = Arc::new(plan.lower(0, &mut system).map_err(|e| e.to_string())?);
         system.run(&program).map_err(|e| e.to_string())?;
-        Ok(system.finish().latency.as_secs_f64() + self.sums(u64::from(run.sequences) * run.new)?)
+        Ok(system.finish().latency.as_secs_f64() + self.sums(run.sequences * run.new)?)
     }
 
     /// Seconds of the sums over GPUs, of a step of so many tokens.

@@ -20,10 +20,6 @@ use crate::replay;
 use crate::rows::{Row, number};
 use crate::value::Value;
 
-/// A graph's replay begins from an idle chip: the events around it see the time from its start to its first kernel. By `latency_us` less `sustained_us` of the 65
-/// rows of `latency_energy.csv` that draw less than 500 W, times their launches, 6.9 us in the median.
-const REPLAY_START_S: f64 = 6.9e-6;
-
 /// Why a row is left out that a later capability will cover.
 fn later(op: &str, args: &Json) -> Option<&'static str> {
     match op {
@@ -67,7 +63,7 @@ fn latency_s(gpu: &mut Gpu, op: &str, args: &str, calls: f64, detail: Detail) ->
     }
     let Call { items, copies } = call(op, &args, gpu)?;
     let launches = replay::resolve(gpu, items, detail)?;
-    let start_s = if has_gradients(&args) { training::HOST_START_S } else { REPLAY_START_S };
+    let start_s = if has_gradients(&args) { training::HOST_START_S } else { replay::START_S };
     Ok(replay::latency_s(gpu.spec(), &launches, copies, detail)? + start_s / calls)
 }
 

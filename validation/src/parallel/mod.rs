@@ -42,12 +42,12 @@ pub(crate) const SUITES: [&str; 9] = [
 static KNOWN: LazyLock<Mutex<BTreeMap<(String, LocalOp), OpCost>>> = LazyLock::new(Mutex::default);
 
 /// A device's operators, remembered for all rows.
-struct Shared<'a> {
+struct Known<'a> {
     device: &'a str,
     engine: Engine<'a>,
 }
 
-impl OperatorTimes for Shared<'_> {
+impl OperatorTimes for Known<'_> {
     fn cost(&mut self, op: &LocalOp) -> Result<OpCost, ParallelError> {
         let key = (self.device.to_owned(), *op);
         if let Some(known) = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
@@ -71,7 +71,7 @@ fn on_machine<T>(
     let gpu = devices.get(&device)?;
     let spec = gpu.spec().clone();
     let times = ClusterTimes::new(machine);
-    let mut operators = Shared { device: &device, engine: Engine::new(gpu, detail) };
+    let mut operators = Known { device: &device, engine: Engine::new(gpu, detail) };
     let mut machine = Machine { gpu: &spec, operators: &mut operators, collectives: &times, software };
     run(&mut machine).map_err(|e| e.to_string())
 }
@@ -116,7 +116,7 @@ fn ladder(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
     values
 }
 
-/// Throughput, and the share of bubbles, of a row of the suite `zero-bubble`, as far as it has them.
+/// Throughput, and the share of the time without bubbles, of a row of the suite `zero-bubble`, as far as it has them.
 fn zero_bubble_values(
     row: &Row,
     report: &Result<TrainReport, String>,
@@ -129,7 +129,8 @@ fn zero_bubble_values(
         values.push(value("samples_per_gpu_s", measured, predicted));
     }
     if let Ok(rate) = case::number(row, "bubble_rate_computed_from_profile") {
-        values.push(value("bubble_pct", 100.0 * rate, report.clone().map(|r| 100.0 * r.bubble_fraction)));
+        let busy = report.clone().map(|r| 100.0 * (1.0 - r.bubble_fraction));
+        values.push(value("busy_pct", 100.0 * (1.0 - rate), busy));
     }
     values
 }

@@ -14,15 +14,13 @@ use banksia_mappers::gpu::gemm::Gemm;
 use banksia_mappers::gpu::launch::{Item, Operand};
 use banksia_mappers::gpu::layers::row_operator;
 
-use super::argument;
+use super::arguments::argument;
 use super::collective::{in_graph_s, links};
 use crate::gpus::Devices;
 use crate::{replay, rows};
 
 /// GPUs that share the layers.
 const RANKS: u32 = 2;
-/// A graph's replay begins from an idle chip (see `operators`).
-const REPLAY_START_S: f64 = 6.9e-6;
 /// Replays of one call before the median one: the first, two to warm up, three of the seven that are timed; and when the power controller has acted.
 const REPLAYS_BEFORE: f64 = 6.0;
 const CONTROLLER_S: f64 = 25e-3;
@@ -36,13 +34,16 @@ fn model(name: &str) -> Result<[u32; 5], String> {
     }
 }
 
+fn shared(name: &str) -> Operand {
+    Operand::shared(name)
+}
+
 /// What one layer launches on a GPU.
 fn layer(name: &str, batch: u32, queries: u32, keys: u32, spec: &GpuSpec) -> Result<Vec<Item>, String> {
     let [width, heads, kv_heads, head_dim, inner] = model(name)?;
     let (heads, kv_heads, inner) = (heads / RANKS, (kv_heads / RANKS).max(1), inner / RANKS);
     let tokens = batch.checked_mul(queries).ok_or("more tokens than are modelled")?;
     rows::elements(tokens, 2 * inner)?;
-    let shared = |name: &str| Operand::shared(name);
     let row = |name: &str, operands: Vec<Operand>| {
         row_operator(name, tokens, width).map(|k| Item::kernel(k, operands)).ok_or(format!("{name} is not modelled"))
     };
@@ -125,7 +126,7 @@ pub(super) fn microseconds(name: &str, args: &str, devices: &mut Devices, detail
     } else {
         burst_s
     };
-    let mut all_s = layers_s + REPLAY_START_S;
+    let mut all_s = layers_s + replay::START_S;
     if argument(args, "comm", 1)? == 1 {
         let [width, ..] = model(name)?;
         let bytes = 2 * u64::from(batch) * u64::from(queries) * u64::from(width);

@@ -1,6 +1,7 @@
 //! `two_gpus.csv`: two H200 over NVLink. Collectives of PyTorch by size, products beside collectives, layers whose weights are shared out over both, and
 //! attention while keys and values travel.
 
+mod arguments;
 mod collective;
 mod layers;
 mod overlap;
@@ -8,16 +9,8 @@ mod overlap;
 use banksia_hw::gpu::sampling::Detail;
 
 use crate::gpus::Devices;
-use crate::rows::{Row, number};
+use crate::rows::{Row, number, whole};
 use crate::value::Value;
-
-/// A number of `key=number` words.
-fn argument(args: &str, key: &str, most: u64) -> Result<u64, String> {
-    let word = args.split_whitespace().find_map(|w| w.strip_prefix(key)?.strip_prefix('='));
-    let text = word.ok_or_else(|| format!("`{args}` has no {key}"))?;
-    let n = text.parse::<u64>().map_err(|_| format!("{key} is {text}: must be a whole number"))?;
-    if n <= most { Ok(n) } else { Err(format!("{key} is {n}: at most {most} is modelled")) }
-}
 
 /// What a row's columns hold beside the latency: name of the metric and column.
 const OVERLAP: [(&str, &str); 4] = [
@@ -29,18 +22,20 @@ const OVERLAP: [(&str, &str); 4] = [
 const RING: [(&str, &str); 3] = [("latency_us", "latency_us"), ("attention_us", "min_us"), ("exchange_us", "max_us")];
 const LATENCY: [(&str, &str); 1] = [("latency_us", "latency_us")];
 
+/// Columns of a row that are predicted, each with the operation that it is about.
+type Columns = &'static [(&'static str, &'static str)];
+
 pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {
     let get = |key: &str| row.get(key).map_or("", String::as_str);
     let (kind, op, args, mode) = (get("kind"), get("op"), get("bytes_or_args"), get("mode"));
-    let world = number(row, "world").unwrap_or(2.0);
-    let (columns, predicted): (&[(&'static str, &str)], Result<Vec<f64>, String>) = match kind {
-        _ if world != 2.0 => (&LATENCY, Err(format!("{world} GPUs: this suite is of two"))),
+    let (columns, predicted): (Columns, Result<Vec<f64>, String>) = match kind {
         "collective" => (&LATENCY, collective::microseconds(op, args, mode).map(|us| vec![us])),
         "overlap" => (&OVERLAP, overlap::beside(op, args, devices, detail)),
         "tp_layers" => (&LATENCY, layers::microseconds(op, args, devices, detail).map(|us| vec![us])),
         "ring_attention" => (&RING, overlap::ring_attention(args, devices, detail)),
         _ => (&LATENCY, Err(format!("rows of kind {kind} are not modelled"))),
     };
+    let predicted = whole(row, "world", 2..=2).and(predicted);
     let value = |(i, &(metric, column)): (usize, &(&'static str, &str))| Value {
         device: "h200".into(),
         op: kind.to_owned(),

@@ -9,9 +9,10 @@ use banksia_mappers::gpu::collective::ring;
 use banksia_mappers::gpu::launch::{Launch, Operand};
 use banksia_mappers::gpu::streams::Streams;
 
-use super::argument;
+use super::arguments::argument;
 use super::collective::{links, operator};
 use crate::gpus::Devices;
+use crate::replay;
 use crate::rows::SIDE;
 use crate::streams::{FORK_S, attention, product, replayed};
 
@@ -19,8 +20,6 @@ const RANKS: u32 = 2;
 /// Pairs of a product and a collective in a row.
 const PAIRS: usize = 8;
 
-/// A graph's replay begins from an idle chip (see `operators`).
-const REPLAY_START_S: f64 = 6.9e-6;
 /// Replays of one graph before the median one: the first call, two to warm up, three of the seven that are timed; and when the power controller has acted.
 const REPLAYS_BEFORE: f64 = 6.0;
 const CONTROLLER_S: f64 = 25e-3;
@@ -81,7 +80,7 @@ impl Pair<'_> {
         }
         let calls = compute.max(exchange).max(PAIRS) as f64;
         let together = self.settled(&streams, calls / compute.max(exchange).max(1) as f64)?;
-        Ok((together.span_s + gap_s + REPLAY_START_S / calls) * 1e6)
+        Ok((together.span_s + gap_s + replay::START_S / calls) * 1e6)
     }
 
     /// A run of the streams in a loop: where it lasts until the power controller acts, at the clock that keeps the limit.

@@ -64,6 +64,9 @@ impl Gpu {
         launches: &[Submitted<'_>],
         options: &LaunchOptions,
     ) -> Result<Together, GpuError> {
+        if launches.is_empty() {
+            return Ok(Together::default());
+        }
         check(tensors, launches)?;
         let mut scheduler = self.begin_together(tensors, launches, options)?;
         let lanes = self.agents + self.sms.len();

@@ -468,7 +468,7 @@ impl Memory {
             self.traffic.transactions += run.count;
             self.traffic.crossbar_write_bytes += bytes;
             let sent = self.crossbar.send(sm, now, bytes);
-            let served = self.store_run(now, half, &t, &area, &run, bytes, passes);
+            let served = self.store_run(now, half, &t, &area, &run, passes);
             done.left = done.left.max(sent);
             done.stored = done.stored.max(sent.max(served) + self.near);
         }
@@ -476,8 +476,8 @@ impl Memory {
     }
 
     /// Takes the bytes of a run into L2, at `half` first; when they are there.
-    #[allow(clippy::too_many_arguments)]
-    fn store_run(&mut self, now: u64, half: usize, t: &Mapped, area: &Area, run: &Run, bytes: u64, passes: u64) -> u64 {
+    fn store_run(&mut self, now: u64, half: usize, t: &Mapped, area: &Area, run: &Run, passes: u64) -> u64 {
+        let bytes = run_bytes(t, area, run);
         // Half of the lines are at home in the other half, and pass both.
         let far = if self.partitions == 2 { bytes / 2 } else { 0 };
         self.traffic.l2_write_bytes += (bytes + far) * passes;
@@ -523,7 +523,7 @@ impl Memory {
             let sent = self.crossbar.send(sm, now, bytes);
             let passed = self.link.serve(now, transfer(bytes, self.link_rate)).max(sent);
             // Of the peer's, which come at the same time.
-            let served = self.store_run(now, half, &t, &area, &run, bytes, 1);
+            let served = self.store_run(now, half, &t, &area, &run, 1);
             // The SM's stores wait in its port while the links are busy.
             done.left = done.left.max(passed);
             done.stored = done.stored.max(passed.max(served) + self.link_latency + self.near);

@@ -109,10 +109,9 @@ pub(crate) fn moves(op: Op, how: Protocol, ranks: u32) -> (f64, f64) {
         Op::AllToAll => ((n - 1.0) * (1.0 + x + last) + 2.0, last),
         // In place; the rank that moves most: one in the middle, or one of two.
         Op::Broadcast if ranks > 2 => (middle, last),
-        Op::Broadcast => (last, last),
         Op::Reduce if ranks > 2 => (middle + 1.0, last + 1.0),
         Op::Reduce => (last + 1.0, last + 1.0),
-        Op::SendRecv => (last, last),
+        Op::Broadcast | Op::SendRecv => (last, last),
         Op::Exchange => (1.0 + x + last, 1.0 + x + last),
     }
 }
@@ -172,7 +171,8 @@ fn chain(f: &Fabric, op: Op, how: Protocol, ranks: u32, bytes: f64) -> f64 {
     let flow = (bytes * how.expansion() / f.one_way_bytes_per_s()).max(all * bytes / rate);
     let chunk = bytes.min(used * how.step_bytes() * CHAIN_CHUNK_SHARE);
     let fill = if how == Protocol::Simple { chunk * last / rate } else { 0.0 };
-    let hops = hops_s(f, how, f64::from(ranks - 1));
+    // Of calls in a row, who sends is at the next one while the last hop is under way.
+    let hops = hops_s(f, how, f64::from(ranks.saturating_sub(2)));
     let beside = if how == Protocol::Ll { hops.min(flow) / LL_HOPS_BESIDE } else { 0.0 };
     start_s(f, how) + hops + flow - beside + fill
 }
@@ -229,12 +229,15 @@ fn point_to_point(f: &Fabric, op: Op, how: Protocol, ranks: u32, bytes: f64) -> 
     };
     let flow = (peers * part / wire).max(all * part / rate);
     let start = (f.latency.p2p_launch_us + (peers - 1.0) * f.latency.p2p_peer_us) * 1e-6;
+    // In one direction who sends is at the next call while the last hop is under way, and waits for nobody.
+    let one_way = op == Op::SendRecv;
     if how != Protocol::Simple {
-        return start + f.latency.hop_us * 1e-6 + flow;
+        return start + if one_way { 0.0 } else { f.latency.hop_us * 1e-6 } + flow;
     }
     let held = (peers * part).min(f64::from(f.nccl.channels) * how.step_bytes());
-    let bytes_s = SLICES * f.latency.slice_us * 1e-6 + flow + held * last / rate;
-    start + bytes_s.max(f.latency.p2p_simple_us * 1e-6)
+    let slices = if one_way { SLICES - 1.0 } else { SLICES };
+    let bytes_s = slices * f.latency.slice_us * 1e-6 + flow + held * last / rate;
+    start + if one_way { bytes_s } else { bytes_s.max(f.latency.p2p_simple_us * 1e-6) }
 }
 
 /// PyTorch's all-reduces over symmetric memory without multicast (`CUDASymmetricMemoryOps.cu`): loads of 16 bytes by the threads of few CTAs, each of

@@ -68,7 +68,10 @@ pub fn predicted_us(f: &Fabric, op: Op, way: Algorithm, how: Protocol, ranks: u3
             let correction = TREE_CORRECTION[p].get(size).copied().unwrap_or(1.0);
             (TREE_BASE_US[p] + 2.0 * (n - 1.0) * TREE_HOP_US[p], bus * 0.5 * correction)
         }
-        Algorithm::Nvls if f.multicast() && ranks > 2 && how == Protocol::Simple => {
+        // To or from a root there is no such kernel.
+        Algorithm::Nvls
+            if f.multicast() && ranks > 2 && how == Protocol::Simple && !matches!(op, Op::Broadcast | Op::Reduce) =>
+        {
             // A head for each rank; the search takes the first speed at which all of them fit.
             let head = c.nvls_head_gb_s.iter().copied().find(|speed| speed * n <= c.graph_gb_s)?;
             let one = head * c.nvls_efficiency * (n - 1.0);

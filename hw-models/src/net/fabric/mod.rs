@@ -1,6 +1,6 @@
 //! Links and fabrics between devices and nodes, and collectives over them.
 //!
-//! A [`topology`] is a graph of devices, switches and links, from a [`file`]; [`routing`] finds paths. A collective is a [`schedule`]: transfers in
+//! A [`topology`] is a graph of devices, switches and links, from a [`mod@file`]; [`routing`] finds paths. A collective is a [`schedule`]: transfers in
 //! steps, made by [`schedules`] or read from a file, and [`replay`] checks that it does what it says. [`run`] runs it over the fabric, carried by
 //! fluid flows that share links max-min fairly ([`flow`]) or by packets with queues ([`packet`]).
 //!

@@ -1,5 +1,5 @@
 //! NCCL's choice over several nodes: the least of the times of its own table (`ncclTopoTuneModel`, `ncclTopoGetAlgoTime`), by version. These times
-//! only choose; what the choice takes is [`super::kernels`]'.
+//! only choose; what the choice takes is `kernels`'.
 
 use std::collections::BTreeMap;
 

@@ -34,8 +34,7 @@ fn tile(head_dim: u32, spec: &GpuSpec) -> BackwardTile {
     let of = |bm, bn, scores, keys, queries| BackwardTile { bm, bn, scores, keys, queries };
     match (head_dim, large) {
         (0..=64, true) => of(128, 128, 4, 4, 4),
-        (0..=64, false) => of(64, 128, 2, 4, 4),
-        (65..=96, _) => of(64, 128, 2, 4, 4),
+        (0..=64, false) | (65..=96, _) => of(64, 128, 2, 4, 4),
         (97..=128, true) => of(64, 128, 2, 4, 2),
         _ => of(64, 64, 4, 2, 2),
     }

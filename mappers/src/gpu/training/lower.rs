@@ -117,7 +117,7 @@ impl Call<'_> {
             }
             TrainOp::BiasGradient { width } => {
                 let kernels = rows::sum_of_rows(rows_in, width, e, self.spec);
-                Ok(last_of(kernels, [self.read(0), self.write(0)], "partial_sums"))
+                Ok(last_of(kernels, &[self.read(0), self.write(0)], "partial_sums"))
             }
             TrainOp::NormInputGradient { width, mean } => {
                 let all = self.node.reads.first().map_or(0, |v| v.elements) / width.max(1);
@@ -277,7 +277,7 @@ impl Call<'_> {
 }
 
 /// Kernels of which the last has these tensors first, and those before prepare counters.
-fn last_of(kernels: Vec<Kernel>, operands: [Operand; 2], own: &str) -> Vec<Item> {
+fn last_of(kernels: Vec<Kernel>, operands: &[Operand; 2], own: &str) -> Vec<Item> {
     let last = kernels.len().saturating_sub(1);
     let item = |(i, kernel): (usize, Kernel)| match i == last {
         true => {

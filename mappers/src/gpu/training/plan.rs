@@ -51,8 +51,11 @@ pub struct TrainingPlan {
     products: HashMap<[u32; 3], Product>,
     kernels: HashMap<Work, Vec<Arc<Kernel>>>,
     /// Launches of each operator of a pass of a region.
-    chosen: HashMap<(bool, bool, (usize, usize)), Arc<[Launch]>>,
+    chosen: HashMap<Scheduling, Arc<[Launch]>>,
 }
+
+/// An operator of a pass: backward or not, repeated or not, its region and place there.
+type Scheduling = (bool, bool, (usize, usize));
 
 /// The phases of a step, each a program: power settles in each.
 const PHASES: [&str; 3] = ["forward", "backward", "update"];
@@ -251,14 +254,14 @@ fn push(
 fn names<'a>(step: &TrainingStep, s: &Scheduled<'a>) -> HashMap<&'a str, String> {
     let of = |v: &'a Value| -> (&'a str, String) {
         let name = match (v.role, v.name.as_str()) {
-            (Role::Parameter | Role::ParameterGradient, _) => s.memory(v),
+            (Role::Parameter | Role::ParameterGradient, _)
+            | (Role::Activation, banksia_workloads::backward::HIDDEN) => s.memory(v),
             // One layer's is read while the next one's is written.
             (Role::Gradient, HIDDEN_GRADIENT | NEXT_HIDDEN_GRADIENT) => {
                 let whole = s.memory(v);
                 let number: u32 = whole.trim_start_matches("d_hidden").parse().unwrap_or(0);
                 format!("d_hidden{}", number % 2)
             }
-            (Role::Activation, banksia_workloads::backward::HIDDEN) => s.memory(v),
             (Role::Activation, name) if is_kept(step, s.place.0, name) => s.memory(v),
             (_, name) => name.to_owned(),
         };
