@@ -44,8 +44,15 @@ pub fn run_with(
 ) -> Result<(RunReport, Outcome), Error> {
     if let Some(step) = &experiment.training {
         let (trained, events) = step.run(&experiment.model)?;
+        let about = training::About {
+            name: &experiment.name,
+            seed: experiment.seed,
+            configuration: &experiment.configuration,
+            model: &experiment.model,
+            machine: &experiment.machine,
+        };
         let events = if options.timeline_step.is_some() { events.as_slice() } else { &[] };
-        let report = training::report(experiment, step, &trained, events, configuration_sha256(experiment));
+        let report = training::report(&about, step, &trained, events, configuration_sha256(experiment));
         report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
         return Ok((report, Outcome::default()));
     }

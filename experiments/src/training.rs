@@ -35,8 +35,6 @@ use banksia_workloads::{Generation, Model};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::experiment::Experiment;
-
 /// A model that is trained on the nodes of a cluster: how it is cut, and what a step is.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -99,9 +97,19 @@ impl Step {
     }
 }
 
+/// What a report says of its experiment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) seed: u64,
+    pub(crate) configuration: &'a str,
+    pub(crate) model: &'a Model,
+    pub(crate) machine: &'a Machine,
+}
+
 /// The record of a step that every table, plot and store takes.
 pub(crate) fn report(
-    experiment: &Experiment,
+    experiment: &About<'_>,
     step: &Step,
     t: &TrainReport,
     events: &[Event],
@@ -175,10 +183,10 @@ pub(crate) fn report(
     RunReport {
         schema: SCHEMA,
         banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
-        name: experiment.name.clone(),
+        name: experiment.name.to_owned(),
         seed: experiment.seed,
         configuration_sha256: sha256,
-        configuration: experiment.configuration.clone(),
+        configuration: experiment.configuration.to_owned(),
         machine: MachineInfo {
             name: format!("{} x {} ({})", t.devices, experiment.machine.name, step.cluster),
             kind: "cluster".to_owned(),

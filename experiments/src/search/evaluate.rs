@@ -10,8 +10,8 @@ use banksia_input::InputError;
 use rayon::prelude::*;
 
 use super::objective::Objective;
+use super::options::{Ranked, SearchOptions, gap};
 use super::space::{Bounded, Choice, Space, reason};
-use super::{Ranked, SearchOptions, gap};
 use crate::error::Error;
 use crate::experiment::Experiment;
 use crate::run;

@@ -1,6 +1,6 @@
 //! The unit of flow control.
 
-use super::routing::Route;
+use super::route::Route;
 
 /// A flit as it lies in a buffer or on a wire.
 #[derive(Debug, Clone, Copy, Default)]
