@@ -314,9 +314,10 @@ pub fn run_suite(
         return network(name, values, options, progress);
     }
     if let Some(suite) = together::suite(name) {
-        // Another device is another suite's.
-        let other = options.device.as_ref().is_some_and(|d| d != suite.device);
-        return if other { Ok(Vec::new()) } else { Ok(group(name, suite.run(options.measured.as_deref(), progress)?)) };
+        if not_of(name, suite.device, options)? {
+            return Ok(Vec::new());
+        }
+        return Ok(group(name, suite.run(options.measured.as_deref(), progress)?));
     }
     let suite = suite(name)?;
     let (from, mut rows) = rows_of(name, &suite, options)?;
@@ -378,15 +379,20 @@ fn network(
     options: &ValidateOptions,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Vec<Compared>, Error> {
-    if let Some(device) = options.device.as_deref().filter(|d| *d != name) {
-        let own = ValidateOptions { device: options.device.clone(), ..ValidateOptions::default() };
-        if suites().any(|other| devices(other, &own).is_ok_and(|d| d.contains(device))) {
-            // Another suite's.
-            return Ok(Vec::new());
-        }
-        return Err(InputError::unknown_name("--device", &format!("device in suite `{name}`"), device, [name]).into());
+    if not_of(name, name, options)? {
+        return Ok(Vec::new());
     }
     Ok(group(name, values(options.measured.as_deref(), progress)?))
+}
+
+/// Whether the device that was asked for is another suite's than one with a single device.
+fn not_of(suite: &str, own: &str, options: &ValidateOptions) -> Result<bool, InputError> {
+    let Some(device) = options.device.as_deref().filter(|d| *d != own) else { return Ok(false) };
+    let plain = ValidateOptions { device: options.device.clone(), ..ValidateOptions::default() };
+    if suites().any(|other| devices(other, &plain).is_ok_and(|d| d.contains(device))) {
+        return Ok(true);
+    }
+    Err(InputError::unknown_name("--device", &format!("device in suite `{suite}`"), device, [own]))
 }
 
 /// What a file in place of a suite's rows looks like.

@@ -63,7 +63,9 @@ pub(super) fn values(measured: Option<&Path>, progress: &(dyn Fn(u64, u64) + Syn
     let parameters: Vec<&str> = header.split(',').take_while(|c| *c != STATUS).collect();
     let expected = || format!("its columns are {}", columns(ROWS));
     if rows.is_empty() || !header.split(',').any(|c| c == STATUS) {
-        return Err(InputError::new(from, format!("has no rows with a column `{STATUS}`")).help(expected()).into());
+        return Err(InputError::new(from, format!("has no rows of suite `{SUITE}` with a column `{STATUS}`"))
+            .help(expected())
+            .into());
     }
     let (done, all) = (AtomicU64::new(0), rows.len() as u64);
     progress(0, all);

@@ -1,0 +1,104 @@
+//! Experiments that train, from their file to a report, a sweep and a timeline.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Folder, fails, succeeds};
+
+const SMALL: &str = "\
+[training]
+cluster = \"a100-selene\"
+
+[parallel]
+tp = 2
+pp = 2
+dp = 2
+
+[train]
+micro_batch = 1
+global_batch = 8
+sequence = 512
+
+[workload]
+model = \"gpt2-medium\"
+";
+
+fn report(path: &str, settings: &[&str]) -> serde_json::Value {
+    let set = settings.iter().flat_map(|s| ["--set", s]);
+    let args: Vec<&str> = ["run", path, "--format", "json"].into_iter().chain(set).collect();
+    serde_json::from_str(&succeeds(&args)).unwrap()
+}
+
+#[test]
+fn a_step_is_reported_and_its_parts_add_up() {
+    let folder = Folder::new("training-report");
+    let path = folder.write("t.toml", SMALL);
+    let r = report(&path, &[]);
+    let latency = r["latency_s"].as_f64().unwrap();
+    let sum: f64 = r["operators"].as_array().unwrap().iter().map(|o| o["latency_s"].as_f64().unwrap()).sum();
+    assert!(latency > 0.0 && (sum / latency - 1.0).abs() < 1e-9);
+    assert_eq!(r["metrics"]["devices"], 8.0);
+    let utilization = r["metrics"]["model_flops_utilization"].as_f64().unwrap();
+    assert!(utilization > 0.0 && utilization < 1.0, "{utilization}");
+    // 8 sequences of 512 tokens.
+    assert_eq!(r["tokens"], 4096);
+    for part in ["weights", "gradients", "optimizer", "activations"] {
+        assert!(r["footprint_bytes"][part].as_u64().unwrap() > 0, "{part}");
+    }
+}
+
+#[test]
+fn settings_do_what_they_say() {
+    let folder = Folder::new("training-settings");
+    let path = folder.write("t.toml", SMALL);
+    let plain = report(&path, &[]);
+    let activations = |r: &serde_json::Value| r["footprint_bytes"]["activations"].as_u64().unwrap();
+    let optimizer = |r: &serde_json::Value| r["footprint_bytes"]["optimizer"].as_u64().unwrap();
+    let again = report(&path, &["train.recompute=full"]);
+    assert!(activations(&again) < activations(&plain));
+    assert!(again["latency_s"].as_f64().unwrap() > plain["latency_s"].as_f64().unwrap());
+    let sharded = report(&path, &["parallel.zero=optimizer"]);
+    assert!(optimizer(&sharded) < optimizer(&plain));
+    // More micro batches fill the pipeline.
+    let filled = report(&path, &["train.global_batch=64"]);
+    assert!(filled["metrics"]["bubble_share"].as_f64().unwrap() < plain["metrics"]["bubble_share"].as_f64().unwrap());
+}
+
+#[test]
+fn it_can_be_swept_and_drawn() {
+    let folder = Folder::new("training-sweep");
+    let path = folder.write("t.toml", SMALL);
+    let sweep = folder.write(
+        "s.toml",
+        "experiments = [\"t.toml\"]\n[[vary]]\nkey = \"parallel.tp\"\nvalues = [1, 2, 4]\n[derive]\n\"parallel.dp\" = \"4 / parallel.tp\"\n",
+    );
+    let rows: serde_json::Value = serde_json::from_str(&succeeds(&["sweep", &sweep, "--format", "json"])).unwrap();
+    let rows = rows.as_array().unwrap();
+    assert!(rows.len() == 3 && rows.iter().all(|r| r["error"].is_null()), "{rows:?}");
+    let timeline = folder.path("t.json");
+    succeeds(&["run", &path, "--timeline", &timeline]);
+    let text = folder.read("t.json");
+    assert!(text.contains("forward of micro batch 0") && text.contains("stage 1"), "no passes");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_a_remedy() {
+    let folder = Folder::new("training-wrong");
+    let wrong = |from: &str, to: &str| {
+        let path = folder.write("t.toml", SMALL.replace(from, to));
+        let (code, error) = fails(&["run", &path]);
+        assert_eq!(code, 2, "{error}");
+        error
+    };
+    assert!(wrong("a100-selene", "a100-selen").contains("a100-selene"));
+    assert!(wrong("tp = 2", "tq = 2").contains("tq"));
+    assert!(wrong("tp = 2", "tp = 3").contains("parallel.tp"));
+    assert!(wrong("global_batch = 8", "global_batch = 7").contains("global_batch"));
+    // A model that no rank holds.
+    let large = SMALL.replace(
+        "\"gpt2-medium\"",
+        "{ name = \"large\", layers = 96, width = 12288, heads = 96, vocab = 51200, max_positions = 2048 }",
+    );
+    let (code, error) = fails(&["run", &folder.write("l.toml", large)]);
+    assert!(code == 2 && error.contains("GB") | error.contains("GiB") && error.contains("help"), "{error}");
+}
