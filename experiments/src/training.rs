@@ -74,7 +74,8 @@ pub(crate) fn trains(source: &Source) -> bool {
 
 /// The GPU of the nodes, as a machine of its own.
 pub(crate) fn device(source: &Source, training: &Training) -> Result<Machine, InputError> {
-    let nodes = cluster(&training.cluster).map_err(|e| source.error("training.cluster", e.problem))?;
+    let nodes = cluster(&training.cluster)
+        .map_err(|e| InputError { help: e.help, ..source.error("training.cluster", e.problem) })?;
     Ok(Machine::of_gpu(&banksia_hw::gpu::device(nodes.gpu())?))
 }
 
