@@ -467,11 +467,17 @@ impl From<SearchObjective> for banksia_experiments::search::Objective {
     }
 }
 
+/// The suites, by name.
+fn suites_help() -> String {
+    let names: Vec<&str> = banksia_validation::suites().collect();
+    format!("The suites [default: all]: {}; and megatron-2024, of a file alone", names.join(", "))
+}
+
 /// What to validate.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// The suites [default: all]: memory, memory-witness, pim, noc, noc-sweep, known-programs, h200, h200-counters, gemm,
-    /// context-attention, generation-attention, known-programs-again (no model: other H200 against the reference of known-programs).
+    /// The suites, by name.
+    #[arg(help = suites_help())]
     pub suites: Vec<String>,
     /// Only the rows of this device.
     #[arg(long, value_name = "NAME")]

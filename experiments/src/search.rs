@@ -59,7 +59,7 @@ pub struct Found {
     pub bound: f64,
     /// How far the best may be from the optimum: a share of the bound.
     pub gap: f64,
-    /// Nothing that was left out can be better.
+    /// Nothing that was left out can be better, but for values that are not legal while all else is as written: those are not tried.
     pub proved: bool,
     /// Bounds that a simulation fell below: none, if they hold.
     pub broken_bounds: u64,
@@ -98,7 +98,7 @@ pub fn search(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Found, Error> {
     let problem = space::Space::read(path, settings)?;
-    let mut evaluator = Evaluator::new(path, settings, options)?;
+    let evaluator = Evaluator::new(path, settings, &problem, options)?;
     let bounded = Bounded::new(path, settings, &problem)?;
     let mut lattice = Lattice::new(&bounded, options.objective, options.seed);
     let written = evaluator.run(&[problem.written()], &bounded, progress)?;

@@ -13,14 +13,14 @@ pub struct Knob {
     pub default: Option<usize>,
     /// It changes something only where another key has this value.
     pub needs: Option<(&'static str, &'static str)>,
-    /// The operator that alone it changes, by its name in reports; what it changes else is where the others lie. `None`: it may change any.
-    pub operator: Option<String>,
+    /// The operators that alone it changes, by their names in reports; what it changes else is where the others lie. Empty: it may change any.
+    pub operators: Vec<String>,
 }
 
 impl Knob {
     /// A choice that may change anything, whose first value stands where nothing is said.
     pub(crate) fn whole(key: &str, meaning: &'static str, values: Vec<toml::Value>) -> Self {
-        Self { key: key.into(), meaning, values, default: Some(0), needs: None, operator: None }
+        Self { key: key.into(), meaning, values, default: Some(0), needs: None, operators: Vec::new() }
     }
 }
 

@@ -49,3 +49,37 @@ fn what_is_not_modelled_is_counted_with_its_reason() {
         assert!(reasons.contains(about), "{reasons}");
     }
 }
+
+/// The mean absolute error of a metric of a suite, per cent; no row is skipped.
+fn error_of(suite: &str, op: Option<&str>, metric: &str) -> f64 {
+    let compared = run_suite(suite, &ValidateOptions::default(), &|_, _| ()).unwrap();
+    let of = compared.iter().filter(|c| c.subject.metric == metric && op.is_none_or(|op| c.subject.op == op));
+    let errors: Vec<f64> = of
+        .inspect(|c| assert!(c.skipped.is_empty(), "{:?}", c.skipped))
+        .flat_map(|c| &c.pairs)
+        .map(|p| (p.predicted / p.measured - 1.0).abs())
+        .collect();
+    assert!(!errors.is_empty(), "{suite} {metric}");
+    100.0 * errors.iter().sum::<f64>() / errors.len() as f64
+}
+
+#[test]
+fn all_reduces_across_nodes() {
+    let error = error_of("multinode", None, "latency_us");
+    assert!(error <= 15.0, "{error:.1} %");
+}
+
+#[test]
+fn experts_across_nodes() {
+    for metric in ["bandwidth_gb_s", "latency_us"] {
+        let error = error_of("deepep", None, metric);
+        assert!(error <= 20.0, "{metric}: {error:.1} %");
+    }
+}
+
+/// Two kernels at once on two streams, their waves all simulated.
+#[test]
+fn two_streams_of_a_gpu() {
+    let error = error_of("streams", Some("both"), "both_us");
+    assert!(error <= 12.0, "{error:.1} %");
+}

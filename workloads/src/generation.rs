@@ -304,6 +304,16 @@ fn explain_empty_prompt(error: InputError, empty: bool) -> InputError {
 }
 
 impl Generation {
+    /// Passes of single tokens where a prompt is fed token by token: one for each that goes through the model.
+    pub fn token_passes(&self) -> u64 {
+        self.last_context() - self.context_tokens
+    }
+
+    /// Of these the pass, from 0, that gives the generated token of a number from 1.
+    pub fn pass_of_token(&self, token: u64) -> u64 {
+        self.prompt_tokens.saturating_sub(1).saturating_add(token.saturating_sub(1))
+    }
+
     /// Checks the generation against a model; errors name the keys under `table` of `source`.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! one after the other, in the order of the program. Along a chain of such waits these times add up, and the longest chain is a bound. Energy: what each
 //! instruction takes by itself, less the opening of a row, and the machine's idle power over the bound of the time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use banksia_hw::program::{Block, ChannelSet, Instruction, Pattern, Program, ProgramOperator, VectorFunction, Work};
@@ -163,13 +163,13 @@ impl Bounder {
         };
         let all: f64 = outcome.components.iter().map(|c| parts(&c.energy_j, true)).sum();
         let done: f64 = outcome.operators.iter().map(|o| parts(&o.energy_j, true)).sum();
-        // Rows that others left open need not be opened: of these nothing is counted where a few rows are all.
         let without: f64 = outcome.operators.iter().map(|o| parts(&o.energy_j, false)).sum();
         if seconds > 0.0 {
             self.idle_w = self.idle_w.min((all - done).max(0.0) / seconds);
         }
         let of_memory = !matches!(instruction.work, Work::Vector { .. });
-        let opened = if rows(&content) > 1 { (done - without) * 0.5 } else { 0.0 };
+        // Of the rows that it opens one may be open already.
+        let opened = (done - without) * (1.0 - 1.0 / rows(&content));
         let slack = if of_memory { self.row_cycle_s } else { 0.0 };
         let joules = if of_memory { without + opened } else { done };
         let busy = outcome.components.iter().map(|c| (c.busy.as_secs_f64() - slack).max(0.0)).collect();
@@ -179,22 +179,25 @@ impl Bounder {
     }
 }
 
-/// Different rows that an instruction works on.
-fn rows(content: &Content) -> u32 {
-    match content {
-        Content::Instructions(list) => list.iter().map(|i| i.4).max().unwrap_or(0) + 1,
-        Content::Accesses(Block::Accesses(list)) => list.iter().map(|a| a.row).max().unwrap_or(0) + 1,
-        Content::Pattern(pattern, _, iterations) => pattern.rows.max(1).saturating_mul(*iterations),
-        Content::Accesses(_) | Content::Vector(_) => 1,
-    }
-}
-
 /// When an instruction ends at the earliest, how much of that is its own, and what it came after.
 #[derive(Debug, Clone, Copy)]
 struct End {
     at: f64,
     own: f64,
     before: Option<usize>,
+}
+
+/// How many different rows an instruction works on.
+fn rows(content: &Content) -> f64 {
+    let different = |rows: &mut dyn Iterator<Item = u32>| rows.filter(|r| *r > 0).collect::<BTreeSet<u32>>().len();
+    let rows = match content {
+        // Loads and reads of results have no row: theirs is 0.
+        Content::Instructions(list) => different(&mut list.iter().map(|i| i.4)),
+        Content::Accesses(Block::Accesses(list)) => different(&mut list.iter().map(|a| a.row + 1)),
+        Content::Pattern(pattern, _, iterations) => pattern.rows.saturating_mul(*iterations) as usize,
+        Content::Accesses(_) | Content::Vector(_) => 1,
+    };
+    rows.max(1) as f64
 }
 
 /// What an instruction does, rows counted from its first; `None` for what is not bounded here.

@@ -1,6 +1,6 @@
 //! Plans, simulated.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,18 +51,23 @@ impl Simulated {
 }
 
 /// Simulates plans.
-pub(super) struct Evaluator {
-    path: PathBuf,
-    settings: Vec<String>,
-    space: Space,
+pub(super) struct Evaluator<'a> {
+    path: &'a Path,
+    settings: &'a [String],
+    space: &'a Space,
     objective: Objective,
     cache: Option<Arc<dyn LaunchCache>>,
     pool: rayon::ThreadPool,
     simulated: AtomicU64,
 }
 
-impl Evaluator {
-    pub(super) fn new(path: &Path, settings: &[String], options: &SearchOptions) -> Result<Self, Error> {
+impl<'a> Evaluator<'a> {
+    pub(super) fn new(
+        path: &'a Path,
+        settings: &'a [String],
+        space: &'a Space,
+        options: &SearchOptions,
+    ) -> Result<Self, Error> {
         let mut pool = rayon::ThreadPoolBuilder::new();
         if let Some(jobs) = options.jobs {
             if jobs == 0 || jobs > 4096 {
@@ -72,9 +77,9 @@ impl Evaluator {
         }
         let pool = pool.build().map_err(|e| Error::Failed(format!("threads cannot be started: {e}")))?;
         Ok(Self {
-            path: path.to_owned(),
-            settings: settings.to_vec(),
-            space: Space::read(path, settings)?,
+            path,
+            settings,
+            space,
             objective: options.objective,
             cache: options.cache.clone(),
             pool,
@@ -89,14 +94,14 @@ impl Evaluator {
 
     /// Simulates plans; of one that is not legal, the constraint.
     pub(super) fn run(
-        &mut self,
+        &self,
         plans: &[Choice],
         bounded: &Bounded,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Result<Simulated, String>>, Error> {
         let one = |choice: &Choice| -> Result<Result<Simulated, String>, Error> {
             let settings: Vec<String> = self.settings.iter().cloned().chain(self.space.set(choice)).collect();
-            let experiment = match Experiment::read(&self.path, &settings) {
+            let experiment = match Experiment::read(self.path, &settings) {
                 Ok(experiment) => experiment,
                 Err(error) => return Ok(Err(reason(&error))),
             };

@@ -202,7 +202,7 @@ impl<'a> Tools<'a> {
         let source = Experiment::source(path)?.with_settings(settings)?;
         let beside = path.exists().then_some(path);
         let (_, generation, machine) = Experiment::parts(&source, beside)?;
-        let per_operator = space.knobs.iter().any(|k| k.operator.is_some());
+        let per_operator = space.knobs.iter().any(|k| !k.operators.is_empty());
         let bounder = if per_operator && machine.lone_pim_machine().is_some() {
             let still = source.with_settings(&["machine.memory.refresh=false"])?;
             Bounder::new(&Experiment::parts(&still, beside)?.2)
@@ -214,7 +214,7 @@ impl<'a> Tools<'a> {
     }
 
     fn is_inner(&self, space: &Space, knob: usize) -> bool {
-        self.bounder.is_some() && space.knobs.get(knob).is_some_and(|k| k.operator.is_some())
+        self.bounder.is_some() && space.knobs.get(knob).is_some_and(|k| !k.operators.is_empty())
     }
 
     fn experiment(&self, space: &Space, choice: &Choice) -> Result<Experiment, InputError> {
@@ -308,29 +308,14 @@ impl<'a> Tools<'a> {
             }
         }
         let base = base.unwrap_or_default();
-        // What a knob changes is what differs: of its operator, and of those that come with it.
-        let mut own: Vec<(usize, Vec<String>)> = Vec::new();
-        for knob in &inner {
-            let chains: Vec<&Chain> = found.iter().filter(|((k, _), _)| k == knob).map(|(_, c)| c).collect();
-            let names = space.knobs.get(*knob).and_then(|k| k.operator.clone()).unwrap_or_default();
-            let mut of: Vec<String> =
-                chains.iter().flat_map(|c| c.operators.keys()).filter(|name| belongs(name, &names)).cloned().collect();
-            of.sort_unstable();
-            of.dedup();
-            own.push((*knob, of));
-        }
-        let rest = base.operators.iter().filter(|(name, _)| !own.iter().any(|(_, of)| of.contains(name))).fold(
-            Least::default(),
-            |sum, (_, l)| Least { seconds: sum.seconds + l.seconds, joules: sum.joules + l.joules },
-        );
-        let of_knob = |(knob, names): &(usize, Vec<String>)| {
+        let own: Vec<(usize, &[String])> =
+            inner.iter().filter_map(|k| Some((*k, space.knobs.get(*k)?.operators.as_slice()))).collect();
+        let rest =
+            total(base.operators.iter().filter(|(n, _)| !own.iter().any(|(_, of)| of.contains(n))).map(|(_, l)| l));
+        let of_knob = |(knob, names): &(usize, &[String])| {
             let values = (0..space.knobs.get(*knob).map_or(0, |k| k.values.len())).filter_map(|value| {
                 let chain = found.get(&(*knob, value))?;
-                let sum = names.iter().filter_map(|n| chain.operators.get(n)).fold(Least::default(), |sum, l| Least {
-                    seconds: sum.seconds + l.seconds,
-                    joules: sum.joules + l.joules,
-                });
-                Some((value, sum))
+                Some((value, total(names.iter().filter_map(|n| chain.operators.get(n)))))
             });
             Inner { knob: *knob, values: values.collect() }
         };
@@ -355,17 +340,4 @@ fn total<'a>(parts: impl Iterator<Item = &'a Least>) -> Least {
 pub(super) fn reason(error: &InputError) -> String {
     let key = error.key.as_deref().unwrap_or_default();
     if key.is_empty() { error.problem.clone() } else { format!("`{key}` {}", error.problem) }
-}
-
-/// Whether an operator of a report is what a knob is about: attention is several.
-fn belongs(name: &str, operator: &str) -> bool {
-    match operator {
-        "attention" => {
-            matches!(
-                name,
-                "kv append" | "attention scores" | "attention score cap" | "attention softmax" | "attention values"
-            )
-        }
-        _ => name == operator,
-    }
 }

@@ -12,6 +12,10 @@ use banksia_workloads::ActivationKind;
 use super::banks::{Banks, Product};
 use crate::pim_gpt::functions::Functions;
 
+/// What attention in the banks is in reports: writes, scores, their cap, softmax, values.
+pub(super) const OPERATORS: [&str; 5] =
+    ["kv append", "attention scores", "attention score cap", "attention softmax", "attention values"];
+
 /// Keys and values of decode attention in the banks of a PIM machine.
 #[derive(Debug, Clone)]
 pub(crate) struct PimAttention {
@@ -132,9 +136,10 @@ impl PimAttention {
         let group = heads / kv_heads.max(1);
         let queries = (end - first) * group;
         let flops = |dim: u64| (2 * queries * dim * context) as f64;
-        let [append, scores] = ["kv append", "attention scores"].map(|name| builder.operator(name));
-        let cap = self.sizes.capped.then(|| builder.operator("attention score cap"));
-        let [softmax, values] = ["attention softmax", "attention values"].map(|name| builder.operator(name));
+        let [append, scores, capped, softmax, values] = OPERATORS;
+        let [append, scores] = [append, scores].map(|name| builder.operator(name));
+        let cap = self.sizes.capped.then(|| builder.operator(capped));
+        let [softmax, values] = [softmax, values].map(|name| builder.operator(name));
         builder.occurs(append, 0.0, 0.0);
         builder.occurs(scores, flops(key_dim), flops(key_dim));
         if let Some(cap) = cap {

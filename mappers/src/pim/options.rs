@@ -8,6 +8,7 @@ use banksia_workloads::{Graph, Op, OperatorNode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::attention::OPERATORS;
 use super::banks::{Banks, Product};
 use crate::space::{Knob, of_values};
 
@@ -129,7 +130,7 @@ pub(super) fn space(graph: &Graph, banks: &Banks, sequences: u64) -> Vec<Knob> {
             values: of_values(groups.iter().map(|n| i64::from(*n))),
             default: groups.iter().position(|n| u64::from(*n) == even),
             needs: None,
-            operator: Some("attention".into()),
+            operators: OPERATORS.map(str::to_owned).to_vec(),
         });
     }
     for label in movable(graph) {
@@ -156,7 +157,7 @@ pub(super) fn space(graph: &Graph, banks: &Banks, sequences: u64) -> Vec<Knob> {
             values: plain.chain(packed).collect(),
             default: banks.split_by_itself().and_then(|own| groups.iter().position(|n| u64::from(*n) == own)),
             needs: None,
-            operator: Some(label.to_owned()),
+            operators: vec![label.to_owned()],
         });
     }
     knobs

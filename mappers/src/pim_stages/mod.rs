@@ -135,11 +135,11 @@ impl Plan for Stages {
 
     /// One for each token that passes through the model.
     fn programs(&self) -> u64 {
-        self.generation.last_context() - self.generation.context_tokens
+        self.generation.token_passes()
     }
 
     fn program_of(&self, token: u64) -> u64 {
-        self.generation.prompt_tokens.saturating_sub(1).saturating_add(token.saturating_sub(1))
+        self.generation.pass_of_token(token)
     }
 
     fn lower(&mut self, index: u64, _: &mut dyn Judges) -> Result<Program, Unsupported> {
