@@ -32,7 +32,7 @@ fn found(path: &str, options: &SearchOptions) -> Found {
 const SMALL: &str = "layout.\"qkv projection\" = { split = 1 }\nlayout.\"attention output projection\" = { split = 1 }\nlayout.\"ffn up projection\" = { split = 1 }\n";
 
 fn pruned_is_exhaustive(cases: u32) {
-    let folder = Folder::new("search-exhaustive");
+    let folder = Folder::new(&format!("search-exhaustive-{cases}"));
     let strategy =
         (1u32..3, 1u32..5, 1u32..3, 1u32..5, prop_oneof![Just(2u32), Just(4)], 1u32..300, 0usize..3, 0u64..3);
     let mut runner = TestRunner::new_with_rng(
@@ -71,7 +71,7 @@ fn what_is_pruned_is_never_the_best_of_200_spaces() {
 
 /// Simulates every plan of spaces until so many mappings have been: no bound is above its simulation.
 fn bounds_hold(mappings: u64) {
-    let folder = Folder::new("search-bounds");
+    let folder = Folder::new(&format!("search-bounds-{mappings}"));
     let (mut done, mut case) = (0, 0u32);
     while done < mappings {
         let channels = [2, 4, 8][case as usize % 3];
