@@ -3,8 +3,6 @@
 // clippy knows only functions marked as tests to be tests.
 #![allow(clippy::unwrap_used)]
 
-mod sample;
-
 use banksia_reports::{
     ComparisonRow, PointRow, RunReport, compare, comparison_csv, comparison_json, comparison_markdown, comparison_table,
 };
@@ -28,7 +26,7 @@ fn rows(report: &RunReport) -> Vec<ComparisonRow> {
 
 #[test]
 fn points_of_a_grid() {
-    let report = sample::report();
+    let report = crate::sample::report();
     let rows = rows(&report);
     let text = [
         comparison_table(&rows, None, false),
@@ -42,7 +40,7 @@ fn points_of_a_grid() {
 
 #[test]
 fn a_terminal_of_any_width_shows_what_was_set() {
-    let report = sample::report();
+    let report = crate::sample::report();
     let rows = rows(&report);
     for width in 20..120 {
         let text = comparison_table(&rows, Some(width), false);
@@ -63,7 +61,7 @@ fn a_terminal_of_any_width_shows_what_was_set() {
 
 #[test]
 fn points_may_set_different_keys_and_take_any_name() {
-    let report = sample::report();
+    let report = crate::sample::report();
     let set = |settings: &[(&str, &str)]| PointRow {
         settings: settings.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),
         ..PointRow::of(&report)
@@ -98,7 +96,7 @@ fn points_may_set_different_keys_and_take_any_name() {
 
 #[test]
 fn the_first_token_and_the_others_have_times_of_their_own() {
-    let mut report = sample::report();
+    let mut report = crate::sample::report();
     let of = |report: &RunReport| {
         let row = compare(&[PointRow::of(report)]).remove(0);
         (row.ttft_s, row.tpot_s)
@@ -108,7 +106,7 @@ fn the_first_token_and_the_others_have_times_of_their_own() {
     assert_eq!(of(&report), (Some(4e-6), None));
     report.steps.clear();
     assert_eq!(of(&report), (None, None));
-    report = sample::report();
+    report = crate::sample::report();
     report.tokens = None;
     assert_eq!(of(&report), (None, None));
 }

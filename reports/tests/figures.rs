@@ -4,8 +4,6 @@
 // clippy knows only functions marked as tests to be tests.
 #![allow(clippy::unwrap_used)]
 
-mod sample;
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -147,7 +145,7 @@ fn hostile_tables_are_drawn_or_refused() {
 #[test]
 fn reports_are_drawn_with_a_style() {
     let scratch = Scratch::new("reports");
-    write_directory(&sample::report(), &scratch.0).unwrap();
+    write_directory(&crate::sample::report(), &scratch.0).unwrap();
     let rename = [("softmax".to_owned(), "Soft-max".to_owned())].into();
     let style = Style { rename, title: some("One run"), ..Style::default() };
     let options = PlotOptions { style, ..PlotOptions::default() };
@@ -161,7 +159,7 @@ fn reports_are_drawn_with_a_style() {
         assert_eq!(two.is_ok(), kind != Gantt);
         assert_eq!(svg.contains("Soft-max"), [Breakdown, Gantt].contains(&kind), "{}", kind.name());
     }
-    let mut report = sample::report();
+    let mut report = crate::sample::report();
     report.timeline.clear();
     let bare = scratch.0.join("bare");
     write_directory(&report, &bare).unwrap();
@@ -291,7 +289,7 @@ fn a_figures_file_says_how_it_looks() {
 fn panels_share_a_page_and_scripts_stand_beside_it() {
     let scratch = Scratch::new("panels");
     scratch.file("t.csv", BARS);
-    write_directory(&sample::report(), &scratch.0.join("run")).unwrap();
+    write_directory(&crate::sample::report(), &scratch.0.join("run")).unwrap();
     let mut text = String::from("[figure]\nwidth = \"page\"\n");
     let of_table = "inputs = [\"t.csv\"]\nx = \"model\"\ny = \"time_s\"\n";
     for kind in ["bars", "box", "sweep"] {

@@ -3,8 +3,6 @@
 // clippy knows only functions marked as tests to be tests.
 #![allow(clippy::unwrap_used)]
 
-mod sample;
-
 use banksia_reports::plot::{self, Better, Drawing, Heatmap, ParetoPoint, Quantity, Roofline, Scaling, Series, Style};
 use banksia_reports::validation::error_statistics;
 use banksia_reports::{
@@ -15,13 +13,13 @@ use proptest::prelude::*;
 
 #[test]
 fn a_report_whose_parts_add_up_passes() {
-    sample::report().check().unwrap();
+    crate::sample::report().check().unwrap();
 }
 
 #[test]
 fn every_broken_law_is_named() {
     let broken = |change: fn(&mut RunReport), words: &str| {
-        let mut report = sample::report();
+        let mut report = crate::sample::report();
         change(&mut report);
         let error = report.check().unwrap_err();
         assert!(error.contains(words), "`{error}` does not say `{words}`");
@@ -67,7 +65,7 @@ fn odd() -> impl Strategy<Value = f64> {
 /// The sample with odd numbers in every place, and some of its lists cut short.
 fn odd_report() -> impl Strategy<Value = RunReport> {
     (proptest::collection::vec(odd(), 24), 0usize..4, 0usize..4, any::<u64>()).prop_map(|(v, operators, steps, n)| {
-        let mut r = sample::report();
+        let mut r = crate::sample::report();
         r.operators.truncate(operators);
         r.steps.truncate(steps);
         r.components.truncate(operators);

@@ -3,8 +3,6 @@
 // clippy knows only functions marked as tests to be tests.
 #![allow(clippy::unwrap_used)]
 
-mod sample;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -69,7 +67,7 @@ fn data(points: usize) -> PageData {
         row
     });
     let rows = rows.collect();
-    let run = sample::report();
+    let run = crate::sample::report();
     let figure = PageFigure {
         name: "Breakdown".into(),
         svg: plot::breakdown(std::slice::from_ref(&run), &plot::Style::default()).svg().unwrap(),
@@ -77,7 +75,7 @@ fn data(points: usize) -> PageData {
     let evil = "<svg xmlns=\"http://www.w3.org/2000/svg\" onload=\"window.onerror('figure')\"><script>window.onerror('figure')</script>\
         <image href=\"http://localhost:1/x.png\"/><rect width=\"9\" height=\"9\" fill=\"#0072b2\"/></svg>";
     let figures = vec![figure, PageFigure { name: format!("Hostile {HOSTILE}"), svg: evil.into() }];
-    let mut other = sample::report();
+    let mut other = crate::sample::report();
     other.operators[0].name = HOSTILE.into();
     PageData {
         title: format!("Channels and batch {}", if points < 500 { HOSTILE } else { "" }),

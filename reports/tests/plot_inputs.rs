@@ -3,8 +3,6 @@
 // clippy knows only functions marked as tests to be tests.
 #![allow(clippy::unwrap_used)]
 
-mod sample;
-
 use std::path::PathBuf;
 
 use banksia_reports::plot::{PlotKind, PlotOptions, Plotted, plot_files};
@@ -172,7 +170,7 @@ fn a_sweeps_folder_stands_for_its_points_in_their_order() {
     let scratch = Scratch::new("folder");
     let mut reports = Vec::new();
     for (name, model) in [("batch=4", "four"), ("batch=16", "sixteen"), ("batch=64", "sixty-four")] {
-        let mut report = sample::report();
+        let mut report = crate::sample::report();
         (report.name, report.workload.model) = (name.to_owned(), model.to_owned());
         write_directory(&report, &scratch.0.join(name)).unwrap();
         reports.push(report);
@@ -180,7 +178,7 @@ fn a_sweeps_folder_stands_for_its_points_in_their_order() {
     let rows = compare(&reports.iter().map(PointRow::of).collect::<Vec<_>>());
     scratch.csv("comparison.csv", &comparison_csv(&rows).unwrap());
     // An earlier sweep's point is none of this one's.
-    let mut old = sample::report();
+    let mut old = crate::sample::report();
     (old.name, old.workload.model) = ("batch=1".into(), "one".into());
     write_directory(&old, &scratch.0.join("batch=1")).unwrap();
     for kind in [PlotKind::Breakdown, PlotKind::Energy, PlotKind::Context] {

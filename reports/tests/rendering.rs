@@ -3,8 +3,6 @@
 // clippy knows only functions marked as tests to be tests.
 #![allow(clippy::unwrap_used)]
 
-mod sample;
-
 use std::path::PathBuf;
 
 use banksia_reports::plot::{PlotKind, PlotOptions, plot_files};
@@ -40,12 +38,12 @@ impl Drop for Scratch {
 
 #[test]
 fn the_terminal_table() {
-    insta::assert_snapshot!(terminal(&sample::report(), None, false));
+    insta::assert_snapshot!(terminal(&crate::sample::report(), None, false));
 }
 
 #[test]
 fn the_table_fits_a_hundred_columns_whatever_the_names() {
-    let mut report = sample::report();
+    let mut report = crate::sample::report();
     let long = "模型 with a very long name ".repeat(9);
     report.name.clone_from(&long);
     report.workload.model.clone_from(&long);
@@ -75,7 +73,7 @@ fn the_table_fits_a_hundred_columns_whatever_the_names() {
 
 #[test]
 fn the_table_of_operators_loses_its_bars_before_letters_and_numbers() {
-    let mut report = sample::report();
+    let mut report = crate::sample::report();
     report.operators[1].name = "attention output projection".into();
     (report.operators[1].count, report.workload.batch) = (1_234_567, 64);
     (report.workload.prompt_tokens, report.workload.generated_tokens) = (123_456, 123_456);
@@ -93,22 +91,22 @@ fn the_table_of_operators_loses_its_bars_before_letters_and_numbers() {
 
 #[test]
 fn colour_adds_escapes_and_nothing_else() {
-    let colored = terminal(&sample::report(), None, true);
+    let colored = terminal(&crate::sample::report(), None, true);
     let plain = ["\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m"].iter().fold(colored.clone(), |text, e| text.replace(e, ""));
     assert_ne!(plain, colored);
-    assert_eq!(plain, terminal(&sample::report(), None, false));
+    assert_eq!(plain, terminal(&crate::sample::report(), None, false));
 }
 
 #[test]
 fn csv_files_have_units_in_their_headers() {
-    let report = sample::report();
+    let report = crate::sample::report();
     let text = [operators_csv(&report), components_csv(&report), steps_csv(&report)].map(Result::unwrap).join("\n");
     insta::assert_snapshot!(text);
 }
 
 #[test]
 fn json_reads_back_as_the_same_report() {
-    let report = sample::report();
+    let report = crate::sample::report();
     let read: RunReport = serde_json::from_str(&report_json(&report).unwrap()).unwrap();
     assert_eq!(read, report);
     let value: serde_json::Value = serde_json::from_str(&report_json(&report).unwrap()).unwrap();
@@ -119,12 +117,12 @@ fn json_reads_back_as_the_same_report() {
 
 #[test]
 fn comparisons_have_a_row_per_report() {
-    let mut other = sample::report();
+    let mut other = crate::sample::report();
     other.workload.model = "prefill only".into();
     other.tokens = None;
     other.tokens_per_s = None;
     other.metrics.remove("row_hit_rate");
-    let report = sample::report();
+    let report = crate::sample::report();
     let rows = compare(&[PointRow::of(&report), PointRow::of(&other)]);
     let text = [
         comparison_table(&rows, None, false),
@@ -139,7 +137,7 @@ fn comparisons_have_a_row_per_report() {
 #[test]
 fn a_directory_holds_every_file_whole_and_the_same_each_time() {
     let scratch = Scratch::new("directory");
-    let mut report = sample::report();
+    let mut report = crate::sample::report();
     let written = write_directory(&report, &scratch.0).unwrap();
     let expected = [
         "breakdown.png",
@@ -176,17 +174,17 @@ fn what_cannot_be_written_or_read_is_named() {
     std::fs::create_dir_all(&scratch.0).unwrap();
     let file = scratch.0.join("report.json");
     std::fs::write(&file, "{\n  \"schema\": \"one\"\n}").unwrap();
-    let error = write_directory(&sample::report(), &file).unwrap_err();
+    let error = write_directory(&crate::sample::report(), &file).unwrap_err();
     assert!(matches!(&error, ReportError::Io { path, .. } if *path == file), "{error}");
     let error = read_report(&file).unwrap_err().to_string();
     assert!(error.contains("report.json:2") && error.contains("not a run report"), "{error}");
 
-    let mut report = sample::report();
+    let mut report = crate::sample::report();
     report.energy_j = 3.0;
     let error = write_directory(&report, &scratch.0.join("new")).unwrap_err();
     assert!(matches!(error, ReportError::Inconsistent(_)));
     assert!(!scratch.0.join("new").exists(), "a wrong report leaves nothing behind");
-    report = sample::report();
+    report = crate::sample::report();
     report.schema += 1;
     std::fs::write(&file, report_json(&report).unwrap()).unwrap();
     assert!(read_report(&file).unwrap_err().to_string().contains("later version"));
@@ -195,7 +193,7 @@ fn what_cannot_be_written_or_read_is_named() {
 #[test]
 fn plots_come_from_files_and_say_what_is_missing() {
     let scratch = Scratch::new("plots");
-    write_directory(&sample::report(), &scratch.0).unwrap();
+    write_directory(&crate::sample::report(), &scratch.0).unwrap();
     let csv = |name: &str, text: &str| {
         let path = scratch.0.join(name);
         std::fs::write(&path, text).unwrap();

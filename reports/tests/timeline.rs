@@ -3,8 +3,6 @@
 // clippy knows only functions marked as tests to be tests.
 #![allow(clippy::unwrap_used)]
 
-mod sample;
-
 use std::collections::BTreeMap;
 
 use banksia_reports::{RunReport, TimelineSpan, chrome_trace};
@@ -54,12 +52,12 @@ fn assert_nested(events: &[Value]) -> Result<(), TestCaseError> {
 
 #[test]
 fn the_trace_of_a_small_run() {
-    insta::assert_snapshot!(chrome_trace(&sample::report()).unwrap());
+    insta::assert_snapshot!(chrome_trace(&crate::sample::report()).unwrap());
 }
 
 #[test]
 fn every_span_is_there_on_its_lane() {
-    let report = sample::report();
+    let report = crate::sample::report();
     let events = events(&report);
     let (processes, threads) = (names(&events, "process_name"), names(&events, "thread_name"));
     let complete: Vec<&Value> = events.iter().filter(|e| e["ph"] == "X").collect();
@@ -83,7 +81,7 @@ fn every_span_is_there_on_its_lane() {
 #[test]
 fn spans_that_touch_stay_on_one_thread_in_spite_of_rounding() {
     // A clock of 1/3 ns: starts and durations round apart.
-    let mut report = sample::report();
+    let mut report = crate::sample::report();
     let period = 1e-9 / 3.0;
     report.timeline = (0..3000u32)
         .map(|i| TimelineSpan {
@@ -103,7 +101,7 @@ fn spans_that_touch_stay_on_one_thread_in_spite_of_rounding() {
 proptest! {
     #[test]
     fn no_thread_has_a_partial_overlap(spans in proptest::collection::vec((0u32..3, 0u32..60, 0u32..30), 0..60)) {
-        let mut report = sample::report();
+        let mut report = crate::sample::report();
         report.timeline = spans
             .iter()
             .map(|&(lane, start, length)| TimelineSpan {

@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
-use common::{EXPERIMENT, Folder, ODD_MODEL, banksia, succeeds};
+use crate::common::{EXPERIMENT, Folder, ODD_MODEL, banksia, succeeds};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {

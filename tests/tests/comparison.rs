@@ -1,9 +1,7 @@
 //! Experiments side by side.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{EXPERIMENT, Folder, fails, succeeds};
+use crate::common::{EXPERIMENT, Folder, fails, succeeds};
 
 fn pair(folder: &Folder) -> (String, String) {
     let small = EXPERIMENT.replace("generated_tokens = 2", "generated_tokens = 1");

@@ -20,8 +20,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use rayon::prelude::*;
 
-mod common;
-use common::Folder;
+use crate::common::Folder;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -248,6 +247,23 @@ fn unparsable(words: &[String]) -> Option<String> {
     words.iter().find(|w| ours(w) && !root().join(w).exists()).map(|w| format!("{w} does not exist"))
 }
 
+/// Whether a folder of tests has one that a filter `module::part of a name`, or either alone, would run.
+fn tests_named(folder: &Path, filter: &str) -> bool {
+    let (modules, name) = filter.rsplit_once("::").map_or(("", filter), |(modules, name)| (modules, name));
+    let module = |m: &str| folder.join(m).is_dir() || folder.join(format!("{m}.rs")).is_file();
+    let sources = |file: &Path| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|l| l.trim().starts_with("fn ") && l.contains(name))
+    };
+    let mut files = if modules.is_empty() {
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect()
+    } else {
+        vec![folder.join(format!("{modules}.rs")), folder.join(modules).join("mod.rs")]
+    };
+    files.retain(|f| f.is_file());
+    !files.is_empty() && (modules.is_empty() && module(name) || name.is_empty() || files.iter().any(|f| sources(f)))
+}
+
 /// What is wrong with a `cargo` command: what it names must exist.
 fn unknown_to_cargo(words: &[String]) -> Option<String> {
     let ours = words.iter().position(|w| w == "--").unwrap_or(words.len());
@@ -268,9 +284,8 @@ fn unknown_to_cargo(words: &[String]) -> Option<String> {
         let base = root().join(member).join(folder);
         let file = [base.join(format!("{name}.rs")), base.join(name).join("main.rs")].into_iter().find(|f| f.exists());
         let Some(file) = file else { return Some(format!("{member}/{folder} has no {name}")) };
-        let text = std::fs::read_to_string(file).unwrap();
         let filter = own.iter().position(|w| w == name).and_then(|i| own.get(i + 1)).filter(|w| !w.starts_with('-'));
-        let there = |f: &String| text.lines().any(|l| l.trim().starts_with("fn ") && l.contains(f.as_str()));
+        let there = |f: &String| tests_named(file.parent().unwrap_or(&base), f);
         if let Some(filter) = filter.filter(|f| flag == "--test" && !there(f)) {
             return Some(format!("{name} has no test of `{filter}`"));
         }

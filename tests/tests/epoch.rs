@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
+use crate::common::ODD_MODEL;
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
 use banksia_hw::outcome::Outcome;
 use banksia_hw::system::RunOptions;
 use banksia_input::Source;
 use banksia_sim::Time;
-use common::ODD_MODEL;
 
 /// What 64-bit femtoseconds hold, in seconds.
 const ONE_EPOCH_S: f64 = 18_446.0;

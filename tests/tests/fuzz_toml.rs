@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
+use crate::common::{EXPERIMENT, Folder, ODD_MODEL};
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::sweep::Sweep;
 use banksia_hw::system::RunOptions;
 use banksia_input::{InputError, Source};
-use common::{EXPERIMENT, Folder, ODD_MODEL};
 use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -4,8 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 #![allow(clippy::float_cmp)] // what is memoised is the same to the bit
 
-mod common;
-
+use crate::common::{Folder, ODD_MODEL, in_process, succeeds};
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
 use banksia_hw::outcome::Outcome;
@@ -13,7 +12,6 @@ use banksia_hw::system::RunOptions;
 use banksia_input::Source;
 use banksia_reports::RunReport;
 use banksia_workloads::Phase;
-use common::{Folder, ODD_MODEL, in_process, succeeds};
 
 /// Lines are counted on by the tests of errors.
 const EXPERIMENT: &str = "\
@@ -215,7 +213,7 @@ fn the_command_line_runs_maps_sweeps_and_plots_gpus() {
 fn what_a_gpu_cannot_be_told_is_refused() {
     let folder = Folder::new("gpu-bad");
     let path = folder.write("exp.toml", EXPERIMENT);
-    let pim = folder.write("pim.toml", common::EXPERIMENT);
+    let pim = folder.write("pim.toml", crate::common::EXPERIMENT);
     let settings: &[(&str, &[&str])] = &[
         ("machine.base=h20", &["`machine.base`", "no machine named `h20`", "h200"]),
         ("machine.dram.chanels=40", &["`machine.dram.chanels` is not a key", "did you mean `channels`"]),

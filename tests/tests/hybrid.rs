@@ -3,11 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::common::{Folder, in_process, succeeds};
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
 use banksia_hw::outcome::Outcome;
@@ -15,7 +14,6 @@ use banksia_hw::program::{Program, Work};
 use banksia_hw::system::{RunOptions, System};
 use banksia_input::{InputError, Source};
 use banksia_reports::RunReport;
-use common::{Folder, in_process, succeeds};
 
 /// A GPU, PIM channels of their own, and a link.
 const LINKED: &str = "\

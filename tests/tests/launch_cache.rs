@@ -1,17 +1,15 @@
 //! Results of launches from a cache change no report: whatever the experiment, cold or warm, from memory or a file.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
 use std::sync::Arc;
 
+use crate::common::Folder;
 use banksia_experiments::cache::Cache;
 use banksia_experiments::{Experiment, run};
 use banksia_hw::gpu::LaunchCache;
 use banksia_hw::system::RunOptions;
 use banksia_input::Source;
 use banksia_reports::report_json;
-use common::Folder;
 use proptest::prelude::*;
 
 const EXPERIMENT: &str = "name = \"cached\"\n[machine]\nbase = \"h200\"\n[workload]\nmodel = \"gpt2-small\"\n[workload.generation]\nprompt_tokens = 16\n\
@@ -68,12 +66,12 @@ fn a_sweep_is_the_same_with_and_without() {
         "s.toml",
         "experiments = [\"exp.toml\"]\n[[vary]]\nkey = \"workload.generation.batch\"\nvalues = [1, 2]\n",
     );
-    let with = common::succeeds(&["sweep", &sweep, "--format", "json"]);
-    assert_eq!(with, common::succeeds(&["sweep", &sweep, "--format", "json", "--no-cache"]));
+    let with = crate::common::succeeds(&["sweep", &sweep, "--format", "json"]);
+    assert_eq!(with, crate::common::succeeds(&["sweep", &sweep, "--format", "json", "--no-cache"]));
     let file = folder.path("c.db");
     for _ in 0..2 {
-        assert_eq!(with, common::succeeds(&["sweep", &sweep, "--format", "json", "--cache", &file]));
+        assert_eq!(with, crate::common::succeeds(&["sweep", &sweep, "--format", "json", "--cache", &file]));
     }
-    let (code, error) = common::fails(&["sweep", &sweep, "--cache", &sweep]);
+    let (code, error) = crate::common::fails(&["sweep", &sweep, "--cache", &sweep]);
     assert!(code == 2 && error.contains("--cache"), "{error}");
 }

@@ -1,11 +1,9 @@
 //! What stopped newcomers once: each case as they met it, with others of its kind.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
 use std::path::Path;
 
-use common::{EXPERIMENT, Folder, fails, succeeds};
+use crate::common::{EXPERIMENT, Folder, fails, succeeds};
 use serde_json::Value;
 
 /// A swept folder: two models, two channel counts, two mappings of the vocabulary.

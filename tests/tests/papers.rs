@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
 use banksia_experiments::experiment::Experiment;
@@ -98,7 +96,7 @@ fn every_paper_is_on_the_page_and_every_model_is_used() {
 fn the_cheapest_run() {
     for name in ["aggressive-decoding", "d2moe"] {
         let path = folder().join(format!("{name}.toml")).display().to_string();
-        let printed = common::succeeds(&["sweep", path.as_str(), "--format", "json"]);
+        let printed = crate::common::succeeds(&["sweep", path.as_str(), "--format", "json"]);
         let rows: Vec<serde_json::Value> = serde_json::from_str(&printed).unwrap();
         assert!(rows.len() >= 3, "{name}");
         for row in rows {

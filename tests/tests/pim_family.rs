@@ -3,10 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 #![allow(clippy::float_cmp)] // equal runs are equal to the bit
 
-mod common;
-
 use std::sync::Arc;
 
+use crate::common::{Folder, ODD_MODEL, banksia, succeeds};
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
 use banksia_hw::dram::catalog;
@@ -15,7 +14,6 @@ use banksia_hw::program::{Block, ChannelSet, PimInstruction, ProgramBuilder, Wor
 use banksia_hw::system::{RunOptions, System};
 use banksia_input::Source;
 use banksia_reports::RunReport;
-use common::{Folder, ODD_MODEL, banksia, succeeds};
 
 fn experiment(machine: &str, model: &str, settings: &[&str]) -> Experiment {
     let text = format!(

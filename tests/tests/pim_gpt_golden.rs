@@ -4,12 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-mod pim;
-
 use std::fmt::Write as _;
 
-use common::succeeds;
+use crate::common::succeeds;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -26,14 +23,14 @@ struct Golden {
 }
 
 fn list() -> Vec<Golden> {
-    let text = std::fs::read_to_string(pim::root().join("tests/reference/pim-gpt/reports.csv")).unwrap();
+    let text = std::fs::read_to_string(crate::pim::root().join("tests/reference/pim-gpt/reports.csv")).unwrap();
     csv::Reader::from_reader(text.as_bytes()).deserialize().collect::<Result<_, _>>().unwrap()
 }
 
 /// What is not as it was, of the reports of some models.
 fn changed(golden: &[&Golden]) -> String {
     let one = |g: &&Golden| {
-        let file = pim::root().join(format!("configs/pim-gpt/{}.toml", g.model)).display().to_string();
+        let file = crate::pim::root().join(format!("configs/pim-gpt/{}.toml", g.model)).display().to_string();
         let text = succeeds(&["run", &file, "--format", "json"]);
         let mut hash = String::new();
         Sha256::digest(text.as_bytes()).iter().for_each(|b| write!(hash, "{b:02x}").unwrap());
@@ -51,7 +48,7 @@ fn changed(golden: &[&Golden]) -> String {
 #[test]
 fn reports_are_what_they_were() {
     let all = list();
-    assert_eq!(all.iter().map(|g| g.model.as_str()).collect::<Vec<_>>(), pim::MODELS);
+    assert_eq!(all.iter().map(|g| g.model.as_str()).collect::<Vec<_>>(), crate::pim::MODELS);
     let long = std::env::var_os("BANKSIA_LONG").is_some_and(|v| v == "1");
     let chosen: Vec<&Golden> = all.iter().filter(|g| long || ALWAYS.contains(&g.model.as_str())).collect();
     let changed = changed(&chosen);

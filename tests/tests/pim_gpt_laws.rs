@@ -2,11 +2,10 @@
 //! which way a result moves when the machine changes. Nothing here is a golden number of an earlier run.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod pim;
-
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use crate::pim::{MODELS, bank_bytes_per_s, experiment, program, step, weight_and_kv_bytes, whole};
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
 use banksia_hw::dram::{LoggedCommand, catalog};
@@ -16,7 +15,6 @@ use banksia_hw::program::{ChannelSet, Pattern, PatternStep, ProgramBuilder, Vect
 use banksia_hw::system::RunOptions;
 use banksia_reports::RunReport;
 use banksia_workloads::Model;
-use pim::{MODELS, bank_bytes_per_s, experiment, program, step, weight_and_kv_bytes, whole};
 use rayon::prelude::*;
 
 /// GPT-3 XL, 1024 tokens: run once for all tests.

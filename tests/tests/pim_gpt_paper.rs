@@ -2,17 +2,15 @@
 //! every table of docs/experiments/pim-gpt.md is made here: `BANKSIA_UPDATE_DOCS=1` writes them, otherwise a stale one fails.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod pim;
-
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
+use crate::pim::{MODELS, bank_bytes_per_s, experiment, gpt3_xl_24x64, root, step, weight_and_kv_bytes, whole};
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::versus::{Versus, versus};
 use banksia_hw::roofline::Roofline;
 use banksia_reports::RunReport;
 use banksia_workloads::Step;
-use pim::{MODELS, bank_bytes_per_s, experiment, gpt3_xl_24x64, root, step, weight_and_kv_bytes, whole};
 use rayon::prelude::*;
 
 const SLOW_ASIC: &str = "machine.vector_unit.clock_mhz=100";

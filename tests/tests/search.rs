@@ -1,16 +1,14 @@
 //! The search of mappings: what it calls the optimum is one, its bounds hold, and what it prints can be fed back.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::float_cmp)]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::common::{Folder, fails, succeeds};
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
 use banksia_experiments::search::{Found, Objective, SearchOptions, search};
 use banksia_hw::system::RunOptions;
-use common::{Folder, fails, succeeds};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -62,7 +60,7 @@ fn what_is_pruned_is_never_the_best() {
     pruned_is_exhaustive(6);
 }
 
-/// The same on 200 spaces: `cargo test --release -p banksia-tests --test search -- --ignored`.
+/// The same on 200 spaces: `cargo test --release -p banksia-tests --test all search -- --ignored`.
 #[test]
 #[ignore = "minutes; the test above does the same with fewer in every run"]
 fn what_is_pruned_is_never_the_best_of_200_spaces() {

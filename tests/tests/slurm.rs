@@ -2,13 +2,11 @@
 //! table is that of a local run. Where Slurm is not installed the test says so and passes.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{EXPERIMENT, Folder, binary, succeeds};
+use crate::common::{EXPERIMENT, Folder, binary, succeeds};
 
 /// The cluster; it is stopped when the test is over, however it ends.
 struct Cluster {

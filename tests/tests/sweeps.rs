@@ -1,13 +1,11 @@
 //! Sweeps: what a file says becomes points; a store keeps them whatever happens to the process; what comes out is the same on any way.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::common::{EXPERIMENT, Folder, binary, fails, succeeds};
 use banksia_experiments::sweep::Sweep;
-use common::{EXPERIMENT, Folder, binary, fails, succeeds};
 
 fn small() -> String {
     EXPERIMENT.replace("generated_tokens = 2", "generated_tokens = 1")

@@ -1,9 +1,7 @@
 //! Experiments that train, from their file to a report, a sweep and a timeline.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Folder, fails, succeeds};
+use crate::common::{Folder, fails, succeeds};
 
 const SMALL: &str = "\
 [training]

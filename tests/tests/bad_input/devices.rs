@@ -1,7 +1,7 @@
 //! Device files.
 
+use super::{Judge, run};
 use crate::common::{EXPERIMENT, Folder, in_process};
-use crate::{Judge, run};
 
 /// Device files: a base, one file over it, and an experiment that uses it.
 #[test]

@@ -1,7 +1,7 @@
 //! Experiment files.
 
+use super::{Judge, run};
 use crate::common::{EXPERIMENT, Folder, ODD_MODEL};
-use crate::{Judge, run};
 
 #[test]
 fn experiment_files_that_cannot_be_used() {

@@ -1,6 +1,6 @@
 //! Program files.
 
-use crate::Judge;
+use super::Judge;
 use crate::common::{EXPERIMENT, Folder, ODD_MODEL, in_process, succeeds};
 
 #[test]

@@ -1,7 +1,7 @@
 //! Settings on the command line.
 
+use super::{Judge, run};
 use crate::common::{EXPERIMENT, Folder};
-use crate::{Judge, run};
 
 #[test]
 fn settings_that_cannot_be_used() {

@@ -1,6 +1,6 @@
 //! Sweeps, commands, and the process itself.
 
-use crate::Judge;
+use super::Judge;
 use crate::common::{EXPERIMENT, Folder, banksia};
 
 #[test]

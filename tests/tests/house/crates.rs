@@ -64,6 +64,25 @@ fn crates_see_only_what_is_below_them() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A file in a folder of tests that `all.rs` does not name is compiled by nobody.
+#[test]
+fn every_file_of_tests_is_in_its_crates_program() {
+    let mut left_out = Vec::new();
+    for member in members() {
+        let folder = root().join(&member).join("tests");
+        let Ok(program) = std::fs::read_to_string(folder.join("all.rs")) else { continue };
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let tests = path.extension().is_some_and(|e| e == "rs") || path.join("mod.rs").is_file();
+            if tests && module != "all" && !program.lines().any(|l| l == format!("mod {module};")) {
+                left_out.push(format!("{member}/tests/all.rs does not name {module}"));
+            }
+        }
+    }
+    assert!(left_out.is_empty(), "{}", left_out.join("\n"));
+}
+
 #[test]
 fn an_arrow_that_points_up_or_sideways_is_found() {
     let manifest: toml::Table = "[dependencies]\nbanksia-mappers.workspace = true\n[dev-dependencies]\nbanksia = '*'\n\

@@ -3,15 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod devices;
 mod experiments;
 mod programs;
 mod settings;
 mod sweeps_and_commands;
 
-use common::in_process;
+use crate::common::in_process;
 
 /// A case's name, and what its message must contain.
 type Expected<'a> = (&'a str, &'a [&'a str]);

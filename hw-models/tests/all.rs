@@ -1,0 +1,29 @@
+//! Tests of machines and DRAM: one program, since each one more costs a link.
+
+mod adding_a_device;
+mod aim;
+mod aim_files;
+mod dram_address_map;
+mod dram_catalog;
+mod dram_controller_laws;
+mod dram_defaults;
+mod dram_energy;
+mod dram_idle;
+mod dram_legality;
+mod dram_numbers;
+mod dram_oracle;
+mod dram_row_hammer;
+mod dram_rules;
+mod dram_witness;
+mod gpu_streams;
+mod hbm_pim;
+mod isa_merge;
+mod memory_report;
+mod memory_traces;
+mod net_collective;
+mod net_noc;
+mod noc_laws;
+mod other_traces;
+mod pim_channel_laws;
+mod pim_energy;
+mod pim_queue;

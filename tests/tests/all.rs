@@ -1,0 +1,30 @@
+//! Tests of the whole: one program, since each one more costs a link.
+
+mod bad_input;
+mod cli;
+mod common;
+mod comparison;
+mod docs;
+mod epoch;
+mod fabric;
+mod formats;
+mod fuzz_toml;
+mod gpu_runs;
+mod house;
+mod hybrid;
+mod launch_cache;
+mod models_page;
+mod newcomer;
+mod papers;
+mod pim;
+mod pim_family;
+mod pim_gpt_golden;
+mod pim_gpt_laws;
+mod pim_gpt_paper;
+mod pim_models;
+mod pim_systems;
+mod search;
+mod slurm;
+mod started_generations;
+mod sweeps;
+mod training_runs;
