@@ -25,7 +25,7 @@ use banksia_input::{InputError, Source};
 use banksia_mappers::parallel::experiment::{Training, run};
 use banksia_mappers::parallel::pipeline::Event;
 use banksia_mappers::parallel::schedule::Kind;
-use banksia_mappers::parallel::{Parallel, Train, TrainReport};
+use banksia_mappers::parallel::{Energy, Parallel, Train, TrainReport};
 use banksia_mappers::{Bound, Footprint, Judges, LayoutReport, Plan, Unsupported, dtype_of};
 use banksia_reports::{
     ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
@@ -120,23 +120,7 @@ pub(crate) fn report(
     let devices = f64::from(t.devices);
     let (latency_s, energy_j) = (t.step_s, t.energy_j);
     let share = |seconds: f64| if latency_s > 0.0 { seconds / latency_s } else { 0.0 };
-    // Phases end one after the other: what each adds to the one before is its own.
-    let mut ends: Vec<(&String, f64)> = t.phases_s.iter().map(|(name, s)| (name, *s)).collect();
-    ends.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let mut before = 0.0;
-    let mut operators: Vec<OperatorReport> = Vec::new();
-    for (name, end) in ends {
-        let own = (end.min(latency_s) - before).max(0.0);
-        before += own;
-        operators.push(operator(name, own, energy_j * share(own)));
-    }
-    let rest = latency_s - before;
-    if rest > 1e-12 * latency_s || operators.is_empty() {
-        operators.push(operator("rest of the step", rest, energy_j * share(rest)));
-    } else if let Some(last) = operators.last_mut() {
-        last.latency_s += rest;
-        last.energy_j += energy_j * share(rest);
-    }
+    let idle_j: f64 = t.ranks.iter().map(|r| f64::from(r.ranks) * r.energy.idle_j).sum();
     let mut metrics: BTreeMap<String, f64> = [
         ("devices", devices),
         ("micro_batches", f64::from(t.micro_batches)),
@@ -155,16 +139,43 @@ pub(crate) fn report(
     metrics.extend(t.classes_s.iter().map(|(name, s)| (format!("{}_s", named(name)), *s)));
     metrics.extend(t.exposed_s.iter().map(|(name, s)| (format!("exposed_{}_s", named(name)), *s)));
     metrics.extend(t.bytes_by_link.iter().map(|(name, b)| (format!("sent_{}_bytes", named(name)), *b)));
-    let parts: BTreeMap<String, f64> = [("devices".to_owned(), energy_j)].into();
-    let components = t.ranks.iter().enumerate().map(|(place, rank)| ComponentReport {
-        name: format!("{} stage {} of {} ranks", rank.role, rank.stage, rank.ranks),
+    let parts = |e: &Energy, times: f64| -> BTreeMap<String, f64> {
+        [("switching", e.switching_j), ("dram", e.memory_j), ("idle", e.idle_j)]
+            .into_iter()
+            .map(|(name, joules)| (name.to_owned(), times * joules))
+            .collect()
+    };
+    let sent = |[node, network]: [f64; 2], times: f64| -> BTreeMap<String, u64> {
+        [("within nodes", node), ("between nodes", network)]
+            .into_iter()
+            .filter(|(_, bytes)| *bytes > 0.0)
+            .map(|(name, bytes)| (name.to_owned(), (times * bytes).round() as u64))
+            .collect()
+    };
+    let mut energy_parts_j = BTreeMap::new();
+    let mut traffic_bytes = BTreeMap::new();
+    for r in &t.ranks {
+        for (name, joules) in parts(&r.energy, f64::from(r.ranks)) {
+            *energy_parts_j.entry(name).or_insert(0.0) += joules;
+        }
+        for (name, bytes) in sent(r.sent_bytes, f64::from(r.ranks)) {
+            *traffic_bytes.entry(name).or_insert(0) += bytes;
+        }
+    }
+    let components = t.ranks.iter().map(|rank| ComponentReport {
+        name: format!("stage {} ({} ranks)", rank.stage, rank.ranks),
         kind: "rank".to_owned(),
         busy_s: rank.busy_s,
         utilization: share(rank.busy_s).min(1.0),
-        // Energy is that of all devices together.
-        energy_parts_j: if place == 0 { parts.clone() } else { BTreeMap::new() },
-        traffic_bytes: BTreeMap::new(),
+        energy_parts_j: parts(&rank.energy, f64::from(rank.ranks)),
+        traffic_bytes: sent(rank.sent_bytes, f64::from(rank.ranks)),
         utilization_over_time: Vec::new(),
+    });
+    let steps = t.phases_s.iter().map(|(phase, seconds)| StepReport {
+        phase: (*phase).to_owned(),
+        latency_s: *seconds,
+        energy_j: energy_j * share(*seconds),
+        ..StepReport::default()
     });
     let largest = t.ranks.iter().max_by(|a, b| a.total_bytes.total_cmp(&b.total_bytes));
     let footprint = largest.map(|r| {
@@ -210,26 +221,46 @@ pub(crate) fn report(
         ttft_s: None,
         tpot_s: None,
         footprint_bytes: footprint.unwrap_or_default(),
-        energy_parts_j: parts.clone(),
-        traffic_bytes: BTreeMap::new(),
+        energy_parts_j,
+        traffic_bytes,
         metrics,
         commands: BTreeMap::new(),
-        operators,
+        operators: operators(t, idle_j),
         components: components.collect(),
-        steps: vec![StepReport { phase: "train".to_owned(), latency_s, energy_j, ..StepReport::default() }],
+        steps: steps.collect(),
         timeline: events.iter().map(span).collect(),
     }
 }
 
-fn operator(name: &str, latency_s: f64, energy_j: f64) -> OperatorReport {
-    OperatorReport {
+/// Classes of operators, by the mean device: what it computes one after the other, what it waits for others, and the rest of the step, in which it has
+/// nothing to run. These add up to the step; of what runs beside computation only the exposed part counts.
+fn operators(t: &TrainReport, idle_j: f64) -> Vec<OperatorReport> {
+    let devices = f64::from(t.devices);
+    let computed: f64 = t.classes.iter().filter(|c| !c.communication).map(|c| c.busy_s).sum();
+    let exposed: f64 = t.exposed_s.values().sum();
+    // Classes may hide behind one another, so that what each exposes by itself may be more than all do together.
+    let room = (t.step_s - computed).max(0.0);
+    let kept = if exposed > room { room / exposed } else { 1.0 };
+    let row = |name: &str, times: f64, latency_s: f64, busy_s: f64, own_j: f64| OperatorReport {
         name: name.to_owned(),
-        count: 1,
+        count: times.round() as u64,
         latency_s,
-        busy_s: latency_s,
-        energy_j,
+        busy_s,
+        energy_j: own_j + idle_j * if t.step_s > 0.0 { latency_s / t.step_s } else { 0.0 },
         ..OperatorReport::default()
-    }
+    };
+    let mut rows: Vec<OperatorReport> = t
+        .classes
+        .iter()
+        .map(|c| {
+            let latency_s =
+                if c.communication { kept * t.exposed_s.get(c.name).copied().unwrap_or(0.0) } else { c.busy_s };
+            row(c.name, c.times, latency_s, c.busy_s, devices * c.energy.total_j())
+        })
+        .collect();
+    let rest = t.step_s - rows.iter().map(|r| r.latency_s).sum::<f64>();
+    rows.push(row("bubbles, and waiting for hosts", 1.0, rest, 0.0, 0.0));
+    rows
 }
 
 fn span(event: &Event) -> TimelineSpan {

@@ -35,6 +35,21 @@ fn a_step_is_reported_and_its_parts_add_up() {
     let latency = r["latency_s"].as_f64().unwrap();
     let sum: f64 = r["operators"].as_array().unwrap().iter().map(|o| o["latency_s"].as_f64().unwrap()).sum();
     assert!(latency > 0.0 && (sum / latency - 1.0).abs() < 1e-9);
+    let energy = r["energy_j"].as_f64().unwrap();
+    let all =
+        |list: &str, key: &str| -> f64 { r[list].as_array().unwrap().iter().map(|o| o[key].as_f64().unwrap()).sum() };
+    let by_cause =
+        |parts: &serde_json::Value| -> f64 { parts.as_object().unwrap().values().map(|j| j.as_f64().unwrap()).sum() };
+    assert!((all("operators", "energy_j") / energy - 1.0).abs() < 1e-9);
+    assert!((all("steps", "latency_s") / latency - 1.0).abs() < 1e-9);
+    assert!((by_cause(&r["energy_parts_j"]) / energy - 1.0).abs() < 1e-9);
+    let components = r["components"].as_array().unwrap();
+    assert_eq!(components.len(), 2, "a stage each");
+    assert!(components.iter().all(|c| by_cause(&c["energy_parts_j"]) > 0.1 * energy));
+    let names: Vec<&str> = r["operators"].as_array().unwrap().iter().map(|o| o["name"].as_str().unwrap()).collect();
+    for name in ["qkv projection", "attention", "ffn down projection", "tensor-parallel collectives", "optimiser"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
     assert_eq!(r["metrics"]["devices"], 8.0);
     let utilization = r["metrics"]["model_flops_utilization"].as_f64().unwrap();
     assert!(utilization > 0.0 && utilization < 1.0, "{utilization}");

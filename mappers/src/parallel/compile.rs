@@ -16,10 +16,12 @@ pub struct Tally {
     pub seconds: [f64; Class::COUNT],
     /// Operations.
     pub flops: f64,
-    /// Joules of switching at the boost clock.
-    pub joules: f64,
-    /// Joules of device memory.
-    pub memory_joules: f64,
+    /// Joules of switching at the boost clock, by class.
+    pub joules: [f64; Class::COUNT],
+    /// Joules of device memory, by class.
+    pub memory_joules: [f64; Class::COUNT],
+    /// Kernels and collectives, by class.
+    pub times: [f64; Class::COUNT],
     /// Seconds of matrix units.
     pub tensor_s: f64,
     /// Bytes that the rank sends within its node.
@@ -28,25 +30,27 @@ pub struct Tally {
     pub network_bytes: f64,
     /// Seconds of the host.
     pub host_s: f64,
-    /// Kernels.
-    pub kernels: f64,
 }
 
 impl Tally {
     /// With another so many times over.
     #[must_use]
     pub fn plus(mut self, other: &Self, times: f64) -> Self {
-        for (mine, theirs) in self.seconds.iter_mut().zip(other.seconds) {
-            *mine += times * theirs;
+        for (mine, theirs) in [
+            (&mut self.seconds, &other.seconds),
+            (&mut self.joules, &other.joules),
+            (&mut self.memory_joules, &other.memory_joules),
+            (&mut self.times, &other.times),
+        ] {
+            for (mine, theirs) in mine.iter_mut().zip(theirs) {
+                *mine += times * theirs;
+            }
         }
         self.flops += times * other.flops;
-        self.joules += times * other.joules;
-        self.memory_joules += times * other.memory_joules;
         self.tensor_s += times * other.tensor_s;
         self.node_bytes += times * other.node_bytes;
         self.network_bytes += times * other.network_bytes;
         self.host_s += times * other.host_s;
-        self.kernels += times * other.kernels;
         self
     }
 
@@ -120,7 +124,7 @@ impl Compiler<'_> {
                         let seconds = cost.seconds + host.gap_us * 1e-6;
                         part.map.kernel(seconds);
                         part.tally.seconds[class as usize] += seconds;
-                        part.tally.kernels += 1.0;
+                        part.tally.times[class as usize] += 1.0;
                     }
                 }
                 Item::Comm(comm, class) => {
@@ -155,6 +159,7 @@ impl Compiler<'_> {
         tally.node_bytes += cost.node_bytes;
         tally.network_bytes += cost.network_bytes;
         let seconds = if self.without == Some(class) { 0.0 } else { cost.seconds };
+        tally.times[class as usize] += 1.0;
         tally.seconds[class as usize] += seconds;
         Ok((seconds, cost.sms))
     }
@@ -209,8 +214,8 @@ fn neighbours(placed: Placed) -> Placed {
 fn add(tally: &mut Tally, op: &LocalOp, cost: &OpCost, class: Class, seconds: f64) {
     tally.seconds[class as usize] += seconds;
     tally.flops += op.flops();
-    tally.joules += cost.joules;
-    tally.memory_joules += cost.memory_joules;
+    tally.joules[class as usize] += cost.joules;
+    tally.memory_joules[class as usize] += cost.memory_joules;
     tally.tensor_s += cost.seconds * cost.tensor_busy;
-    tally.kernels += 1.0;
+    tally.times[class as usize] += 1.0;
 }

@@ -39,27 +39,27 @@ fn pieces(c: &Context<'_>, out: &mut Vec<Item>) {
 
 /// A product of a forward pass; where collectives go in pieces beside it, as many products of fewer rows as there are ranks (Transformer Engine's
 /// `ring_exchange`).
-fn in_pieces(c: &Context<'_>, out: &mut Vec<Item>, n: u64, k: u64) {
+fn in_pieces(c: &Context<'_>, out: &mut Vec<Item>, class: Class, [n, k]: [u64; 2]) {
     let tp = u64::from(c.parallel.tp.max(1));
     let pieces = if c.parallel.overlap.tensor && c.parallel.sequence { tp } else { 1 };
-    out.extend((0..pieces).map(|_| product(c.tokens() / pieces, n, k, c.layer_dtype())));
+    out.extend((0..pieces).map(|_| product(class, [c.tokens() / pieces, n, k], c.layer_dtype())));
 }
 
 /// A product between a gather before it and nothing after.
-fn column_product(c: &Context<'_>, out: &mut Vec<Item>, n: u64, k: u64) {
+fn column_product(c: &Context<'_>, out: &mut Vec<Item>, class: Class, size: [u64; 2]) {
     enter(c, out);
-    in_pieces(c, out, n, k);
+    in_pieces(c, out, class, size);
     pieces(c, out);
 }
 
 /// A product whose result is summed over ranks: in pieces, the sum of one goes beside the product of the next.
-fn row_product(c: &Context<'_>, out: &mut Vec<Item>, n: u64, k: u64) {
+fn row_product(c: &Context<'_>, out: &mut Vec<Item>, class: Class, size: [u64; 2]) {
     if c.parallel.overlap.tensor && c.parallel.sequence {
         leave(c, out);
-        in_pieces(c, out, n, k);
+        in_pieces(c, out, class, size);
         pieces(c, out);
     } else {
-        out.push(product(c.tokens(), n, k, c.layer_dtype()));
+        out.push(product(class, [c.tokens(), size[0], size[1]], c.layer_dtype()));
         leave(c, out);
     }
 }
@@ -103,14 +103,14 @@ pub(super) fn attention(c: &Context<'_>, out: &mut Vec<Item>) {
     let s = c.shape;
     out.push(Item::Host(HostWork::Module, 7));
     norm(c, out);
-    column_product(c, out, c.per_tp(s.query_width() + 2 * s.kv_width()), u64::from(s.hidden));
+    column_product(c, out, Class::Qkv, [c.per_tp(s.query_width() + 2 * s.kv_width()), u64::from(s.hidden)]);
     core_forward(c, out);
     if c.layer_dtype() == Dtype::Fp8 {
         // The result is cast for the next product, and transposed for its weight gradient; norms and activations write theirs so.
         let bytes = 2 * c.tokens() * c.per_tp(s.query_width());
         out.push(stream(bytes, bytes, Class::Rows));
     }
-    row_product(c, out, u64::from(s.hidden), c.per_tp(s.query_width()));
+    row_product(c, out, Class::Projection, [u64::from(s.hidden), c.per_tp(s.query_width())]);
     residual(c, out);
 }
 
@@ -121,9 +121,9 @@ pub(super) fn feed_forward(c: &Context<'_>, out: &mut Vec<Item>) {
     let ups = if s.gated { 2 } else { 1 };
     out.push(Item::Host(HostWork::Module, 4));
     norm(c, out);
-    column_product(c, out, inner * ups, u64::from(s.hidden));
+    column_product(c, out, Class::FfnIn, [inner * ups, u64::from(s.hidden)]);
     out.push(stream(2 * c.tokens() * inner * ups, 2 * c.tokens() * inner, Class::Rows));
-    row_product(c, out, u64::from(s.hidden), inner);
+    row_product(c, out, Class::FfnOut, [u64::from(s.hidden), inner]);
     residual(c, out);
 }
 
@@ -170,7 +170,7 @@ pub(super) fn attention_back(c: &Context<'_>, back: &mut Backward) {
     let (h, tokens) = (u64::from(s.hidden), c.tokens());
     residual_back(c, back);
     enter_back(c, back);
-    gradients(back, [tokens, h, c.per_tp(s.query_width())], c.layer_dtype(), c.software, &[]);
+    gradients(back, Class::Projection, [tokens, h, c.per_tp(s.query_width())], c.layer_dtype(), c.software, &[]);
     close_pieces(c, back);
     core_backward(c, back);
     let width = c.per_tp(s.query_width() + 2 * s.kv_width());
@@ -179,7 +179,7 @@ pub(super) fn attention_back(c: &Context<'_>, back: &mut Backward) {
         back.weight(Item::Host(HostWork::Gradient, 1));
     }
     gather_again(c, back);
-    gradients(back, [tokens, width, h], c.layer_dtype(), c.software, &input_sum(c));
+    gradients(back, Class::Qkv, [tokens, width, h], c.layer_dtype(), c.software, &input_sum(c));
     norm_back(c, back);
 }
 
@@ -198,7 +198,7 @@ pub(super) fn feed_forward_back(c: &Context<'_>, back: &mut Backward) {
     let ups = if s.gated { 2 } else { 1 };
     residual_back(c, back);
     enter_back(c, back);
-    gradients(back, [tokens, h, inner], c.layer_dtype(), c.software, &[]);
+    gradients(back, Class::FfnOut, [tokens, h, inner], c.layer_dtype(), c.software, &[]);
     close_pieces(c, back);
     back.input(stream_back(2 * tokens * inner * (ups + 1), 2 * tokens * inner * ups, Class::Rows));
     if s.bias {
@@ -206,6 +206,6 @@ pub(super) fn feed_forward_back(c: &Context<'_>, back: &mut Backward) {
         back.weight(Item::Host(HostWork::Gradient, 1));
     }
     gather_again(c, back);
-    gradients(back, [tokens, inner * ups, h], c.layer_dtype(), c.software, &input_sum(c));
+    gradients(back, Class::FfnIn, [tokens, inner * ups, h], c.layer_dtype(), c.software, &input_sum(c));
     norm_back(c, back);
 }

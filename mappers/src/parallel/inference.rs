@@ -121,10 +121,10 @@ fn layer(c: &Context<'_>, residual: Residual, [new, keys]: [u32; 2]) -> Vec<Item
     let tokens = u64::from(c.train.micro_batch) * u64::from(new);
     let dtype = c.wide_dtype();
     let sum = Comm { kind: CommKind::AllReduce, axis: Axis::Tensor, bytes: 2 * tokens * h };
-    let product = |n: u64, k: u64| Item::Run(LocalOp::product(tokens, n, k, dtype), Class::Product, HostWork::Forward);
+    let product = |class: Class, n: u64, k: u64| super::lists::product(class, [tokens, n, k], dtype);
     let (q, kv) = (c.per_tp(s.query_width()), c.per_tp(s.kv_width()).max(u64::from(s.head_dim)));
     let norm = || row(2 * tokens * h, 2 * tokens * h);
-    let mut attention = vec![norm(), product(q + 2 * kv, h)];
+    let mut attention = vec![norm(), product(Class::Qkv, q + 2 * kv, h)];
     // Rotation, and keys and values into the cache.
     attention.push(row(2 * tokens * (q + 2 * kv), 2 * tokens * (q + 2 * kv)));
     if new == 1 {
@@ -147,11 +147,15 @@ fn layer(c: &Context<'_>, residual: Residual, [new, keys]: [u32; 2]) -> Vec<Item
         };
         attention.push(Item::Run(op, Class::Attention, HostWork::Forward));
     }
-    attention.push(product(h, q));
+    attention.push(product(Class::Projection, h, q));
     let inner = c.per_tp(u64::from(s.ffn));
     let ups = if s.gated { 2 } else { 1 };
-    let feed_forward =
-        vec![norm(), product(inner * ups, h), row(2 * tokens * inner * ups, 2 * tokens * inner), product(h, inner)];
+    let feed_forward = vec![
+        norm(),
+        product(Class::FfnIn, inner * ups, h),
+        row(2 * tokens * inner * ups, 2 * tokens * inner),
+        product(Class::FfnOut, h, inner),
+    ];
     let class = Class::TensorComm;
     let mut items = attention;
     match residual {

@@ -107,13 +107,19 @@ pub fn stream_back(read: u64, written: u64, class: Class) -> Item {
 }
 
 /// A product of a forward pass.
-pub fn product(m: u64, n: u64, k: u64, dtype: Dtype) -> Item {
-    Item::Run(LocalOp::product(m, n, k, dtype), Class::Product, HostWork::Forward)
+pub fn product(class: Class, [m, n, k]: [u64; 3], dtype: Dtype) -> Item {
+    Item::Run(LocalOp::product(m, n, k, dtype), class, HostWork::Forward)
 }
 
 /// Gradients of a product `[m, k] x [k, n]`: of its input, and of its weights.
-pub fn gradients(back: &mut Backward, [m, n, k]: [u64; 3], dtype: Dtype, software: &Software, between: &[Item]) {
-    let class = Class::Product;
+pub fn gradients(
+    back: &mut Backward,
+    class: Class,
+    [m, n, k]: [u64; 3],
+    dtype: Dtype,
+    software: &Software,
+    between: &[Item],
+) {
     if dtype == Dtype::Fp8 {
         // The gradient is cast for both products: one copy, and one transposed.
         back.input(stream_back(2 * m * n, 2 * m * n, Class::Rows));
@@ -137,7 +143,7 @@ pub fn gradients(back: &mut Backward, [m, n, k]: [u64; 3], dtype: Dtype, softwar
         let bytes = u64::from(software.gradient_bytes);
         back.weight(Item::Run(
             LocalOp::Stream { read: n * k * (2 + bytes), written: n * k * bytes },
-            Class::Product,
+            class,
             HostWork::Gradient,
         ));
     } else {

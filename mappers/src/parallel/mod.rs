@@ -39,7 +39,7 @@ mod unfolded;
 mod update;
 
 pub use error::ParallelError;
-pub use report::{RankReport, TrainReport};
+pub use report::{ClassReport, Energy, RankReport, TrainReport};
 pub use settings::{Context, Optimizer, Overlap, Parallel, Precision, Recompute, Schedule, Train, Zero};
 pub use shape::{Experts, Shape};
 pub use simulate::{Detail, Machine, layer_seconds, simulate};

@@ -47,7 +47,7 @@ impl Routed {
     fn grouped(&self, [m, n, k]: [u64; 3], dtype: Dtype, host: HostWork) -> Item {
         let op = LocalOp::product(m, n, k, dtype).batched(self.local);
         let op = if host == HostWork::Backward { op.of_gradient() } else { op };
-        Item::Run(op, Class::Product, host)
+        Item::Run(op, Class::Experts, host)
     }
 
     /// Rows to the ranks of their experts, or back.
@@ -79,9 +79,9 @@ impl Routed {
             return;
         }
         let inner = c.per_tp(inner).max(1);
-        out.push(product(c.tokens(), inner * self.ups, self.hidden, c.layer_dtype()));
+        out.push(product(Class::SharedExpert, [c.tokens(), inner * self.ups, self.hidden], c.layer_dtype()));
         out.push(stream(2 * c.tokens() * inner * self.ups, 2 * c.tokens() * inner, Class::Rows));
-        out.push(product(c.tokens(), self.hidden, inner, c.layer_dtype()));
+        out.push(product(Class::SharedExpert, [c.tokens(), self.hidden, inner], c.layer_dtype()));
     }
 }
 
@@ -89,7 +89,7 @@ impl Routed {
 /// (`moe/router.py`, `moe_utils.py` of Megatron-Core: softmax, top-k, histogram, sort, scatter).
 fn route(c: &Context<'_>, r: &Routed, out: &mut Vec<Item>) {
     out.push(Item::Host(HostWork::Module, 6));
-    out.push(product(r.tokens, u64::from(r.experts.count), r.hidden, c.wide_dtype()));
+    out.push(product(Class::Routing, [r.tokens, u64::from(r.experts.count), r.hidden], c.wide_dtype()));
     out.push(Item::Small(14, Class::Routing, HostWork::Forward));
 }
 
@@ -144,14 +144,14 @@ pub(super) fn experts_back(c: &Context<'_>, experts: Experts, back: &mut Backwar
     }
     if r.experts.shared_ffn > 0 {
         let inner = c.per_tp(u64::from(r.experts.shared_ffn)).max(1);
-        gradients(back, [c.tokens(), r.hidden, inner], dtype, c.software, &[]);
+        gradients(back, Class::SharedExpert, [c.tokens(), r.hidden, inner], dtype, c.software, &[]);
         let bytes = 2 * c.tokens() * inner;
         back.input(stream_back(bytes * (r.ups + 1), bytes * r.ups, Class::Rows));
-        gradients(back, [c.tokens(), inner * r.ups, r.hidden], dtype, c.software, &[]);
+        gradients(back, Class::SharedExpert, [c.tokens(), inner * r.ups, r.hidden], dtype, c.software, &[]);
     }
     back.input(Item::Join);
     back.input(stream_back(r.sent * row, r.tokens * row, Class::Routing));
     back.input(Item::Small(8, Class::Routing, HostWork::Backward));
-    gradients(back, [r.tokens, u64::from(r.experts.count), r.hidden], c.wide_dtype(), c.software, &[]);
+    gradients(back, Class::Routing, [r.tokens, u64::from(r.experts.count), r.hidden], c.wide_dtype(), c.software, &[]);
     norm_back(c, back);
 }

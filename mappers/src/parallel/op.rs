@@ -122,8 +122,18 @@ impl LocalOp {
 /// What an operator is for, in reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
-    /// Products of layers.
-    Product,
+    /// Products that make queries, keys and values.
+    Qkv,
+    /// The product after attention.
+    Projection,
+    /// The products into a feed-forward layer: up, and gate.
+    FfnIn,
+    /// The product out of it.
+    FfnOut,
+    /// Products of experts that tokens are routed to.
+    Experts,
+    /// Products of an expert that all tokens go through.
+    SharedExpert,
     /// Scores, softmax and values.
     Attention,
     /// Norms, activations, dropout, residuals.
@@ -148,10 +158,15 @@ pub enum Class {
 
 impl Class {
     /// How many there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 16;
     /// All of them, in order.
     pub const ALL: [Self; Self::COUNT] = [
-        Self::Product,
+        Self::Qkv,
+        Self::Projection,
+        Self::FfnIn,
+        Self::FfnOut,
+        Self::Experts,
+        Self::SharedExpert,
         Self::Attention,
         Self::Rows,
         Self::Ends,
@@ -167,7 +182,12 @@ impl Class {
     /// Its name in reports.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Product => "products",
+            Self::Qkv => "qkv projection",
+            Self::Projection => "attention projection",
+            Self::FfnIn => "ffn up projection",
+            Self::FfnOut => "ffn down projection",
+            Self::Experts => "experts",
+            Self::SharedExpert => "shared expert",
             Self::Attention => "attention",
             Self::Rows => "row kernels",
             Self::Ends => "embedding, head and loss",

@@ -23,10 +23,12 @@ pub struct TrainReport {
     pub hfu_pct: f64,
     /// TFLOP/s of a device, of the model's operations with a full recomputation where that is on (the convention of arXiv 2104.04473).
     pub tflops_per_device: f64,
-    /// Seconds from the start to the last backward pass, to the reduced gradients, to the updated weights.
-    pub phases_s: BTreeMap<String, f64>,
+    /// Seconds of forward and backward passes, from there to the reduced gradients, from there to the updated weights: together the step.
+    pub phases_s: [(&'static str, f64); 3],
     /// Seconds by class of operator of the busiest stage; what runs side by side counts in each.
     pub classes_s: BTreeMap<String, f64>,
+    /// What each class of operator does on a device, the mean over devices.
+    pub classes: Vec<ClassReport>,
     /// Seconds that the step would be shorter without a class of communication.
     pub exposed_s: BTreeMap<String, f64>,
     /// Share of the pipeline's time in which a stage's device has nothing to run, on average over stages.
@@ -66,4 +68,41 @@ pub struct RankReport {
     pub in_flight: u32,
     /// Seconds of its device.
     pub busy_s: f64,
+    /// Joules of one such rank, by cause.
+    pub energy: Energy,
+    /// Bytes that one such rank sends, within its node and to others.
+    pub sent_bytes: [f64; 2],
+}
+
+/// A class of operator, on one device.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClassReport {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it is communication.
+    pub communication: bool,
+    /// Kernels or collectives.
+    pub times: f64,
+    /// Seconds on the device, or on links.
+    pub busy_s: f64,
+    /// Joules of switching and of memory.
+    pub energy: Energy,
+}
+
+/// Joules by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Energy {
+    /// Of cores, caches and shared memory.
+    pub switching_j: f64,
+    /// Of device memory.
+    pub memory_j: f64,
+    /// What runs whatever is computed.
+    pub idle_j: f64,
+}
+
+impl Energy {
+    /// The sum.
+    pub fn total_j(&self) -> f64 {
+        self.switching_j + self.memory_j + self.idle_j
+    }
 }

@@ -13,7 +13,7 @@ use super::memory::{Memory, memory};
 use super::op::{Axis, Class, Comm, CommKind};
 use super::orders::orders;
 use super::pipeline::{Event, Exchange, run};
-use super::report::{RankReport, TrainReport};
+use super::report::{ClassReport, Energy, RankReport, TrainReport};
 use super::schedule::{Lengths, Pipeline, most_in_flight};
 use super::settings::{Parallel, Recompute, Train, Zero};
 use super::shape::Shape;
@@ -93,7 +93,7 @@ pub fn simulate(
             }
         }
     }
-    let ranks = ranks(&context, &ran, micros);
+    let ranks = ranks(&context, &ran, micros, machine.gpu);
     if detail.fits {
         refuse(&context, machine.gpu, &ranks)?;
     }
@@ -233,7 +233,7 @@ fn exchange(compiler: &Compiler<'_>) -> Result<Exchange, ParallelError> {
     })
 }
 
-fn ranks(c: &Context<'_>, ran: &Ran, micros: u32) -> Vec<RankReport> {
+fn ranks(c: &Context<'_>, ran: &Ran, micros: u32, gpu: &GpuSpec) -> Vec<RankReport> {
     let stages = ran.stages.len();
     let mut out: Vec<RankReport> = Vec::new();
     for (i, (s, in_flight)) in ran.stages.iter().zip(&ran.in_flight).enumerate() {
@@ -244,6 +244,7 @@ fn ranks(c: &Context<'_>, ran: &Ran, micros: u32) -> Vec<RankReport> {
         };
         let per_chunk = f64::from(c.shape.layers) / f64::from(c.parallel.pp * c.parallel.virtual_stages);
         let memory: Memory = memory(c, s.local, f64::from(*in_flight) * per_chunk, s.ends);
+        let all = Tally::default().plus(&s.tally, f64::from(micros)).plus(&ran.ends, 1.0);
         out.push(RankReport {
             role: role.into(),
             stage: i as u32,
@@ -253,6 +254,12 @@ fn ranks(c: &Context<'_>, ran: &Ran, micros: u32) -> Vec<RankReport> {
             total_bytes: memory.total(),
             in_flight: *in_flight,
             busy_s: s.tally.compute_s() * f64::from(micros),
+            energy: Energy {
+                switching_j: all.joules.iter().sum(),
+                memory_j: all.memory_joules.iter().sum(),
+                idle_j: gpu.power.active_idle_w * ran.step_s,
+            },
+            sent_bytes: [all.node_bytes, all.network_bytes],
         });
     }
     out
@@ -346,7 +353,17 @@ fn report(
     }
     let busy: f64 = ran.stages.iter().map(|s| s.tally.seconds.iter().sum::<f64>() * micros).sum::<f64>() / stages;
     let flops_with_recompute = per_token * if c.train.recompute == Recompute::Full { 4.0 / 3.0 } else { 1.0 };
-    let idle = gpu.power.active_idle_w * ran.step_s;
+    let energy_j = ranks.iter().map(|r| f64::from(r.ranks) * r.energy.total_j()).sum();
+    let class = |class: Class| {
+        let at = class as usize;
+        ClassReport {
+            name: class.name(),
+            communication: class.is_communication(),
+            times: whole.times[at],
+            busy_s: whole.seconds[at],
+            energy: Energy { switching_j: whole.joules[at], memory_j: whole.memory_joules[at], idle_j: 0.0 },
+        }
+    };
     TrainReport {
         step_s: ran.step_s,
         devices,
@@ -355,16 +372,17 @@ fn report(
         mfu_pct: 100.0 * per_token * tokens / (ran.step_s * all * peak),
         hfu_pct: 100.0 * whole.flops / (ran.step_s * peak),
         tflops_per_device: flops_with_recompute * tokens / (ran.step_s * all) / 1e12,
-        phases_s: BTreeMap::from([
-            ("pipeline".to_owned(), ran.backward_s),
-            ("gradients".to_owned(), ran.reduced_s - ran.backward_s),
-            ("update".to_owned(), ran.step_s - ran.reduced_s),
-        ]),
+        phases_s: [
+            ("forward and backward", ran.backward_s),
+            ("gradients", ran.reduced_s - ran.backward_s),
+            ("update", ran.step_s - ran.reduced_s),
+        ],
         classes_s,
+        classes: Class::ALL.into_iter().map(class).filter(|c| c.times > 0.0).collect(),
         exposed_s,
         bubble_fraction: (1.0 - busy / ran.backward_s.max(f64::MIN_POSITIVE)).max(0.0),
         host_s: busiest.map_or(0.0, |s| s.tally.host_s * micros),
-        energy_j: all * (idle + whole.joules + whole.memory_joules),
+        energy_j,
         bytes_by_link: BTreeMap::from([
             ("node".to_owned(), whole.node_bytes),
             ("network".to_owned(), whole.network_bytes),
