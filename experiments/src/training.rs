@@ -145,21 +145,10 @@ pub(crate) fn report(
             .map(|(name, joules)| (name.to_owned(), times * joules))
             .collect()
     };
-    let sent = |[node, network]: [f64; 2], times: f64| -> BTreeMap<String, u64> {
-        [("within nodes", node), ("between nodes", network)]
-            .into_iter()
-            .filter(|(_, bytes)| *bytes > 0.0)
-            .map(|(name, bytes)| (name.to_owned(), (times * bytes).round() as u64))
-            .collect()
-    };
     let mut energy_parts_j = BTreeMap::new();
-    let mut traffic_bytes = BTreeMap::new();
     for r in &t.ranks {
         for (name, joules) in parts(&r.energy, f64::from(r.ranks)) {
             *energy_parts_j.entry(name).or_insert(0.0) += joules;
-        }
-        for (name, bytes) in sent(r.sent_bytes, f64::from(r.ranks)) {
-            *traffic_bytes.entry(name).or_insert(0) += bytes;
         }
     }
     let components = t.ranks.iter().map(|rank| ComponentReport {
@@ -168,7 +157,8 @@ pub(crate) fn report(
         busy_s: rank.busy_s,
         utilization: share(rank.busy_s).min(1.0),
         energy_parts_j: parts(&rank.energy, f64::from(rank.ranks)),
-        traffic_bytes: sent(rank.sent_bytes, f64::from(rank.ranks)),
+        // Bytes on links are a device's mean: `sent_*_bytes`.
+        traffic_bytes: BTreeMap::new(),
         utilization_over_time: Vec::new(),
     });
     let steps = t.phases_s.iter().map(|(phase, seconds)| StepReport {
@@ -222,7 +212,7 @@ pub(crate) fn report(
         tpot_s: None,
         footprint_bytes: footprint.unwrap_or_default(),
         energy_parts_j,
-        traffic_bytes,
+        traffic_bytes: BTreeMap::new(),
         metrics,
         commands: BTreeMap::new(),
         operators: operators(t, idle_j),
