@@ -61,6 +61,7 @@ use banksia_workloads::{Generation, GenerationFile, GptFile, Model, explain_key,
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::serving::{Load, ServingFile};
 use crate::shipped;
 use crate::training::{self, TrainingFile};
 
@@ -87,6 +88,8 @@ struct ExperimentFile {
     #[allow(dead_code)] // read by the strategy
     #[schemars(with = "Mapping")]
     mapping: toml::Table,
+    /// Requests that are served, in place of a generation.
+    serving: Option<ServingFile>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -101,8 +104,8 @@ struct WorkloadTable {
     /// The model: a name of `banksia list models`, a file, or a table of its keys.
     #[schemars(with = "ModelKey")]
     model: toml::Value,
-    /// How it is used: prompt, tokens, batch.
-    generation: GenerationFile,
+    /// How it is used: prompt, tokens, batch. Required without `[serving]`, which says it for each request.
+    generation: Option<GenerationFile>,
     /// Number formats in place of the model's own.
     types: Option<Types>,
     /// Which experts tokens choose, in place of the model's own.
@@ -130,6 +133,8 @@ pub struct Experiment {
     pub plan: Box<dyn Plan>,
     /// A training step, in place of a generation.
     pub(crate) training: Option<training::Step>,
+    /// Requests that are served, in place of one generation.
+    pub(crate) serving: Option<Load>,
 }
 
 impl Experiment {
@@ -166,14 +171,34 @@ impl Experiment {
         if training::trains(source) {
             return Self::training(source, path);
         }
-        let (file, model, generation, machine, configuration) = Self::read_parts(source, path)?;
+        let (file, model, generation, machine, mut configuration) = Self::read_parts(source, path)?;
+        let resolve = |serving: ServingFile| serving.resolve(source, path, file.seed, &mut configuration);
+        let serving = file.serving.map(resolve).transpose()?;
+        if let Some(load) = &serving {
+            // The longest request keeps to the model's positions.
+            let longest = Generation { prompt_tokens: load.longest(), ..Generation::default() };
+            longest.check(&model, source, "serving")?;
+        }
         let problem = Problem { model: &model, generation: &generation, machine: &machine, source };
         let mapper: &dyn Mapper = choose(&problem)?;
         let plan = mapper.plan(&problem)?;
         let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
         let name = file.name.unwrap_or_else(|| stem.into_owned());
         let (seed, mapper, training) = (file.seed, mapper.name(), None);
-        Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training })
+        Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training, serving })
+    }
+
+    /// The same machine, model and mapping, used in another way.
+    ///
+    /// # Errors
+    /// The mapping does not cover that use, or it does not fit.
+    pub(crate) fn using(&self, source: &Source, generation: Generation) -> Result<Self, InputError> {
+        let problem = Problem { model: &self.model, generation: &generation, machine: &self.machine, source };
+        let plan = choose(&problem)?.plan(&problem)?;
+        let machine = self.machine.clone();
+        let (name, configuration, model) = (self.name.clone(), self.configuration.clone(), self.model.clone());
+        let (seed, mapper) = (self.seed, self.mapper);
+        Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training: None, serving: None })
     }
 
     /// An experiment with a table `[training]`.
@@ -196,6 +221,7 @@ impl Experiment {
             generation,
             machine,
             training: Some(training::Step { source: source.clone(), cluster: file.training.cluster }),
+            serving: None,
         })
     }
 
@@ -223,7 +249,20 @@ impl Experiment {
             model.routing = routing.clone();
         }
         model.check(source, "workload")?;
-        let generation = file.workload.generation.resolve(source, "workload.generation", &model)?;
+        let generation = match (&file.workload.generation, &file.serving) {
+            (Some(_), Some(_)) => {
+                let error =
+                    source.error("workload.generation", "stands beside [serving], which says it for each request");
+                return Err(error.help("leave one of them out"));
+            }
+            (Some(generation), None) => generation.resolve(source, "workload.generation", &model)?,
+            (None, Some(_)) => Generation::default(),
+            (None, None) => {
+                let error = source.error("workload.generation", "is missing");
+                return Err(error
+                    .help("say how the model is used: prompt_tokens and generated_tokens; or give a table [serving]"));
+            }
+        };
         Ok((file, model, generation, machine, configuration))
     }
 

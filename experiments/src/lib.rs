@@ -11,6 +11,7 @@ mod kept;
 pub mod run;
 pub mod schema;
 pub mod search;
+pub mod serving;
 pub mod shipped;
 pub mod slurm;
 pub mod store;

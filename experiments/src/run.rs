@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::experiment::Experiment;
-use crate::training;
+use crate::{serving, training};
 
 /// Runs an experiment. `progress` is called with the programs done so far.
 ///
@@ -55,6 +55,9 @@ pub fn run_with(
         let report = training::report(&about, step, &trained, events, configuration_sha256(experiment));
         report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
         return Ok((report, Outcome::default()));
+    }
+    if let Some(load) = &experiment.serving {
+        return Ok((serving::run(experiment, load, options, cache, progress)?, Outcome::default()));
     }
     let mut plan = experiment.plan.boxed();
     let mut system = System::new(&experiment.machine, options);
@@ -185,7 +188,7 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         utilization_over_time: Vec::new(),
     });
     let flops: f64 = outcome.operators.iter().map(|o| o.flops).sum();
-    let serving = serving(experiment, outcome);
+    let latencies = first_and_each(experiment, outcome);
     RunReport {
         schema: SCHEMA,
         banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -214,9 +217,9 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         power_w: ratio(energy_j, latency_s),
         tokens: Some(tokens),
         tokens_per_s: Some(ratio(tokens as f64, latency_s)),
-        ttft_s: serving.map(|(first, _)| first),
-        tpot_s: serving.and_then(|(_, each)| each),
-        footprint_bytes: serving.map(|_| footprint(experiment)).unwrap_or_default(),
+        ttft_s: latencies.map(|(first, _)| first),
+        tpot_s: latencies.and_then(|(_, each)| each),
+        footprint_bytes: latencies.map(|_| footprint(experiment)).unwrap_or_default(),
         metrics: outcome.metrics.clone(),
         operators: operators(outcome, energy_j),
         components: components.collect(),
@@ -229,7 +232,7 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
 }
 
 /// Seconds to the first token, and for each that follows; of a generation that has a prompt or a cache to begin with.
-fn serving(experiment: &Experiment, outcome: &Outcome) -> Option<(f64, Option<f64>)> {
+fn first_and_each(experiment: &Experiment, outcome: &Outcome) -> Option<(f64, Option<f64>)> {
     let g = &experiment.generation;
     let applies = g.runs.is_empty() && (g.prompt_tokens != 1 || g.context_tokens > 0);
     let first = usize::try_from(experiment.plan.program_of(1)).ok()?;

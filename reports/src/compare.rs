@@ -81,7 +81,8 @@ fn row(point: &PointRow<'_>) -> ComparisonRow {
     let tokens = report.tokens.filter(|&n| n > 0);
     let per_token = |v: f64| tokens.map(|n| v / n as f64);
     // A step is a token of every sequence, or the prompt that gives the first.
-    let steps = if tokens.is_some() { report.steps.as_slice() } else { &[] };
+    let generates = report.steps.iter().all(|s| matches!(s.phase.as_str(), "prefill" | "decode"));
+    let steps = if tokens.is_some() && generates { report.steps.as_slice() } else { &[] };
     let later = steps.get(1..).filter(|later| !later.is_empty());
     ComparisonRow {
         model: report.workload.model.clone(),
@@ -89,8 +90,10 @@ fn row(point: &PointRow<'_>) -> ComparisonRow {
         latency_s: Some(report.latency_s),
         latency_per_token_s: per_token(report.latency_s),
         tokens_per_s: report.tokens_per_s,
-        ttft_s: steps.first().map(|step| step.start_s + step.latency_s),
-        tpot_s: later.map(|later| later.iter().map(|s| s.latency_s).sum::<f64>() / later.len() as f64),
+        ttft_s: report.ttft_s.or_else(|| steps.first().map(|step| step.start_s + step.latency_s)),
+        tpot_s: report
+            .tpot_s
+            .or_else(|| later.map(|later| later.iter().map(|s| s.latency_s).sum::<f64>() / later.len() as f64)),
         energy_j: Some(report.energy_j),
         energy_per_token_j: per_token(report.energy_j),
         power_w: Some(report.power_w),

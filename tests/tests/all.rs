@@ -24,6 +24,7 @@ mod pim_gpt_paper;
 mod pim_models;
 mod pim_systems;
 mod search;
+mod serving;
 mod slurm;
 mod started_generations;
 mod sweeps;

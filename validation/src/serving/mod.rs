@@ -1,15 +1,15 @@
 //! `ttft_tpot.csv`: time to the first token and between tokens of models that vLLM, SGLang and TensorRT-LLM serve on one GPU.
 //!
 //! The load is the one that the rows were taken with and the engine is set up as theirs were ([`settings`]), it forms steps as the framework does
-//! ([`load`]), and a step takes what `banksia run` says of it ([`steps`]). What a framework does on the host between steps, and the way to the client,
+//! ([`banksia_experiments::serving::load`]), and a step takes what `banksia run` says of it ([`steps`]). What a framework does on the host between steps, and the way to the client,
 //! are in none of it.
 
-mod load;
 mod models;
 mod settings;
 mod steps;
 mod taken;
 
+use banksia_experiments::serving::load::{Arrivals, Composition, serve};
 use banksia_hw::gpu::sampling::Detail;
 
 use crate::gpus::Devices;
@@ -48,8 +48,10 @@ fn predicted(row: &Row, devices: &mut Devices, detail: Detail) -> Result<(f64, f
     let weights = steps.weights()?;
     let engine = taken.engine(&served, spec.dram.capacity_bytes as f64, weights, (isl, osl), u64::from(at_once))?;
     steps.set_engine(engine);
-    let answered = load::serve(&requests, at_once as usize, engine, &mut |step| steps.seconds(step))?;
-    Ok((answered.first_s * 1e3, answered.token_s * 1e3))
+    let load = Arrivals::Kept(at_once as usize);
+    let answered = serve(&requests, load, engine, &mut |step: Composition| steps.seconds(step))?;
+    let (first_s, token_s) = answered.means();
+    Ok((first_s * 1e3, token_s * 1e3))
 }
 
 pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {

@@ -4,9 +4,9 @@
 //! The others are aiconfigurator's own runs: its generator writes the servers' settings (`generator/rule_plugin/benchmark/*.rule`), its runner
 //! (`eval/benchmarks/genai_perf_runner.py`) is the load.
 
+use banksia_experiments::serving::load::{Engine, Lengths};
 use banksia_workloads::model::Mixer;
 
-use super::load::{Engine, Lengths};
 use super::models::Served;
 use super::taken::Taken;
 
@@ -87,6 +87,6 @@ impl Taken {
         let holds = theirs && !mixture && served.framework == "trtllm" && nominal == (1024, 1024);
         let hold = if holds { (budget * 9 / 10, 20) } else { (0, 0) };
         let per_token = served.model.kv_bytes_per_token().max(1) as f64;
-        Ok(Engine { budget, chunked, mixed, reserves, room: (cache / per_token) as u64, hold })
+        Ok(Engine { budget, chunked, mixed, reserves, room: (cache / per_token) as u64, most: u64::MAX, hold })
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use banksia_experiments::serving::load::{Composition, Engine, Lengths};
 use banksia_hw::gpu::sampling::Detail;
 use banksia_hw::gpu::spec::GpuSpec;
 use banksia_hw::system::{Machine, RunOptions, System};
@@ -11,7 +12,6 @@ use banksia_mappers::gpu::GpuMapper;
 use banksia_mappers::{Mapper, Plan, Problem};
 use banksia_workloads::{Generation, Run};
 
-use super::load::{Composition, Engine, Lengths};
 use super::models::Served;
 
 /// Seconds of steps that were simulated, by all that they depend on: rows of a model share most of them.
@@ -116,7 +116,8 @@ impl<'a> Steps<'a> {
     ///
     /// # Errors
     /// The model cannot be run, with the reason.
-    pub(super) fn seconds(&self, (entered, decodes): Composition) -> Result<f64, String> {
+    pub(super) fn seconds(&self, step: Composition) -> Result<f64, String> {
+        let Composition { entered, decodes, .. } = step;
         let alone = self.decode(decodes)?;
         let Some(engine) = self.engine.filter(|_| entered > 0) else { return Ok(alone) };
         let beside = if decodes > 0 { alone - self.one()? } else { 0.0 };
