@@ -368,6 +368,10 @@ pub struct MapArgs {
     /// The token of the program, or of the kernels of a GPU, from 1 [default: the last].
     #[arg(long, value_name = "N")]
     pub token: Option<u64>,
+    /// Check the token's program without running it: every operand is there when it is used, every level holds what it must, every output is produced
+    /// once. With `--program`, checks the program in that file.
+    #[arg(long, conflicts_with = "search")]
+    pub check: bool,
     /// Search the mapper's space for the best plan, with a bound that says how far from the optimum it may be.
     #[arg(long)]
     pub search: bool,

@@ -13,7 +13,7 @@ use banksia_hw::program::{Pattern, PatternStep};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn step(command: &str, first_node: u32, count: u32, row: Option<u32>) -> PatternStep {
-    PatternStep { command: command.into(), first_node, nodes: 1, count, row, open_with: None }
+    PatternStep { command: command.into(), first_node, nodes: 1, count, row, column: 0, open_with: None }
 }
 
 /// Name, pattern, iterations: what the PIM-GPT mapping issues, and its worst case.

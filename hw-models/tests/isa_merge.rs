@@ -33,7 +33,7 @@ fn run(mut machine: IsaMachine, set: &IsaSet, asks: &[Ask]) -> IsaOutcome {
     let all = ChannelSet::first(4);
     let kind = |name: &str| set.kind(name).unwrap();
     let mut one = |name: &str, columns: u32, channels: &ChannelSet, bank: u32, row: u32| {
-        machine.run(&Instruction { kind: kind(name), columns, channels: channels.clone(), bank, row });
+        machine.run(&Instruction { kind: kind(name), columns, channels: channels.clone(), bank, row, column: 0 });
     };
     for ask in asks {
         match *ask {

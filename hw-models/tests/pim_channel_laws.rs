@@ -32,6 +32,7 @@ fn step() -> impl Strategy<Value = PatternStep> {
         nodes,
         count,
         row,
+        column: 0,
         open_with: open_with.map(Into::into),
     };
     prop_oneof![

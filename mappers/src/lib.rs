@@ -11,6 +11,7 @@ pub mod pim_gpt;
 pub mod pim_stages;
 pub mod pim_systems;
 mod plan;
+pub mod replay;
 pub mod schema;
 pub mod space;
 

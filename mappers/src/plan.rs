@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::gpu::model::Choice;
 use crate::pim_gpt::MappingSummary;
+use crate::replay::Claims;
 use crate::space::Knob;
 
 /// A model, how it is used, and the machine that is to run it.
@@ -211,6 +212,14 @@ pub trait Plan: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The step cannot be lowered.
     fn layout(&mut self, token: u64, judges: &mut dyn Judges) -> Result<LayoutReport, Unsupported>;
+
+    /// What it claims that the program of a number does, by which it can be checked without running it; `None` of a plan without programs.
+    ///
+    /// # Errors
+    /// The step cannot be lowered.
+    fn claims(&mut self, _index: u64, _judges: &mut dyn Judges) -> Result<Option<Claims>, Unsupported> {
+        Ok(None)
+    }
 
     /// What it keeps in memory.
     fn footprint(&self) -> Footprint;

@@ -64,17 +64,17 @@ fn a_block_takes_the_cycles_of_the_product_by_itself() {
             let compiled = catalog::load(device).unwrap();
             let block = if machine == "hbm-pim" {
                 let mut kernel = HostKernel::new(device, &compiled).unwrap();
-                kernel.product(outputs, inputs, 0);
+                kernel.product(outputs, inputs, 0, 0);
                 Block::Accesses(kernel.accesses().to_vec())
             } else {
                 let set = IsaSet::load(device, &compiled).unwrap();
                 let all = [ChannelSet::first(channels)];
                 let mut list = Vec::new();
-                let products = Products { outputs, inputs, sets: &all, first_row: 0, packed: false };
+                let products = Products { outputs, inputs, sets: &all, first_row: 0, packed: false, room: 0 };
                 set.products(&products, &mut |i| {
                     let name = set.instructions[i.kind].name.clone();
                     let channels = builder.channels(&i.channels);
-                    list.push(PimInstruction { name, channels, columns: i.columns, bank: i.bank, row: i.row });
+                    list.push(PimInstruction { name, channels, columns: i.columns, bank: i.bank, row: i.row, column: i.column });
                 });
                 Block::Instructions(list)
             };

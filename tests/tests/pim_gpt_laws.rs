@@ -380,6 +380,7 @@ fn a_program_done_by_hand() {
         nodes: 1,
         count,
         row,
+        column: 0,
         open_with: None,
     };
     let mut builder = ProgramBuilder::new("decode", 1);

@@ -1,5 +1,6 @@
 //! `banksia map`.
 
+mod check;
 mod search;
 
 use banksia_experiments::experiment::Experiment;
@@ -27,6 +28,9 @@ pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
     if token == 0 || token > generation.generated_tokens {
         let problem = format!("is {token}: must be from 1 to {}", generation.generated_tokens);
         return Err(InputError::new("--token", problem).help("tokens are counted from 1").into());
+    }
+    if args.check {
+        return check::execute(args, &experiment, token);
     }
     if let Some(path) = &args.program {
         let program = run::program(&experiment, experiment.plan.program_of(token))?;

@@ -208,9 +208,11 @@ fn check_instruction(
         let highest = channels.highest().map_or("none".to_owned(), |c| c.to_string());
         return Err(format!("has `{name}` for channels up to {highest}: the machine has {}", all.len()));
     }
+    let columns = within("columns", one.columns, 1, device.columns)?;
     Ok(Instruction {
         kind,
-        columns: within("columns", one.columns, 1, device.columns)?,
+        columns,
+        column: within("first column", one.column, 0, device.columns - columns)?,
         channels: channels.clone(),
         bank: within("bank", one.bank, 0, device.banks - 1)?,
         row: within("row", one.row, 0, device.rows - 1)?,

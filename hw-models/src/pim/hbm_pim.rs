@@ -102,6 +102,25 @@ impl HostKernel {
         weights.checked_add(output_tiles.checked_mul(registers)?)
     }
 
+    /// Where a weight lies of a matrix that begins at a column counted over the rows of its banks: the channel, the bank, and the column counted so.
+    ///
+    /// A unit's sums are in the register that the column's address says, its inputs in that of every eighth column (address-aligned mode: Samsung's
+    /// public simulator, `PIMRank.cpp`).
+    pub fn place_of(&self, (output, input): (u64, u64), inputs: u64, first_column: u64) -> (u32, u32, u64) {
+        let (u, registers) = (self.units, u64::from(self.units.registers));
+        let pairs = self.tiles(1, inputs).1.div_ceil(2);
+        let (unit, register) = (output / registers, output % registers);
+        let at_once = u64::from(u.channels.max(1)) * u64::from(u.blocks.max(1));
+        let (tile, unit) = (unit / at_once, unit % at_once);
+        let (channel, block) = (unit / u64::from(u.blocks.max(1)), unit % u64::from(u.blocks.max(1)));
+        let lanes = u64::from(u.lanes.max(1));
+        let (of_inputs, group) = (input / (lanes * registers), input / lanes % registers);
+        let share = self.device.banks / u.blocks.clamp(1, self.device.banks);
+        let bank = block as u32 * share + (of_inputs % 2) as u32;
+        let column = first_column + registers * registers * (tile * pairs + of_inputs / 2) + group * registers + register;
+        (channel as u32, bank, column)
+    }
+
     /// Tiles of outputs and of inputs.
     fn tiles(&self, outputs: u64, inputs: u64) -> (u64, u64) {
         let u = self.units;
@@ -125,23 +144,25 @@ impl HostKernel {
         }
         // Beside every column of weights, a column of inputs is written.
         Self::check_length("--gemv", whole.and_then(|w| w.checked_mul(2)))?;
-        self.product(outputs, inputs, 0);
+        self.product(outputs, inputs, 0, 0);
         Ok(())
     }
 
-    /// A product that fits, of a matrix that begins at a column counted over the rows of its banks.
-    pub fn product(&mut self, outputs: u64, inputs: u64, first_column: u64) {
+    /// A product that fits, of a matrix that begins at a column counted over the rows of its banks, and whose outputs have room for `room` inputs where
+    /// that is more than it has.
+    pub fn product(&mut self, outputs: u64, inputs: u64, room: u64, first_column: u64) {
         let (u, registers) = (self.units, u64::from(self.units.registers));
         let (output_tiles, input_tiles) = self.tiles(outputs, inputs);
+        let pairs = self.tiles(outputs, inputs.max(room)).1.div_ceil(2);
         let tile = registers * registers;
-        let result = first_column + output_tiles * input_tiles.div_ceil(2) * tile;
+        let result = first_column + output_tiles * pairs * tile;
         self.enter(1);
         for output in 0..output_tiles {
             self.set_mode();
             for odd in 0..2u32 {
                 for input in (u64::from(odd)..input_tiles).step_by(2) {
                     self.run(true, 1, u64::from(u.register_row) * u64::from(self.device.columns) + 8, registers);
-                    let start = first_column + tile * (output * input_tiles.div_ceil(2) + input / 2);
+                    let start = first_column + tile * (output * pairs + input / 2);
                     for group in 0..registers {
                         self.run(false, odd, start + group * registers, registers);
                     }
@@ -159,9 +180,9 @@ impl HostKernel {
     }
 
     /// The host reads what a product left in the odd bank of every block: a column of lanes' sums for each of its outputs.
-    pub fn results(&mut self, outputs: u64, inputs: u64, first_column: u64) {
+    pub fn results(&mut self, outputs: u64, inputs: u64, room: u64, first_column: u64) {
         let registers = u64::from(self.units.registers);
-        let (output_tiles, input_tiles) = self.tiles(outputs, inputs);
+        let (output_tiles, input_tiles) = self.tiles(outputs, inputs.max(room));
         let result = first_column + output_tiles * input_tiles.div_ceil(2) * registers * registers;
         let share = self.device.banks / self.units.blocks.clamp(1, self.device.banks);
         for block in 0..self.units.blocks.min(self.device.banks) {

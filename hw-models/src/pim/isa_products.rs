@@ -20,6 +20,8 @@ pub struct Products<'a> {
     pub first_row: u32,
     /// Outputs whose inputs are fewer than a row holds share a row, as keys of a head do; otherwise each begins a row.
     pub packed: bool,
+    /// Inputs that each output has room for, where that is more than it has: values of tokens that are still to come.
+    pub room: u64,
 }
 
 impl IsaSet {
@@ -53,13 +55,13 @@ impl IsaSet {
             return Err(fail(problem.into()).help("give --trace a file of its instructions, or the table `isa.gemv`"));
         }
         let all = [self.all_channels()];
-        let products = Products { outputs, inputs, sets: &all, first_row: 0, packed: false };
+        let products = Products { outputs, inputs, sets: &all, first_row: 0, packed: false, room: 0 };
         if self.rows_of(&products).is_none_or(|rows| rows > u64::from(self.rows)) {
             return Err(fail(format!("needs more than the {} rows of a bank", self.rows)));
         }
         self.products(&products, &mut take);
         if let Some(kind) = self.instructions.iter().position(|k| k.ends) {
-            take(&Instruction { kind, columns: 1, channels: self.all_channels(), bank: 0, row: 0 });
+            take(&Instruction { kind, columns: 1, channels: self.all_channels(), bank: 0, row: 0, column: 0 });
         }
         Ok(())
     }
@@ -71,11 +73,11 @@ impl IsaSet {
         per_bank.div_ceil(outputs_a_row).checked_mul(chunks)
     }
 
-    /// Outputs of each bank, and rows' worths of input.
+    /// Outputs of each bank, and rows that each has.
     fn shares(&self, products: &Products<'_>) -> (u64, u64) {
         let channels = products.sets.first().map_or(1, |s| u64::from(s.len()).max(1));
         let per_bank = products.outputs.div_ceil(channels * u64::from(self.banks));
-        (per_bank, products.inputs.div_ceil(u64::from(self.row_elements()).max(1)))
+        (per_bank, products.inputs.max(products.room).div_ceil(u64::from(self.row_elements()).max(1)))
     }
 
     fn outputs_a_row(&self, products: &Products<'_>) -> u64 {
@@ -88,7 +90,7 @@ impl IsaSet {
     /// The instructions of products that fit; none where the device has no such product.
     pub fn products(&self, products: &Products<'_>, take: &mut impl FnMut(&Instruction)) {
         let Some(IsaGemv { row_elements, column_elements, kinds }) = self.gemv else { return };
-        let (per_bank, chunks) = self.shares(products);
+        let (per_bank, rows) = self.shares(products);
         let outputs_a_row = self.outputs_a_row(products);
         let channels = products.sets.first().map_or(1, |s| u64::from(s.len()).max(1));
         let at_once = channels * u64::from(self.banks);
@@ -104,22 +106,27 @@ impl IsaSet {
         let whole = used(channels);
         let [load, bias, multiply, read] = kinds;
         let (row_elements, column_elements) = (u64::from(row_elements), u64::from(column_elements));
-        for chunk in 0..chunks {
+        for chunk in 0..products.inputs.div_ceil(row_elements) {
             let elements = (products.inputs - chunk * row_elements).min(row_elements);
             let columns = elements.div_ceil(column_elements) as u32;
             // Each set has a vector of its own.
             for set in products.sets {
-                take(&Instruction { kind: load, columns, channels: set.clone(), bank: 0, row: 0 });
+                take(&Instruction { kind: load, columns, channels: set.clone(), bank: 0, row: 0, column: 0 });
             }
             for output in 0..per_bank {
                 let left = products.outputs - output * at_once;
                 let n = left.div_ceil(u64::from(self.banks)).min(channels);
                 let channels = if n == channels { whole.clone() } else { used(n) };
-                let row = products.first_row + (output / outputs_a_row * chunks + chunk) as u32;
-                let one = |kind, columns, row| Instruction { kind, columns, channels: channels.clone(), bank: 0, row };
-                take(&one(bias, 1, 0));
-                take(&one(multiply, columns, row));
-                take(&one(read, 1, 0));
+                let row = products.first_row + (output / outputs_a_row * rows + chunk) as u32;
+                // Outputs that share a row lie one after the other in it.
+                let column = (output % outputs_a_row) as u32 * columns;
+                let one = |kind, columns, row, column| {
+                    let channels = channels.clone();
+                    Instruction { kind, columns, channels, bank: 0, row, column }
+                };
+                take(&one(bias, 1, 0, 0));
+                take(&one(multiply, columns, row, column));
+                take(&one(read, 1, 0, 0));
             }
         }
     }

@@ -167,7 +167,7 @@ impl IsaSet {
             fail(format!("gives {name} {} operands: it takes {:?}", given.len(), spec.operands).to_lowercase())
         })?;
         let mut out =
-            Instruction { kind, columns: 1, channels: self.all_channels(), bank: 0, row: spec.fixed_row.unwrap_or(0) };
+            Instruction { kind, columns: 1, channels: self.all_channels(), bank: 0, row: spec.fixed_row.unwrap_or(0), column: 0 };
         for (operand, word) in given {
             if operand == Operand::Channels {
                 let mask = mask(word).ok_or_else(|| fail(format!("has `{word}` where a number should stand")))?;
@@ -203,7 +203,7 @@ impl IsaSet {
             InputError::new(file, problem).at_line(line).help(format!("the host's own lines are {HOST_LINES}"))
         };
         let write = words[0] == "W";
-        let base = Instruction { kind: 0, columns: 1, channels: ChannelSet::one(0), bank: 0, row: 0 };
+        let base = Instruction { kind: 0, columns: 1, channels: ChannelSet::one(0), bank: 0, row: 0, column: 0 };
         match words.get(1) {
             Some(&("GPR" | "CFR")) => {
                 let kind = self.host[0].ok_or_else(|| fail("has no use for host registers".into()))?;

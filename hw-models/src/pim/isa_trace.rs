@@ -108,6 +108,8 @@ pub struct Instruction {
     pub bank: u32,
     /// The row, where it uses one.
     pub row: u32,
+    /// The first column of the row.
+    pub column: u32,
 }
 
 impl IsaSet {

@@ -58,7 +58,7 @@ impl Unroll<'_> {
             let together = lane.accesses.is_empty() && spec.effect == Effect::None;
             let n = if together { count - issued } else { 1 };
             lane.next = at;
-            let (first, end) = lane.issue_run(device, (command, node), row, issued as u32, n);
+            let (first, end) = lane.issue_run(device, (command, node), row, instruction.column + issued as u32, n);
             self.take_in(lane, first, end, n);
             (issued, last) = (issued + n, end);
             lane.next = end + 1;

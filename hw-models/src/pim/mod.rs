@@ -5,6 +5,7 @@ mod blocks;
 pub mod channel;
 pub mod config;
 pub mod courses;
+mod data;
 pub mod drive;
 mod group;
 pub mod hbm_pim;
@@ -29,6 +30,7 @@ pub mod vector;
 
 use banksia_input::InputError;
 
+pub use data::{DataStep, DataUnits, DataView};
 pub use channel::{BlockTiming, PimChannel};
 pub use config::{PimFile, PimMachine};
 pub use drive::Drive;

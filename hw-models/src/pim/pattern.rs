@@ -107,7 +107,7 @@ fn compile_step(index: usize, step: &PatternStep, device: &Device) -> Result<Com
         });
     }
     let opener = if wants_row {
-        range("column count", u64::from(step.count), u64::from(device.columns))?;
+        range("column", u64::from(step.column) + u64::from(step.count), u64::from(device.columns))?;
         let open = match &step.open_with {
             Some(name) => named(name)?,
             None => spec.open_with.ok_or_else(|| ProgramError::Command {

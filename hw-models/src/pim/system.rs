@@ -188,8 +188,17 @@ impl PimSystem {
             let index = match self.known_by_pattern.get(pattern) {
                 Some(index) => *index,
                 None => {
-                    self.known.push((CompiledPattern::new(i, pattern, device)?, Courses::default()));
-                    let index = self.known.len() as u32 - 1;
+                    let compiled = CompiledPattern::new(i, pattern, device)?;
+                    // What takes as long is known already: columns say which data.
+                    let alike = pattern.without_columns();
+                    let index = match self.known_by_pattern.get(&alike) {
+                        Some(index) => *index,
+                        None => {
+                            self.known.push((compiled, Courses::default()));
+                            self.known.len() as u32 - 1
+                        }
+                    };
+                    self.known_by_pattern.insert(alike, index);
                     self.known_by_pattern.insert(pattern.clone(), index);
                     index
                 }

@@ -41,6 +41,9 @@ pub struct PatternStep {
     /// The row, counted from the iteration's first, for a command that accesses one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<u32>,
+    /// The first column of the row that it accesses: which data, not how long it takes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub column: u32,
     /// A command to open rows with instead of the device table's (`ACT16` before writes to every bank).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_with: Option<String>,
@@ -48,6 +51,11 @@ pub struct PatternStep {
 
 fn one() -> u32 {
     1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde gives a reference
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// What a PIM channel does in one iteration of an instruction: steps in order, over a few consecutive rows.
@@ -58,6 +66,15 @@ pub struct Pattern {
     pub steps: Vec<PatternStep>,
     /// By how many rows the next iteration lies further on.
     pub rows: u32,
+}
+
+impl Pattern {
+    /// The same commands at first columns: it takes as long.
+    #[must_use]
+    pub fn without_columns(&self) -> Self {
+        let steps = self.steps.iter().map(|s| PatternStep { column: 0, ..s.clone() }).collect();
+        Self { steps, rows: self.rows }
+    }
 }
 
 /// Elementwise and reduction work on a vector unit: phases one after the other, each limited by the busiest of its adders,
@@ -120,6 +137,9 @@ pub struct PimInstruction {
     /// The row, where it uses one.
     #[serde(default)]
     pub row: u32,
+    /// The first column of the row, where it uses one: which data, not how long it takes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub column: u32,
 }
 
 /// One access that drives a PIM unit.

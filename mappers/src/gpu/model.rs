@@ -28,7 +28,7 @@ use banksia_workloads::{DataType, Generation, Model, Op, Phase, Place, Step};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 pub use choice::Choice;
-pub(crate) use emit::{ChosenPart, Parts};
+pub(crate) use emit::{ChosenPart, Parts, resident};
 pub(crate) use state::launches;
 pub use state::{AttentionKernels, GpuModel, GpuOptions};
 
@@ -39,6 +39,7 @@ use super::frameworks::Framework;
 use super::launch::{self, Item, Launch, operands_of_product};
 use super::select::{self, FINALISTS};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+use crate::replay::{Claims, Group, OnGpu};
 use crate::space::Knob;
 use banksia_hw::gpu::estimate::Judge;
 
@@ -443,6 +444,22 @@ impl Plan for GpuModel {
         let step = self.step_of(index)?;
         let mut judge = judges.of(0).ok_or_else(no_judge)?;
         self.program(&step, 0, &mut *judge)
+    }
+
+    fn claims(&mut self, index: u64, judges: &mut dyn Judges) -> Result<Option<Claims>, Unsupported> {
+        let step = self.step_of(index)?;
+        let mut judge = judges.of(0).ok_or_else(no_judge)?;
+        let parts = self.chosen_parts(&step, Parts::All, &mut *judge)?;
+        let kernels = Group { name: "kernels".into(), any_on: Some(0), required: true, ..Group::default() };
+        let Footprint { weights, kv, activations } = self.footprint();
+        let gpu = OnGpu {
+            device: 0,
+            name: self.spec.name.clone(),
+            resident: resident(&parts),
+            footprint_bytes: weights.saturating_add(kv).saturating_add(activations),
+            capacity_bytes: self.spec.dram.capacity_bytes,
+        };
+        Ok(Some(Claims { groups: vec![kernels], banks: Vec::new(), gpus: vec![gpu] }))
     }
 
     fn layout(&mut self, token: u64, judges: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {

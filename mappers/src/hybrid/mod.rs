@@ -5,6 +5,7 @@
 //! the banks, the GPU works on the other. Where both devices use the same memory they cannot do so at once, and the machine sees to it.
 
 mod capacity;
+mod claims;
 mod half;
 mod map;
 mod pipeline;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use crate::gpu::model::{AttentionKernels, GpuModel, GpuOptions, Parts, launches, no_judge};
 use crate::pim_gpt::{MappingSummary, RegionSummary};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+use crate::replay::Claims;
 use crate::space::{Knob, of_values};
 use half::Half;
 use map::Hybrid;
@@ -247,6 +249,12 @@ impl Plan for Hybrid {
             Phase::Prefill => self.prefill(&step, &mut *judge),
             Phase::Decode => self.decode(&step, &mut *judge),
         }
+    }
+
+    fn claims(&mut self, index: u64, judges: &mut dyn Judges) -> Result<Option<Claims>, Unsupported> {
+        let step = self.step_of(index)?;
+        let mut judge = judges.of(self.site.gpu as usize).ok_or_else(no_judge)?;
+        Ok(Some(self.claims_of(&step, &mut *judge)?))
     }
 
     fn layout(&mut self, token: u64, judges: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {

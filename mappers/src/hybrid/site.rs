@@ -74,6 +74,11 @@ impl Site {
         Err(source.error("machine.base", problem).help(help))
     }
 
+    /// Whether a link joins the two.
+    pub(super) fn is_linked(&self) -> bool {
+        self.link.is_some()
+    }
+
     /// Adds a transfer to the PIM device, or back from it, of an operator; where both use the same memory, nothing. Returns what stands for
     /// it among the dependencies of others.
     pub(super) fn transfer(

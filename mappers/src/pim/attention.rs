@@ -9,11 +9,12 @@ use banksia_hw::pim::PimMachine;
 use banksia_hw::program::{ChannelSet, InstructionId, ProgramBuilder, Work};
 use banksia_workloads::ActivationKind;
 
-use super::banks::{Banks, Product};
+use super::banks::{Banks, Product, Spot};
 use crate::pim_gpt::functions::Functions;
+use crate::replay::{Fresh, InBanks, Region};
 
 /// What attention in the banks is in reports: writes, scores, their cap, softmax, values.
-pub(super) const OPERATORS: [&str; 5] =
+pub(crate) const OPERATORS: [&str; 5] =
     ["kv append", "attention scores", "attention score cap", "attention softmax", "attention values"];
 
 /// Keys and values of decode attention in the banks of a PIM machine.
@@ -112,12 +113,61 @@ impl PimAttention {
         (self.key_rows * self.rounds, self.value_rows * self.rounds)
     }
 
+    /// Bytes of the scores of heads that are at work at once.
+    pub(super) fn score_bytes(&self, context: u64) -> u64 {
+        self.sets.len() as u64 * context * 2
+    }
+
+    /// What one layer's decode attention of sequences `range` at a context claims: keys and values of every head of each, and that the new token's are
+    /// written.
+    pub(crate) fn claim(
+        &self,
+        name: &str,
+        layer: u32,
+        range: Range<u64>,
+        context: u64,
+        (group, banks): (usize, &mut InBanks),
+    ) {
+        let Sizes { heads, kv_heads, .. } = self.sizes;
+        let at_once = self.sets.len() as u64;
+        for item in range.start * kv_heads..range.end * kv_heads {
+            let round = item / at_once;
+            let row = self.first_row + (u64::from(layer) * self.rounds + round) * (self.key_rows + self.value_rows);
+            let sets = &self.sets[(item % at_once) as usize..][..1];
+            let tensor = banks.new_tensor();
+            let of = |what: &str| format!("{name}: {what} of sequence {}, head {}", item / kv_heads, item % kv_heads);
+            let keys = (self.keys(context, sets, row), self.key_rows, "keys", OPERATORS[1]);
+            let values = (self.values(context, sets, row + self.key_rows), self.value_rows, "values", OPERATORS[4]);
+            let new = [Fresh::Outputs { first: context - 1, count: 1 }, Fresh::Input(context - 1)];
+            for (i, (product, rows, what, operator)) in [keys, values].into_iter().enumerate() {
+                for (channels, place, first_input) in self.banks.placed(&product) {
+                    banks.add(Region {
+                        name: of(what),
+                        tensor: tensor + i as u32,
+                        operator: operator.to_owned(),
+                        first_row: product.first_row,
+                        rows,
+                        channels,
+                        place,
+                        first_input,
+                        times: heads / kv_heads.max(1),
+                        group: 1,
+                        fresh: new[i],
+                        looked_up: None,
+                        groups: vec![group],
+                    });
+                }
+            }
+        }
+    }
+
     fn keys<'a>(&self, context: u64, sets: &'a [ChannelSet], first_row: u64) -> Product<'a> {
-        Product { outputs: context, inputs: self.sizes.key_dim, sets, first_row, packed: true, split: 0 }
+        Product { outputs: context, inputs: self.sizes.key_dim, sets, first_row, packed: true, split: 0, room: 0 }
     }
 
     fn values<'a>(&self, context: u64, sets: &'a [ChannelSet], first_row: u64) -> Product<'a> {
-        Product { outputs: self.sizes.value_dim, inputs: context, sets, first_row, packed: false, split: 0 }
+        let (outputs, room) = (self.sizes.value_dim, self.sizes.context);
+        Product { outputs, inputs: context, sets, first_row, packed: false, split: 0, room }
     }
 
     /// One layer's decode attention of sequences `range` at a context, the new token among it: append of its keys and values
@@ -180,7 +230,8 @@ impl PimAttention {
         done
     }
 
-    /// The new token's keys lie in one bank, its values one in each.
+    /// The new token's keys, an output of the matrix of keys, and its values, an input of that of values. A column that has values of other tokens too
+    /// is written under a mask.
     fn append(
         &self,
         builder: &mut ProgramBuilder,
@@ -190,31 +241,37 @@ impl PimAttention {
         context: u64,
         after: &[InstructionId],
     ) -> Vec<InstructionId> {
-        let banks = u64::from(self.banks.banks);
-        let width = sets.first().map_or(1, |s| u64::from(s.len()));
         let token = context - 1;
-        let channel = |i: u64| {
-            sets.iter()
-                .filter_map(|s| s.iter().nth(i as usize))
-                .fold(ChannelSet::EMPTY, |all, c| all.or(&ChannelSet::one(c)))
-        };
-        let local = token / (banks * width);
-        let key = (
-            (token % banks) as u32,
-            row + local / self.banks.outputs_a_row(self.sizes.key_dim),
-            self.sizes.key_dim.div_ceil(self.banks.lanes),
-        );
-        let mut blocks = vec![self.banks.access(builder, true, &channel(token / banks % width), &[key])];
-        let of_each = self.sizes.value_dim.div_ceil(banks * width);
-        let elements = self.sizes.value_dim.div_ceil(of_each * width).min(banks);
-        let stride = self.value_rows / of_each.max(1);
-        let places: Vec<(u32, u64, u64)> = (0..of_each)
-            .flat_map(|o| (0..elements as u32).map(move |bank| (bank, o)))
-            .map(|(bank, o)| (bank, row + self.key_rows + o * stride.max(1), 1))
-            .map(|(bank, at, n)| (bank, at.min(row + self.key_rows + self.value_rows - 1), n))
-            .collect();
-        let all = sets.iter().fold(ChannelSet::EMPTY, |all, s| all.or(s));
-        blocks.push(self.banks.access(builder, true, &all, &places));
+        let keys = self.keys(context, sets, row);
+        let mut of_keys = self.banks.places_of(&keys, token, 0..self.sizes.key_dim);
+        let values = self.values(context, sets, row + self.key_rows);
+        let mut of_values: Vec<(u32, Vec<Spot>)> = Vec::new();
+        for element in 0..self.sizes.value_dim {
+            let (channel, spot) = self.banks.place_of(&values, element, token);
+            match of_values.iter_mut().find(|(c, _)| *c == channel) {
+                Some((_, spots)) => spots.push(spot),
+                None => of_values.push((channel, vec![spot])),
+            }
+        }
+        let mut blocks = Vec::new();
+        for places in [&mut of_keys, &mut of_values] {
+            // Channels that do the same do it together.
+            let mut alike: Vec<(Vec<u32>, Vec<Spot>)> = Vec::new();
+            for (channel, spots) in places.drain(..) {
+                match alike.iter_mut().find(|(_, s)| *s == spots) {
+                    Some((channels, _)) => channels.push(channel),
+                    None => alike.push((vec![channel], spots)),
+                }
+            }
+            for (channels, spots) in alike {
+                let of_set = |s: &ChannelSet| {
+                    let all: Vec<u32> = s.iter().collect();
+                    channels.iter().filter_map(|c| all.get(*c as usize).copied()).collect::<Vec<_>>()
+                };
+                let set = sets.iter().flat_map(of_set).fold(ChannelSet::EMPTY, |all, c| all.or(&ChannelSet::one(c)));
+                blocks.push(self.banks.access(builder, true, &set, &spots));
+            }
+        }
         blocks
             .iter()
             .map(|block| {

@@ -4,13 +4,16 @@
 
 use std::sync::Arc;
 
-use banksia_hw::pim::{Drive, HostKernel, IsaSet, PimMachine, Products};
+use banksia_hw::pim::{DataUnits, DataView, Drive, HostKernel, IsaSet, PimMachine, Products};
 use banksia_hw::program::{Block, ChannelSet, PimInstruction, ProgramBuilder};
+
+use crate::replay::{Bounds, Place};
 
 /// The banks of a machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Banks {
     drive: Kind,
+    units: DataUnits,
     pub channels: u32,
     pub banks: u32,
     /// Elements of a column.
@@ -43,6 +46,17 @@ pub(crate) struct Product<'a> {
     pub packed: bool,
     /// Groups of channels of a set that each multiply a part of the vector; 0 for as many as the banks have by themselves.
     pub split: u32,
+    /// Inputs that each output has room for, where that is more than `inputs`: tokens that are still to come.
+    pub room: u64,
+}
+
+/// Columns of a row of a bank, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub bank: u32,
+    pub row: u64,
+    pub column: u64,
+    pub columns: u64,
 }
 
 impl Banks {
@@ -72,6 +86,7 @@ impl Banks {
             rows_in_all: device.rows,
             row_bytes: device.row_bytes(),
             split: 1,
+            units: DataView::new(machine).units(),
             drive,
         })
     }
@@ -143,7 +158,7 @@ impl Banks {
             Kind::Instructions(set) => set.rows_of(&self.of_set(p, &self.sets_of(p))),
             Kind::Accesses(kernel) => {
                 let (channels, inputs) = self.part(p);
-                let columns = kernel.clone().with_channels(channels).columns_of(p.outputs, inputs)?;
+                let columns = kernel.clone().with_channels(channels).columns_of(p.outputs, inputs.max(self.room(p)))?;
                 Some(columns.div_ceil(self.columns))
             }
         }
@@ -184,6 +199,7 @@ impl Banks {
                         columns: i.columns,
                         bank: i.bank,
                         row: i.row,
+                        column: i.column,
                     });
                 });
                 (Arc::new(Block::Instructions(list)), None)
@@ -192,53 +208,160 @@ impl Banks {
                 let (channels, inputs) = self.part(p);
                 let mut product = kernel.clone().with_channels(channels);
                 let first = p.first_row * self.columns;
-                product.product(p.outputs, inputs, first);
+                product.product(p.outputs, inputs, self.room(p), first);
                 let mut results = kernel.clone().with_channels(channels);
-                results.results(p.outputs, inputs, first);
+                results.results(p.outputs, inputs, self.room(p), first);
                 let block = |kernel: HostKernel| Arc::new(Block::Accesses(kernel.accesses().to_vec()));
                 (block(product), Some(block(results)))
             }
         }
     }
 
-    /// Writes of columns, by place: bank, row, number of columns; the same in a channel of every set.
+    /// Inputs that a part of the vector has room for.
+    fn room(&self, p: &Product<'_>) -> u64 {
+        p.room.div_ceil(u64::from(self.groups(p).max(1)))
+    }
+
+    /// Where a weight lies: the channel, counted in its set, and the column.
+    pub(crate) fn place_of(&self, p: &Product<'_>, output: u64, input: u64) -> (u32, Spot) {
+        let (channels, inputs) = self.part(p);
+        let (channels, inputs) = (channels.max(1), inputs.max(1));
+        let (group, input) = (input / inputs, input % inputs);
+        let columns = self.columns();
+        let (channel, bank, row, column) = match &self.drive {
+            Kind::Instructions(set) => {
+                let row_elements = u64::from(set.row_elements()).max(1);
+                let lanes = u64::from(set.column_elements()).max(1);
+                let rows = inputs.max(self.room(p)).div_ceil(row_elements);
+                let (unit, bank) = (output / u64::from(self.banks.max(1)), output % u64::from(self.banks.max(1)));
+                let (local, channel) = (unit / u64::from(channels), unit % u64::from(channels));
+                let width = inputs.div_ceil(lanes).max(1);
+                let a_row = if p.packed { (row_elements / lanes / width).max(1) } else { 1 };
+                let row = p.first_row + local / a_row * rows + input / row_elements;
+                (channel as u32, bank as u32, row, local % a_row * width + input % row_elements / lanes)
+            }
+            Kind::Accesses(kernel) => {
+                let kernel = kernel.clone().with_channels(channels);
+                let at = (output, input);
+                let (channel, bank, column) = kernel.place_of(at, inputs.max(self.room(p)), p.first_row * columns);
+                (channel, bank, column / columns, column % columns)
+            }
+        };
+        (group as u32 * channels + channel, Spot { bank, row, column, columns: 1 })
+    }
+
+    /// Where some inputs of an output lie: the channels, counted in their set, and the columns in each, those that follow one another together.
+    pub(crate) fn places_of(
+        &self,
+        p: &Product<'_>,
+        output: u64,
+        inputs: std::ops::Range<u64>,
+    ) -> Vec<(u32, Vec<Spot>)> {
+        let mut all: Vec<(u32, Vec<Spot>)> = Vec::new();
+        let mut input = inputs.start;
+        while input < inputs.end {
+            let (channel, spot) = self.place_of(p, output, input);
+            if all.last().is_none_or(|(last, _)| *last != channel) {
+                all.push((channel, Vec::new()));
+            }
+            if let Some((_, spots)) = all.last_mut() {
+                match spots.last_mut() {
+                    Some(s) if (s.bank, s.row, s.column + s.columns) == (spot.bank, spot.row, spot.column) => {
+                        s.columns += 1;
+                    }
+                    _ => spots.push(spot),
+                }
+            }
+            // The next column begins at a multiple of its elements, counted in the part of the vector.
+            let part = self.part(p).1.max(1);
+            let within = input % part;
+            input = input - within + part.min((within / self.lanes + 1) * self.lanes);
+        }
+        all
+    }
+
+    /// Accesses of columns, by place; the same in a channel of every set.
     pub(crate) fn access(
         &self,
         builder: &mut ProgramBuilder,
         write: bool,
         channels: &ChannelSet,
-        places: &[(u32, u64, u64)],
+        places: &[Spot],
     ) -> Arc<Block> {
         match &self.drive {
             Kind::Instructions(_) => {
                 let channels = builder.channels(channels);
                 let name = if write { "W MEM" } else { "R MEM" };
                 let mut list = Vec::new();
-                for (bank, row, columns) in places {
-                    for column in 0..*columns {
-                        let row = (row + column / self.columns) as u32;
-                        list.push(PimInstruction { name: name.into(), channels, columns: 1, bank: *bank, row });
+                for spot in places {
+                    for column in spot.column..spot.column + spot.columns {
+                        let row = (spot.row + column / self.columns) as u32;
+                        let column = (column % self.columns) as u32;
+                        list.push(PimInstruction {
+                            name: name.into(),
+                            channels,
+                            columns: 1,
+                            bank: spot.bank,
+                            row,
+                            column,
+                        });
                     }
                 }
                 Arc::new(Block::Instructions(list))
             }
             Kind::Accesses(kernel) => {
                 let mut kernel = kernel.clone();
-                for (bank, row, columns) in places {
-                    kernel.access(write, *bank, row * self.columns, *columns);
+                for spot in places {
+                    kernel.access(write, spot.bank, spot.row * self.columns + spot.column, spot.columns);
                 }
                 Arc::new(Block::Accesses(kernel.accesses().to_vec()))
             }
         }
     }
 
-    fn of_set<'a>(&self, p: &Product<'_>, sets: &'a [ChannelSet]) -> Products<'a> {
-        let first_row = u32::try_from(p.first_row).unwrap_or(u32::MAX);
-        Products { outputs: p.outputs, inputs: self.part(p).1, sets, first_row, packed: p.packed }
+    /// How a product's matrices lie, as pages say it: for each set and each part of the vector the channels, the place, and the part's first element.
+    pub(crate) fn placed(&self, p: &Product<'_>) -> Vec<(Vec<u32>, Place, u64)> {
+        let u = self.units;
+        let (channels, part) = self.part(p);
+        let room = part.max(self.room(p));
+        let columns = if u.sums_by_lane { u.columns } else { u.buffer_columns };
+        let of_channels = u64::from(channels.max(1));
+        let bounds =
+            Bounds { channels: of_channels, units: u.units.into(), lanes: u.lanes, columns: columns.into() };
+        let place = |inputs: u64| {
+            if u.sums_by_lane {
+                let registers = u64::from(u.buffer_columns);
+                let pairs = room.div_ceil(u.lanes * registers).div_ceil(2);
+                return Place::Tiles { bounds, outputs: p.outputs, inputs, registers, pairs };
+            }
+            let width = part.div_ceil(u.lanes).max(1);
+            let per_row = if p.packed { (bounds.columns / width).max(1) } else { 1 };
+            let rows = room.div_ceil(bounds.columns * u.lanes).max(1);
+            Place::Rows { bounds, outputs: p.outputs, inputs, rows, per_row, width }
+        };
+        let mut all = Vec::new();
+        for set in p.sets {
+            let list: Vec<u32> = set.iter().collect();
+            for (group, channels) in list.chunks(channels.max(1) as usize).enumerate() {
+                let first = group as u64 * part;
+                all.push((channels.to_vec(), place(part.min(p.inputs.saturating_sub(first))), first));
+            }
+        }
+        all
     }
 
-    /// Outputs that share a row where they are packed.
-    pub(crate) fn outputs_a_row(&self, inputs: u64) -> u64 {
-        (self.columns / inputs.div_ceil(self.lanes).max(1)).max(1)
+    /// Sums of an output that leave the units for one product.
+    pub(crate) fn sums_of(&self, p: &Product<'_>) -> u64 {
+        let (u, part) = (self.units, self.part(p).1);
+        let of_group = match u.sums_by_lane {
+            true => u.lanes,
+            false => part.div_ceil(u64::from(u.buffer_columns) * u.lanes).max(1),
+        };
+        of_group * u64::from(self.groups(p).max(1))
+    }
+
+    fn of_set<'a>(&self, p: &Product<'_>, sets: &'a [ChannelSet]) -> Products<'a> {
+        let first_row = u32::try_from(p.first_row).unwrap_or(u32::MAX);
+        Products { outputs: p.outputs, inputs: self.part(p).1, sets, first_row, packed: p.packed, room: self.room(p) }
     }
 }

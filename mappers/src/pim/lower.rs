@@ -9,6 +9,7 @@ use banksia_workloads::{Graph, Op, OperatorNode};
 use petgraph::Direction::Incoming;
 use petgraph::graph::NodeIndex;
 
+use super::banks::Spot;
 use super::map::Pim;
 use crate::pim_gpt::functions::Functions;
 use crate::pim_gpt::vector_ops::{self, VectorWork};
@@ -160,8 +161,8 @@ impl Lowering<'_> {
         let Some(state) = map.layout.states.iter().find(|s| s.name == node.name) else {
             return (self.vector(operator, update, &after), None);
         };
-        let places: Vec<(u32, u64, u64)> =
-            (0..map.banks.banks).map(|bank| (bank, state.first_row, state.columns)).collect();
+        let all = |bank| Spot { bank, row: state.first_row, column: 0, columns: state.columns };
+        let places: Vec<Spot> = (0..map.banks.banks).map(all).collect();
         let read = map.banks.access(self.builder, false, &map.layout.all[0], &places);
         let read = self.block(operator, &read, &[]);
         let mut ready = after;
@@ -233,12 +234,12 @@ impl Lowering<'_> {
     ) -> Vec<InstructionId> {
         let map = self.map;
         let Some(matrix) = map.layout.matrix(table) else { return after.to_vec() };
-        let (banks, channels) = (u64::from(map.banks.banks), u64::from(map.banks.channels));
-        let channel = ChannelSet::one((row / banks % channels) as u32);
-        let outputs = matrix.outputs.div_ceil(banks * channels).max(1);
-        let first = matrix.first_row + (row / (banks * channels)) * (matrix.rows / outputs);
-        let place = ((row % banks) as u32, first, width.div_ceil(map.banks.lanes));
-        let block = map.banks.access(self.builder, false, &channel, &[place]);
-        (0..self.batch).map(|_| self.block(operator, &block, after)).collect()
+        let places = map.banks.places_of(&map.layout.product(matrix, 0), row, 0..width.min(matrix.inputs));
+        let mut done = Vec::new();
+        for (channel, spots) in places {
+            let block = map.banks.access(self.builder, false, &ChannelSet::one(channel), &spots);
+            done.extend((0..self.batch).map(|_| self.block(operator, &block, after)));
+        }
+        done
     }
 }

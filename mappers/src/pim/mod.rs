@@ -6,6 +6,7 @@
 
 mod attention;
 mod banks;
+mod claims;
 mod layout;
 mod lower;
 mod map;
@@ -19,7 +20,7 @@ use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, Graph, Model, Op, Step};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-pub(crate) use attention::{PimAttention, Sizes};
+pub(crate) use attention::{OPERATORS, PimAttention, Sizes};
 pub use map::Pim;
 
 use self::banks::Banks;
@@ -29,6 +30,7 @@ use crate::pim_gpt::accepts::{self, Owners};
 use crate::pim_gpt::functions::Functions;
 use crate::pim_gpt::vector_ops;
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+use crate::replay::{Claims, InBanks};
 use crate::space::Knob;
 
 /// The strategy of this module.
@@ -179,6 +181,18 @@ impl Pim {
         lower::part(self, builder, graph, context, sequence..sequence + 1, after)
     }
 
+    /// Adds what a token of one sequence claims, after the group `before`; the last group.
+    pub(crate) fn claim_one(
+        &self,
+        graph: &Graph,
+        context: u64,
+        sequence: u64,
+        into: (&mut Claims, &mut InBanks),
+        before: Option<usize>,
+    ) -> Option<usize> {
+        claims::add(self, graph, context, sequence..sequence + 1, into, before)
+    }
+
     fn graph(&mut self, context: u64) -> Graph {
         let last = context >= self.generation.context_tokens + self.generation.prompt_tokens;
         if !self.moves {
@@ -270,6 +284,16 @@ impl Plan for Pim {
         let graph = self.graph(context);
         let prompt = self.generation.context_tokens + self.generation.prompt_tokens;
         lower::program(self, &graph, if context <= prompt { "prefill" } else { "decode" }, context)
+    }
+
+    fn claims(&mut self, index: u64, _: &mut dyn Judges) -> Result<Option<Claims>, Unsupported> {
+        let context = self.generation.context_tokens + index + 1;
+        let graph = self.graph(context);
+        let mut claims = Claims::default();
+        let mut banks = InBanks::new(0, "channels");
+        claims::add(self, &graph, context, 0..self.generation.batch, (&mut claims, &mut banks), None);
+        claims.banks.push(banks);
+        Ok(Some(claims))
     }
 
     fn layout(&mut self, _: u64, _: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {

@@ -12,7 +12,7 @@ use petgraph::visit::EdgeRef;
 
 use super::layout::KvCache;
 use super::lower::{Items, Lowering, Purpose};
-use super::packing::{Access, pieces, step};
+use super::packing::{Access, Piece, access, pieces};
 
 /// The shape of one layer's attention.
 struct Shape<'a> {
@@ -117,9 +117,9 @@ impl Lowering<'_> {
         let slot = group / u64::from(geometry.channels);
         let columns = shape.cache.key_columns;
         let steps: Vec<PatternStep> = pieces(slot * u64::from(columns), columns, geometry.columns)
-            .map(|(row, n)| PatternStep {
+            .map(|p| PatternStep {
                 first_node: bank,
-                ..step(&geometry.write, n, Some(shape.cache.key_row + row))
+                ..access(&geometry.write, Piece { row: shape.cache.key_row + p.row, ..p })
             })
             .collect();
         self.pim(operator, &ChannelSet::one(channel), (Pattern { steps, rows: 0 }, 0, 1), after)

@@ -12,7 +12,7 @@ use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
 use super::map::PimGpt;
-use super::packing::{Access, mac_and_read, pieces, step, walk, write_every_bank};
+use super::packing::{Access, Piece, access, mac_and_read, pieces, step, walk, write_every_bank};
 use super::vector_ops;
 
 /// A value in the vector unit's memory: which instructions it is complete after, how much it holds, and how many operators
@@ -305,7 +305,8 @@ impl<'a> Lowering<'a> {
         for chunk in &matrix.chunks {
             let first = local * u64::from(chunk.columns);
             let steps: Vec<PatternStep> = pieces(first, chunk.columns, geometry.columns)
-                .map(|(r, n)| PatternStep { first_node: bank, ..step(&geometry.read, n, Some(chunk.row + r)) })
+                .map(|p| Piece { row: chunk.row + p.row, ..p })
+                .map(|p| PatternStep { first_node: bank, ..access(&geometry.read, p) })
                 .collect();
             let read = self.pim(operator, &ChannelSet::one(channel), (Pattern { steps, rows: 0 }, 0, 1), after);
             out.push(read);

@@ -7,6 +7,7 @@
 
 pub(crate) mod accepts;
 mod attention;
+mod claims;
 pub(crate) mod functions;
 mod geometry;
 mod layout;
@@ -35,6 +36,7 @@ use geometry::Geometry;
 use layout::Layout;
 
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+use crate::replay::Claims;
 use crate::space::{Knob, of_values};
 
 /// Where an operator at the ends of the model runs.
@@ -156,6 +158,11 @@ impl Plan for PimGpt {
 
     fn lower(&mut self, index: u64, _: &mut dyn Judges) -> Result<Program, Unsupported> {
         Ok(self.program(self.generation.context_tokens + index + 1))
+    }
+
+    fn claims(&mut self, index: u64, _: &mut dyn Judges) -> Result<Option<Claims>, Unsupported> {
+        let context = self.generation.context_tokens + index + 1;
+        Ok(Some(claims::claims(self, &self.graph(context), context)))
     }
 
     fn layout(&mut self, _: u64, _: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {

@@ -11,8 +11,19 @@ use super::geometry::Geometry;
 /// A walk over packed items: `(pattern, first row from the region's, iterations)`.
 pub(crate) type Walk = Vec<(Pattern, u32, u32)>;
 
-/// Turns the pieces `(row, columns)` of one access into steps, told whether the next access needs another row.
-pub(crate) type Steps<'a> = dyn Fn(&mut Vec<PatternStep>, &[(u32, u32)], bool) + 'a;
+/// Columns of a row, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// The row, counted from the region's first.
+    pub row: u32,
+    /// The first column.
+    pub column: u32,
+    /// How many.
+    pub columns: u32,
+}
+
+/// Turns the pieces of one access into steps, told whether the next access needs another row.
+pub(crate) type Steps<'a> = dyn Fn(&mut Vec<PatternStep>, &[Piece], bool) + 'a;
 
 /// One access to some columns of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,14 +48,15 @@ pub(crate) fn period_items(stride: u32, row_columns: u32) -> u32 {
     row_columns / gcd(u64::from(stride), u64::from(row_columns)).max(1) as u32
 }
 
-/// The pieces of `columns` columns from column `first` of a region, by row: `(row, columns)`.
-pub(crate) fn pieces(first: u64, columns: u32, row_columns: u32) -> impl Iterator<Item = (u32, u32)> {
+/// The pieces of `columns` columns from column `first` of a region, by row.
+pub(crate) fn pieces(first: u64, columns: u32, row_columns: u32) -> impl Iterator<Item = Piece> {
     let (mut at, end) = (first, first + u64::from(columns));
     std::iter::from_fn(move || {
         (at < end).then(|| {
             let row = at / u64::from(row_columns);
             let until = end.min((row + 1) * u64::from(row_columns));
-            let piece = (row as u32, (until - at) as u32);
+            let column = (at % u64::from(row_columns)) as u32;
+            let piece = Piece { row: row as u32, column, columns: (until - at) as u32 };
             at = until;
             piece
         })
@@ -70,16 +82,16 @@ pub(crate) fn walk(
             let column = u64::from(item) * u64::from(stride) + u64::from(a.offset) - base;
             pieces(column, a.columns, row_columns).collect::<Vec<_>>()
         };
-        let all: Vec<Vec<(u32, u32)>> = (first..first + count)
+        let all: Vec<Vec<Piece>> = (first..first + count)
             .flat_map(|i| accesses.iter().map(move |a| (i, a)))
             .map(|(i, a)| place(i, a))
             .collect();
         let mut out = Vec::new();
         for (i, here) in all.iter().enumerate() {
-            let row = here.last().map(|p| p.0);
-            let next = all.get(i + 1).and_then(|n| n.first()).map(|p| p.0);
+            let row = here.last().map(|p| p.row);
+            let next = all.get(i + 1).and_then(|n| n.first()).map(|p| p.row);
             // After the last access of a pattern comes the next iteration, `rows` further on.
-            let next = next.or_else(|| all.first().and_then(|n| n.first()).map(|p| p.0 + rows));
+            let next = next.or_else(|| all.first().and_then(|n| n.first()).map(|p| p.row + rows));
             steps(&mut out, here, row != next);
         }
         Pattern { steps: out, rows }
@@ -104,10 +116,10 @@ pub(crate) fn walk(
 
 /// Steps that multiply-accumulate the pieces in every bank and read the sums, closing a row that is not needed next so
 /// that its precharge overlaps the read.
-pub(crate) fn mac_and_read(geometry: &Geometry) -> impl Fn(&mut Vec<PatternStep>, &[(u32, u32)], bool) + '_ {
+pub(crate) fn mac_and_read(geometry: &Geometry) -> impl Fn(&mut Vec<PatternStep>, &[Piece], bool) + '_ {
     move |out, pieces, closes| {
-        for (row, columns) in pieces {
-            out.push(step(&geometry.mac, *columns, Some(*row)));
+        for piece in pieces {
+            out.push(access(&geometry.mac, *piece));
         }
         if closes {
             out.push(step(&geometry.close_all, 1, None));
@@ -117,10 +129,10 @@ pub(crate) fn mac_and_read(geometry: &Geometry) -> impl Fn(&mut Vec<PatternStep>
 }
 
 /// Steps that write one column in every bank.
-pub(crate) fn write_every_bank(geometry: &Geometry) -> impl Fn(&mut Vec<PatternStep>, &[(u32, u32)], bool) + '_ {
+pub(crate) fn write_every_bank(geometry: &Geometry) -> impl Fn(&mut Vec<PatternStep>, &[Piece], bool) + '_ {
     move |out, pieces, _| {
-        for (row, columns) in pieces {
-            let mut write = step(&geometry.write, *columns, Some(*row));
+        for piece in pieces {
+            let mut write = access(&geometry.write, *piece);
             write.nodes = geometry.banks;
             write.open_with = Some(geometry.open_all.clone());
             out.push(write);
@@ -130,7 +142,12 @@ pub(crate) fn write_every_bank(geometry: &Geometry) -> impl Fn(&mut Vec<PatternS
 
 /// A step of one command at node 0.
 pub(crate) fn step(command: &str, count: u32, row: Option<u32>) -> PatternStep {
-    PatternStep { command: command.to_owned(), first_node: 0, nodes: 1, count, row, open_with: None }
+    PatternStep { command: command.to_owned(), first_node: 0, nodes: 1, count, row, column: 0, open_with: None }
+}
+
+/// A step of a command that accesses a piece.
+pub(crate) fn access(command: &str, piece: Piece) -> PatternStep {
+    PatternStep { column: piece.column, ..step(command, piece.columns, Some(piece.row)) }
 }
 
 #[cfg(test)]
@@ -153,13 +170,13 @@ mod tests {
                 for i in 0..*iterations {
                     for s in &pattern.steps {
                         match s.row {
-                            Some(row) => rows.push((first + i * pattern.rows + row, s.count)),
+                            Some(row) => rows.push(Piece { row: first + i * pattern.rows + row, column: s.column, columns: s.count }),
                             None => reads += u32::from(s.command == geometry.read_result),
                         }
                     }
                 }
             }
-            let expected: Vec<(u32, u32)> = (from..from + count)
+            let expected: Vec<Piece> = (from..from + count)
                 .flat_map(|i| pieces(u64::from(i) * u64::from(stride) + u64::from(offset), columns, geometry.columns))
                 .collect();
             prop_assert_eq!(rows, expected);

@@ -7,7 +7,7 @@ use petgraph::graph::NodeIndex;
 use super::functions::Functions;
 use super::layout::State;
 use super::lower::Lowering;
-use super::packing::{pieces, step};
+use super::packing::{Piece, access, pieces};
 use super::vector_ops::{self, VectorWork};
 
 impl Lowering<'_> {
@@ -109,10 +109,10 @@ impl Lowering<'_> {
         // Rows are counted from the first: parts of one length are one pattern.
         let base = (first / u64::from(geometry.columns)) as u32;
         let steps: Vec<PatternStep> = pieces(first, columns as u32, geometry.columns)
-            .map(|(row, n)| PatternStep {
+            .map(|p| PatternStep {
                 nodes: geometry.banks,
                 open_with: Some(geometry.open_all.clone()),
-                ..step(command, n, Some(row - base))
+                ..access(command, Piece { row: p.row - base, ..p })
             })
             .collect();
         self.pim(operator, channels, (Pattern { steps, rows: 0 }, state.row + base, 1), after)

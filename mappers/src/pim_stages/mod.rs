@@ -15,6 +15,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::pim::Pim;
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
+use crate::replay::{Claims, Group, InBanks};
 use crate::space::Knob;
 use chain::Chain;
 
@@ -162,6 +163,28 @@ impl Plan for Stages {
             }
         }
         Ok(builder.finish())
+    }
+
+    fn claims(&mut self, index: u64, _: &mut dyn Judges) -> Result<Option<Claims>, Unsupported> {
+        let context = self.context(index);
+        let mut claims = Claims::default();
+        let mut banks: Vec<InBanks> =
+            self.chain.devices.iter().map(|d| InBanks::new(d.number, &d.name)).collect();
+        let graphs: Vec<Graph> = self.stages.iter().map(|s| s.graph_of_one(context)).collect();
+        for sequence in 0..self.generation.batch {
+            let mut before = None;
+            for (i, (stage, graph)) in self.stages.iter().zip(&graphs).enumerate() {
+                before = stage.claim_one(graph, context, sequence, (&mut claims, &mut banks[i]), before);
+                if i < self.chain.links.len() {
+                    let (name, labels) = (format!("to device {}", i + 1), vec!["next stage".to_owned()]);
+                    let after = before.into_iter().collect();
+                    claims.groups.push(Group { name, labels, after, required: true, ..Group::default() });
+                    before = Some(claims.groups.len() - 1);
+                }
+            }
+        }
+        claims.banks = banks;
+        Ok(Some(claims))
     }
 
     fn layout(&mut self, token: u64, judges: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {

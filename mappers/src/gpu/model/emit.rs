@@ -71,6 +71,21 @@ impl ChosenPart {
     }
 }
 
+/// Names of the buffers that are there before a step: weights, caches and states of the layers that have them.
+pub(crate) fn resident(parts: &[ChosenPart]) -> Vec<String> {
+    let mut all = std::collections::BTreeSet::new();
+    for part in parts {
+        let (_, first, repeat) = part.layers();
+        let inside = matches!(part.place(), Place::Layers | Place::Encoder);
+        let own = || part.launches.iter().flat_map(|l| &l.operands).filter(|o| o.own);
+        for layer in first..first.saturating_add(repeat) {
+            let prefix = if inside { format!("layer{layer}.") } else { String::new() };
+            all.extend(own().map(|o| format!("{prefix}{}", o.name)));
+        }
+    }
+    all.into_iter().collect()
+}
+
 impl GpuModel {
     /// The parts of a step in order, those of a layer once, with the launches of those that the GPU runs.
     ///
