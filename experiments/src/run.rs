@@ -217,7 +217,7 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         ttft_s: serving.map(|(first, _)| first),
         tpot_s: serving.and_then(|(_, each)| each),
         footprint_bytes: serving.map(|_| footprint(experiment)).unwrap_or_default(),
-        metrics: outcome.metrics.clone(),
+        metrics: outcome.metrics.clone().into_iter().chain(experiment.plan.figures()).collect(),
         operators: operators(outcome, energy_j),
         components: components.collect(),
         steps: steps(outcome),

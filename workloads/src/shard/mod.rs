@@ -102,8 +102,7 @@ impl Shard {
         let sequence = self.sharding.sequence && step.phase == Phase::Prefill && tokens >= u64::from(self.sharding.tp);
         for (region, whole) in own.regions.iter_mut().zip(&whole.regions) {
             if self.sharding.ep > 1 {
-                region.body =
-                    experts::divided(&region.body, &self.sharding, &self.experts, &self.model.routing);
+                region.body = experts::divided(&region.body, &self.sharding, &self.experts, &self.model.routing);
             }
             region.body = pass::connected(&region.body, &whole.body, region.place, &self.sharding, sequence);
         }
@@ -126,10 +125,13 @@ impl Shard {
 
 /// Rows that each of `experts` is sent when so many ranks of so many tokens each send theirs.
 pub fn loads(model: &Model, tokens: u64) -> Vec<u64> {
-    model.mixers().find_map(|(mixer, _)| match mixer {
-        Mixer::Experts(e) => Some(model.routing.rows(e.experts, e.top_k, tokens)),
-        _ => None,
-    }).unwrap_or_default()
+    model
+        .mixers()
+        .find_map(|(mixer, _)| match mixer {
+            Mixer::Experts(e) => Some(model.routing.rows(e.experts, e.top_k, tokens)),
+            _ => None,
+        })
+        .unwrap_or_default()
 }
 
 /// Some layers of a model: the embedding before the first, the head after the last.
@@ -147,7 +149,8 @@ fn stage(model: &Model, span: Span) -> Model {
         at = next;
     }
     if span.first > 0 {
-        stage.embed = crate::model::Embed { vocab: 0, width: 0, position_rows: 0, type_rows: 0, norm: None, ..stage.embed };
+        stage.embed =
+            crate::model::Embed { vocab: 0, width: 0, position_rows: 0, type_rows: 0, norm: None, ..stage.embed };
     }
     if end < at {
         stage.head.vocab = 0;

@@ -150,7 +150,10 @@ impl Pass<'_> {
         }
         let exchanged = self.sharding.exchanging > 1;
         if exchanged && matches!(node.op, Op::ExpertLinear { .. }) && !self.feeds_combine(index) {
-            inputs = inputs.into_iter().map(|(from, tensor)| self.exchange(from, &tensor, Communication::Dispatch)).collect();
+            inputs = inputs
+                .into_iter()
+                .map(|(from, tensor)| self.exchange(from, &tensor, Communication::Dispatch))
+                .collect();
         }
         if exchanged && matches!(node.op, Op::Combine { .. }) {
             let down = inputs.remove(0);
@@ -268,10 +271,12 @@ impl Pass<'_> {
         let first = self.own.operators().find(|n| n.inputs.iter().any(|t| t.name == "hidden"))?;
         let hidden = first.inputs.iter().find(|t| t.name == "hidden")?.clone();
         // One rank has a sequence's last token.
-        let mut node = node_of(first, Communication::AllReduce, self.sharding.tp, (first.batch, first.tokens), last(&hidden), 1);
+        let mut node =
+            node_of(first, Communication::AllReduce, self.sharding.tp, (first.batch, first.tokens), last(&hidden), 1);
         node.name = "hidden_all_gather".into();
         node.label = "last token all-gather".into();
-        node.outputs = vec![Tensor { name: "hidden_all_gather".into(), kind: TensorKind::Activation, ..hidden.clone() }];
+        node.outputs =
+            vec![Tensor { name: "hidden_all_gather".into(), kind: TensorKind::Activation, ..hidden.clone() }];
         node.inputs = vec![hidden];
         let at = self.out.add(node);
         Some((at, self.output(at)))
