@@ -119,7 +119,19 @@ impl Layout {
             gpus_per_node: per_node,
         };
         layout.find_roles(model, generation, ranks.placement);
+        if ranks.unfolded {
+            layout.unfold();
+        }
         Ok(layout)
+    }
+
+    /// A role for each rank.
+    fn unfold(&mut self) {
+        let each = |role: &Role| -> Vec<Role> {
+            let one = |i: u32| Role { name: format!("{}.{i}", role.name), copies: 1, ..role.clone() };
+            (0..role.copies).map(one).collect()
+        };
+        self.roles = self.roles.iter().flat_map(each).collect();
     }
 
     /// All ranks.

@@ -37,6 +37,9 @@ pub struct Ranks {
     pub placement: Placement,
     /// Whose kernels carry tokens to their experts, where replicas exchange them.
     pub exchange: Exchange,
+    /// Every rank is simulated by itself, where those that do the same are otherwise simulated once: as slow as there are ranks, and to
+    /// check that the result is the same.
+    pub unfolded: bool,
 }
 
 impl Default for Ranks {
@@ -50,6 +53,7 @@ impl Default for Ranks {
             ep: 1,
             placement: Placement::default(),
             exchange: Exchange::default(),
+            unfolded: false,
         }
     }
 }

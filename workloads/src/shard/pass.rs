@@ -124,7 +124,9 @@ impl Pass<'_> {
                 Op::GatedMul { .. } => partial == 1,
                 _ => true,
             };
-        let rows = self.sequence && by_token(&node.op) && (stream || states.contains(&State::Rows));
+        // Sums that go into such an operator are scattered.
+        let scattered = states.contains(&State::Rows) || (partial > 0 && !terms && place != Place::After);
+        let rows = self.sequence && by_token(&node.op) && (stream || scattered);
         let mut node = node.clone();
         // Logits are chosen from whole.
         let mut chosen = false;
