@@ -51,8 +51,9 @@ pub(crate) mod schema;
 
 use std::path::Path;
 
-use banksia_hw::system::Machine;
+use banksia_hw::system::{ClusterTable, Machine};
 use banksia_input::{InputError, Source};
+use banksia_mappers::cluster::Ranks;
 use banksia_mappers::schema::Mapping;
 use banksia_mappers::{Mapper, Plan, Problem, choose};
 use banksia_workloads::model::{Routing, Types};
@@ -90,11 +91,34 @@ struct ExperimentFile {
     mapping: toml::Table,
     /// Requests that are served, in place of a generation.
     serving: Option<ServingFile>,
+    /// How the model is spread over the ranks of a cluster.
+    #[allow(dead_code)] // read by the strategy
+    parallel: Option<Ranks>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct MachineTable {
-    base: String,
+    base: Option<String>,
+    #[serde(flatten)]
+    cluster: toml::Table,
+}
+
+/// The machine of an experiment: one that it builds on, or the ranks of a cluster.
+fn machine(table: &MachineTable, source: &Source, path: Option<&Path>) -> Result<Machine, InputError> {
+    #[derive(Deserialize)]
+    struct Outer {
+        machine: ClusterTable,
+    }
+    match (&table.base, table.cluster.get("cluster")) {
+        (Some(base), None) => Machine::read(base, source, path),
+        (None, Some(_)) => Machine::read_cluster(&source.parse::<Outer>()?.machine, source, path),
+        (Some(_), Some(_)) => Err(source
+            .error("machine.base", "stands beside `cluster`, whose nodes have their own GPU")
+            .help("leave one of them out")),
+        (None, None) => Err(source
+            .error("machine.base", "is missing")
+            .help("name a machine of `banksia list hardware`, or a cluster: cluster = \"h200\"")),
+    }
 }
 
 /// What is computed: a model, and how it is used.
@@ -172,7 +196,7 @@ impl Experiment {
             return Self::training(source, path);
         }
         let (file, model, generation, machine, mut configuration) = Self::read_parts(source, path)?;
-        let resolve = |serving: ServingFile| serving.resolve(source, path, file.seed, &mut configuration);
+        let resolve = |serving: ServingFile| serving.resolve(source, path, file.seed, &machine, &mut configuration);
         let serving = file.serving.map(resolve).transpose()?;
         if let Some(load) = &serving {
             // The longest request keeps to the model's positions.
@@ -182,20 +206,21 @@ impl Experiment {
         let problem = Problem { model: &model, generation: &generation, machine: &machine, source };
         let mapper: &dyn Mapper = choose(&problem)?;
         let plan = mapper.plan(&problem)?;
+        let machine = plan.machine().unwrap_or(machine);
         let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
         let name = file.name.unwrap_or_else(|| stem.into_owned());
         let (seed, mapper, training) = (file.seed, mapper.name(), None);
         Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training, serving })
     }
 
-    /// The same machine, model and mapping, used in another way.
+    /// The same model and mapping on its machine as the file has it, used in another way.
     ///
     /// # Errors
     /// The mapping does not cover that use, or it does not fit.
-    pub(crate) fn using(&self, source: &Source, generation: Generation) -> Result<Self, InputError> {
-        let problem = Problem { model: &self.model, generation: &generation, machine: &self.machine, source };
+    pub(crate) fn using(&self, source: &Source, machine: &Machine, generation: Generation) -> Result<Self, InputError> {
+        let problem = Problem { model: &self.model, generation: &generation, machine, source };
         let plan = choose(&problem)?.plan(&problem)?;
-        let machine = self.machine.clone();
+        let machine = plan.machine().unwrap_or_else(|| machine.clone());
         let (name, configuration, model) = (self.name.clone(), self.configuration.clone(), self.model.clone());
         let (seed, mapper) = (self.seed, self.mapper);
         Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training: None, serving: None })
@@ -239,7 +264,12 @@ impl Experiment {
         path: Option<&Path>,
     ) -> Result<(ExperimentFile, Model, Generation, Machine, String), InputError> {
         let file: ExperimentFile = source.parse().map_err(|e| explain(source, e))?;
-        let machine = Machine::read(&file.machine.base, source, path)?;
+        let machine = machine(&file.machine, source, path)?;
+        if file.parallel.is_some() && machine.fabric.is_none() {
+            let error =
+                source.error("parallel", format!("has no meaning for `{}`, which is one machine", machine.name));
+            return Err(error.help("name a cluster in place of machine.base: machine.cluster = \"h200\""));
+        }
         let mut configuration = format!("# experiment\n{}\n{}", source.text(), machine.configuration);
         let mut model = model(&file.workload.model, source, path, &mut configuration)?;
         if let Some(types) = &file.workload.types {

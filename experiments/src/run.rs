@@ -247,7 +247,7 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         ttft_s: latencies.map(|(first, _)| first),
         tpot_s: latencies.and_then(|(_, each)| each),
         footprint_bytes: latencies.map(|_| footprint(experiment)).unwrap_or_default(),
-        metrics: outcome.metrics.clone(),
+        metrics: outcome.metrics.clone().into_iter().chain(experiment.plan.figures()).collect(),
         operators: operators(outcome, energy_j),
         components: components.collect(),
         steps: steps(outcome),

@@ -2,6 +2,7 @@
 //! Mappers know what a machine has; how long anything takes is the machine's to find out.
 
 pub mod cent;
+pub mod cluster;
 pub mod gpu;
 pub mod hybrid;
 pub mod nmp;
@@ -26,7 +27,14 @@ pub use plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Un
 
 /// Every strategy; of those that accept a machine, the first is what it has where nothing is said.
 pub fn mappers() -> &'static [&'static dyn Mapper] {
-    &[&pim_gpt::PimGptMapper, &pim::PimMapper, &gpu::GpuMapper, &hybrid::HybridMapper, &pim_stages::PimStagesMapper]
+    &[
+        &pim_gpt::PimGptMapper,
+        &pim::PimMapper,
+        &gpu::GpuMapper,
+        &hybrid::HybridMapper,
+        &pim_stages::PimStagesMapper,
+        &cluster::ClusterMapper,
+    ]
 }
 
 /// The strategies that map to a machine.

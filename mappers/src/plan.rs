@@ -226,6 +226,16 @@ pub trait Plan: Send + Sync + std::fmt::Debug {
 
     /// The least that a program can take.
     fn bound(&self, index: u64) -> Bound;
+
+    /// The machine as its programs see it, where that is not the problem's: ranks that do the same are one of its devices.
+    fn machine(&self) -> Option<Machine> {
+        None
+    }
+
+    /// What else a report says of it, with the unit in the name: footprints by rank, whether what is simulated once is alike.
+    fn figures(&self) -> Vec<(String, f64)> {
+        Vec::new()
+    }
 }
 
 impl Clone for Box<dyn Plan> {

@@ -345,3 +345,186 @@ fn a_framework_is_whose_attention_is_launched() {
     let error = Experiment::new(&source, None).unwrap_err();
     assert!(error.to_string().contains("mapping.framework"), "{error}");
 }
+
+/// The same on ranks of a cluster.
+const RANKS: &str = "\
+name = \"ranks\"
+
+[machine]
+cluster = \"h200-node\"
+
+[workload]
+model = \"gpt2-small\"
+
+[workload.generation]
+prompt_tokens = 16
+generated_tokens = 4
+batch = 4
+";
+
+/// Two layers with eight experts.
+const MIXTURE: &str = "\
+name = \"mixture\"
+
+[machine]
+cluster = \"h200-node\"
+
+[workload.generation]
+prompt_tokens = 16
+generated_tokens = 3
+batch = 8
+
+[workload.model]
+name = \"small-mixture\"
+width = 256
+max_positions = 1024
+types = { weights = { dtype = \"bf16\" }, activations = \"bf16\", cache = \"bf16\" }
+embed = { vocab = 1024 }
+head = { norm = \"rms_norm\", vocab = 1024 }
+pattern = [{ block = \"layer\", layers = 2 }]
+
+[[workload.model.blocks]]
+name = \"layer\"
+[[workload.model.blocks.stages]]
+norm = \"rms_norm\"
+branches = [{ mixer = { kind = \"attention\", heads = 4, kv_heads = 4, head_dim = 64, rotary_dim = 64 } }]
+[[workload.model.blocks.stages]]
+norm = \"rms_norm\"
+branches = [{ mixer = { kind = \"experts\", experts = 8, top_k = 2, inner = 256, activation = \"silu\" } }]
+";
+
+fn ranks_of(text: &str, settings: &[&str]) -> RunReport {
+    let source = Source::from_text("ranks.toml", text).with_settings(settings).unwrap();
+    let experiment = Experiment::new(&source, None).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
+    run::run(&experiment, RunOptions::default(), &mut |_| {}).unwrap_or_else(|e| panic!("{settings:?}: {e}")).0
+}
+
+fn refused(text: &str, settings: &[&str]) -> String {
+    let source = Source::from_text("ranks.toml", text).with_settings(settings).unwrap();
+    Experiment::new(&source, None).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn one_rank_is_the_gpu_bit_for_bit() {
+    let one = ranks_of(RANKS, &["parallel.tp=1"]);
+    let gpu = report(&["workload.generation.batch=4"]);
+    assert_eq!(one.operators, gpu.operators);
+    assert_eq!(one.components, gpu.components);
+    assert_eq!(one.steps, gpu.steps);
+    assert_eq!(one.metrics, gpu.metrics);
+    assert_eq!(one.machine, gpu.machine);
+    assert_eq!((one.latency_s, one.energy_j, one.ttft_s), (gpu.latency_s, gpu.energy_j, gpu.ttft_s));
+    assert_eq!(one.footprint_bytes, gpu.footprint_bytes);
+}
+
+#[test]
+fn ranks_that_do_the_same_are_simulated_once_and_the_result_is_the_same() {
+    let dense = [
+        vec!["parallel.tp=2"],
+        vec!["parallel.tp=4", "parallel.sequence=true"],
+        vec!["parallel.dp=2"],
+        vec!["parallel.pp=2", "parallel.tp=2"],
+    ];
+    let mixed = [
+        vec!["parallel.tp=2", "parallel.ep=2"],
+        vec!["parallel.dp=2", "parallel.ep=2"],
+        vec!["parallel.dp=2", "parallel.ep=2", "mapping.framework=vllm", "parallel.exchange=nccl"],
+    ];
+    let cases = dense.iter().map(|s| (RANKS, s)).chain(mixed.iter().map(|s| (MIXTURE, s)));
+    for (text, settings) in cases {
+        let folded = ranks_of(text, settings);
+        let mut unfolded = settings.clone();
+        unfolded.push("parallel.unfolded=true");
+        let unfolded = ranks_of(text, &unfolded);
+        assert_eq!(folded.metrics["folding_exact"], 1.0, "{settings:?}");
+        assert!(folded.metrics["simulated_ranks"] < unfolded.metrics["simulated_ranks"], "{settings:?}");
+        assert_eq!(folded.metrics["ranks"], unfolded.metrics["simulated_ranks"], "{settings:?}");
+        let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
+        let times = |r: &RunReport| r.steps.iter().map(|s| s.latency_s).collect::<Vec<_>>();
+        assert_eq!(times(&folded), times(&unfolded), "{settings:?}");
+        assert!(near(folded.energy_j, unfolded.energy_j), "{settings:?}: {} {}", folded.energy_j, unfolded.energy_j);
+        assert!(near(folded.workload.flops, unfolded.workload.flops), "{settings:?}");
+        assert_eq!(folded.traffic_bytes["nvlink"], unfolded.traffic_bytes["nvlink"], "{settings:?}");
+        assert_eq!(folded.traffic_bytes["dram_read"], unfolded.traffic_bytes["dram_read"], "{settings:?}");
+    }
+}
+
+#[test]
+fn what_ranks_exchange_is_in_the_report() {
+    let two = ranks_of(RANKS, &["parallel.tp=2", "workload.generation.prompt_tokens=64"]);
+    let sums: Vec<&str> = two.operators.iter().map(|o| o.name.as_str()).filter(|n| n.ends_with("all-reduce")).collect();
+    assert_eq!(
+        sums,
+        ["token embedding all-reduce", "attention output projection all-reduce", "ffn down projection all-reduce"]
+    );
+    let layers: u64 =
+        two.operators.iter().filter(|o| o.name == "ffn down projection all-reduce").map(|o| o.count).sum();
+    assert_eq!(layers, 12 * 4);
+    // Two ranks send half of each buffer twice: 64 x 4, then 1 x 4 tokens of 768 elements, 25 sums a step; and half of the logits.
+    let hidden = 2 * 768 * 4;
+    let tokens = 64 + 3;
+    let sums = 25 * hidden * tokens * 2;
+    let logits = 4 * 4 * 50257_u64.div_ceil(2) * 2 * 2;
+    let sent = two.traffic_bytes["nvlink"];
+    assert!(sent.abs_diff(sums + logits) < sent / 50, "{sent} {}", sums + logits);
+    assert_eq!(two.traffic_bytes["network"], 0);
+    let exposed = two.metrics["fabric.exposed_communication_share"];
+    assert!(exposed > 0.0 && exposed < 1.0, "{exposed}");
+    assert!(two.energy_parts_j["links"] > 0.0);
+    assert!(two.footprint_bytes["weights"] < two.workload.weight_bytes * 6 / 10);
+}
+
+#[test]
+fn a_pipeline_is_filled_by_parts_of_the_batch() {
+    let long = ["parallel.pp=2", "workload.generation.generated_tokens=12", "workload.generation.batch=8"];
+    let of = |more: &str| ranks_of(RANKS, &[&long[..], &[more]].concat());
+    let (one, two) = (of("parallel.micro_batches=1"), of("parallel.micro_batches=2"));
+    let bubble = |r: &RunReport| r.metrics["fabric.bubble_share"];
+    assert!(bubble(&one) > 0.35, "{}", bubble(&one));
+    assert!(bubble(&two) < bubble(&one) / 2.0, "{} {}", bubble(&two), bubble(&one));
+    // A token of a part passes both stages one after the other either way.
+    let whole = ranks_of(RANKS, &["workload.generation.generated_tokens=12", "workload.generation.batch=8"]);
+    assert!(one.latency_s > 0.95 * whole.latency_s, "{} {}", one.latency_s, whole.latency_s);
+    assert!(two.operators.iter().any(|o| o.name == "stage send"));
+}
+
+#[test]
+fn hot_experts_are_waited_for() {
+    let of = |routing: &str, placement: &str| {
+        let text = format!("{MIXTURE}\n[workload.routing]\n{routing}\n");
+        let placement = format!("parallel.placement={placement}");
+        ranks_of(&text, &["parallel.dp=4", "parallel.ep=4", "workload.generation.batch=256", &placement])
+    };
+    let shares = "distribution = \"shares\"\nshares = [8.0, 8.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]";
+    let (even, hot) = (of("distribution = \"balanced\"", "contiguous"), of(shares, "contiguous"));
+    assert_eq!(even.metrics["simulated_ranks"], 1.0);
+    assert!(hot.metrics["simulated_ranks"] > 1.0);
+    let prompt = |r: &RunReport| r.steps[0].latency_s;
+    assert!(prompt(&hot) > prompt(&even), "{} {}", prompt(&hot), prompt(&even));
+    let balanced = of(shares, "balanced");
+    assert!(prompt(&balanced) <= prompt(&hot), "{} {}", prompt(&balanced), prompt(&hot));
+}
+
+#[test]
+fn what_ranks_cannot_be_says_what_could() {
+    for (settings, key, words) in [
+        (vec!["parallel.tp=5"], "parallel.tp", "1, 2, 4, 8"),
+        (vec!["parallel.tp=8"], "parallel.tp", "it can be 1, 2, 4"),
+        (vec!["parallel.ep=2"], "parallel.ep", "no experts"),
+        (vec!["parallel.dp=3"], "parallel.dp", "multiple of 3"),
+        (vec!["parallel.pp=13"], "parallel", "there are 8 GPUs"),
+        (vec!["parallel.tp=8", "parallel.dp=4"], "parallel", "there are 8 GPUs"),
+        (vec!["parallel.pp=2", "parallel.micro_batches=3"], "parallel.micro_batches", "divisor"),
+        (vec!["machine.cluster=h300"], "machine.cluster", "h200"),
+        (vec!["workload.generation.batch=65536", "workload.generation.prompt_tokens=900"], "batch", "smaller batch"),
+    ] {
+        let error = refused(RANKS, &settings);
+        assert!(error.contains(key) && error.contains(words), "{settings:?}: {error}");
+    }
+    let lone = EXPERIMENT.replace("[workload]\n", "[parallel]\ntp = 2\n\n[workload]\n");
+    assert!(refused(&lone, &[]).contains("machine.cluster"), "{}", refused(&lone, &[]));
+    // What does not fit says how many ranks would do.
+    let large = ["workload.model=llama3.1-70b", "parallel.dp=2"];
+    let error = refused(RANKS, &large);
+    assert!(error.contains("parallel.tp = 2"), "{error}");
+}

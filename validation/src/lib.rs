@@ -50,7 +50,7 @@ use rows::{Row, columns, device_of, parse};
 use value::Value;
 
 /// The suites of the GPU, in the order in which they run by themselves.
-pub const GPU_SUITES: [&str; 20] = [
+pub const GPU_SUITES: [&str; 21] = [
     "known-programs",
     "h200",
     "h200-counters",
@@ -69,6 +69,7 @@ pub const GPU_SUITES: [&str; 20] = [
     "mla-bmm",
     "encoder-attention",
     "ttft-tpot",
+    "ttft-tpot-ranks",
     "streams",
     "two-gpus",
 ];
@@ -259,6 +260,9 @@ fn suite(name: &str) -> Result<Suite, InputError> {
             of(include_str!("../../tests/reference/gpu/encoder_attention.csv"), frameworks::encoder, of_gpu)
         }
         "ttft-tpot" => of(include_str!("../../tests/reference/gpu/ttft_tpot.csv"), serving::row, |row| {
+            vec![device_of(row.get("system").map_or("", String::as_str)).to_owned()]
+        }),
+        "ttft-tpot-ranks" => of(include_str!("../../tests/reference/gpu/ttft_tpot_ranks.csv"), serving::row, |row| {
             vec![device_of(row.get("system").map_or("", String::as_str)).to_owned()]
         }),
         "models" => of(include_str!("../../tests/reference/gpu/models.csv"), models::row, only_h200),

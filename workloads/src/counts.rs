@@ -16,7 +16,7 @@
 //! | tanh; sigmoid, softplus | 1; 3 |
 //! | position, residual, gate | 1 |
 //! | argmax | 1 per logit |
-//! | embedding, KV append, concat, dispatch | 0 |
+//! | embedding, KV append, concat, dispatch, collective | 0 |
 //! | experts' products | 2 per weight and row of the expert |
 //! | routing | 4 per logit, and 1 per comparison: log2 of the experts for each that is chosen |
 //! | combine | 2 per element that is summed |
@@ -233,7 +233,7 @@ impl OperatorNode {
                 activations_out: elements(width),
                 ..Counts::default()
             },
-            Op::Concat { .. } => Counts::default(),
+            Op::Concat { .. } | Op::Collective { .. } => Counts::default(),
             Op::CausalConv { channels, kernel, bias, silu } => {
                 let weights = product(&[kernel.saturating_add(u64::from(bias)), channels]);
                 let held = product(&[b, channels, kernel.saturating_sub(1)]);

@@ -8,7 +8,7 @@ use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-use crate::op::{Op, OperatorNode};
+use crate::op::{Communication, Op, OperatorNode};
 use crate::tensor::{Tensor, TensorKind};
 
 /// What is wrong with a graph.
@@ -253,6 +253,7 @@ impl Graph {
             Op::LinearAttention { .. } | Op::Wkv { .. } => {
                 check(node, "inputs", &expected.inputs, inputs.get(..1).unwrap_or_default())?;
             }
+            Op::Collective { what: Communication::Dispatch | Communication::Return, .. } => {}
             _ => check(node, "inputs", &expected.inputs, &inputs)?,
         }
         check(node, "weights", &expected.weights, &node.weights.iter().collect::<Vec<_>>())?;
@@ -514,6 +515,25 @@ impl Expected {
                 Vec::new(),
                 vec![data("keys picked", top_k.min(context))],
             ),
+            Op::Collective { what, ranks, width } => {
+                let share = |n: u64| n.div_ceil(u64::from(ranks.max(1)));
+                let whole = |role| slot(role, [b, t, width], Data);
+                let tokens = |role| slot(role, [b, share(t), width], Data);
+                let (input, output) = match what {
+                    Communication::AllReduce | Communication::AllToAll => (whole("input"), whole("output")),
+                    Communication::ReduceScatter => (whole("input"), tokens("output")),
+                    Communication::AllGather => (tokens("input"), whole("output")),
+                    Communication::GatherFeatures => (slot("input", [b, t, share(width)], Data), whole("output")),
+                    // How many rows come from or go to others depends on who is routed where.
+                    Communication::Dispatch | Communication::Return => {
+                        let of = |role, tensors: &[Tensor]| {
+                            tensors.first().map(|o| slot(role, o.shape.clone(), Data)).into_iter().collect()
+                        };
+                        return Self { inputs: Vec::new(), weights: Vec::new(), outputs: of("output", &node.outputs) };
+                    }
+                };
+                (vec![input], Vec::new(), vec![output])
+            }
             _ => (Vec::new(), Vec::new(), Vec::new()),
         };
         Self { inputs, weights, outputs }

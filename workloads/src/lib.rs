@@ -35,6 +35,7 @@ mod known_keys;
 pub mod model;
 mod op;
 pub mod schema;
+pub mod shard;
 mod tensor;
 pub mod zoo;
 
@@ -46,5 +47,5 @@ pub use graph::{Graph, GraphError};
 pub use import::{Parts, import_hf, import_hf_file, import_hf_named, import_table, import_wrappers, load_model};
 pub use known_keys::{explain_key, not_modelled};
 pub use model::{Model, Norm};
-pub use op::{NodeTypes, Op, OperatorNode};
+pub use op::{Communication, NodeTypes, Op, OperatorNode};
 pub use tensor::{DataType, Tensor, TensorKind};

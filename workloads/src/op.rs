@@ -296,6 +296,50 @@ pub enum Op {
         /// Keys picked.
         top_k: u64,
     },
+    /// What the ranks of a group that share a model's work do together: `[b, t, width]` of the whole to the same, or to a part of it.
+    Collective {
+        /// What they do.
+        what: Communication,
+        /// Ranks of the group.
+        ranks: u32,
+        /// Elements of a token of the whole.
+        width: u64,
+    },
+}
+
+/// What ranks exchange. The whole is `[b, t, width]` of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Communication {
+    /// All get the sum of what each has: the whole in, the whole out.
+    AllReduce,
+    /// Each gets the sum of its share of the tokens: the whole in, `t / ranks` tokens out.
+    ReduceScatter,
+    /// All get all tokens: `t / ranks` tokens in, the whole out.
+    AllGather,
+    /// All get all features of each token: `width / ranks` in, the whole out.
+    GatherFeatures,
+    /// Tokens go to the ranks of their experts: the whole is what one rank sends, a row for each expert of a token.
+    Dispatch,
+    /// Experts' results go back to the ranks of their tokens: the whole is what one rank gets.
+    Return,
+    /// Each rank has so many tokens of all heads and gets all tokens of some of them, or the other way round.
+    AllToAll,
+}
+
+impl Communication {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AllReduce => "all-reduce",
+            Self::ReduceScatter => "reduce-scatter",
+            Self::AllGather => "all-gather",
+            Self::GatherFeatures => "gather",
+            Self::Dispatch => "dispatch",
+            Self::Return => "return",
+            Self::AllToAll => "all-to-all",
+        }
+    }
 }
 
 impl Op {
@@ -334,6 +378,7 @@ impl Op {
             Self::TokenShift { .. } => "token_shift",
             Self::DiagonalScan { .. } => "diagonal_scan",
             Self::Index { .. } => "index",
+            Self::Collective { .. } => "collective",
         }
     }
 

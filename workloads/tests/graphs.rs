@@ -1,7 +1,9 @@
 //! Laws of the operator graphs: shapes, order, and counts.
 
+use banksia_workloads::shard::{Shard, Sharding, Span};
 use banksia_workloads::{
-    DataType, Generation, GptConfig, Graph, GraphError, NodeTypes, Op, OperatorNode, Step, Tensor, TensorKind, zoo,
+    Communication, DataType, Generation, GptConfig, Graph, GraphError, NodeTypes, Op, OperatorNode, Place, Step,
+    Tensor, TensorKind, zoo,
 };
 
 fn decode(context: u64) -> Step {
@@ -300,4 +302,122 @@ fn the_cache_grows_by_one_token_a_step() {
     let per_token = u128::from(model.kv_bytes_per_token()) * 2;
     assert_eq!(per_token, 2 * 2 * 2 * 24 * 2048);
     assert_eq!(reads, (4..10).map(|context| context * per_token).collect::<Vec<_>>());
+}
+
+/// How often collectives of a kind come in a layer's graph.
+fn collectives(graph: &banksia_workloads::StepGraph, place: Place, kind: Communication) -> usize {
+    let bodies = graph.regions.iter().filter(|r| r.place == place).take(1).flat_map(|r| r.body.operators());
+    bodies.filter(|n| matches!(n.op, Op::Collective { what, .. } if what == kind)).count()
+}
+
+fn tensor_parallel(tp: u32) -> Sharding {
+    Sharding { tp, expert_tp: tp, ..Sharding::WHOLE }
+}
+
+fn shard_of(model: &str, sharding: Sharding, experts: Vec<u32>) -> Shard {
+    let model = zoo::load(model).expect("embedded");
+    let span = Span { first: 0, layers: model.layers() };
+    Shard::new(&model, span, sharding, experts).expect("can be divided")
+}
+
+#[test]
+#[allow(clippy::panic)]
+fn shards_of_every_model_that_can_be_divided_are_valid_graphs_with_a_share_of_its_products() {
+    let generation = Generation::default();
+    let mut divided = 0;
+    for name in zoo::names() {
+        let model = zoo::load(name).expect("embedded");
+        let span = Span { first: 0, layers: model.layers() };
+        let whole = Shard::new(&model, span, Sharding::WHOLE, Vec::new()).expect("nothing to divide");
+        for (tp, sequence) in [(2, false), (4, false), (4, true)] {
+            let Ok(shard) = Shard::new(&model, span, Sharding { sequence, ..tensor_parallel(tp) }, Vec::new()) else {
+                continue;
+            };
+            divided += 1;
+            for step in [Step::prefill(2, 32), Step::decode(4, 64)] {
+                let own = shard.graph(&step, &generation);
+                own.validate().unwrap_or_else(|e| panic!("{name} over {tp}: {e}"));
+                // Attention of all ranks is the whole's: heads are divided and nothing is computed twice.
+                let scores = |g: &banksia_workloads::StepGraph| -> u128 {
+                    let of = g.operators().filter(|(n, _)| n.op.kind() == "attention_values");
+                    of.map(|(n, repeat)| u128::from(n.flops()) * u128::from(repeat)).sum()
+                };
+                assert_eq!(scores(&own) * u128::from(tp), scores(&whole.graph(&step, &generation)), "{name} over {tp}");
+                assert!(own.flops() * u128::from(tp) >= whole.graph(&step, &generation).flops(), "{name} over {tp}");
+            }
+            let all = u128::from(shard.weight_bytes()) * u128::from(tp);
+            assert!(all >= u128::from(whole.weight_bytes()), "{name} over {tp}: no weight is lost");
+        }
+    }
+    assert!(divided > 20, "{divided} shards");
+}
+
+#[test]
+fn a_whole_shard_is_the_model() {
+    let model = zoo::load("llama3.1-8b").expect("embedded");
+    let shard = shard_of("llama3.1-8b", Sharding::WHOLE, Vec::new());
+    let (step, generation) = (Step::decode(4, 100), Generation::default());
+    let names = |g: &banksia_workloads::StepGraph| -> Vec<OperatorNode> {
+        g.regions.iter().flat_map(|r| r.body.operators().cloned()).collect()
+    };
+    assert_eq!(names(&shard.graph(&step, &generation)), names(&model.graph(&step, &generation)));
+    assert_eq!(shard.weight_bytes(), model.weight_bytes());
+}
+
+#[test]
+fn a_layer_sums_twice_or_scatters_and_gathers_twice() {
+    let generation = Generation::default();
+    let shard = shard_of("llama3.1-8b", tensor_parallel(2), Vec::new());
+    let graph = shard.graph(&Step::decode(4, 100), &generation);
+    assert_eq!(collectives(&graph, Place::Layers, Communication::AllReduce), 2);
+    assert_eq!(collectives(&graph, Place::Before, Communication::AllReduce), 1);
+    assert_eq!(collectives(&graph, Place::After, Communication::GatherFeatures), 1);
+    let sequence = shard_of("llama3.1-8b", Sharding { sequence: true, ..tensor_parallel(2) }, Vec::new());
+    let graph = sequence.graph(&Step::prefill(1, 64), &generation);
+    assert_eq!(collectives(&graph, Place::Layers, Communication::AllReduce), 0);
+    assert_eq!(collectives(&graph, Place::Layers, Communication::ReduceScatter), 2);
+    assert_eq!(collectives(&graph, Place::Layers, Communication::AllGather), 2);
+    // A token by itself is not divided.
+    let graph = sequence.graph(&Step::decode(1, 64), &generation);
+    assert_eq!(collectives(&graph, Place::Layers, Communication::AllReduce), 2);
+}
+
+#[test]
+fn experts_of_ranks_are_summed_or_exchanged() {
+    let generation = Generation::default();
+    let same = Sharding { tp: 4, ep: 4, expert_tp: 1, ..Sharding::WHOLE };
+    let apart = Sharding { ep: 4, exchanging: 4, ..Sharding::WHOLE };
+    let step = Step::decode(32, 100);
+    let model = zoo::load("mixtral-8x7b").expect("embedded");
+    for (sharding, rows) in [(same, 32 * 2), (apart, 4 * 32 * 2)] {
+        let of = |rank: u32| shard_of("mixtral-8x7b", sharding, vec![2 * rank, 2 * rank + 1]).graph(&step, &generation);
+        let sent: u64 = (0..4)
+            .map(|rank| {
+                let graph = of(rank);
+                graph.validate().expect("sound");
+                let up = graph.operators().find(|(n, _)| n.op.kind() == "expert_linear").map(|(n, _)| n.load.to_vec());
+                up.expect("has experts").iter().sum::<u64>()
+            })
+            .sum();
+        assert_eq!(sent, rows, "each token's rows are some rank's");
+        let graph = of(0);
+        let exchanged = collectives(&graph, Place::Layers, Communication::Dispatch);
+        assert_eq!(exchanged, usize::from(sharding.exchanging > 1));
+        assert_eq!(collectives(&graph, Place::Layers, Communication::Return), exchanged);
+        let sums = collectives(&graph, Place::Layers, Communication::AllReduce);
+        assert_eq!(sums, if sharding.tp > 1 { 2 } else { 0 });
+    }
+    let quarter = shard_of("mixtral-8x7b", apart, vec![0, 1]).weight_bytes();
+    assert!(quarter < model.weight_bytes() / 3, "{quarter}");
+}
+
+#[test]
+fn what_cannot_be_divided_says_what() {
+    let model = zoo::load("llama3.1-8b").expect("embedded");
+    let span = Span { first: 0, layers: model.layers() };
+    let error = Shard::new(&model, span, tensor_parallel(3), Vec::new()).expect_err("32 heads over 3");
+    assert!(error.to_string().contains("query heads (32)"), "{error}");
+    // Keys of eight heads are on two ranks each.
+    let sixteen = Shard::new(&model, span, tensor_parallel(16), Vec::new()).expect("32 heads over 16");
+    assert!(sixteen.model().kv_bytes_per_token() * 8 == model.kv_bytes_per_token());
 }

@@ -94,7 +94,7 @@ impl Bounder {
                 Work::Pim { channels, pattern, iterations, .. } => (0, channels, pattern, iterations),
                 Work::Block { block } => (1, block, 0, 0),
                 Work::Vector { function } => (2, function, 0, 0),
-                Work::Kernel { .. } | Work::Transfer { .. } => (3, 0, 0, 0),
+                Work::Kernel { .. } | Work::Transfer { .. } | Work::Collective { .. } => (3, 0, 0, 0),
             };
             let alone = match local.get(&key) {
                 Some(alone) => alone.clone(),
@@ -228,7 +228,7 @@ fn content(program: &Program, instruction: &Instruction) -> Option<Content> {
                 Content::Accesses(Block::Accesses(list))
             }
         },
-        Work::Kernel { .. } | Work::Transfer { .. } => return None,
+        Work::Kernel { .. } | Work::Transfer { .. } | Work::Collective { .. } => return None,
     })
 }
 

@@ -81,8 +81,9 @@ fn figures(name: &str, mut values: Vec<f64>, metrics: &mut BTreeMap<String, f64>
 
 /// Watts of the machine's GPUs while nothing runs.
 fn idle_w(experiment: &Experiment) -> f64 {
-    let gpus = experiment.machine.devices.iter().map(|(_, device)| match device {
-        Device::Gpu(spec) => spec.power.active_idle_w,
+    let machine = &experiment.machine;
+    let gpus = machine.devices.iter().enumerate().map(|(i, (_, device))| match device {
+        Device::Gpu(spec) => spec.power.active_idle_w * f64::from(machine.copies_of(i)),
         Device::Pim(_) => 0.0,
     });
     gpus.sum()

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
+use banksia_workloads::Generation;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -116,6 +118,8 @@ pub(crate) struct Limits {
 pub(crate) struct Load {
     /// The experiment's file: errors name its keys.
     pub(super) source: Source,
+    /// The machine as the file has it, before ranks have roles.
+    pub(super) machine: Machine,
     /// Lengths of each request.
     pub(super) lengths: Vec<Lengths>,
     /// When each comes; none where so many are kept in flight.
@@ -135,6 +139,7 @@ impl ServingFile {
         source: &Source,
         path: Option<&Path>,
         seed: u64,
+        machine: &Machine,
         configuration: &mut String,
     ) -> Result<Load, InputError> {
         let given = [self.concurrency.is_some(), self.rate_per_s.is_some(), self.trace.is_some()];
@@ -163,7 +168,8 @@ impl ServingFile {
             None => 0,
         };
         let concurrency = usize::try_from(concurrency).unwrap_or(usize::MAX);
-        Ok(Load { source: source.clone(), lengths, times, concurrency, engine: e, limits: self.limits })
+        let (source, machine) = (source.clone(), machine.clone());
+        Ok(Load { source, machine, lengths, times, concurrency, engine: e, limits: self.limits })
     }
 }
 
@@ -178,6 +184,22 @@ impl Load {
         self.lengths.iter().map(|(prompt, answer)| prompt + answer).max().unwrap_or(1)
     }
 
+    /// Bytes of the cache that a token takes, where the mapping keeps it: of all devices, or of the rank that keeps most.
+    fn bytes_a_token(&self, experiment: &Experiment) -> f64 {
+        const TOKENS: u64 = 1024;
+        const SEQUENCES: u64 = 8;
+        let few = Generation {
+            context_tokens: TOKENS - 1,
+            prompt_tokens: 0,
+            batch: SEQUENCES,
+            ignore_position_limit: true,
+            ..Generation::default()
+        };
+        // Where so many do not fit, what the model says of itself.
+        let kept = experiment.using(&self.source, &self.machine, few).map(|e| e.plan.footprint().kv);
+        kept.map_or(experiment.model.kv_bytes_per_token() as f64, |kv| kv as f64 / (TOKENS * SEQUENCES) as f64)
+    }
+
     /// The engine, with the room that weights and states leave.
     ///
     /// # Errors
@@ -185,12 +207,20 @@ impl Load {
     pub(super) fn engine(&self, experiment: &Experiment) -> Result<Engine, InputError> {
         let e = self.engine;
         let model = &experiment.model;
+        let devices = &experiment.machine.devices;
+        let dtype = banksia_mappers::dtype_of(model.types.operands());
+        // Of ranks, what one of them has and keeps.
+        let capacity = match devices.first() {
+            Some((_, device)) if experiment.machine.fabric.is_some() => device.facts(dtype),
+            _ => experiment.machine.facts(dtype),
+        };
+        let capacity = capacity.capacity_bytes as f64;
         let weights = experiment.plan.footprint().weights as f64;
-        let capacity =
-            experiment.machine.facts(banksia_mappers::dtype_of(model.types.operands())).capacity_bytes as f64;
-        let states = model.state_bytes() as f64 * e.max_sequences.min(self.lengths.len() as u64) as f64;
+        let most = e.max_sequences.min(self.lengths.len() as u64);
+        let states = model.state_bytes() as f64 * most as f64;
         let left = e.memory_share * capacity - weights - states;
-        let room = match (e.cache_tokens, model.kv_bytes_per_token()) {
+        let each = self.bytes_a_token(experiment);
+        let room = match (e.cache_tokens, each) {
             (Some(tokens), _) => self.source.check("serving.engine.cache_tokens", tokens, 1..=1 << 50)?,
             (None, _) if left <= 0.0 => {
                 let problem = format!(
@@ -203,8 +233,8 @@ impl Load {
                 return Err(error.help("take fewer max_sequences, a larger machine, or weights of fewer bits"));
             }
             // States alone, of one size for any context.
-            (None, 0) => u64::MAX / 2,
-            (None, each) => (left / each as f64) as u64,
+            (None, each) if each <= 0.0 => u64::MAX / 2,
+            (None, each) => (left / each) as u64,
         };
         Ok(Engine {
             budget: e.token_budget,

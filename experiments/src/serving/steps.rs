@@ -133,12 +133,16 @@ impl<'a> Simulated<'a> {
             Point::Decode([sequences, context]) => uniform(context - 1, 0, sequences),
             Point::Prompts([sequences, new, past]) => uniform(past, new, sequences),
         };
-        let result = self.experiment.using(&self.load.source, generation).map_err(|e| e.to_string()).and_then(|e| {
-            let report = run::run_with(&e, self.options, self.cache, &mut |_| {}).map_err(|e| e.to_string())?.0;
-            self.reports.push(report);
-            (self.progress)(self.reports.len() as u64);
-            Ok(self.reports.len() - 1)
-        });
+        let result = self
+            .experiment
+            .using(&self.load.source, &self.load.machine, generation)
+            .map_err(|e| e.to_string())
+            .and_then(|e| {
+                let report = run::run_with(&e, self.options, self.cache, &mut |_| {}).map_err(|e| e.to_string())?.0;
+                self.reports.push(report);
+                (self.progress)(self.reports.len() as u64);
+                Ok(self.reports.len() - 1)
+            });
         self.known.insert(point, result.clone());
         result
     }

@@ -286,6 +286,7 @@ impl PimSystem {
                 Work::Vector { .. } | Work::Pim { .. } => Ok(()),
                 Work::Kernel { .. } => self.refuse(i, "kernels"),
                 Work::Transfer { .. } => self.refuse(i, "transfers"),
+                Work::Collective { .. } => self.refuse(i, "collectives"),
                 Work::Block { block } => self.check_block(program, i, block),
             };
         };

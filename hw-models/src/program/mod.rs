@@ -20,6 +20,7 @@ pub use channels::ChannelSet;
 pub use error::ProgramError;
 
 use crate::gpu::program::Kernel;
+use crate::net::fabric::call::Call;
 
 /// The version of programs that this build writes and runs.
 pub const VERSION: u32 = 1;
@@ -198,6 +199,15 @@ pub enum Work {
         #[serde(default)]
         back: bool,
     },
+    /// Ranks of a group exchange data over the fabric.
+    Collective {
+        /// What is exchanged, by whom and by whose kernels.
+        call: Call,
+        /// The lane that it holds: collectives of a lane follow one another.
+        lane: u32,
+        /// Ranks that do this, of all groups: bytes and energy are of all of them.
+        ranks: u32,
+    },
 }
 
 /// One instruction. Its dependencies are earlier instructions.
@@ -348,7 +358,7 @@ impl Program {
                         index("buffer", u64::from(*buffer), self.buffers.len())?;
                     }
                 }
-                Work::Transfer { .. } => {}
+                Work::Transfer { .. } | Work::Collective { .. } => {}
             }
             let end = u64::from(instruction.first_dependency) + u64::from(instruction.dependencies);
             if end > self.dependencies.len() as u64 {

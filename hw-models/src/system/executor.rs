@@ -104,6 +104,25 @@ pub struct Books {
     pub spans: Vec<Span>,
 }
 
+impl Books {
+    /// Those of so many devices that do the same: energy, bytes and counts of all, times and what was worked out of one.
+    #[must_use]
+    pub fn times(mut self, copies: u32) -> Self {
+        if copies == 1 {
+            return self;
+        }
+        let whole = |energy: &mut BTreeMap<String, f64>, bytes: &mut BTreeMap<String, u64>| {
+            energy.values_mut().for_each(|joules| *joules *= f64::from(copies));
+            bytes.values_mut().for_each(|b| *b = b.saturating_mul(copies.into()));
+        };
+        self.operators.iter_mut().for_each(|o| whole(&mut o.energy_j, &mut o.traffic_bytes));
+        self.components.iter_mut().for_each(|c| whole(&mut c.energy_j, &mut c.traffic_bytes));
+        self.commands.values_mut().for_each(|n| *n = n.saturating_mul(copies.into()));
+        self.counts.values_mut().for_each(|n| *n = n.saturating_mul(copies.into()));
+        self
+    }
+}
+
 /// What a device did for one operator.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OperatorBooks {

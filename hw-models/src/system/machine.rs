@@ -11,6 +11,7 @@ use banksia_sim::Time;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::fabric::FabricSpec;
 use crate::dram;
 use crate::gpu::GpuSpec;
 use crate::gpu::program::Dtype;
@@ -103,6 +104,10 @@ pub struct Machine {
     pub links: Vec<LinkSpec>,
     /// Who shares memory with whom.
     pub exclusive: Option<Exclusive>,
+    /// How many devices each of them stands for: those that do the same are simulated once. One each where empty.
+    pub copies: Vec<u32>,
+    /// What joins all of them, where they are ranks of a cluster.
+    pub fabric: Option<Arc<FabricSpec>>,
     /// The text of its files with all that was written over them.
     pub configuration: String,
 }
@@ -211,11 +216,13 @@ impl Machine {
             devices: vec![(spec.name.clone(), Device::Gpu(Arc::new(spec.clone())))],
             links: Vec::new(),
             exclusive: None,
+            copies: Vec::new(),
+            fabric: None,
             configuration: String::new(),
         }
     }
 
-    fn lone_gpu(source: &Source, experiment: &Source) -> Result<Self, InputError> {
+    pub(super) fn lone_gpu(source: &Source, experiment: &Source) -> Result<Self, InputError> {
         let spec = GpuSpec::from_source(source)?;
         if experiment.parse::<toml::Table>()?.get("device").is_some_and(|d| d.as_table().is_none_or(|t| !t.is_empty()))
         {
@@ -237,6 +244,8 @@ impl Machine {
             devices: vec![(machine.file.name.clone(), Device::Pim(Arc::new(machine)))],
             links: Vec::new(),
             exclusive: None,
+            copies: Vec::new(),
+            fabric: None,
             configuration: format!("# machine\n{}\n# device\n{text}", source.text()),
         })
     }
@@ -320,6 +329,8 @@ impl Machine {
             devices,
             links,
             exclusive,
+            copies: Vec::new(),
+            fabric: None,
             configuration,
         })
     }
@@ -330,7 +341,12 @@ impl Machine {
         let mut sum = DeviceFacts::default();
         let mut shared_bytes = 0;
         for (i, (_, device)) in self.devices.iter().enumerate() {
-            let facts = device.facts(dtype);
+            let (one, copies) = (device.facts(dtype), self.copies_of(i));
+            let facts = DeviceFacts {
+                peak_flops_per_s: one.peak_flops_per_s * f64::from(copies),
+                peak_bandwidth_bytes_per_s: one.peak_bandwidth_bytes_per_s * f64::from(copies),
+                capacity_bytes: one.capacity_bytes.saturating_mul(u64::from(copies)),
+            };
             sum.peak_flops_per_s += facts.peak_flops_per_s;
             sum.peak_bandwidth_bytes_per_s += facts.peak_bandwidth_bytes_per_s;
             if shared.contains(&i) {
@@ -341,6 +357,11 @@ impl Machine {
         }
         sum.capacity_bytes = sum.capacity_bytes.saturating_add(shared_bytes);
         sum
+    }
+
+    /// How many devices one of the machine's stands for.
+    pub fn copies_of(&self, device: usize) -> u32 {
+        self.copies.get(device).copied().unwrap_or(1)
     }
 
     /// The machine's PIM, where it is a PIM machine and nothing else.
@@ -354,7 +375,7 @@ impl Machine {
     /// The machine's GPU, where it is a GPU and nothing else.
     pub fn lone_gpu_spec(&self) -> Option<&Arc<GpuSpec>> {
         match self.devices.as_slice() {
-            [(_, Device::Gpu(spec))] => Some(spec),
+            [(_, Device::Gpu(spec))] if self.fabric.is_none() => Some(spec),
             _ => None,
         }
     }

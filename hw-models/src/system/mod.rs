@@ -8,12 +8,16 @@
 //!
 //! A lone device is advanced once a step, and keeps its own books of who waits for whom.
 
+mod cluster;
 mod executor;
+mod fabric;
 mod link;
 mod machine;
 mod run;
 
+pub use cluster::ClusterTable;
 pub use executor::{Books, Executor, OperatorBooks, RunError, RunOptions, Share};
+pub use fabric::{FabricSpec, Role};
 pub use link::Link;
 pub use machine::schema::{overlay_schema as machine_overlay_schema, schema as machine_schema};
 pub use machine::{Device, DeviceFacts, Exclusive, LinkSpec, Machine};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use banksia_sim::{ComponentId, Elapsed, Engine, Model, Time, Wait, Wakes};
 
 use super::executor::{Books, Executor, RunError, RunOptions, Share};
+use super::fabric::Fabric;
 use super::link::Link;
 use super::machine::{Device, Machine};
 use crate::gpu::GpuExecutor;
@@ -29,6 +30,8 @@ struct OperatorTotals {
 pub struct System {
     names: Vec<String>,
     executors: Vec<Box<dyn Executor>>,
+    /// How many devices each stands for.
+    copies: Vec<u32>,
     options: RunOptions,
     step: u64,
     /// From the epoch.
@@ -81,6 +84,13 @@ impl System {
             names.push(link.name.clone());
             executors.push(Box::new(Link::new(link.clone(), options.timeline_step)));
         }
+        let mut copies: Vec<u32> = (0..machine.devices.len()).map(|d| machine.copies_of(d)).collect();
+        if let Some(spec) = &machine.fabric {
+            names.push("fabric".to_owned());
+            let roles = machine.devices.iter().map(|(name, _)| name.clone()).zip(copies.iter().copied()).collect();
+            executors.push(Box::new(Fabric::new(Arc::clone(spec), roles, options.timeline_step)));
+        }
+        copies.resize(executors.len(), 1);
         let mut joint = Joint { sharing: vec![false; executors.len()], ..Joint::default() };
         if let Some(exclusive) = &machine.exclusive {
             joint.switch = exclusive.switch;
@@ -89,6 +99,7 @@ impl System {
         Self {
             names,
             executors,
+            copies,
             options,
             step: 0,
             now: Time::ZERO,
@@ -133,7 +144,9 @@ impl System {
             return Err(RunError::Deadlock { step, time: self.frontier, waits });
         }
         self.now = self.frontier.max(start);
-        let energy: f64 = self.executors.iter_mut().map(|e| e.end_step(self.now)).sum();
+        let now = self.now;
+        let of = |(e, copies): (&mut Box<dyn Executor>, &u32)| e.end_step(now) * f64::from(*copies);
+        let energy: f64 = self.executors.iter_mut().zip(&self.copies).map(of).sum();
         self.steps.push(StepOutcome {
             phase: program.phase.clone(),
             context_tokens: program.context_tokens,
@@ -153,7 +166,9 @@ impl System {
 
     /// What the run measured.
     pub fn finish(mut self) -> Outcome {
-        let books: Vec<Books> = self.executors.iter_mut().map(|e| e.books(self.now)).collect();
+        let now = self.now;
+        let of = |(e, copies): (&mut Box<dyn Executor>, &u32)| e.books(now).times(*copies);
+        let books: Vec<Books> = self.executors.iter_mut().zip(&self.copies).map(of).collect();
         let mut outcome = Outcome { latency: self.elapsed(), steps: self.steps, ..Outcome::default() };
         for totals in self.operators {
             let mut operator = OperatorOutcome {

@@ -24,6 +24,7 @@ use banksia_hw::program::{Program, ProgramBuilder};
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
 use banksia_workloads::model::Mixer;
+use banksia_workloads::shard::Shard;
 use banksia_workloads::{DataType, Generation, Model, Op, Phase, Place, Step};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -127,6 +128,29 @@ impl GpuModel {
         Ok(this)
     }
 
+    /// What one rank has of a model that several share, whether or not it fits the device.
+    ///
+    /// # Errors
+    /// The device cannot multiply the model's type, or a kernel's size is beyond it or what can be simulated.
+    pub(crate) fn of_shard(
+        shard: Shard,
+        generation: &Generation,
+        spec: &Arc<GpuSpec>,
+        options: GpuOptions,
+        source: &Source,
+    ) -> Result<Self, InputError> {
+        let mut this = Self::unchecked(shard.model().clone(), generation, spec, options, source)?;
+        this.shard = Some(Arc::new(shard));
+        this.activations = this.check_sizes(source)?;
+        this.check_kernels(source)?;
+        Ok(this)
+    }
+
+    /// Bytes of weights.
+    pub(crate) fn weight_bytes(&self) -> u64 {
+        self.shard.as_ref().map_or_else(|| self.model.weight_bytes(), |s| s.weight_bytes())
+    }
+
     fn unchecked(
         model: Model,
         generation: &Generation,
@@ -177,6 +201,7 @@ impl GpuModel {
             chosen: HashMap::new(),
             kernels: HashMap::new(),
             activations: 0,
+            shard: None,
         })
     }
 
@@ -205,7 +230,7 @@ impl GpuModel {
     }
 
     /// Bytes of the keys and values of the longest context, and of recurrent states.
-    fn kv_bytes(&self) -> u128 {
+    pub(crate) fn kv_bytes(&self) -> u128 {
         let of = |(sequences, tokens): (u64, u64)| {
             (self.model.kv_bytes(tokens) + self.model.state_bytes()) * u128::from(sequences)
         };
@@ -245,7 +270,7 @@ impl GpuModel {
         let mut activations = 0u128;
         for step in self.extreme_steps() {
             let fused = self.options.attention == AttentionKernels::Flash;
-            let graph = self.model.graph(&step, g);
+            let graph = self.graph(&step);
             for (node, _) in graph.operators() {
                 let scores =
                     matches!(node.op.kind(), "attention_scores" | "softmax" | "score_cap" | "attention_values");

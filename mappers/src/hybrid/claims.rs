@@ -51,13 +51,18 @@ impl Hybrid {
         let mut back: Vec<Option<usize>> = vec![None; self.halves.len()];
         for layer in &layers {
             for (half, back) in self.halves.iter().zip(&mut back) {
-                let segment = kernels(format!("kernels before layer{layer}{}", half.suffix), back.iter().copied().collect(), &[]);
+                let segment =
+                    kernels(format!("kernels before layer{layer}{}", half.suffix), back.iter().copied().collect(), &[]);
                 claims.groups.push(segment);
                 *back = Some(self.attention_group(*layer, half, step.context(), (&mut claims, &mut banks)));
             }
         }
         // After the last attention halves follow one another without anything between: their buffers say whose is whose.
-        claims.groups.push(kernels("kernels after the last layer's attention".into(), back.first().copied().flatten().into_iter().collect(), &[]));
+        claims.groups.push(kernels(
+            "kernels after the last layer's attention".into(),
+            back.first().copied().flatten().into_iter().collect(),
+            &[],
+        ));
         claims.banks.push(banks);
         Ok(claims)
     }

@@ -326,8 +326,7 @@ impl Banks {
         let room = part.max(self.room(p));
         let columns = if u.sums_by_lane { u.columns } else { u.buffer_columns };
         let of_channels = u64::from(channels.max(1));
-        let bounds =
-            Bounds { channels: of_channels, units: u.units.into(), lanes: u.lanes, columns: columns.into() };
+        let bounds = Bounds { channels: of_channels, units: u.units.into(), lanes: u.lanes, columns: columns.into() };
         let place = |inputs: u64| {
             if u.sums_by_lane {
                 let registers = u64::from(u.buffer_columns);

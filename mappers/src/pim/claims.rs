@@ -99,7 +99,9 @@ impl Adding<'_, '_> {
             }
             Op::Embedding { .. } | Op::PositionEmbedding { .. } => {
                 let (name, row) = match node.op {
-                    Op::PositionEmbedding { positions, .. } => (node.name.as_str(), (self.context - 1) % positions.max(1)),
+                    Op::PositionEmbedding { positions, .. } => {
+                        (node.name.as_str(), (self.context - 1) % positions.max(1))
+                    }
                     _ if pim.layout.matrix(&node.name).is_some() => {
                         (node.name.as_str(), (self.context - 1) % pim.model.embed.vocab.max(1))
                     }

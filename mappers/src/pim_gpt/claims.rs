@@ -87,7 +87,9 @@ impl Adding<'_> {
             Op::Embedding { .. } | Op::PositionEmbedding { .. } => {
                 let of_vocab = (self.context - 1) % map.model.embed.vocab.max(1);
                 let (name, row) = match node.op {
-                    Op::PositionEmbedding { positions, .. } => (node.name.as_str(), (self.context - 1) % positions.max(1)),
+                    Op::PositionEmbedding { positions, .. } => {
+                        (node.name.as_str(), (self.context - 1) % positions.max(1))
+                    }
                     _ if map.layout.matrix(&node.name).is_some() => (node.name.as_str(), of_vocab),
                     _ => ("lm_head", of_vocab),
                 };
@@ -96,7 +98,9 @@ impl Adding<'_> {
                     self.matrix(node, matrix, 0, 0, Some((row, 1)), group);
                 }
             }
-            Op::Linear { .. } | Op::HeadLinear { .. } | Op::ExpertLinear { .. } => self.product(&mut own, index, node, group),
+            Op::Linear { .. } | Op::HeadLinear { .. } | Op::ExpertLinear { .. } => {
+                self.product(&mut own, index, node, group)
+            }
             _ => {
                 own.in_place = true;
                 if let Some(work) = vector_ops::work(&map.functions, node) {

@@ -282,7 +282,10 @@ fn an_overfull_buffer_is_refused() {
     let up = case.first("ffn up", |_, w| matches!(w, Work::Block { .. }));
     case.block(up, |b| list(b).iter_mut().filter(|i| i.name == "WR_GB").for_each(|i| i.columns = 65));
     let wrong = case.refused();
-    assert!(matches!(&wrong, Wrong::Capacity { level, needs: 65, capacity: 64, .. } if level.contains("buffer")), "{wrong}");
+    assert!(
+        matches!(&wrong, Wrong::Capacity { level, needs: 65, capacity: 64, .. } if level.contains("buffer")),
+        "{wrong}"
+    );
 }
 
 #[test]
@@ -304,7 +307,10 @@ fn a_key_in_another_place_is_refused() {
         let append = case.first("kv append", |_, _| true);
         case.block(append, |b| list(b).iter_mut().for_each(move_it));
         let wrong = case.refused();
-        assert!(matches!(&wrong, Wrong::Address { operator, does: "writes", .. } if operator == "kv append"), "{wrong}");
+        assert!(
+            matches!(&wrong, Wrong::Address { operator, does: "writes", .. } if operator == "kv append"),
+            "{wrong}"
+        );
     }
 }
 
@@ -313,7 +319,10 @@ fn keys_that_nothing_has_written_are_refused() {
     let mut case = aim();
     case.drop_instruction(case.first("kv append", |_, _| true));
     let wrong = case.refused();
-    assert!(matches!(&wrong, Wrong::Address { operator, holds, .. } if operator == "attention scores" && holds.contains("nothing has written")), "{wrong}");
+    assert!(
+        matches!(&wrong, Wrong::Address { operator, holds, .. } if operator == "attention scores" && holds.contains("nothing has written")),
+        "{wrong}"
+    );
 }
 
 #[test]
@@ -467,7 +476,11 @@ fn traffic_is_that_of_the_books() {
         let device = &case.machine.lone_pim_machine().unwrap().device;
         // Units get their columns from the banks, and no other byte is counted there.
         if base != "hbm-pim" {
-            let sum = device.commands.iter().filter(|c| c.name.starts_with("RDMAC") || c.name == "RDACC").map(|c| c.pin_bytes);
+            let sum = device
+                .commands
+                .iter()
+                .filter(|c| c.name.starts_with("RDMAC") || c.name == "RDACC")
+                .map(|c| c.pin_bytes);
             let pins = traffic.loads + traffic.reads + traffic.writes + traffic.sums * u64::from(sum.max().unwrap());
             let counted = outcome.traffic("pins_read") + outcome.traffic("pins_write");
             let biases = outcome.commands.get("WRMAC16").copied().unwrap_or(0) * u64::from(device.access_bytes);

@@ -1,10 +1,12 @@
-//! `ttft_tpot.csv`: time to the first token and between tokens of models that vLLM, SGLang and TensorRT-LLM serve on one GPU.
+//! `ttft_tpot.csv`, `ttft_tpot_ranks.csv`: time to the first token and between tokens of models that vLLM, SGLang and TensorRT-LLM serve on one GPU, or
+//! on tensor- and expert-parallel ranks of a node.
 //!
 //! The load is the one that the rows were taken with and the engine is set up as theirs were ([`settings`]), it forms steps as the framework does
 //! ([`banksia_experiments::serving::load`]), and a step takes what `banksia run` says of it ([`steps`]). What a framework does on the host between steps, and the way to the client,
 //! are in none of it.
 
 mod models;
+mod ranks;
 mod settings;
 mod steps;
 mod taken;
@@ -16,37 +18,26 @@ use crate::gpus::Devices;
 use crate::rows::{Row, device_of, number, whole};
 use crate::value::Value;
 use models::Served;
+use ranks::Placed;
+use settings::Memory;
 use steps::Steps;
 use taken::Taken;
 
-/// Whether the row is of one GPU.
-fn one_gpu(row: &Row) -> Result<(), String> {
-    let text = |key: &str| row.get(key).map_or("", |t| t.trim());
-    if !matches!(text("mode"), "" | "agg") {
-        return Err("prefill and decode on GPUs of their own need several devices".into());
-    }
-    for key in ["tp_size", "pp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size"] {
-        if !text(key).is_empty() && number(row, key)? > 1.0 {
-            return Err("needs several devices".into());
-        }
-    }
-    Ok(())
-}
-
 /// Milliseconds to the first token and between tokens.
 fn predicted(row: &Row, devices: &mut Devices, detail: Detail) -> Result<(f64, f64), String> {
-    one_gpu(row)?;
     let text = |key: &str| row.get(key).map_or("", |t| t.trim());
     let spec = devices.get(device_of(text("system")))?.spec().clone();
     let (isl, osl) = (whole(row, "isl", 1..=1 << 20)?, whole(row, "osl", 1..=1 << 20)?);
     let at_once = whole(row, "batch_size", 1..=1 << 12)?;
     let (taken, served) = (Taken::of(row), Served::of(row)?);
+    let placed = Placed::of(row, &served)?;
     let (isl, osl) = (u64::from(isl), u64::from(osl));
     let requests = taken.requests(isl, osl, at_once);
     let means = taken.means(isl, osl);
-    let mut steps = Steps::new(&spec, &served, detail, means, u64::from(at_once));
+    let mut steps = Steps::new(&spec, &served, placed, detail, means, u64::from(at_once))?;
     let weights = steps.weights()?;
-    let engine = taken.engine(&served, spec.dram.capacity_bytes as f64, weights, (isl, osl), u64::from(at_once))?;
+    let memory = Memory { capacity: spec.dram.capacity_bytes as f64, weights, cache_share: steps.cache_share()? };
+    let engine = taken.engine(&served, memory, (isl, osl), u64::from(at_once))?;
     steps.set_engine(engine);
     let load = Arrivals::Kept(at_once as usize);
     let answered = serve(&requests, load, engine, &mut |step: Composition| steps.seconds(step))?;

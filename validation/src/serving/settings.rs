@@ -22,6 +22,17 @@ const BUDGET: u64 = 8192;
 /// What SGLang keeps from weights and cache (`server_args.py`): 1.5 MB for each token of its budget, 512 MB, and 2 MB for each of 256 sequences in graphs.
 const SGLANG_RESERVE: f64 = (1.5 * BUDGET as f64 + 512.0 + 512.0) * 1_048_576.0;
 
+/// What a GPU has, and what the model takes of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory {
+    /// Bytes of a GPU.
+    pub(super) capacity: f64,
+    /// Of its weights.
+    pub(super) weights: f64,
+    /// Of a token's keys and values, those that one GPU keeps.
+    pub(super) cache_share: f64,
+}
+
 impl Taken {
     /// Lengths of the requests of a run, in the order in which they are sent.
     pub(super) fn requests(self, isl: u64, osl: u64, at_once: u32) -> Vec<Lengths> {
@@ -54,11 +65,11 @@ impl Taken {
     pub(super) fn engine(
         self,
         served: &Served,
-        capacity: f64,
-        weights: f64,
+        memory: Memory,
         nominal: Lengths,
         at_once: u64,
     ) -> Result<Engine, String> {
+        let Memory { capacity, weights, cache_share } = memory;
         let theirs = self == Self::InferenceMax;
         let mixture = served.model.mixers().any(|(m, _)| matches!(m, Mixer::Experts(_)));
         let (budget, share) = match (served.framework, self) {
@@ -86,7 +97,7 @@ impl Taken {
         // `batch_wait_max_tokens_ratio: 0.9` and `batch_wait_timeout_iters: 20` for a thousand tokens in and out.
         let holds = theirs && !mixture && served.framework == "trtllm" && nominal == (1024, 1024);
         let hold = if holds { (budget * 9 / 10, 20) } else { (0, 0) };
-        let per_token = served.model.kv_bytes_per_token().max(1) as f64;
+        let per_token = served.model.kv_bytes_per_token().max(1) as f64 * cache_share;
         Ok(Engine { budget, chunked, mixed, reserves, room: (cache / per_token) as u64, most: u64::MAX, hold })
     }
 }

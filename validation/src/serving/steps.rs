@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use banksia_experiments::serving::load::{Composition, Engine, Lengths};
 use banksia_hw::gpu::sampling::Detail;
 use banksia_hw::gpu::spec::GpuSpec;
-use banksia_hw::system::{Machine, RunOptions, System};
+use banksia_hw::system::{ClusterTable, Machine, RunOptions, System};
 use banksia_input::Source;
+use banksia_mappers::cluster::ClusterMapper;
 use banksia_mappers::gpu::GpuMapper;
 use banksia_mappers::{Mapper, Plan, Problem};
 use banksia_workloads::{Generation, Run};
 
 use super::models::Served;
+use super::ranks::Placed;
 
 /// Seconds of steps that were simulated, by all that they depend on: rows of a model share most of them.
 static KNOWN: Mutex<BTreeMap<String, f64>> = Mutex::new(BTreeMap::new());
@@ -20,7 +22,10 @@ static KNOWN: Mutex<BTreeMap<String, f64>> = Mutex::new(BTreeMap::new());
 /// Steps of a model on a GPU.
 pub(super) struct Steps<'a> {
     served: &'a Served,
+    placed: Placed,
     machine: Machine,
+    /// `[mapping]`, and `[parallel]` where there are several GPUs.
+    source: Source,
     detail: Detail,
     /// Mean lengths.
     means: Lengths,
@@ -30,8 +35,31 @@ pub(super) struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(spec: &GpuSpec, served: &'a Served, detail: Detail, means: Lengths, at_once: u64) -> Self {
-        Self { served, machine: Machine::of_gpu(spec), detail, means, decodes: at_once, engine: None }
+    /// Of a model on its ranks.
+    ///
+    /// # Errors
+    /// There are no figures of nodes of such GPUs.
+    pub(super) fn new(
+        spec: &GpuSpec,
+        served: &'a Served,
+        placed: Placed,
+        detail: Detail,
+        means: Lengths,
+        at_once: u64,
+    ) -> Result<Self, String> {
+        let mut text = format!("[mapping]\nframework = \"{}\"\n", served.framework);
+        if placed.tp > 1 {
+            text.push_str(&format!("[parallel]\ntp = {}\nep = {}\n", placed.tp, placed.ep));
+        }
+        let source = Source::from_text("ttft_tpot.csv", text);
+        let machine = if placed.tp > 1 {
+            let cluster = Placed::cluster(&spec.name)?.to_owned();
+            let table = ClusterTable { cluster, nodes: Some(1) };
+            Machine::read_cluster(&table, &source, None).map_err(|e| e.to_string())?
+        } else {
+            Machine::of_gpu(spec)
+        };
+        Ok(Self { served, placed, machine, source, detail, means, decodes: at_once, engine: None })
     }
 
     /// Steps are this engine's; no more sequences decode than have room.
@@ -48,11 +76,10 @@ impl<'a> Steps<'a> {
             runs,
             ..Generation::default()
         };
-        let text = format!("[mapping]\nframework = \"{}\"\n", self.served.framework);
-        let source = Source::from_text("ttft_tpot.csv", text);
         let model = &self.served.model;
-        let problem = Problem { model, generation: &generation, machine: &self.machine, source: &source };
-        let mut plan = GpuMapper.plan(&problem).map_err(|e| e.to_string())?;
+        let problem = Problem { model, generation: &generation, machine: &self.machine, source: &self.source };
+        let mapper: &dyn Mapper = if self.placed.tp > 1 { &ClusterMapper } else { &GpuMapper };
+        let mut plan = mapper.plan(&problem).map_err(|e| e.to_string())?;
         then(plan.as_mut())
     }
 
@@ -61,17 +88,30 @@ impl<'a> Steps<'a> {
         self.with_plan(vec![Run { sequences: 1, new: 1, past: 1 }], |plan| Ok(plan.footprint().weights as f64))
     }
 
+    /// Of a token's keys and values, those that one GPU keeps.
+    pub(super) fn cache_share(&self) -> Result<f64, String> {
+        const TOKENS: u64 = 1024;
+        let whole = self.served.model.kv_bytes(TOKENS);
+        if self.placed.tp == 1 || whole == 0 {
+            return Ok(1.0);
+        }
+        let run = Run { sequences: 1, new: 1, past: TOKENS - 1 };
+        self.with_plan(vec![run], |plan| Ok(plan.footprint().kv as f64 / whole as f64))
+    }
+
     /// Simulates a step, for as long as clocks settle.
     fn simulated(&self, runs: Vec<Run>) -> Result<f64, String> {
         let Served { model, framework } = self.served;
         let (machine, detail) = (&self.machine.name, self.detail);
-        let key = format!("{machine} {framework} {} {:?} {detail:?} {runs:?}", model.name, model.types);
+        let ranks = self.placed;
+        let key = format!("{machine} {ranks:?} {framework} {} {:?} {detail:?} {runs:?}", model.name, model.types);
         let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
         if let Some(seconds) = known {
             return Ok(seconds);
         }
         let seconds = self.with_plan(runs, |plan| {
-            let mut system = System::new(&self.machine, RunOptions { detail, ..RunOptions::default() });
+            let machine = plan.machine().unwrap_or_else(|| self.machine.clone());
+            let mut system = System::new(&machine, RunOptions { detail, ..RunOptions::default() });
             let program = Arc::new(plan.lower(0, &mut system).map_err(|e| e.to_string())?);
             system.run(&program).map_err(|e| e.to_string())?;
             Ok(system.finish().latency.as_secs_f64())

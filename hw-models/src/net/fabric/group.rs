@@ -44,7 +44,8 @@ pub enum Algorithm {
 }
 
 /// Ranks that communicate, and who else does at the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Group {
     /// Ranks of one group on each of its nodes.
     pub ranks_per_node: u32,

@@ -39,6 +39,27 @@ pub struct MachineFile {
     pub hop: Hop,
     /// What a launch costs.
     pub launch: LaunchCost,
+    /// Energy of bits moved.
+    #[serde(default)]
+    pub energy: LinkEnergy,
+}
+
+/// Energy of a bit moved from one GPU to another, picojoules.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkEnergy {
+    /// Within a node: up to the switch and down from it.
+    pub nvlink_pj_per_bit: f64,
+    /// Between nodes: NIC, cable, switch, cable, NIC.
+    pub network_pj_per_bit: f64,
+}
+
+impl Default for LinkEnergy {
+    /// Assumed, as in the topologies of the catalog (`catalog/network/topology`): 8 pJ a bit and link of NVLink of an A100's rate, 40 of a
+    /// NIC's with optics.
+    fn default() -> Self {
+        Self { nvlink_pj_per_bit: 16.0, network_pj_per_bit: 80.0 }
+    }
 }
 
 /// NICs of a node.
@@ -135,6 +156,8 @@ impl Machine {
             ("launch.channel_us", file.launch.channel_us),
             ("launch.gpu_us", file.launch.gpu_us),
             ("launch.copy_us", file.launch.copy_us),
+            ("energy.nvlink_pj_per_bit", file.energy.nvlink_pj_per_bit),
+            ("energy.network_pj_per_bit", file.energy.network_pj_per_bit),
         ] {
             source.check(key, value, 0.0..=MOST)?;
         }

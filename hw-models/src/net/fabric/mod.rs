@@ -7,6 +7,7 @@
 //! [`cluster`] is what a training step asks: seconds and bytes of a collective of a group of ranks on a named machine, by NCCL's algorithms and
 //! protocols. `docs/fabric.md` has the mechanisms, the sources of all numbers and the errors.
 
+pub mod call;
 pub mod carrier;
 pub mod cluster;
 mod course;

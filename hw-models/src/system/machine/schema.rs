@@ -3,6 +3,7 @@
 use banksia_input::schema::{of_file, of_overlay, put};
 use schemars::{JsonSchema, Schema, json_schema};
 
+use super::super::cluster;
 use super::SystemFile;
 use crate::dram::table::RawDevice;
 use crate::gpu::GpuSpec;
@@ -83,5 +84,6 @@ pub fn schema() -> Schema {
 
 /// The schema of `[machine]` in an experiment: a `base`, and keys that are written over those of its file.
 pub fn overlay_schema() -> Schema {
-    json_schema!({ "type": "object", "anyOf": [based::<PimFile>(), based::<GpuSpec>(), based_system()] })
+    let kinds = [based::<PimFile>(), based::<GpuSpec>(), based_system(), cluster::overlay_schema()];
+    json_schema!({ "type": "object", "anyOf": kinds })
 }

@@ -7,7 +7,7 @@ use crate::plan::Bound;
 
 impl GpuModel {
     pub(super) fn bound_of(&self, step: &Step) -> Bound {
-        let graph = self.model.graph(step, &self.generation);
+        let graph = self.graph(step);
         // What lies in L2 from the step before need not come from memory.
         let states = graph.state_bytes() as f64 / 2.0;
         // Keys of a whole prompt are read where they have just been made.

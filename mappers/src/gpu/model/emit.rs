@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::program::{InstructionId, ProgramBuilder};
-use banksia_workloads::{Place, Step};
+use banksia_workloads::{Communication, Op, Place, Step};
 
 use super::super::launch::{self, Launch};
-use super::part::Part;
+use super::part::{Part, Work};
 use super::state::GpuModel;
 use crate::plan::Unsupported;
 
@@ -55,6 +55,22 @@ impl ChosenPart {
         self.part.work.is_append()
     }
 
+    /// What the operator is called in reports.
+    pub(crate) fn label(&self) -> &str {
+        &self.part.label
+    }
+
+    /// What ranks exchange in its place, among how many, and the bytes of the whole; none for what a GPU computes.
+    pub(crate) fn exchange(&self) -> Option<(Communication, u32, u64)> {
+        match &self.part.work {
+            Work::Operator { op: Op::Collective { what, ranks, width }, batch, tokens, .. } => {
+                // Activations are of 16 bits.
+                Some((*what, *ranks, batch.saturating_mul(*tokens).saturating_mul(*width).saturating_mul(2)))
+            }
+            _ => None,
+        }
+    }
+
     /// Adds its launches of a layer, each after the one before and the first after `after`; returns the last. `suffix` ends the names of
     /// activations' buffers: chains of launches that are under way at once have activations of their own, and share weights.
     pub(crate) fn emit(
@@ -64,8 +80,20 @@ impl ChosenPart {
         suffix: &str,
         after: &[InstructionId],
     ) -> Option<InstructionId> {
+        self.emit_of(builder, layer, suffix, after, 1)
+    }
+
+    /// The same where the device stands for so many ranks: operations are those of all.
+    pub(crate) fn emit_of(
+        &self,
+        builder: &mut ProgramBuilder,
+        layer: Option<u32>,
+        suffix: &str,
+        after: &[InstructionId],
+        ranks: u32,
+    ) -> Option<InstructionId> {
         let operator = builder.operator(&self.part.label);
-        builder.occurs(operator, self.part.flops as f64, 0.0);
+        builder.occurs(operator, self.part.flops as f64 * f64::from(ranks), 0.0);
         let prefix = layer.map_or_else(String::new, |layer| format!("layer{layer}."));
         launch::emit(builder, operator, &self.launches, &prefix, suffix, after)
     }

@@ -1,6 +1,6 @@
 //! Operators that a framework computes in one kernel.
 
-use banksia_workloads::{Op, Place};
+use banksia_workloads::{Communication, Op, Place};
 
 use super::super::frameworks::Framework;
 use super::super::launch::Operand;
@@ -80,6 +80,8 @@ fn gates(parts: Vec<Part>) -> Vec<Part> {
 fn experts(parts: Vec<Part>) -> Vec<Part> {
     let mut out: Vec<Part> = Vec::with_capacity(parts.len());
     let mut open: Option<(Part, ExpertsWork)> = None;
+    // Results on their way back to the ranks of their tokens.
+    let mut back: Option<Part> = None;
     for part in parts {
         match (op(&part), &mut open) {
             (Some(Op::Route { experts, top_k, .. }), None) => {
@@ -97,7 +99,8 @@ fn experts(parts: Vec<Part>) -> Vec<Part> {
                 open = Some((part, work));
             }
             // Projections between the two belong to no fused kernel.
-            (Some(Op::Linear { .. }), Some(_)) | (_, None) => out.push(part),
+            (Some(Op::Collective { what: Communication::Return, .. }), Some(_)) => back = Some(part),
+            (Some(Op::Linear { .. } | Op::Collective { .. }), Some(_)) | (_, None) => out.push(part),
             (_, Some((whole, work))) => {
                 whole.flops = whole.flops.saturating_add(part.flops);
                 match &part.work {
@@ -116,6 +119,7 @@ fn experts(parts: Vec<Part>) -> Vec<Part> {
                         whole.output = part.output.clone();
                         if let Some((whole, work)) = open.take() {
                             out.push(Part { work: Work::Experts(Box::new(work)), ..whole });
+                            out.extend(back.take());
                         }
                     }
                     _ => {}

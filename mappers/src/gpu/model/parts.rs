@@ -1,7 +1,7 @@
 //! From the graph of a step to its parts: operators with the memory that they work on, those that a kernel does together as one.
 
 use banksia_workloads::model::Mixer;
-use banksia_workloads::{Graph, Op, OperatorNode, Place, Region, Step, Tensor, TensorKind};
+use banksia_workloads::{Communication, Graph, Op, OperatorNode, Place, Region, Step, Tensor, TensorKind};
 use petgraph::Direction::Incoming;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
@@ -46,6 +46,14 @@ impl Memory<'_> {
         }
         match node.op {
             Op::KvAppend { .. } => Operand::own(unlayered(&node.name).replace("kv_append", "kv_cache")),
+            // In place, where the whole is as large as what comes in.
+            Op::Collective { what: Communication::AllReduce, .. } => {
+                let graph = self.region.body.petgraph();
+                match graph.neighbors_directed(index, Incoming).next() {
+                    Some(from) => Operand::shared(self.value(from).name),
+                    None => Operand::shared("hidden"),
+                }
+            }
             _ => Operand::shared(unlayered(&node.name)),
         }
     }
@@ -160,7 +168,7 @@ impl GpuModel {
         let fused = self.options.attention == AttentionKernels::Flash;
         let framework = self.options.framework;
         let mut parts: Vec<Part> = Vec::new();
-        for (number, region) in self.model.graph(step, &self.generation).regions.iter().enumerate() {
+        for (number, region) in self.graph(step).regions.iter().enumerate() {
             let graph = &region.body;
             let memory = Memory { region, last: graph.petgraph().node_indices().next_back() };
             // Operations of operators that the kernels of attention do too.

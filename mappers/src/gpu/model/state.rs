@@ -6,7 +6,8 @@ use std::sync::Arc;
 use banksia_hw::gpu::GpuSpec;
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::program::LaunchMode;
-use banksia_workloads::{Generation, Model, Phase};
+use banksia_workloads::shard::Shard;
+use banksia_workloads::{Generation, Model, Phase, Step, StepGraph};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,18 @@ pub struct GpuModel {
     /// Kernels of each kind of work, and whether a product's first operand is its second.
     pub(super) kernels: HashMap<(Phase, Work), Chosen>,
     pub(super) activations: u64,
+    /// What it has of a model that several ranks share; the model is then of the rank's sizes.
+    pub(super) shard: Option<Arc<Shard>>,
+}
+
+impl GpuModel {
+    /// The graph of a step, with the collectives where the model is shared.
+    pub(crate) fn graph(&self, step: &Step) -> StepGraph {
+        match &self.shard {
+            Some(shard) => shard.graph(step, &self.generation),
+            None => self.model.graph(step, &self.generation),
+        }
+    }
 }
 
 /// Kernels, and whether a product's operands are swapped.

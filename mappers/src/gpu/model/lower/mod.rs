@@ -134,6 +134,8 @@ impl Lowering<'_> {
                     | Op::Wkv { .. }
                     | Op::TokenShift { .. }
                     | Op::DiagonalScan { .. } => self.recurrent(&one, types).map(Launches::Items),
+                    // The fabric's.
+                    Op::Collective { .. } => Ok(Launches::Items(Vec::new())),
                     _ => self.rowwise(&one).map(Launches::Items),
                 }
             }
