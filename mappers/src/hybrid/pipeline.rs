@@ -93,12 +93,12 @@ impl Hybrid {
     }
 
     /// Bytes of some elements a token.
-    fn bytes(&self, elements: u64, tokens: u64) -> u64 {
+    pub(super) fn bytes(&self, elements: u64, tokens: u64) -> u64 {
         self.model.types.cache.bytes(elements.saturating_mul(tokens))
     }
 
     /// The attention of a layer, and its number among those that are alike.
-    fn attention_of(&self, layer: u32) -> Option<(&Cached, &PimAttention, u32)> {
+    pub(super) fn attention_of(&self, layer: u32) -> Option<(&Cached, &PimAttention, u32)> {
         self.cached.iter().find_map(|(kind, attention)| {
             let index = kind.layers.iter().position(|l| *l == layer)?;
             Some((kind, attention, u32::try_from(index).ok()?))

@@ -59,6 +59,19 @@ pub(super) fn part(
     Ok(last)
 }
 
+/// The instructions of one operator, after others. The last of them.
+pub(super) fn one(
+    map: &Pim,
+    builder: &mut ProgramBuilder,
+    node: &OperatorNode,
+    context: u64,
+    after: &[InstructionId],
+) -> Result<Vec<InstructionId>, Unsupported> {
+    let batch = node.batch * node.tokens;
+    let mut lowering = Lowering { map, builder, context, ready: HashMap::new(), batch, sequences: 0..node.batch };
+    lowering.lower(node, after.to_vec())
+}
+
 impl Lowering<'_> {
     fn inputs(&self, graph: &Graph, index: NodeIndex) -> Vec<InstructionId> {
         let mut after: Vec<InstructionId> = graph
@@ -160,8 +173,9 @@ impl Lowering<'_> {
         let Some(state) = map.layout.states.iter().find(|s| s.name == node.name) else {
             return (self.vector(operator, update, &after), None);
         };
-        let places: Vec<(u32, u64, u64)> =
-            (0..map.banks.banks).map(|bank| (bank, state.first_row, state.columns)).collect();
+        // Of a part of the batch, its part.
+        let columns = state.columns.saturating_mul(node.batch).div_ceil(map.generation.batch.max(1)).min(state.columns);
+        let places: Vec<(u32, u64, u64)> = (0..map.banks.banks).map(|bank| (bank, state.first_row, columns)).collect();
         let read = map.banks.access(self.builder, false, &map.layout.all[0], &places);
         let read = self.block(operator, &read, &[]);
         let mut ready = after;
