@@ -284,7 +284,7 @@ impl From<EmitLanguage> for banksia_reports::plot::Emit {
 /// A plot.
 #[derive(Debug, Args)]
 pub struct PlotArgs {
-    /// What to draw: bars, box, breakdown, context, energy, roofline, sweep, heatmap, cdf, pareto, validation, bandwidth, gantt or
+    /// What to draw: bars, box, breakdown, context, energy, roofline, sweep, heatmap, crossover, cdf, pareto, validation, bandwidth, gantt or
     /// panels; may stand in the figure's file instead.
     #[arg(required_unless_present = "figure")]
     pub kind: Option<String>,

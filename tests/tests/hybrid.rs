@@ -325,3 +325,185 @@ fn what_does_not_fit_is_refused_with_what_would() {
     assert_eq!(code, 2, "{message}");
     assert!(message.contains("mapping.strategy"), "{message}");
 }
+
+/// Rules that place nothing where it would not be: steps are lowered operator by operator, and are what they were.
+#[test]
+fn operators_placed_where_they_were_take_what_they_took() {
+    let folder = Folder::new("hybrid-placed-alike");
+    let cases: [(&str, &[&str]); 5] = [
+        (LINKED, &["mapping.halves=1"]),
+        (LINKED, &["mapping.halves=2"]),
+        (LINKED, &["mapping.halves=1", "mapping.attention_on=gpu"]),
+        (SHARED, &[]),
+        (SHARED, &["mapping.attention_on=gpu"]),
+    ];
+    for (machine, settings) in cases {
+        let before = report(&folder, machine, settings);
+        // The model has no experts: nothing is on the PIM device that was not, but the other way to lower a step is taken.
+        let placed = [settings, &["mapping.place.experts=pim"]].concat();
+        let after = report(&folder, machine, &placed);
+        assert_eq!(before.latency_s.to_bits(), after.latency_s.to_bits(), "{settings:?}");
+        assert_eq!(before.energy_j.to_bits(), after.energy_j.to_bits(), "{settings:?}");
+        assert_eq!(before.operators, after.operators, "{settings:?}");
+    }
+}
+
+/// A GPU alone and all of a step on the GPU of two devices.
+#[test]
+fn all_on_the_gpu_is_the_gpu() {
+    let folder = Folder::new("hybrid-all-gpu");
+    let alone = report(&folder, LINKED, &["machine.base=h200", "mapping.strategy=gpu"]);
+    for machine in [LINKED, SHARED] {
+        let placed = ["mapping.place.attention=gpu", "mapping.place.products=gpu"];
+        let all = report(&folder, machine, &placed);
+        assert_eq!(alone.latency_s.to_bits(), all.latency_s.to_bits(), "{machine}");
+    }
+}
+
+/// All of decode in the banks, beside a GPU that has nothing to do, is what the banks do alone.
+#[test]
+fn all_in_the_banks_is_near_the_banks_alone() {
+    let folder = Folder::new("hybrid-all-pim");
+    let settings = ["workload.generation.prompt_tokens=0", "workload.generation.context_tokens=200"];
+    for (machine, alone) in [(LINKED, "machine.base=aim"), (SHARED, "machine.base=attacc")] {
+        let alone = report(&folder, machine, &[&settings[..], &[alone, "mapping.strategy=pim"]].concat());
+        let rules = ["attention", "products", "elementwise"].map(|class| format!("mapping.place.{class}=pim"));
+        let rules: Vec<&str> = rules.iter().map(String::as_str).chain(["mapping.halves=1"]).collect();
+        let beside = report(&folder, machine, &[&settings[..], &rules].concat());
+        assert!(close(alone.latency_s, beside.latency_s, 0.03), "{} s, {} s", alone.latency_s, beside.latency_s);
+        let flops = |r: &RunReport| r.operators.iter().map(|o| o.flops).sum::<f64>();
+        assert!(close(flops(&alone), flops(&beside), 1e-9), "{} {}", flops(&alone), flops(&beside));
+    }
+}
+
+/// Wherever operators run, the parts of a report add up, all work is done, and no bound is above what is simulated.
+#[test]
+fn placements_add_up_and_bounds_hold() {
+    let folder = Folder::new("hybrid-places");
+    let experts = "workload.model=mixtral-8x7b";
+    let small = [
+        "workload.model=mamba2-hybrid-8b",
+        "workload.generation.prompt_tokens=0",
+        "workload.generation.generated_tokens=1",
+    ];
+    let cases: [(&str, Vec<&str>); 6] = [
+        (LINKED, vec!["mapping.place.products=pim", "mapping.copies=two"]),
+        (LINKED, vec!["mapping.place.products=pim", "mapping.copies=convert"]),
+        (SHARED, vec!["mapping.place.products=pim", "mapping.copies=convert", "mapping.attention_on=gpu"]),
+        (SHARED, vec!["mapping.place.\"ffn up projection\"=pim", "mapping.copies=direct"]),
+        (SHARED, [&small[..], &["mapping.place.states=pim"]].concat()),
+        (
+            SHARED,
+            vec![
+                experts,
+                "workload.generation.prompt_tokens=0",
+                "workload.generation.generated_tokens=1",
+                "mapping.place.experts={ pim_below_tokens = 3 }",
+                "mapping.copies=direct",
+            ],
+        ),
+    ];
+    for (machine, settings) in cases {
+        let placed = experiment(&folder, machine, &settings);
+        let bound: f64 = (0..placed.plan.programs()).map(|i| placed.plan.bound(i).seconds()).sum();
+        let (report, _) = ran(&placed, RunOptions::default());
+        let sum: f64 = report.operators.iter().map(|o| o.latency_s).sum();
+        assert!(close(sum, report.latency_s, 1e-9), "{settings:?}: {sum} s of {} s", report.latency_s);
+        let energy: f64 = report.operators.iter().map(|o| o.energy_j).sum();
+        assert!(close(energy, report.energy_j, 1e-6), "{settings:?}: {energy} J of {} J", report.energy_j);
+        assert!(bound > 0.0 && bound <= report.latency_s, "{settings:?}: {bound} s, {} s", report.latency_s);
+        let plain: Vec<&str> = settings.iter().copied().filter(|s| !s.starts_with("mapping.place")).collect();
+        let flops = |r: &RunReport| r.operators.iter().map(|o| o.flops).sum::<f64>();
+        let before = self::report(&folder, machine, &plain);
+        assert!(close(flops(&before), flops(&report), 1e-6), "{settings:?}: {} {}", flops(&before), flops(&report));
+    }
+}
+
+/// What both devices use lies twice, or is converted; each has its price.
+#[test]
+fn second_copies_and_conversions_have_a_price() {
+    let folder = Folder::new("hybrid-copies");
+    let of = |machine: &str, copies: &str| {
+        let copies = format!("mapping.copies={copies}");
+        let settings = ["mapping.place.products=pim", copies.as_str()];
+        let placed = experiment(&folder, machine, &settings);
+        (placed.plan.footprint(), ran(&placed, RunOptions::default()).0)
+    };
+    for machine in [LINKED, SHARED] {
+        let (twice, kept) = of(machine, "two");
+        let (once, converted) = of(machine, "convert");
+        let (both, direct) = of(machine, "direct");
+        // Layers' products: 12 of 768 by 768 elements in each of 12 layers, of two bytes; the table of the vocabulary is the head's and the GPU's.
+        let layers = 12 * 12 * 768 * 768 * 2;
+        let table = 50257 * 768 * 2;
+        let of_plain = experiment(&folder, machine, &[]).plan.footprint().weights;
+        let within = |more: u64| (layers..=layers + table + (1 << 20)).contains(&more);
+        assert!(within(twice.weights - of_plain), "{} {of_plain}", twice.weights);
+        assert!(once.weights <= of_plain + table + (1 << 20), "{} {of_plain}", once.weights);
+        assert!(both.weights == once.weights && once.activations > twice.activations);
+        let prompt = |r: &RunReport| r.steps.first().map_or(0.0, |s| s.latency_s);
+        assert!(prompt(&converted) > prompt(&kept), "{} {}", prompt(&converted), prompt(&kept));
+        assert!(prompt(&direct) <= prompt(&converted) && prompt(&direct) >= prompt(&kept));
+        assert!(converted.operators.iter().any(|o| o.name == "weight conversion" && o.energy_j > 0.0));
+        assert!(kept.operators.iter().all(|o| o.name != "weight conversion" && o.name != "weights_to_gpu"));
+    }
+}
+
+#[test]
+fn placements_that_cannot_be_are_refused_with_what_would() {
+    let folder = Folder::new("hybrid-places-refused");
+    let mixtral = ["workload.model=mixtral-8x7b", "workload.generation.prompt_tokens=0"];
+    let cases: [(&str, &[&str], &str, &str); 8] = [
+        (LINKED, &["mapping.place.\"ffn pu projection\"=pim"], "mapping.place", "ffn up projection"),
+        (LINKED, &["mapping.place.products={ }"], "mapping.place.\"products\"", "no condition"),
+        (LINKED, &["mapping.place.products={ pim_below_tokens = 4 }"], "mapping.place.\"products\"", "pim_below_batch"),
+        (
+            LINKED,
+            &["mapping.place.products={ pim_below_batch = 0 }"],
+            "mapping.place.\"products\".pim_below_batch",
+            "from 1",
+        ),
+        (LINKED, &["mapping.place.\"attention scores\"=gpu"], "mapping.place.\"attention scores\"", "place all of it"),
+        (LINKED, &["mapping.place_prefill.attention=pim"], "mapping.place_prefill.\"attention\"", "leave it out"),
+        (
+            LINKED,
+            &["mapping.place.attention=gpu", "mapping.attention_on=pim"],
+            "mapping.place.\"attention\"",
+            "leave one of them out",
+        ),
+        (
+            SHARED,
+            &[mixtral[0], mixtral[1], "mapping.place.experts={ pim_below_tokens = 3 }"],
+            "workload.model",
+            "mapping.copies = \"convert\"",
+        ),
+    ];
+    for (machine, settings, key, words) in cases {
+        let error = match read(&folder, machine, settings) {
+            Ok(_) => panic!("{settings:?} was taken"),
+            Err(error) => error,
+        };
+        assert_eq!(error.key.as_deref(), Some(key), "{settings:?}: {error}");
+        assert!(error.to_string().contains(words), "{settings:?}: {error}");
+    }
+}
+
+/// Conditions of a rule hold or not for a generation.
+#[test]
+fn rules_choose_by_batch_and_context() {
+    let folder = Folder::new("hybrid-rules");
+    let runs = |rule: &str| {
+        let rule = format!("mapping.place.products={rule}");
+        let placed = experiment(&folder, LINKED, &["mapping.halves=1", &rule]);
+        let program = run::program(&placed, 1).unwrap();
+        let index = program.operators.iter().position(|o| o.name == "ffn up projection").unwrap();
+        let on = program.instructions.iter().find(|i| i.operator as usize == index).unwrap().on;
+        ["pim", "gpu"][on as usize]
+    };
+    // Eight sequences, the longest of 34 tokens.
+    assert_eq!(runs("{ pim_below_batch = 9 }"), "pim");
+    assert_eq!(runs("{ pim_below_batch = 8 }"), "gpu");
+    assert_eq!(runs("{ pim_from_context = 20 }"), "pim");
+    assert_eq!(runs("{ pim_from_context = 2000 }"), "gpu");
+    assert_eq!(runs("{ pim_from_context = 20, pim_below_batch = 8 }"), "gpu");
+}

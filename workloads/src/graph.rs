@@ -134,6 +134,11 @@ impl Graph {
         self.graph.node_weight(index)
     }
 
+    /// The same, to be changed: what is changed is not checked.
+    pub fn operator_mut(&mut self, index: NodeIndex) -> Option<&mut OperatorNode> {
+        self.graph.node_weight_mut(index)
+    }
+
     /// The operator of a name.
     pub fn find(&self, name: &str) -> Option<NodeIndex> {
         self.graph.node_indices().find(|i| self.graph[*i].name == name)

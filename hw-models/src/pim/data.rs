@@ -167,7 +167,7 @@ impl<'a> DataView<'a> {
                 (Block::Accesses(list), Drive::Accesses(kernel)) => self.accesses(kernel, list, take),
                 _ => Err("is a block that these channels are not driven by".into()),
             },
-            Work::Vector { .. } | Work::Kernel { .. } | Work::Transfer { .. } => Ok(()),
+            Work::Vector { .. } | Work::Kernel { .. } | Work::Transfer { .. } | Work::Collective { .. } => Ok(()),
         }
     }
 

@@ -26,6 +26,16 @@ pub(super) fn halves(batch: u64, parts: u64) -> Vec<Half> {
     vec![Half { sequences: 0..first, suffix: ".half0" }, Half { sequences: first..batch, suffix: ".half1" }]
 }
 
+/// The sizes of a step's parts, and how many have each.
+pub(super) fn batches(halves: &[Half], cut: bool, batch: u64) -> Vec<(u64, usize)> {
+    if !cut {
+        return vec![(batch, 1)];
+    }
+    let mut sizes: Vec<u64> = halves.iter().map(Half::batch).collect();
+    sizes.dedup();
+    sizes.into_iter().map(|size| (size, halves.iter().filter(|h| h.batch() == size).count())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::halves;

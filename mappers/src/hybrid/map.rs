@@ -5,9 +5,11 @@ use banksia_workloads::{Generation, Model};
 
 use super::capacity::{Cached, Reserved};
 use super::half::Half;
+use super::place::Places;
 use super::site::Site;
+use super::weights::{Copies, Weights};
 use crate::gpu::model::GpuModel;
-use crate::pim::PimAttention;
+use crate::pim::{PimAttention, PimOperators};
 
 /// A model on a GPU and a PIM device, ready to be lowered step by step.
 #[derive(Debug, Clone)]
@@ -26,4 +28,10 @@ pub(super) struct Hybrid {
     /// What is in the banks, by layers that have alike attention.
     pub(super) cached: Vec<(Cached, PimAttention)>,
     pub(super) reserved: Reserved,
+    /// Which device runs what.
+    pub(super) places: Places,
+    /// What the banks have beside keys and values, where they have more.
+    pub(super) operators: Option<PimOperators>,
+    pub(super) weights: Weights,
+    pub(super) copies: Copies,
 }

@@ -4,81 +4,39 @@
 //! The batch may be run as two halves that take turns, as NeuPIMs does (Heo et al., ASPLOS 2024): while the attention of one half runs in
 //! the banks, the GPU works on the other. Where both devices use the same memory they cannot do so at once, and the machine sees to it.
 
+mod bound;
 mod capacity;
 mod claims;
+mod convert;
 mod half;
 mod map;
+mod options;
 mod pipeline;
+mod place;
+mod share;
 mod site;
+mod steps;
+mod values;
+mod weights;
 
-use banksia_hw::program::{LaunchMode, Program};
+use banksia_hw::program::Program;
 use banksia_hw::system::Machine;
-use banksia_input::{InputError, Source};
+use banksia_input::InputError;
 use banksia_workloads::{Generation, Phase, Step};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Deserialize;
 
-use crate::gpu::model::{AttentionKernels, GpuModel, GpuOptions, Parts, launches, no_judge};
+use crate::gpu::model::{GpuModel, GpuOptions, Parts, launches, no_judge};
+use crate::pim::PimOperators;
 use crate::pim_gpt::{MappingSummary, RegionSummary};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 use crate::replay::Claims;
 use crate::space::{Knob, of_values};
 use half::Half;
 use map::Hybrid;
+use options::HybridOptions;
+use place::{On, Places};
 use site::Site;
-
-/// The options of the mapping, as the table `[mapping]` writes them.
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
-struct HybridOptions {
-    /// How the GPU's kernels are launched.
-    #[serde(default)]
-    launch: LaunchMode,
-    /// Which kernels compute attention over the prompt.
-    #[serde(default)]
-    attention: AttentionKernels,
-    /// Into how many parts that take turns the batch is cut in decode: 1 or 2. Where absent 2; 1 of one sequence, and
-    /// where both devices use one memory, at which they take turns.
-    #[schemars(range(min = 1, max = 2))]
-    halves: Option<i64>,
-    /// Where attention of decode runs, and with it where keys and values lie.
-    #[serde(default)]
-    attention_on: On,
-    /// Channels that a head's keys and values lie over in the PIM device; an even share of all where absent.
-    #[schemars(range(min = 1))]
-    attention_channels: Option<i64>,
-}
-
-/// One of the two devices.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum On {
-    /// The PIM device.
-    #[default]
-    Pim,
-    /// The GPU.
-    Gpu,
-}
-
-impl HybridOptions {
-    fn halves(&self, generation: &Generation, shared: bool, source: &Source) -> Result<u64, InputError> {
-        // On the GPU alone nothing takes turns.
-        let most = if shared || self.attention_on == On::Gpu { 1 } else { 2 };
-        let Some(halves) = self.halves else { return Ok(generation.batch.clamp(1, most)) };
-        let halves = source.check("mapping.halves", halves, 1..=2)?.unsigned_abs();
-        if halves > 1 && self.attention_on == On::Gpu {
-            let error = source.error(
-                "mapping.halves",
-                "is 2, and attention_on is \"gpu\": with all of it on one device nothing takes turns",
-            );
-            return Err(error.help("set halves = 1, or attention_on = \"pim\""));
-        }
-        if halves > generation.batch {
-            let error = source.error("mapping.halves", format!("is {halves}, and the batch has one sequence"));
-            return Err(error.help("set halves = 1, or a larger workload.generation.batch"));
-        }
-        Ok(halves)
-    }
-}
+use weights::{StepsOf, Weights};
 
 /// The strategy of this module.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +56,7 @@ impl Mapper for HybridMapper {
     }
 
     fn keys(&self) -> &'static [&'static str] {
-        &["launch", "attention", "halves", "attention_on", "attention_channels"]
+        &["launch", "attention", "halves", "attention_on", "attention_channels", "place", "place_prefill", "copies"]
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
@@ -121,7 +79,10 @@ impl Mapper for HybridMapper {
         let width = Knob::whole("attention_channels", "channels of a head's keys and values", widths);
         let width = Knob { default: None, needs: in_banks, ..width };
         let on = "where attention of decode runs, and keys and values lie";
-        Ok(vec![launch, attention, Knob::whole("attention_on", on, of_values(["pim", "gpu"])), turns, width])
+        let mut knobs =
+            vec![launch, attention, Knob::whole("attention_on", on, of_values(["pim", "gpu"])), turns, width];
+        knobs.extend(options::places(problem));
+        Ok(knobs)
     }
 
     fn accepts(&self, machine: &Machine) -> bool {
@@ -152,22 +113,40 @@ impl Hybrid {
             let generation = Generation { batch, ..generation.clone() };
             GpuModel::beside_cache(model.clone(), &generation, &site.spec, of_gpu, source)
         };
+        let graph = model.graph(&Step::decode(generation.batch, generation.last_context()), generation);
+        let rules = [options.place.clone(), options.place_prefill.clone()];
+        let places = Places::new(rules, options.attention_on, generation, &graph, source)?;
+        let on_gpu = places.attention() == On::Gpu;
+        let alone = on_gpu && !places.beyond_attention();
         let whole = lower(generation.batch)?;
         let mut parts: Vec<GpuModel> = Vec::new();
-        let halves = half::halves(generation.batch, options.halves(generation, site.shared, source)?);
+        let halves = half::halves(generation.batch, options.halves(generation, site.shared, alone, source)?);
         for batch in halves.iter().map(Half::batch).filter(|b| *b < generation.batch) {
             if parts.iter().all(|p| p.generation().batch != batch) {
                 parts.push(lower(batch)?);
             }
         }
         let channels = options.attention_channels;
-        if let (Some(channels), On::Pim) = (channels, options.attention_on) {
+        if let (Some(channels), false) = (channels, on_gpu) {
             source.check("mapping.attention_channels", channels, 1..=i64::from(site.pim.channels()))?;
         }
         let channels = channels.and_then(|n| u32::try_from(n).ok());
-        let wanted =
-            capacity::Wanted { activations: whole.activations(), channels, on_gpu: options.attention_on == On::Gpu };
-        let (cached, reserved) = capacity::lay_out(&site, model, generation, wanted, source)?;
+        let steps = StepsOf::new(model, generation, &places);
+        let weights = if places.beyond_attention() {
+            Weights::new(model, &steps.pairs(), options.copies)
+        } else {
+            Weights { of_gpu: model.weight_bytes(), ..Weights::default() }
+        };
+        let operators = |batch: u64| places.beyond_attention().then(|| steps.in_banks(model, generation, batch));
+        let wanted = capacity::Wanted {
+            activations: whole.activations(),
+            channels,
+            on_gpu,
+            weights: &weights,
+            operators: &operators,
+        };
+        let capacity::InBanks { cached, operators, reserved } =
+            capacity::lay_out(&site, model, generation, wanted, source)?;
         Ok(Self {
             model: model.clone(),
             generation: generation.clone(),
@@ -176,9 +155,13 @@ impl Hybrid {
             whole,
             parts,
             halves,
-            on_gpu: options.attention_on == On::Gpu,
+            on_gpu,
             cached,
             reserved,
+            places,
+            operators,
+            weights,
+            copies: options.copies,
         })
     }
 
@@ -192,7 +175,9 @@ impl Hybrid {
         let (g, device) = (&self.generation, &pim.device);
         let of_a_row = device.row_bytes() * u64::from(device.banks) * u64::from(pim.channels());
         let mut first_row = self.reserved.rows;
-        let mut regions = Vec::new();
+        let mut regions = self.operators.as_ref().map(PimOperators::regions).unwrap_or_default();
+        first_row = first_row
+            .saturating_add(self.operators.as_ref().map_or(0, |o| u32::try_from(o.rows()).unwrap_or(u32::MAX)));
         for (kind, attention) in &self.cached {
             let tokens = g.batch.saturating_mul(kind.sizes.context);
             let layers = u64::from(kind.sizes.layers);
@@ -246,6 +231,7 @@ impl Plan for Hybrid {
         let step = self.step_of(index)?;
         let mut judge = judges.of(self.site.gpu as usize).ok_or_else(no_judge)?;
         match step.phase {
+            _ if self.operators.is_some() => self.placed_step(&step, &mut *judge),
             Phase::Prefill => self.prefill(&step, &mut *judge),
             Phase::Decode => self.decode(&step, &mut *judge),
         }
@@ -262,7 +248,14 @@ impl Plan for Hybrid {
         let mut judge = judges.of(self.site.gpu as usize).ok_or_else(no_judge)?;
         let name = self.site.gpu_name.clone();
         let mut report = Vec::new();
-        if step.phase == Phase::Prefill || self.parts.is_empty() {
+        if self.operators.is_some() {
+            let batches = half::batches(&self.halves, step.phase == Phase::Decode, self.generation.batch);
+            for (batch, times) in batches {
+                let of_part =
+                    if times == 1 { name.clone() } else { format!("{name}, for {times} x {batch} sequences") };
+                report.push((of_part, LayoutReport::Kernels(self.placed_choices(&step, batch, &mut *judge)?)));
+            }
+        } else if step.phase == Phase::Prefill || self.parts.is_empty() {
             let wanted = if step.phase == Phase::Prefill || self.on_gpu { Parts::All } else { Parts::WithoutCache };
             report.push((name, LayoutReport::Kernels(self.whole.choices(&step, wanted, &mut *judge)?)));
         } else {
@@ -281,31 +274,11 @@ impl Plan for Hybrid {
     fn footprint(&self) -> Footprint {
         let one = self.model.kv_bytes(self.generation.last_context()) + self.model.state_bytes();
         let kv = u64::try_from(one * u128::from(self.generation.batch)).unwrap_or(u64::MAX);
-        Footprint { weights: self.model.weight_bytes(), kv, activations: self.whole.activations() }
+        let weights = self.model.weight_bytes().saturating_add(self.weights.twice);
+        Footprint { weights, kv, activations: self.whole.activations().saturating_add(self.weights.scratch) }
     }
 
-    /// The longer of what each device must do by itself.
     fn bound(&self, index: u64) -> Bound {
-        let Some(step) = self.generation.step(index) else { return Bound::default() };
-        if step.phase == Phase::Prefill || self.on_gpu {
-            return self.whole.bound(index);
-        }
-        let graph = self.model.graph(&step, &self.generation);
-        let flops = |wanted: &[&str]| -> f64 {
-            let of = graph.operators().filter(|(o, _)| wanted.contains(&o.op.kind()));
-            of.map(|(o, repeat)| o.flops() as f64 * f64::from(repeat)).sum()
-        };
-        let weights = graph.weight_bytes_read() as f64;
-        let (spec, pim) = (&self.site.spec, &self.site.pim);
-        // What lies in L2 from the step before need not come from memory.
-        let weights = (weights - spec.l2.bytes as f64).max(0.0);
-        let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
-        let macs = flops(&["attention_scores", "attention_values"]) / 2.0;
-        let products = flops(&["linear", "expert_linear"]) / spec.tensor_peak_flops_per_s(self.whole.dtype());
-        let kv = ratio(graph.kv_bytes_read() as f64, banksia_hw::pim::peak_bandwidth_bytes_per_s(pim));
-        Bound {
-            arithmetic_s: products.max(ratio(macs, banksia_hw::pim::peak_macs_per_s(pim))),
-            memory_s: kv.max(weights / spec.dram_peak_bytes_per_s()),
-        }
+        self.bound_of(index)
     }
 }

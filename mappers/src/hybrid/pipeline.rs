@@ -93,7 +93,7 @@ impl Hybrid {
     }
 
     /// Bytes of some elements a token.
-    fn bytes(&self, elements: u64, tokens: u64) -> u64 {
+    pub(super) fn bytes(&self, elements: u64, tokens: u64) -> u64 {
         self.model.types.cache.bytes(elements.saturating_mul(tokens))
     }
 

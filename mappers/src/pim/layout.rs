@@ -68,18 +68,18 @@ impl Layout {
         generation: &Generation,
         chosen: &Chosen,
     ) -> Option<Self> {
-        let mut this = Self::of_weights(banks, graph, owners, chosen);
+        let mut this = Self::of_weights(banks, graph, owners, chosen, 0);
         this.put_states(banks, graph);
         let first = u32::try_from(this.all_rows()).ok().filter(|r| u64::from(*r) <= banks.rows)?;
         this.put_attention(machine, graph, generation.batch, first, chosen.attention_channels)?;
         Some(this)
     }
 
-    /// Weights alone, those that layers share once.
-    pub(super) fn of_weights(banks: &Banks, graph: &Graph, owners: &Owners, chosen: &Chosen) -> Self {
+    /// Weights alone, those that layers share once, from a row on.
+    pub(super) fn of_weights(banks: &Banks, graph: &Graph, owners: &Owners, chosen: &Chosen, first_row: u64) -> Self {
         let all = [ChannelSet::first(banks.channels)];
         let (matrices, states, attentions, places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut this = Self { matrices, states, attentions, places, owners: owners.clone(), rows: 0, all };
+        let mut this = Self { matrices, states, attentions, places, owners: owners.clone(), rows: first_row, all };
         let tables = graph.operators().filter(|n| matches!(n.op, Op::Embedding { .. } | Op::PositionEmbedding { .. }));
         for node in graph.operators() {
             // The first of the layers that share a matrix comes first.
@@ -128,7 +128,7 @@ impl Layout {
         self.rows = self.rows.saturating_add(rows.saturating_mul(count));
     }
 
-    fn put_states(&mut self, banks: &Banks, graph: &Graph) {
+    pub(super) fn put_states(&mut self, banks: &Banks, graph: &Graph) {
         let mut row = self.rows;
         for node in graph.operators().filter(|n| n.state_bytes() > 0) {
             // Counted as it is read and as it is written.

@@ -60,6 +60,19 @@ pub(super) fn part(
     Ok(last)
 }
 
+/// The instructions of one operator, after others. The last of them.
+pub(super) fn one(
+    map: &Pim,
+    builder: &mut ProgramBuilder,
+    node: &OperatorNode,
+    context: u64,
+    after: &[InstructionId],
+) -> Result<Vec<InstructionId>, Unsupported> {
+    let batch = node.batch * node.tokens;
+    let mut lowering = Lowering { map, builder, context, ready: HashMap::new(), batch, sequences: 0..node.batch };
+    lowering.lower(node, after.to_vec())
+}
+
 impl Lowering<'_> {
     fn inputs(&self, graph: &Graph, index: NodeIndex) -> Vec<InstructionId> {
         let mut after: Vec<InstructionId> = graph
@@ -161,7 +174,9 @@ impl Lowering<'_> {
         let Some(state) = map.layout.states.iter().find(|s| s.name == node.name) else {
             return (self.vector(operator, update, &after), None);
         };
-        let all = |bank| Spot { bank, row: state.first_row, column: 0, columns: state.columns };
+        // Of a part of the batch, its part.
+        let columns = state.columns.saturating_mul(node.batch).div_ceil(map.generation.batch.max(1)).min(state.columns);
+        let all = |bank| Spot { bank, row: state.first_row, column: 0, columns };
         let places: Vec<Spot> = (0..map.banks.banks).map(all).collect();
         let read = map.banks.access(self.builder, false, &map.layout.all[0], &places);
         let read = self.block(operator, &read, &[]);

@@ -10,6 +10,7 @@ mod claims;
 mod layout;
 mod lower;
 mod map;
+mod operators;
 mod options;
 mod summary;
 
@@ -22,6 +23,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 pub(crate) use attention::{OPERATORS, PimAttention, Sizes};
 pub use map::Pim;
+pub(crate) use operators::PimOperators;
 
 use self::banks::Banks;
 use self::layout::Layout;
@@ -238,7 +240,7 @@ impl Case<'_> {
         };
         // Rows shrink as channels grow, in steps: multiples of what there is are tried.
         let channels = (2..=64).find_map(|n| fits(has.checked_mul(n)?));
-        let rows = Layout::of_weights(banks, graph, owners, chosen).rows;
+        let rows = Layout::of_weights(banks, graph, owners, chosen, 0).rows;
         let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
         let row = u128::from(banks.row_bytes_of_all());
         let kv = (model.kv_bytes(generation.last_context()) + model.state_bytes()) * u128::from(generation.batch);

@@ -32,6 +32,7 @@ impl<'a> Order<'a> {
                     }
                 }
                 Work::Block { .. } | Work::Kernel { .. } => before(0, &mut on_device[i]),
+                Work::Collective { lane, .. } => before(lane, &mut on_device[i]),
                 Work::Vector { .. } | Work::Transfer { .. } => {}
             }
         }

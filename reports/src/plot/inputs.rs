@@ -1,6 +1,7 @@
 //! The files that `banksia plot` reads: run reports (`.json`), tables (`.csv`), and the folders of runs and sweeps.
 
 mod bars;
+mod crossovers;
 mod figure;
 mod grids;
 mod options;
@@ -32,7 +33,7 @@ pub use table::Table;
 
 /// Draws a kind of plot from files.
 ///
-/// `breakdown`, `context`, `roofline` and `energy` take run reports, and `gantt` takes one. `sweep`, `bars`, `box`, `heatmap`, `cdf`,
+/// `breakdown`, `context`, `roofline` and `energy` take run reports, and `gantt` takes one. `sweep`, `bars`, `box`, `heatmap`, `crossover`, `cdf`,
 /// `validation` and `bandwidth` take tables, and `pareto` takes either. A run's folder stands for its report; a sweep's, for its `comparison.csv` or, where reports are
 /// wanted, for those of its points in their order. Several inputs are drawn in one plot.
 ///
@@ -94,6 +95,7 @@ fn plot_unscaled(kind: PlotKind, inputs: &[PathBuf], options: &PlotOptions) -> R
                 PlotKind::Bandwidth => plot_bandwidth(&tables, options)?,
                 PlotKind::Pareto => plot_pareto(&tables, options)?,
                 PlotKind::Heatmap => grids::plot_heatmap(&tables, options)?,
+                PlotKind::Crossover => crossovers::plot_crossover(&tables, options)?,
                 PlotKind::Cdf => grids::plot_cdf(&tables, options)?,
                 PlotKind::Bars => bars::plot_bars(&tables, options)?,
                 PlotKind::Box => bars::plot_box(&tables, options)?,

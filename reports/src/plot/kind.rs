@@ -27,6 +27,8 @@ pub enum PlotKind {
     Energy,
     /// A value over two columns of a table.
     Heatmap,
+    /// Which way is best over two columns of a table, and by how much.
+    Crossover,
     /// The share of rows at or below a value.
     Cdf,
     /// What ran where and when.
@@ -37,7 +39,7 @@ pub enum PlotKind {
 
 impl PlotKind {
     /// Every kind, as the command line lists them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Breakdown,
         Self::Bars,
         Self::Box,
@@ -49,6 +51,7 @@ impl PlotKind {
         Self::Pareto,
         Self::Energy,
         Self::Heatmap,
+        Self::Crossover,
         Self::Cdf,
         Self::Gantt,
         Self::Panels,
@@ -68,6 +71,7 @@ impl PlotKind {
             Self::Pareto => "pareto",
             Self::Energy => "energy",
             Self::Heatmap => "heatmap",
+            Self::Crossover => "crossover",
             Self::Cdf => "cdf",
             Self::Gantt => "gantt",
             Self::Panels => "panels",

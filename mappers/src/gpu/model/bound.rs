@@ -6,7 +6,7 @@ use super::state::GpuModel;
 use crate::plan::Bound;
 
 impl GpuModel {
-    pub(super) fn bound_of(&self, step: &Step) -> Bound {
+    pub(crate) fn bound_of(&self, step: &Step) -> Bound {
         let graph = self.graph(step);
         // What lies in L2 from the step before need not come from memory.
         let states = graph.state_bytes() as f64 / 2.0;

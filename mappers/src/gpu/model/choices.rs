@@ -2,12 +2,12 @@
 
 use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::gpu::{CacheState, occupancy};
-use banksia_workloads::Step;
+use banksia_workloads::{Phase, Step, StepGraph};
 
 use super::super::select::FINALISTS;
 use super::choice::Choice;
 use super::emit::Parts;
-use super::part::Launches;
+use super::part::{Launches, Part};
 use super::state::GpuModel;
 use crate::gpu::select;
 use crate::plan::Unsupported;
@@ -23,26 +23,41 @@ impl GpuModel {
         wanted: Parts,
         judge: &mut dyn Judge,
     ) -> Result<Vec<Choice>, Unsupported> {
-        choices(self, step, wanted, judge)
+        let parts = self.parts(step).into_iter().filter(|p| wanted.has(p)).collect();
+        choices(self, step.phase, parts, judge)
+    }
+
+    /// The kernels of parts of a step whose graph is given: by region, and by operator of its graph.
+    ///
+    /// # Errors
+    /// An operator is not known, or the device runs none of a product's kernels.
+    pub(crate) fn choices_of(
+        &mut self,
+        phase: Phase,
+        graph: &StepGraph,
+        here: &dyn Fn(usize, usize) -> bool,
+        judge: &mut dyn Judge,
+    ) -> Result<Vec<Choice>, Unsupported> {
+        let parts = self.parts_of(graph).into_iter().filter(|p| here(p.region, p.node)).collect();
+        choices(self, phase, parts, judge)
     }
 }
 
 fn choices(
     model: &mut GpuModel,
-    step: &Step,
-    wanted: Parts,
+    phase: Phase,
+    parts: Vec<Part>,
     judge: &mut dyn Judge,
 ) -> Result<Vec<Choice>, Unsupported> {
     let mut out = Vec::new();
-    let parts = model.parts(step);
-    model.forget_contexts(step.phase, &parts);
-    for part in parts.into_iter().filter(|p| wanted.has(p)) {
-        let estimates = match model.lowering(step.phase).launches(&part)? {
+    model.forget_contexts(phase, &parts);
+    for part in parts {
+        let estimates = match model.lowering(phase).launches(&part)? {
             // A candidate that cannot run has no place among the estimates; the choice goes on without it.
             Launches::Product(g, found, _) => select::estimates(judge, &g, found, FINALISTS),
             Launches::Items(_) => Vec::new(),
         };
-        let launches = model.chosen(step.phase, &part, judge)?;
+        let launches = model.chosen(phase, &part, judge)?;
         for launch in launches.iter() {
             let kernel = &*launch.kernel;
             let found = launch.operands.iter().enumerate().filter(|(_, o)| !o.own).map(|(t, _)| (t, false)).collect();

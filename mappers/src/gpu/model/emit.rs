@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::program::{InstructionId, ProgramBuilder};
-use banksia_workloads::{Communication, Op, Place, Step};
+use banksia_workloads::{Communication, Op, Phase, Place, Step, StepGraph};
 
-use super::super::launch::{self, Launch};
+use super::super::launch::{self, Launch, Operand};
 use super::part::{Part, Work};
 use super::state::GpuModel;
 use crate::plan::Unsupported;
@@ -43,6 +43,30 @@ impl ChosenPart {
     /// The region of the step that it is in, its first layer, and how many layers have it.
     pub(crate) fn layers(&self) -> (usize, u32, u32) {
         (self.part.region, self.part.first_layer, self.part.repeat)
+    }
+
+    /// Its region in the step, and the operator of that region's graph that it begins with.
+    pub(crate) fn at(&self) -> (usize, usize) {
+        (self.part.region, self.part.node)
+    }
+
+    /// The same, with its weights read from memory that all layers use anew.
+    pub(crate) fn with_weights_in(&self, buffer: &str) -> Self {
+        let is_weight = |o: &Operand| self.part.weights.contains(o);
+        let moved = |launch: &Launch| Launch {
+            kernel: Arc::clone(&launch.kernel),
+            operands: launch
+                .operands
+                .iter()
+                .map(|o| if is_weight(o) { Operand::shared(buffer) } else { o.clone() })
+                .collect(),
+        };
+        Self { part: self.part.clone(), launches: self.launches.iter().map(moved).collect() }
+    }
+
+    /// The memory of its weights, where it has some.
+    pub(crate) fn weights(&self) -> Option<&Operand> {
+        self.part.weights.first()
     }
 
     /// Whether it reads or writes the KV cache.
@@ -126,9 +150,34 @@ impl GpuModel {
         judge: &mut dyn Judge,
     ) -> Result<Vec<ChosenPart>, Unsupported> {
         let parts = self.parts(step);
-        self.forget_contexts(step.phase, &parts);
+        self.choose(step.phase, parts, &|part| wanted.has(part), judge)
+    }
+
+    /// The parts of a step whose graph is given, with the launches of those that the GPU runs: by region, and by operator of its graph.
+    ///
+    /// # Errors
+    /// An operator is not known, or the device runs none of a product's kernels.
+    pub(crate) fn chosen_parts_of(
+        &mut self,
+        phase: Phase,
+        graph: &StepGraph,
+        here: &dyn Fn(usize, usize) -> bool,
+        judge: &mut dyn Judge,
+    ) -> Result<Vec<ChosenPart>, Unsupported> {
+        let parts = self.parts_of(graph);
+        self.choose(phase, parts, &|part| here(part.region, part.node), judge)
+    }
+
+    fn choose(
+        &mut self,
+        phase: Phase,
+        parts: Vec<Part>,
+        here: &dyn Fn(&Part) -> bool,
+        judge: &mut dyn Judge,
+    ) -> Result<Vec<ChosenPart>, Unsupported> {
+        self.forget_contexts(phase, &parts);
         let choose = |part: Part| {
-            let launches = if wanted.has(&part) { self.chosen(step.phase, &part, judge)? } else { Arc::from([]) };
+            let launches = if here(&part) { self.chosen(phase, &part, judge)? } else { Arc::from([]) };
             Ok(ChosenPart { part, launches })
         };
         parts.into_iter().map(choose).collect()

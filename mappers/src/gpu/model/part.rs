@@ -170,8 +170,9 @@ pub(super) struct Part {
     /// The number of the first layer that has it, and how many have it.
     pub(super) first_layer: u32,
     pub(super) repeat: u32,
-    /// Begins the region that it is in.
+    /// The region that it is in, and of its operators the one that it begins with.
     pub(super) region: usize,
+    pub(super) node: usize,
     /// Once.
     pub(super) flops: u64,
     /// The memory that it reads, its weights, and what it writes.

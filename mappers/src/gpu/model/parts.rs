@@ -1,7 +1,7 @@
 //! From the graph of a step to its parts: operators with the memory that they work on, those that a kernel does together as one.
 
 use banksia_workloads::model::Mixer;
-use banksia_workloads::{Communication, Graph, Op, OperatorNode, Place, Region, Step, Tensor, TensorKind};
+use banksia_workloads::{Communication, Graph, Op, OperatorNode, Place, Region, Step, StepGraph, Tensor, TensorKind};
 use petgraph::Direction::Incoming;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
@@ -165,10 +165,15 @@ impl GpuModel {
 
     /// The operators of a step in order, those of layers that are alike once.
     pub(super) fn parts(&self, step: &Step) -> Vec<Part> {
+        self.parts_of(&self.graph(step))
+    }
+
+    /// The operators of a step's graph in order, those of layers that are alike once.
+    pub(super) fn parts_of(&self, step: &StepGraph) -> Vec<Part> {
         let fused = self.options.attention == AttentionKernels::Flash;
         let framework = self.options.framework;
         let mut parts: Vec<Part> = Vec::new();
-        for (number, region) in self.graph(step).regions.iter().enumerate() {
+        for (number, region) in step.regions.iter().enumerate() {
             let graph = &region.body;
             let memory = Memory { region, last: graph.petgraph().node_indices().next_back() };
             // Operations of operators that the kernels of attention do too.
@@ -183,6 +188,7 @@ impl GpuModel {
                     first_layer: region.first_layer,
                     repeat: region.repeat,
                     region: number,
+                    node: index.index(),
                     flops,
                     inputs: memory.inputs(graph, index, node),
                     weights: memory.weights(node),
