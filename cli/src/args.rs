@@ -375,9 +375,9 @@ pub struct MapArgs {
     /// Search the mapper's space for the best plan, with a bound that says how far from the optimum it may be.
     #[arg(long)]
     pub search: bool,
-    /// What is to be best.
-    #[arg(long, value_enum, default_value_t, requires = "search")]
-    pub objective: SearchObjective,
+    /// What is to be best; `latency,energy` gives every plan that no other beats in both.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "latency", requires = "search")]
+    pub objective: Vec<SearchObjective>,
     /// Most plans that are simulated.
     #[arg(long, value_name = "N", default_value_t = 512, requires = "search")]
     pub budget: u64,
@@ -399,6 +399,9 @@ pub struct MapArgs {
     /// Keep results of launches in this file, and take them from it: a search that was stopped goes on where it was.
     #[arg(long, value_name = "FILE", requires = "search")]
     pub cache: Option<PathBuf>,
+    /// Keep evaluations in this results store, and take those that it has: `banksia results` and `banksia plot` show them.
+    #[arg(long, value_name = "FILE", requires = "search")]
+    pub store: Option<PathBuf>,
 }
 
 const COMPARE_EXAMPLES: &str = "\

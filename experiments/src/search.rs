@@ -10,82 +10,37 @@
 
 pub mod bound;
 mod evaluate;
+mod found;
+mod keep;
 mod lattice;
 mod objective;
 mod options;
+mod parallel;
 mod space;
 mod why;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use banksia_input::InputError;
-use banksia_mappers::Knob;
-use serde::Serialize;
-
 use crate::error::Error;
+use crate::experiment::Experiment;
+use crate::training::trains;
 use evaluate::Evaluator;
+pub use found::{Found, Open};
+use found::{no_legal, open};
 use lattice::Lattice;
+use objective::Best;
 pub use objective::Objective;
 use options::gap;
 pub use options::{Ranked, SearchOptions};
 use space::Bounded;
 pub use why::Why;
 
-/// What a search found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Found {
-    /// The experiment.
-    pub experiment: String,
-    /// The machine.
-    pub machine: String,
-    /// The strategy.
-    pub strategy: String,
-    /// What is best.
-    pub objective: Objective,
-    /// Of the order of plans whose bounds are equal.
-    pub seed: u64,
-    /// What was open.
-    pub space: Vec<Open>,
-    /// What the experiment pins.
-    pub pinned: Vec<String>,
-    /// Plans of the space.
-    pub plans: f64,
-    /// Plans that were simulated.
-    pub simulated: u64,
-    /// Plans that are not legal, by what they break.
-    pub refused: BTreeMap<String, u64>,
-    /// No plan is better than this: of the objective.
-    pub bound: f64,
-    /// How far the best may be from the optimum: a share of the bound.
-    pub gap: f64,
-    /// Nothing that was left out can be better, but for values that are not legal while all else is as written: those are not tried.
-    pub proved: bool,
-    /// Bounds that a simulation fell below: none, if they hold.
-    pub broken_bounds: u64,
-    /// The plan as the experiment writes it.
-    pub written: Option<Ranked>,
-    /// Plans, the best first.
-    pub ranking: Vec<Ranked>,
-    /// For each choice, what excluded the others.
-    pub why: Vec<Why>,
-    /// The best as a table to write into an experiment.
-    pub mapping: String,
-}
-
-/// A choice that is open.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Open {
-    /// The key below `[mapping]`.
-    pub key: String,
-    /// What it decides.
-    pub meaning: String,
-    /// Its values.
-    pub values: Vec<String>,
-}
-
 /// Plans simulated between two looks at the bounds: a number of its own, so that the result does not depend on the number of threads.
 const AT_ONCE: usize = 8;
+
+/// Plans that may be passed by one by one where bounds do not come in the order in which plans are excluded.
+const MOST_PASSED: u64 = 1 << 18;
 
 /// Searches for the best mapping of an experiment. `progress` is told how many plans have been simulated.
 ///
@@ -97,13 +52,26 @@ pub fn search(
     options: &SearchOptions,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Found, Error> {
+    let source = Experiment::source(path)?.with_settings(settings)?;
+    if trains(&source) {
+        return parallel::search(path, &source, settings, options, progress);
+    }
     let problem = space::Space::read(path, settings)?;
     let evaluator = Evaluator::new(path, settings, &problem, options)?;
     let bounded = Bounded::new(path, settings, &problem)?;
     let mut lattice = Lattice::new(&bounded, options.objective, options.seed);
     let written = evaluator.run(&[problem.written()], &bounded, progress)?;
     let written = written.into_iter().next().and_then(Result::ok);
-    let mut best = written.as_ref().map_or(f64::INFINITY, |w| w.value);
+    let mut best = Best::new(options.objective);
+    if let Some(w) = &written {
+        best.take(w.value, [w.latency_s, w.energy_j]);
+    }
+    let open_still = |best: &Best, candidate: &lattice::Candidate| {
+        let least = bounded.of(&candidate.choice).unwrap_or_default();
+        options.exhaustive || best.may_be_beaten_by(candidate.bound, [least.seconds, least.joules])
+    };
+    // Plans that were passed by since another beats their bound in every objective.
+    let mut passed = 0_u64;
     let mut seen: BTreeSet<Vec<Option<usize>>> = [problem.written()].into();
     let mut refused = bounded.refused.clone();
     let mut done: Vec<evaluate::Simulated> = Vec::new();
@@ -113,9 +81,14 @@ pub fn search(
         while let Some(candidate) = &next
             && round.len() < AT_ONCE
             && (done.len() + round.len()) < usize::try_from(options.budget).unwrap_or(usize::MAX)
-            && (options.exhaustive || candidate.bound < best)
+            && passed < MOST_PASSED
         {
-            if seen.insert(candidate.choice.clone()) {
+            if !open_still(&best, candidate) {
+                if best.is_ordered() {
+                    break;
+                }
+                passed += 1;
+            } else if seen.insert(candidate.choice.clone()) {
                 round.push(candidate.choice.clone());
             }
             next = lattice.next();
@@ -126,7 +99,7 @@ pub fn search(
         for result in evaluator.run(&round, &bounded, progress)? {
             match result {
                 Ok(simulated) => {
-                    best = best.min(simulated.value);
+                    best.take(simulated.value, [simulated.latency_s, simulated.energy_j]);
                     done.push(simulated);
                 }
                 Err(reason) => *refused.entry(reason).or_insert(0) += 1,
@@ -135,18 +108,21 @@ pub fn search(
     }
     // What is left has at least the bound of the next; what was refused or simulated is no more.
     let left = next.as_ref().map(|c| c.bound);
+    let left_open = next.as_ref().is_some_and(|c| !best.is_ordered() || open_still(&best, c));
     done.extend(written.clone().filter(|w| !done.iter().any(|d| d.choice == w.choice)));
     if done.is_empty() {
         return Err(no_legal(path, &refused));
     }
     done.sort_by(|a, b| a.value.total_cmp(&b.value).then_with(|| a.choice.cmp(&b.choice)));
     let value = done.first().map_or(0.0, |d| d.value);
-    let bound = left.map_or(value, |b| b.min(value));
-    let proved = left.is_none_or(|b| b >= value);
+    let proved = !left_open;
+    let bound = left.filter(|_| left_open).map_or(value, |b| b.min(value));
     let ranked = |(place, s): (usize, &evaluate::Simulated)| s.ranked(place as u64 + 1, &problem, bound, &done);
     let ranking: Vec<Ranked> = done.iter().enumerate().map(ranked).collect();
     let written = written.and_then(|w| ranking.iter().find(|r| r.settings == problem.settings(&w.choice)).cloned());
     let best_choice = done.first().map(|d| d.choice.clone()).unwrap_or_default();
+    let (simulated, taken) = (evaluator.simulated(), evaluator.taken());
+    evaluator.close()?;
     Ok(Found {
         experiment: problem.name.clone(),
         machine: problem.machine.clone(),
@@ -156,7 +132,9 @@ pub fn search(
         space: problem.knobs.iter().map(open).collect(),
         pinned: problem.pinned.clone(),
         plans: space::Space::plans(&bounded),
-        simulated: evaluator.simulated(),
+        simulated,
+        taken,
+        operators: 0,
         refused,
         bound,
         gap: gap(value, bound),
@@ -167,16 +145,4 @@ pub fn search(
         mapping: problem.mapping(&best_choice),
         ranking,
     })
-}
-
-fn open(knob: &Knob) -> Open {
-    let values = knob.values.iter().map(space::inline).collect();
-    Open { key: knob.key.clone(), meaning: knob.meaning.to_owned(), values }
-}
-
-/// No plan is legal: what each broke.
-fn no_legal(path: &Path, refused: &BTreeMap<String, u64>) -> Error {
-    let reasons: Vec<String> = refused.iter().map(|(reason, n)| format!("{n} plans: {reason}")).collect();
-    let error = InputError::new(path.display().to_string(), format!("no mapping is legal: {}", reasons.join("; ")));
-    error.help("change the workload or the machine as the constraint says, or leave out what [mapping] pins").into()
 }

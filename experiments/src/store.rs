@@ -6,6 +6,7 @@
 
 mod baseline;
 mod columns;
+mod evaluated;
 mod export;
 mod front;
 mod merge;

@@ -178,6 +178,106 @@ fn what_no_mapping_can_do_names_the_constraint() {
     assert!(code == 2 && error.contains("does not divide the 4 channels") && error.contains("1, 2, 4"), "{error}");
 }
 
+/// A training step on eight devices, some keys of which a search may pin.
+fn training(heads: u32, layers: u32, software: &str) -> String {
+    format!(
+        "[training]\ncluster = \"a100-selene\"\nsoftware = \"{software}\"\n\n[parallel]\ntp = 2\npp = 2\ndp = 2\n\n[train]\nmicro_batch = 1\nglobal_batch = 8\n\
+         sequence = 512\n\n[workload]\nmodel = {{ name = \"m\", layers = {layers}, width = {}, heads = {heads}, vocab = 1024, max_positions = 512 }}\n",
+        heads * 64
+    )
+}
+
+fn found_with(path: &str, settings: &[&str], options: &SearchOptions) -> Found {
+    let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+    search(Path::new(path), &settings, options, &|_| {}).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// Pins what would make many operators to simulate.
+const FEW: [&str; 3] = ["parallel.tp=2", "train.micro_batch=1", "train.recompute=none"];
+
+#[test]
+fn settings_of_a_training_step_are_searched_with_proof() {
+    let folder = Folder::new("search-training");
+    for (case, software) in ["megatron-2022", "megatron-core"].into_iter().enumerate() {
+        let path = folder.write("t.toml", training(8, 4 + 2 * case as u32, software));
+        let options = SearchOptions { budget: 1 << 20, jobs: Some(1), ..SearchOptions::default() };
+        let pruned = found_with(&path, &FEW, &options);
+        let all = found_with(&path, &FEW, &SearchOptions { exhaustive: true, ..options.clone() });
+        assert!(pruned.proved && all.proved && pruned.gap == 0.0);
+        assert_eq!(pruned.ranking[0], all.ranking[0]);
+        assert_eq!(pruned.broken_bounds + all.broken_bounds, 0);
+        assert!(pruned.simulated < all.simulated && all.plans > 50.0, "{} of {}", pruned.simulated, all.simulated);
+        // On any number of threads, and fed back.
+        assert_eq!(pruned, found_with(&path, &FEW, &SearchOptions { jobs: Some(3), ..options.clone() }));
+        let best = &pruned.ranking[0];
+        let settings: Vec<String> = best.settings.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let again = Experiment::read(Path::new(&path), &settings).unwrap();
+        let (report, _) = run::run(&again, RunOptions::default(), &mut |_| {}).unwrap();
+        assert_eq!((report.latency_s, report.energy_j), (best.latency_s, best.energy_j));
+        let written: toml::Table = pruned.mapping.parse().unwrap();
+        let mut whole: toml::Table = folder.read("t.toml").parse().unwrap();
+        for (table, keys) in &written {
+            whole[table].as_table_mut().unwrap().extend(keys.as_table().unwrap().clone());
+        }
+        let fed = folder.write("fed.toml", toml::to_string(&whole).unwrap());
+        let again = Experiment::read::<&str>(Path::new(&fed), &[]).unwrap();
+        let (report, _) = run::run(&again, RunOptions::default(), &mut |_| {}).unwrap();
+        assert_eq!(report.latency_s, best.latency_s);
+        // Neither seconds nor joules given up: the same front, pruned and whole.
+        let both = SearchOptions { objective: Objective::LatencyEnergy, ..options };
+        let front = |found: &Found| {
+            let mut on: Vec<(f64, f64)> =
+                found.ranking.iter().filter(|p| p.pareto).map(|p| (p.latency_s, p.energy_j)).collect();
+            on.sort_by(|a, b| a.0.total_cmp(&b.0));
+            on.dedup();
+            on
+        };
+        let pruned = found_with(&path, &FEW, &both);
+        assert!(pruned.proved);
+        assert_eq!(front(&pruned), front(&all));
+    }
+}
+
+#[test]
+fn settings_that_are_not_legal_say_why() {
+    let folder = Folder::new("search-training-refused");
+    let path = folder.write("t.toml", training(8, 4, "megatron-2022"));
+    let found = found_with(&path, &["parallel.tp=8", "train.micro_batch=8"], &SearchOptions::default());
+    assert!(found.ranking.iter().all(|p| p.settings["parallel.tp"] == "8" && p.settings["parallel.dp"] == "1"));
+    let (code, error) = fails(&["map", &path, "--search", "--set", "parallel.dp=8", "--set", "train.micro_batch=8"]);
+    assert!(code == 2 && error.contains("no mapping is legal") && error.contains("train.global_batch"), "{error}");
+    let text = succeeds(&["map", &path, "--search", "--why", "--set", "parallel.tp=2", "--set", "train.micro_batch=1"]);
+    assert!(text.contains("[parallel]") && text.contains("parallel.schedule") && text.contains("not legal"), "{text}");
+}
+
+/// A search that ends early and goes on later, in a store, says what one that was never stopped says.
+#[test]
+fn a_search_that_was_stopped_goes_on_from_its_store() {
+    let folder = Folder::new("search-store");
+    let step = folder.write("t.toml", training(8, 4, "megatron-2022"));
+    let generation = folder.write("e.toml", experiment("aim", 8, (1, 4, 64, 256), 200, SMALL));
+    for (path, settings) in [(&step, FEW.as_slice()), (&generation, &[])] {
+        let store = folder.path("s.db");
+        let _ = std::fs::remove_file(&store);
+        let options = SearchOptions { budget: 40, ..SearchOptions::default() };
+        let whole = found_with(path, settings, &options);
+        let kept = SearchOptions { store: Some(store.clone().into()), ..options };
+        let stopped = found_with(path, settings, &SearchOptions { budget: 9, ..kept.clone() });
+        let resumed = found_with(path, settings, &kept);
+        assert_eq!((stopped.taken, resumed.taken), (0, stopped.simulated), "{path}");
+        assert_eq!(Found { taken: 0, ..resumed }, whole);
+        // All of it is there now, and a comment in the file changes nothing of it.
+        let again = found_with(path, settings, &kept);
+        assert_eq!(again.taken, whole.simulated);
+        let text = format!("# as before\n{}", std::fs::read_to_string(path).unwrap());
+        std::fs::write(path, text).unwrap();
+        assert_eq!(found_with(path, settings, &kept).taken, whole.simulated);
+        let rows = succeeds(&["results", &store, "--format", "json"]);
+        let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+        assert_eq!(rows.as_array().map_or(0, Vec::len) as u64, whole.simulated, "{rows}");
+    }
+}
+
 /// Objectives' names are those of the command line.
 #[test]
 fn every_objective_can_be_asked_for() {

@@ -1,7 +1,8 @@
 //! The least that a step can take, from the program that a plan makes of it.
 //!
 //! An instruction by itself, on a machine at rest that does not refresh, takes no longer than among others, but for a row that another left
-//! open: that is worth one row cycle at most, and is taken off. It begins after those that it waits for, and each channel and the vector unit work on
+//! open: that is worth one row cycle at most, and is taken off. A block of commands that goes on for longer than refresh can wait is
+//! interrupted: each refresh that falls due in it takes its time, less a row cycle that it may share with the closing of rows. It begins after those that it waits for, and each channel and the vector unit work on
 //! one after the other, in the order of the program. Along a chain of such waits these times add up, and the longest chain is a bound. Energy: what each
 //! instruction takes by itself, less the opening of a row, and the machine's idle power over the bound of the time.
 
@@ -54,6 +55,35 @@ enum Content {
     Vector(VectorFunction),
 }
 
+/// Refresh of a channel as a whole.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Refresh {
+    interval_s: f64,
+    /// What one adds to what it interrupts at least.
+    adds_s: f64,
+}
+
+impl Refresh {
+    /// Of a machine whose channels refresh, all banks at once.
+    fn of(machine: &Machine, row_cycle_s: f64) -> Option<Self> {
+        let machine = machine.lone_pim_machine()?;
+        let device = &machine.device;
+        let refresh = device.refresh.filter(|_| machine.file.memory.refresh)?;
+        let scope = device.spec(refresh.command).scope.0 as usize;
+        if device.levels.get(scope)?.nodes != 1 {
+            return None;
+        }
+        let cycle_s = device.clock_fs as f64 * 1e-15;
+        let takes_s = device.timing("nRFC")? * cycle_s * f64::from(device.ticks_per_clock);
+        Some(Self { interval_s: refresh.interval as f64 * cycle_s, adds_s: (takes_s - row_cycle_s).max(0.0) })
+    }
+
+    /// A block of so many seconds without refresh, with it: the first falls due at any time in it, and the last may wait until it ends.
+    fn within(self, seconds: f64) -> f64 {
+        seconds + ((seconds / self.interval_s).floor() - 2.0).max(0.0) * self.adds_s
+    }
+}
+
 /// Bounds programs of one PIM machine.
 #[derive(Debug)]
 pub struct Bounder {
@@ -62,19 +92,22 @@ pub struct Bounder {
     known: HashMap<Content, Alone>,
     /// A row cycle.
     row_cycle_s: f64,
+    /// Of the machine as it is, where it refreshes.
+    refresh: Option<Refresh>,
     /// The least power that the machine takes at rest.
     idle_w: f64,
 }
 
 impl Bounder {
-    /// For a machine that has one PIM device and nothing else, which must not refresh; `None` for others.
-    pub fn new(machine: &Machine) -> Option<Self> {
-        let device = &machine.lone_pim_machine()?.device;
+    /// For a machine that has one PIM device and nothing else, as it is, and `still` without refresh; `None` for others.
+    pub fn new(machine: &Machine, still: &Machine) -> Option<Self> {
+        let device = &still.lone_pim_machine()?.device;
         let cycles = device.timing("nRC").or_else(|| Some(device.timing("nRAS")? + device.timing("nRP")?));
         // A device without these names rows otherwise: a tenth of a microsecond is more than any row cycle.
         let row_cycle_s =
             cycles.map_or(1e-7, |n| n * device.clock_fs as f64 * f64::from(device.ticks_per_clock) * 1e-15);
-        Some(Self { machine: machine.clone(), known: HashMap::new(), row_cycle_s, idle_w: f64::INFINITY })
+        let refresh = Refresh::of(machine, row_cycle_s);
+        Some(Self { machine: still.clone(), known: HashMap::new(), row_cycle_s, refresh, idle_w: f64::INFINITY })
     }
 
     /// The least power that the machine takes while nothing is done, of what has been bounded so far.
@@ -172,8 +205,19 @@ impl Bounder {
         let opened = (done - without) * (1.0 - 1.0 / rows(&content));
         let slack = if of_memory { self.row_cycle_s } else { 0.0 };
         let joules = if of_memory { without + opened } else { done };
-        let busy = outcome.components.iter().map(|c| (c.busy.as_secs_f64() - slack).max(0.0)).collect();
-        let alone = Alone { least: Least { seconds: (seconds - slack).max(0.0), joules }, busy };
+        // Refreshes are counted where commands follow one another by themselves: patterns may put theirs off to the end of an iteration.
+        let refresh = self.refresh.filter(|_| matches!(instruction.work, Work::Block { .. }));
+        let interrupted = |seconds: f64| {
+            let least = (seconds - slack).max(0.0);
+            refresh.map_or(least, |r| r.within(least))
+        };
+        let busy = outcome.components.iter().map(|c| interrupted(c.busy.as_secs_f64()));
+        let busy: Arc<[f64]> = match of_memory {
+            true => busy.collect(),
+            false => outcome.components.iter().map(|c| c.busy.as_secs_f64()).collect(),
+        };
+        let seconds = if of_memory { interrupted(seconds) } else { seconds };
+        let alone = Alone { least: Least { seconds, joules }, busy };
         self.known.insert(content, alone.clone());
         Ok(alone)
     }

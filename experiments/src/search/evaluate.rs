@@ -1,14 +1,17 @@
 //! Plans, simulated.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use banksia_hw::gpu::LaunchCache;
 use banksia_hw::system::RunOptions;
 use banksia_input::InputError;
 use rayon::prelude::*;
 
+use super::keep::{Evaluated, Keep, Kept, key};
 use super::objective::Objective;
 use super::options::{Ranked, SearchOptions, gap};
 use super::space::{Bounded, Choice, Space, reason};
@@ -50,6 +53,18 @@ impl Simulated {
     }
 }
 
+/// Threads for as many plans at once as the options say.
+pub(super) fn pool(options: &SearchOptions) -> Result<rayon::ThreadPool, Error> {
+    let mut pool = rayon::ThreadPoolBuilder::new();
+    if let Some(jobs) = options.jobs {
+        if jobs == 0 || jobs > 4096 {
+            return Err(InputError::new("--jobs", format!("is {jobs}: must be from 1 to 4096")).into());
+        }
+        pool = pool.num_threads(jobs);
+    }
+    pool.build().map_err(|e| Error::Failed(format!("threads cannot be started: {e}")))
+}
+
 /// Simulates plans.
 pub(super) struct Evaluator<'a> {
     path: &'a Path,
@@ -59,6 +74,8 @@ pub(super) struct Evaluator<'a> {
     cache: Option<Arc<dyn LaunchCache>>,
     pool: rayon::ThreadPool,
     simulated: AtomicU64,
+    taken: AtomicU64,
+    keep: Keep,
 }
 
 impl<'a> Evaluator<'a> {
@@ -68,14 +85,7 @@ impl<'a> Evaluator<'a> {
         space: &'a Space,
         options: &SearchOptions,
     ) -> Result<Self, Error> {
-        let mut pool = rayon::ThreadPoolBuilder::new();
-        if let Some(jobs) = options.jobs {
-            if jobs == 0 || jobs > 4096 {
-                return Err(InputError::new("--jobs", format!("is {jobs}: must be from 1 to 4096")).into());
-            }
-            pool = pool.num_threads(jobs);
-        }
-        let pool = pool.build().map_err(|e| Error::Failed(format!("threads cannot be started: {e}")))?;
+        let pool = pool(options)?;
         Ok(Self {
             path,
             settings,
@@ -84,10 +94,30 @@ impl<'a> Evaluator<'a> {
             cache: options.cache.clone(),
             pool,
             simulated: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            keep: Keep::open(
+                options,
+                path,
+                &space.name,
+                space.knobs.iter().map(|k| format!("mapping.{}", k.key)).collect(),
+            )?,
         })
     }
 
-    /// Plans simulated so far.
+    /// Ends what it keeps.
+    ///
+    /// # Errors
+    /// The store could not be written.
+    pub(super) fn close(self) -> Result<(), Error> {
+        self.keep.close()
+    }
+
+    /// Plans whose results were in the store.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Plans evaluated so far.
     pub(super) fn simulated(&self) -> u64 {
         self.simulated.load(Ordering::Relaxed)
     }
@@ -105,14 +135,59 @@ impl<'a> Evaluator<'a> {
                 Ok(experiment) => experiment,
                 Err(error) => return Ok(Err(reason(&error))),
             };
-            let (report, _) = run::run_with(&experiment, RunOptions::default(), self.cache.as_ref(), &mut |_| {})?;
+            let kept = self.result(&experiment, choice, bounded)?;
             progress(self.simulated.fetch_add(1, Ordering::Relaxed) + 1);
-            let (latency_s, energy_j) = (report.latency_s, report.energy_j);
-            let tokens = report.tokens.unwrap_or(0) as f64;
+            let Kept { latency_s, energy_j, tokens } = kept;
             let bound_s = bounded.of(choice).map_or(0.0, |l| l.seconds);
             let value = self.objective.of(latency_s, energy_j, tokens);
             Ok(Ok(Simulated { choice: choice.clone(), latency_s, energy_j, tokens, bound_s, value }))
         };
         self.pool.install(|| plans.par_iter().with_max_len(1).map(one).collect())
+    }
+
+    /// What a plan takes: from the store, or simulated.
+    fn result(&self, experiment: &Experiment, choice: &Choice, bounded: &Bounded) -> Result<Kept, Error> {
+        let settings = self.space.settings(choice);
+        let key = self.keep.is_open().then(|| self.key(experiment, &settings));
+        if let Some(kept) = key.as_ref().and_then(|key| self.keep.known(key)) {
+            self.taken.fetch_add(1, Ordering::Relaxed);
+            return Ok(kept);
+        }
+        let begun = Instant::now();
+        let (report, _) = run::run_with(experiment, RunOptions::default(), self.cache.as_ref(), &mut |_| {})?;
+        let result =
+            Kept { latency_s: report.latency_s, energy_j: report.energy_j, tokens: report.tokens.unwrap_or(0) as f64 };
+        if let Some(key) = key {
+            let plain = |text: String| text.trim_matches('"').to_owned();
+            self.keep.keep(
+                self.simulated(),
+                Evaluated {
+                    key,
+                    settings: settings.into_iter().map(|(k, v)| (format!("mapping.{k}"), plain(v))).collect(),
+                    model: report.workload.model.clone(),
+                    machine: report.machine.name.clone(),
+                    result,
+                    bound_s: bounded.of(choice).map_or(0.0, |l| l.seconds),
+                    wall_s: begun.elapsed().as_secs_f64(),
+                },
+            );
+        }
+        Ok(result)
+    }
+
+    /// What the result of a plan depends on.
+    fn key(&self, experiment: &Experiment, settings: &BTreeMap<String, String>) -> String {
+        let said = |text: &str| {
+            text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect::<Vec<_>>().join("\n")
+        };
+        key(&[
+            &format!("{:?}", experiment.model),
+            &format!("{:?}", experiment.generation),
+            &said(&experiment.machine.configuration),
+            experiment.mapper,
+            &experiment.seed.to_string(),
+            &self.space.written_mapping,
+            &format!("{settings:?}"),
+        ])
     }
 }

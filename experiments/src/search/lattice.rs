@@ -153,17 +153,18 @@ fn ordered<'a>(branch: &'a Branch, objective: Objective, idle_w: f64, tokens: f6
         Objective::TokensPerS => l.seconds / tokens,
         Objective::Energy => all(l),
         Objective::TokensPerJ => all(l) / tokens,
-        Objective::Edp if floor_of.seconds > 0.0 && floor_of.joules > 0.0 => {
+        Objective::Edp | Objective::LatencyEnergy if floor_of.seconds > 0.0 && floor_of.joules > 0.0 => {
             l.seconds / floor_of.seconds + all(l) / floor_of.joules
         }
-        Objective::Edp => 0.0,
+        Objective::Edp | Objective::LatencyEnergy => 0.0,
     };
     let orders = branch.inner.iter().map(|inner| {
         let mut order: Vec<(f64, usize)> = inner.values.iter().map(|(value, l)| (weight(*l), *value)).collect();
         order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         order
     });
-    let floor = if objective == Objective::Edp { Floor::Product(floor_of) } else { Floor::Same };
+    let product = matches!(objective, Objective::Edp | Objective::LatencyEnergy);
+    let floor = if product { Floor::Product(floor_of) } else { Floor::Same };
     Ordered { branch, orders: orders.collect(), base: weight(branch.base), floor }
 }
 
@@ -185,7 +186,7 @@ mod tests {
         fn plans_come_in_the_order_of_their_bounds(
             values in proptest::collection::vec(proptest::collection::vec((0.1f64..10.0, 0.1f64..10.0), 1..5), 1..4),
             seed in 0u64..3,
-            which in 0usize..5,
+            which in 0usize..6,
         ) {
             let objective = Objective::ALL[which].1;
             let inner: Vec<Inner> = values.iter().enumerate().map(|(knob, values)| Inner {

@@ -1,6 +1,7 @@
 //! How to search, and a plan of the ranking.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use banksia_hw::gpu::LaunchCache;
@@ -23,12 +24,25 @@ pub struct SearchOptions {
     pub exhaustive: bool,
     /// Results of launches that are known.
     pub cache: Option<Arc<dyn LaunchCache>>,
+    /// A results store: evaluations that it has are taken, others are put there.
+    pub store: Option<PathBuf>,
+    /// The commit that the program was built from, for the store.
+    pub revision: String,
 }
 
 impl Default for SearchOptions {
     fn default() -> Self {
         let (objective, budget, seed) = (Objective::Latency, 512, 0);
-        Self { objective, budget, seed, jobs: None, exhaustive: false, cache: None }
+        Self {
+            objective,
+            budget,
+            seed,
+            jobs: None,
+            exhaustive: false,
+            cache: None,
+            store: None,
+            revision: String::new(),
+        }
     }
 }
 
@@ -37,7 +51,7 @@ impl Default for SearchOptions {
 pub struct Ranked {
     /// Its place, from 1.
     pub rank: u64,
-    /// What it sets below `[mapping]`.
+    /// What it sets: keys below `[mapping]`, or of a training step whole keys.
     pub settings: BTreeMap<String, String>,
     /// Simulated, seconds.
     pub latency_s: f64,

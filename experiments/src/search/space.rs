@@ -34,6 +34,8 @@ pub(super) struct Space {
     pub(super) strategy: String,
     pub(super) knobs: Vec<Knob>,
     pub(super) pinned: Vec<String>,
+    /// `[mapping]` as the experiment writes it.
+    pub(super) written_mapping: String,
 }
 
 impl Space {
@@ -59,6 +61,7 @@ impl Space {
             strategy: mapper.name().to_owned(),
             knobs: knobs.into_iter().filter(|k| !k.values.is_empty()).collect(),
             pinned: pinned.into_iter().map(|k| k.key).collect(),
+            written_mapping: mapping.to_string(),
         })
     }
 
@@ -205,7 +208,7 @@ impl<'a> Tools<'a> {
         let per_operator = space.knobs.iter().any(|k| !k.operators.is_empty());
         let bounder = if per_operator && machine.lone_pim_machine().is_some() {
             let still = source.with_settings(&["machine.memory.refresh=false"])?;
-            Bounder::new(&Experiment::parts(&still, beside)?.2)
+            Bounder::new(&machine, &Experiment::parts(&still, beside)?.2)
         } else {
             None
         };

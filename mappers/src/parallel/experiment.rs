@@ -19,9 +19,9 @@
 //! precision = "fp16"
 //! ```
 
-use banksia_hw::gpu::Gpu;
 use banksia_hw::gpu::sampling;
-use banksia_hw::net::fabric::cluster::cluster;
+use banksia_hw::gpu::{Gpu, GpuSpec};
+use banksia_hw::net::fabric::cluster::{Cluster, cluster};
 use banksia_input::{InputError, Source};
 use banksia_workloads::Model;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ use super::settings::{Parallel, Train};
 use super::shape::Shape;
 use super::simulate::{Detail, Machine, simulate};
 use super::software::{HostCosts, Software};
+use super::space::Setting;
 use super::times::Remembered;
 
 /// The tables of a training experiment; others of the file are read elsewhere.
@@ -93,27 +94,56 @@ impl Framework {
     }
 }
 
+/// What a training experiment says: a model's sizes, a machine, a framework, and the setting as it is written.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The model.
+    pub shape: Shape,
+    /// The device.
+    pub gpu: GpuSpec,
+    /// The machine of nodes.
+    pub cluster: Cluster,
+    /// The framework.
+    pub software: Software,
+    /// `[parallel]` and `[train]`.
+    pub written: Setting,
+}
+
+impl Setup {
+    /// Reads the tables of an experiment.
+    ///
+    /// # Errors
+    /// A key is unknown or its value cannot be, with its line; or the model is not one that the pass cuts.
+    pub fn read(source: &Source, model: &Model) -> Result<Self, InputError> {
+        let tables: Tables = source.parse()?;
+        let mut shape = Shape::of(model).map_err(|problem| source.error("model", problem))?;
+        shape.dropout |= tables.train.dropout;
+        let cluster = cluster(&tables.training.cluster).map_err(|e| source.error("training.cluster", e.problem))?;
+        let gpu = banksia_hw::gpu::device(cluster.gpu())?;
+        let mut software = tables.training.software.software();
+        if let Some(host) = tables.training.host {
+            software.host = host;
+        }
+        let written = Setting { parallel: tables.parallel, train: tables.train };
+        Ok(Self { shape, gpu, cluster, software, written })
+    }
+}
+
 /// An experiment's training step.
 ///
 /// # Errors
 /// A key is unknown or its value cannot be, with its line; or the model or the step does not fit the machine.
 pub fn run(source: &Source, model: &Model, watch: impl FnMut(Event)) -> Result<TrainReport, InputError> {
-    let tables: Tables = source.parse()?;
-    let mut shape = Shape::of(model).map_err(|problem| source.error("model", problem))?;
-    shape.dropout |= tables.train.dropout;
-    let machine = cluster(&tables.training.cluster).map_err(|e| source.error("training.cluster", e.problem))?;
-    let spec = banksia_hw::gpu::device(machine.gpu())?;
-    let mut software = tables.training.software.software();
-    if let Some(host) = tables.training.host {
-        software.host = host;
-    }
-    let mut gpu = Gpu::new(spec.clone());
+    let setup = Setup::read(source, model)?;
+    let mut gpu = Gpu::new(setup.gpu.clone());
     let mut operators = Remembered::new(Engine::new(&mut gpu, sampling::Detail::DEFAULT));
-    let times = ClusterTimes::new(machine);
-    let mut machine = Machine { gpu: &spec, operators: &mut operators, collectives: &times, software };
+    let times = ClusterTimes::new(setup.cluster);
+    let mut machine =
+        Machine { gpu: &setup.gpu, operators: &mut operators, collectives: &times, software: setup.software };
     let told = |e: ParallelError| {
         let error = source.error(&e.key, e.problem);
         if e.help.is_empty() { error } else { error.help(e.help) }
     };
-    simulate(&shape, &mut machine, &tables.parallel, &tables.train, Detail::default(), watch).map_err(told)
+    let Setting { parallel, train } = setup.written;
+    simulate(&setup.shape, &mut machine, &parallel, &train, Detail::default(), watch).map_err(told)
 }

@@ -122,6 +122,11 @@ impl Segment {
         after
     }
 
+    /// By how much each clock moves on at least, by its own work.
+    pub fn own(&self) -> Clocks {
+        [self.0[HOST][HOST], self.0[COMPUTE][COMPUTE], self.0[NETWORK][NETWORK], self.0[DATA][DATA]]
+    }
+
     /// Seconds until all clocks are done, all of them starting together.
     pub fn span(&self) -> f64 {
         self.apply(&[0.0; CLOCKS]).into_iter().fold(f64::NEG_INFINITY, f64::max)

@@ -7,6 +7,7 @@
 //! the mechanisms, the sources of all numbers and the errors.
 
 mod attention;
+pub mod bounded;
 pub mod check;
 pub mod collectives;
 pub mod compile;
@@ -16,6 +17,7 @@ mod ends;
 pub mod engine;
 mod error;
 pub mod experiment;
+pub mod floor;
 mod greedy;
 pub mod inference;
 pub mod lists;
@@ -32,6 +34,7 @@ mod settings;
 mod shape;
 mod simulate;
 mod software;
+pub mod space;
 pub mod stage;
 pub mod times;
 #[cfg(test)]

@@ -172,7 +172,11 @@ fn ran(compiler: &mut Compiler<'_>, micros: u32, watch: &mut dyn FnMut(Event)) -
         at.push(clocks[COMPUTE]);
         reduced_s = reduced_s.max(clocks[COMPUTE]);
     }
-    tie(compiler, &stages, &mut at)?;
+    let tie = tie_cost(compiler)?;
+    if let (true, [first, .., last]) = (tie > 0.0, at.as_mut_slice()) {
+        let end = first.max(*last) + tie;
+        (*first, *last) = (end, end);
+    }
     let together = at.iter().copied().fold(0.0, f64::max);
     let mut step_s = 0.0_f64;
     for ((s, span), at) in stages.iter().zip(&spans).zip(&at) {
@@ -196,21 +200,18 @@ fn tables(c: &Context<'_>, s: &Stage) -> u64 {
     layers.dense
 }
 
-/// The first and last stage sum the gradients of a table that both have.
-fn tie(compiler: &Compiler<'_>, stages: &[Stage], at: &mut [f64]) -> Result<(), ParallelError> {
+/// Seconds in which the first and last stage sum the gradients of a table that both have.
+pub(super) fn tie_cost(compiler: &Compiler<'_>) -> Result<f64, ParallelError> {
     let c = compiler.context;
-    let separate = c.shape.tied && c.parallel.pp > 1 && !c.parallel.vocabulary;
-    if let (true, [first, .., last]) = (separate && stages.len() > 1, at) {
-        let bytes = super::ends::local_vocab(&c) * u64::from(c.shape.hidden) * u64::from(c.software.gradient_bytes);
-        let cost = compiler.cost(Comm { kind: CommKind::AllReduce, axis: Axis::Pipeline, bytes })?;
-        let end = first.max(*last) + cost.seconds;
-        (*first, *last) = (end, end);
+    if !c.shape.tied || c.parallel.pp < 2 || c.parallel.vocabulary {
+        return Ok(0.0);
     }
-    Ok(())
+    let bytes = super::ends::local_vocab(&c) * u64::from(c.shape.hidden) * u64::from(c.software.gradient_bytes);
+    Ok(compiler.cost(Comm { kind: CommKind::AllReduce, axis: Axis::Pipeline, bytes })?.seconds)
 }
 
 /// What a send between stages takes.
-fn exchange(compiler: &Compiler<'_>) -> Result<Exchange, ParallelError> {
+pub(super) fn exchange(compiler: &Compiler<'_>) -> Result<Exchange, ParallelError> {
     let c = compiler.context;
     let p = c.parallel;
     let whole = 2 * c.tokens() * u64::from(c.shape.hidden);
@@ -265,10 +266,14 @@ fn ranks(c: &Context<'_>, ran: &Ran, micros: u32, gpu: &GpuSpec) -> Vec<RankRepo
     out
 }
 
+/// Bytes of a device that a step can use: less the context of CUDA, NCCL's buffers and the allocator's gaps, assumed 5 % and 1 GiB.
+pub(super) fn usable_bytes(gpu: &GpuSpec) -> f64 {
+    0.95 * gpu.dram.capacity_bytes as f64 - f64::from(1 << 30)
+}
+
 /// Refuses what does not fit, with what would make it.
 fn refuse(c: &Context<'_>, gpu: &GpuSpec, ranks: &[RankReport]) -> Result<(), ParallelError> {
-    // The context of CUDA, NCCL's buffers and the allocator's gaps: assumed 5 % and 1 GiB.
-    let usable = 0.95 * gpu.dram.capacity_bytes as f64 - f64::from(1 << 30);
+    let usable = usable_bytes(gpu);
     let Some(rank) = ranks.iter().max_by(|a, b| a.total_bytes.total_cmp(&b.total_bytes)) else { return Ok(()) };
     if rank.total_bytes <= usable {
         return Ok(());

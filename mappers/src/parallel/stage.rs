@@ -14,20 +14,20 @@ use super::update::{Local, gather, local, reduce};
 /// Parts of a layer, of the ends, and the variants of the first and last micro batch.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Parts {
-    forward: Part,
-    first_forward: Part,
-    backward: Part,
-    last_backward: Part,
-    input: Part,
-    weight: Part,
-    embedding: Part,
-    embedding_back: Part,
-    head: Part,
-    head_back: Part,
-    head_input: Part,
-    head_weight: Part,
+    pub(super) forward: Part,
+    pub(super) first_forward: Part,
+    pub(super) backward: Part,
+    pub(super) last_backward: Part,
+    pub(super) input: Part,
+    pub(super) weight: Part,
+    pub(super) embedding: Part,
+    pub(super) embedding_back: Part,
+    pub(super) head: Part,
+    pub(super) head_back: Part,
+    pub(super) head_input: Part,
+    pub(super) head_weight: Part,
     /// What a micro batch takes on the host beside its layers.
-    micro: Part,
+    pub(super) micro: Part,
 }
 
 /// A layer's forward pass.

@@ -2,16 +2,17 @@
 
 use banksia_experiments::cache::Cache;
 use banksia_experiments::search::{Found, Objective, Ranked, SearchOptions, search};
+use banksia_input::InputError;
 use banksia_reports::units::{count, number, percent, quantity};
 
 use crate::CliError;
-use crate::args::{Format, MapArgs};
+use crate::args::{Format, MapArgs, SearchObjective};
 use crate::output::{json, print};
 use crate::progress::Progress;
 
 pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
     let options = SearchOptions {
-        objective: args.objective.into(),
+        objective: objective(&args.objective)?,
         budget: args.budget,
         seed: args.seed,
         jobs: args.jobs,
@@ -20,6 +21,8 @@ pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
             Some(path) => Cache::with_file(path)?,
             None => Cache::in_memory(),
         }),
+        store: args.store.clone(),
+        revision: env!("BANKSIA_REVISION").to_owned(),
     };
     let progress = Progress::new(args.budget, "plans");
     let found = search(&args.experiment, &args.settings, &options, &|_| progress.one())?;
@@ -40,8 +43,9 @@ fn shown(found: &Found, args: &MapArgs) -> String {
     }
     let refused: u64 = found.refused.values().sum();
     out.push_str(&format!(
-        "\nSimulated {} plans; {} were not legal; {}\n",
+        "\nSimulated {} plans{}; {} were not legal; {}\n",
         count(found.simulated),
+        operators(found),
         count(refused),
         if found.proved {
             "nothing that was left out can be better: the first is the optimum of this space".to_owned()
@@ -91,6 +95,32 @@ fn shown(found: &Found, args: &MapArgs) -> String {
     }
     out.push_str(&format!("\nThe best, to write into the experiment:\n\n{}", found.mapping));
     out
+}
+
+/// What is to be best: one of the objectives, or seconds and joules side by side.
+fn objective(said: &[SearchObjective]) -> Result<Objective, CliError> {
+    match said {
+        [one] => Ok((*one).into()),
+        [SearchObjective::Latency, SearchObjective::Energy] | [SearchObjective::Energy, SearchObjective::Latency] => {
+            Ok(Objective::LatencyEnergy)
+        }
+        _ => {
+            let error = InputError::new("--objective", "names objectives that are not looked for side by side");
+            Err(error.help("name one, or `latency,energy`").into())
+        }
+    }
+}
+
+/// What plans share, and what a store had.
+fn operators(found: &Found) -> String {
+    let shared = match found.operators {
+        0 => String::new(),
+        n => format!(" of {} operators", count(n)),
+    };
+    match found.taken {
+        0 => shared,
+        n => format!("{shared}, {} of them from the store", count(n)),
+    }
 }
 
 fn name(objective: Objective) -> &'static str {
