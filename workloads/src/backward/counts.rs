@@ -68,7 +68,8 @@ impl TrainNode {
             TrainOp::CrossEntropy { vocab } => each(vocab, 5.0),
             TrainOp::CrossEntropyGradient { vocab } => each(vocab, 3.0),
             TrainOp::JoinGradients { .. } => 0.0,
-            TrainOp::DispatchGradient { top_k, width } => each(width, top_k as f64),
+            // A row for each expert of a token.
+            TrainOp::DispatchGradient { width, .. } => each(width, 1.0),
             TrainOp::CombineGradient { top_k, width } => each(width, 3.0 * top_k as f64),
             TrainOp::RouteGradient { experts, .. } => each(experts, 3.0),
             TrainOp::ConvGradient { channels, kernel, silu } => {

@@ -168,6 +168,16 @@ impl Program {
         self.ops.push(Op::End);
     }
 
+    /// Begins a loop, which [`Self::close`] ends.
+    pub(super) fn open(&mut self, trips: Trips) {
+        self.ops.push(Op::Loop(trips));
+    }
+
+    /// Ends the innermost loop.
+    pub(super) fn close(&mut self) {
+        self.ops.push(Op::End);
+    }
+
     pub(super) fn wait(&mut self, barrier: u8) {
         self.ops.push(Op::Wait(barrier));
     }

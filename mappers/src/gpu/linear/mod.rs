@@ -9,6 +9,7 @@ mod compiled;
 mod convolution;
 mod fused;
 mod gates;
+mod gradient;
 mod kda;
 mod output;
 mod recurrent;
@@ -18,6 +19,7 @@ mod wy;
 pub use chunk::chunk;
 pub use convolution::{Convolution, convolution, convolution_along, convolution_update};
 pub use fused::fused_prefill;
+pub use gradient::{Gradients, chunk_gradient};
 pub use recurrent::recurrent;
 
 use banksia_hw::gpu::program::Op;

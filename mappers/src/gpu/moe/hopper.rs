@@ -80,8 +80,8 @@ const STEPS: [usize; 2] = [2, 3];
 const WEIGHT: usize = 4;
 const BLOCK: usize = 5;
 
-const FULL: [u8; 2] = [0, 1];
-const EMPTY: u8 = 2;
+pub(super) const FULL: [u8; 2] = [0, 1];
+pub(super) const EMPTY: u8 = 2;
 const DESCRIPTOR: u8 = 3;
 const MULTIPLY: [u8; 2] = [4, 5];
 const WRITE: [u8; 2] = [6, 7];
@@ -89,21 +89,21 @@ const WRITE: [u8; 2] = [6, 7];
 /// A group's descriptors are changed in shared memory, written to memory, fenced and read again before their first use, those of the operands by the
 /// warp that copies, that of the result by those that write: tiles of a depth of 128 follow each other at 2.0 us where each is of another group, at
 /// 1.18 where all are of one (`device_grouped.csv`, 16 groups of 8448 columns against one of 135168).
-const NEW_DESCRIPTORS_NS: f64 = 820.0;
+pub(super) const NEW_DESCRIPTORS_NS: f64 = 820.0;
 
 /// Before its first tile a CTA copies descriptors to its own memory and reads the groups' sizes, one after the other: what `device_grouped.csv` has for a
 /// single tile of the least depth beyond its copies, product and way out.
-const SETUP_NS: f64 = 1900.0;
+pub(super) const SETUP_NS: f64 = 1900.0;
 
 /// Cycles of the way out of each 64x32 of a warpgroup's results (`device_cutlass.csv`: see `cutlass.rs`).
-const PART_CYCLES: f64 = 290.0;
+pub(super) const PART_CYCLES: f64 = 290.0;
 
 /// Shared memory beside the buffers: part of the result on its way out, barriers, descriptors (206848 and 215040 bytes with four buffers of 48 KB in
 /// `operators_kernels.jsonl`).
-const BESIDE_BUFFERS: u32 = 10240;
+pub(super) const BESIDE_BUFFERS: u32 = 10240;
 
 /// Numbers of a row that leave together.
-const PART: u32 = 32;
+pub(super) const PART: u32 = 32;
 
 /// Bytes of a row that a bulk copy takes at most, as shared memory is laid out for the matrix units.
 const BOX_BYTES: u32 = 128;
@@ -167,7 +167,7 @@ fn items(g: &Grouped<'_>, t: &HopperTile, steps: u32, grid: usize) -> (Vec<[i32;
 }
 
 /// A copy in boxes of no more than 128 bytes of a row.
-fn boxes_of(whole: Tile) -> Vec<Tile> {
+pub(super) fn boxes_of(whole: Tile) -> Vec<Tile> {
     let mut boxes = Vec::new();
     let mut first = 0;
     while first < whole.bytes {

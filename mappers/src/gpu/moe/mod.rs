@@ -4,6 +4,7 @@ pub mod call;
 pub mod copying;
 pub mod cutlass2;
 pub mod format;
+pub mod gradient;
 pub mod hopper;
 pub mod pieces;
 pub mod routing;
@@ -13,7 +14,7 @@ pub mod trtllm;
 
 pub use call::{MoeCall, MoeMemory};
 pub use format::Format;
-pub use torch::grouped_mm;
+pub use torch::{grouped_input_gradient, grouped_mm, grouped_weight_gradient};
 
 use banksia_hw::gpu::spec::GpuSpec;
 

@@ -7,6 +7,7 @@
 mod code;
 pub mod conv;
 pub mod conv_update;
+pub mod gradients;
 pub mod recurrent;
 pub mod selective;
 pub mod ssd;
@@ -14,7 +15,8 @@ pub mod update;
 
 pub use conv::{ConvCall, ConvKernel, ConvNames, causal_conv};
 pub use conv_update::{ConvUpdate, ConvUpdateKernel, conv_update};
+pub use gradients::{causal_conv_gradient, diagonal_scan_gradient, selective_scan_gradient};
 pub use recurrent::{Diagonal, DiagonalNames, Wkv, WkvNames, diagonal_scan, wkv};
 pub use selective::{SelectiveNames, SelectiveScan, selective_scan};
-pub use ssd::{Ssd, SsdNames, ssd};
+pub use ssd::{Ssd, SsdGradients, SsdNames, ssd, ssd_gradient};
 pub use update::{StateUpdate, StateUpdateNames, state_update};

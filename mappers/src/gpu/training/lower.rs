@@ -7,9 +7,12 @@ use banksia_workloads::{ActivationKind, Op};
 
 use super::attention::backward;
 use super::table::{TableNames, table_gradient};
-use super::{loss, norms, rows};
+use super::experts::{self, Product, Rows};
+use super::{loss, norms, recurrent, rows};
 use crate::gpu::attention::{Attention, torch_sdpa};
-use crate::gpu::fused::{Cost, Pointwise, Way, by_chance, fill, gather_rows, pointwise, strided_copy};
+use crate::gpu::fused::{
+    Cost, Norm, NormCall, Pointwise, RowWriter, Way, by_chance, fill, gather_rows, norm, pointwise, strided_copy,
+};
 use crate::gpu::gemm::Gemm;
 use crate::gpu::launch::{Item, Operand};
 use crate::gpu::layers::row_operator;
@@ -32,6 +35,8 @@ pub struct Call<'a> {
     pub dtype: Dtype,
     /// The device.
     pub spec: &'a GpuSpec,
+    /// Experts of a layer, over which rows are spread; 0 where there are none.
+    pub experts: u64,
 }
 
 /// The shape of an attention's kernels.
@@ -69,6 +74,24 @@ impl Call<'_> {
     fn unknown(&self) -> Unsupported {
         let operator = self.node.label.clone();
         Unsupported::Operator { mapper: "gpu training", operator, kind: self.node.op.kind() }
+    }
+
+    /// Launches of a family that says itself what it cannot do.
+    fn known(&self, items: Option<Result<Vec<Item>, String>>) -> Result<Vec<Item>, Unsupported> {
+        items.ok_or_else(|| self.unknown())?.map_err(|why| self.refused(why))
+    }
+
+    fn rows_of_experts(&self, top_k: u64, width: u64, by_token: bool) -> Rows {
+        let rows = self.node.rows().saturating_mul(if by_token { top_k } else { 1 });
+        Rows { rows, top_k, width, experts: self.experts }
+    }
+
+    fn by_expert(&self, which: Product, sides: [u64; 2]) -> Result<Vec<Item>, Unsupported> {
+        if self.dtype != Dtype::Bf16 {
+            return Err(self.refused("grouped products of PyTorch are of bfloat16"));
+        }
+        let operands = [self.read(0), self.read(1), self.write(0)];
+        Ok(experts::product(which, self.node, sides, self.spec, &operands))
     }
 
     fn refused(&self, why: impl Into<String>) -> Unsupported {
@@ -113,8 +136,48 @@ impl Call<'_> {
                 Ok(self.product([rows_in, in_features, out_features], [self.read(0), self.read(1), self.write(0)]))
             }
             TrainOp::WeightGradient { in_features, out_features } => {
-                Ok(self.product([out_features, in_features, rows_in], [self.read(0), self.read(1), self.write(0)]))
+                let gemm = Gemm::new(int(out_features), int(in_features), int(rows_in), self.dtype);
+                // Gradients that are summed up in 32 bits are written so.
+                let wide = self.node.writes.first().is_some_and(|v| v.dtype.bits() == 32);
+                let gemm = if wide { Gemm { out_bytes: 4, ..gemm } } else { gemm };
+                let found = Found { a: true, b: false, c: false };
+                let operands = [self.read(0), self.read(1), self.write(0)];
+                Ok(vec![Item::Product(gemm, Library::Cublas, found, operands)])
             }
+            TrainOp::ExpertInputGradient { in_features, out_features, .. } => {
+                self.by_expert(Product::Input, [in_features, out_features])
+            }
+            TrainOp::ExpertWeightGradient { in_features, out_features, .. } => {
+                self.by_expert(Product::Weight, [in_features, out_features])
+            }
+            TrainOp::DispatchGradient { top_k, width } => {
+                let rows = self.rows_of_experts(top_k, width, false);
+                Ok(experts::dispatch_gradient(&rows, self.read(0), self.write(0), self.spec))
+            }
+            TrainOp::CombineGradient { top_k, width } => {
+                let rows = self.rows_of_experts(top_k, width, true);
+                let reads = [self.read(0), self.read(1)];
+                Ok(experts::combine_gradient(&rows, reads, self.write(0), self.write(1)))
+            }
+            TrainOp::RouteGradient { experts: all, top_k } => {
+                Ok(experts::route_gradient(rows_in, all, top_k, self.read(0), self.write(0)))
+            }
+            TrainOp::ConvGradient { channels, kernel, silu } => {
+                self.known(Some(recurrent::conv_gradient(self.node, [channels, kernel], silu, self.spec)))
+            }
+            TrainOp::GatedNormGradient { width, group } => {
+                let all = rows_in.saturating_mul(width / group.max(1));
+                let kernel = norms::gated_gradient(all, group, self.spec);
+                let reads = [self.read(0), self.read(1), self.read(2), self.read(3)];
+                let writes = [self.write(0), self.write(1), Operand::shared("gain_gradient_parts")];
+                let mut items = vec![Item::kernel(kernel, reads.into_iter().chain(writes))];
+                let parts = norms::gated_programs(group, self.spec);
+                let sums = rows::sum_of_rows(parts, group, 4, self.spec);
+                let ends = [Operand::shared("gain_gradient_parts"), self.write(2)];
+                items.extend(last_of(sums, &ends, "partial_sums"));
+                Ok(items)
+            }
+            TrainOp::RecurrenceGradient { of } => self.known(recurrent::gradient(self.node, of, self.spec)),
             TrainOp::BiasGradient { width } => {
                 let kernels = rows::sum_of_rows(rows_in, width, e, self.spec);
                 Ok(last_of(kernels, &[self.read(0), self.write(0)], "partial_sums"))
@@ -271,7 +334,33 @@ impl Call<'_> {
                 row("rotary", width, vec![self.read(0), Operand::shared("rotary_table"), self.write(0)])
             }
             Op::Activation { kind, width } => row(activation(kind), width, vec![self.read(0), self.write(0)]),
-            _ => Err(self.unknown()),
+            // A row a head.
+            Op::QkNorm { heads, kv_heads, head_dim, .. } => {
+                let rows = m.saturating_mul(heads.saturating_add(kv_heads));
+                let kernel = row_operator("rmsnorm", int(rows), int(head_dim)).ok_or_else(|| self.unknown())?;
+                let gain = self.read(self.node.reads.len().saturating_sub(1));
+                Ok(vec![Item::kernel(kernel, [self.read(0), gain, self.write(0)])])
+            }
+            Op::GatedNorm { width, group, .. } => {
+                let rows = m.saturating_mul(width / group.max(1));
+                let call = NormCall { gate: true, norm: Norm::Rms, ..NormCall::rms(int(rows), int(group)) };
+                let kernel = norm(RowWriter::Triton, &call);
+                let gain = self.read(self.node.reads.len().saturating_sub(1));
+                Ok(vec![Item::kernel(kernel, [self.read(0), self.read(1), gain, self.write(0)])])
+            }
+            Op::ExpertLinear { in_features, out_features, .. } => {
+                self.by_expert(Product::Forward, [in_features, out_features])
+            }
+            Op::Route { experts: all, top_k, .. } => Ok(experts::routing(m, all, top_k, self.read(0), self.spec)),
+            Op::Dispatch { top_k, width } => {
+                let rows = self.rows_of_experts(top_k, width, false);
+                Ok(experts::dispatch(&rows, self.read(0), self.write(0)))
+            }
+            Op::Combine { top_k, width } => {
+                let rows = self.rows_of_experts(top_k, width, true);
+                Ok(experts::combine_rows(&rows, &self.read(0), &self.write(0), self.spec))
+            }
+            _ => self.known(recurrent::forward(self.node, op, self.spec)),
         }
     }
 }

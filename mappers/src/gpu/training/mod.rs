@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod attention;
+mod experts;
 pub mod host;
 pub mod loss;
 pub mod lower;
@@ -9,6 +10,7 @@ pub mod memory;
 pub mod norms;
 pub mod optimizer;
 mod plan;
+mod recurrent;
 pub mod rows;
 pub mod table;
 

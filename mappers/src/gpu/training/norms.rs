@@ -1,6 +1,7 @@
 //! Gradients of norms as PyTorch computes them: a CTA a row for the input, and a CTA 32 columns for gain and shift.
 
 use banksia_hw::gpu::program::{Expr, Kernel, Op, Tile, Trips, VectorWork};
+use banksia_hw::gpu::spec::GpuSpec;
 
 use crate::gpu::fused::program::{Grid, Plain, each, load, load_l1, matrix, part, set_up, shared_part, store};
 use crate::gpu::reduction;
@@ -98,6 +99,71 @@ pub fn parameter_gradient(rows: u64, columns: u64, shift: bool) -> Kernel {
         shared_bytes: 8448,
         tensors: vec![whole, whole, matrix(1, 8 * rows, 2048), matrix(if shift { 2 } else { 1 }, 2 * columns, 64)],
         arrivals: vec![3],
+        ops,
+    }
+    .kernel()
+}
+
+/// Warps of a Triton kernel over a padded row (`min(max(BLOCK_N // 256, 1), 8)`).
+fn row_warps(columns: u64) -> u64 {
+    (columns.max(1).next_power_of_two() / 256).clamp(1, 8)
+}
+
+/// Programs of [`gated_gradient`]: as many as give every SM four warps.
+pub fn gated_programs(columns: u64, spec: &GpuSpec) -> u64 {
+    u64::from(spec.sms()) * 4u64.div_ceil(row_warps(columns))
+}
+
+/// Gradients of a gated RMS norm (`_layer_norm_bwd_kernel` of mamba_ssm): programs go through rows one after the other, a whole row in registers, and leave the gain's sums of their own. Tensors: gradient,
+/// input, gate, gain, gradients of input and of gate, sums.
+pub fn gated_gradient(rows: u64, columns: u64, spec: &GpuSpec) -> Kernel {
+    let (warps, programs) = (row_warps(columns), gated_programs(columns, spec).min(rows.max(1)));
+    let (row_bytes, turns) = (2 * columns.max(1), rows.div_ceil(programs).max(1));
+    // Lanes beyond the row run along.
+    let n = columns.max(1).next_power_of_two() as f64;
+    let row = |tensor: u8| Tile {
+        tensor,
+        row: Expr::work(0, i64::try_from(turns).unwrap_or(i64::MAX)).plus_loop(0, 1),
+        byte: Expr::default(),
+        rows: 1,
+        bytes: u32::try_from(row_bytes).unwrap_or(u32::MAX),
+    };
+    let w = warps as u32;
+    let ops = vec![
+        set_up(w, 60.0),
+        load_l1(shared_part(3, 0, 0, row_bytes), 1),
+        Op::Wait(1),
+        Op::Loop(Trips::Const(turns.min(1 << 24) as u32)),
+        load(row(0), 0),
+        load(row(1), 0),
+        load(row(2), 0),
+        Op::Wait(0),
+        // SiLU of the gate and its derivative, the norm again, two products for sums, gradients of both, the gain's sum; conversions of five numbers.
+        each(n, 20.0, 7.5, 2.0, 1.0),
+        Op::Vector(reduction(w)),
+        Op::Sync,
+        store(row(4)),
+        store(row(5)),
+        Op::End,
+        store(Tile { bytes: u32::try_from(2 * row_bytes).unwrap_or(u32::MAX), row: Expr::work(0, 1), ..row(6) }),
+    ];
+    let whole = matrix(rows, row_bytes, row_bytes);
+    Plain {
+        name: format!("gated norm gradient {rows}x{columns}"),
+        grid: Grid { x: programs, y: 1 },
+        warps: w,
+        registers: 128,
+        shared_bytes: 64,
+        tensors: vec![
+            whole,
+            whole,
+            whole,
+            matrix(1, row_bytes, row_bytes),
+            whole,
+            whole,
+            matrix(programs, 2 * row_bytes, 2 * row_bytes),
+        ],
+        arrivals: vec![3, 1],
         ops,
     }
     .kernel()

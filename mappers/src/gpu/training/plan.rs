@@ -8,10 +8,10 @@ use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::program::{InstructionId, Program, ProgramBuilder};
 use banksia_workloads::backward::{
-    HIDDEN_GRADIENT, NEXT_HIDDEN_GRADIENT, NoGradient, Optimizer, Pass, Role, Scheduled, TrainOp, TrainingSpec,
-    TrainingStep, Value,
+    HIDDEN_GRADIENT, NEXT_HIDDEN_GRADIENT, NoGradient, Optimizer, Pass, Role, Scheduled, TrainNode, TrainOp,
+    TrainingSpec, TrainingStep, Value,
 };
-use banksia_workloads::{DataType, Model};
+use banksia_workloads::{DataType, Model, Op};
 
 use super::host::{HostCosts, timeline};
 use super::lower::Call;
@@ -48,6 +48,8 @@ pub struct TrainingPlan {
     spec: Arc<GpuSpec>,
     dtype: Dtype,
     host: HostCosts,
+    /// Experts of a layer that has the most.
+    experts: u64,
     products: HashMap<[u32; 3], Product>,
     kernels: HashMap<Work, Vec<Arc<Kernel>>>,
     /// Launches of each operator of a pass of a region.
@@ -80,11 +82,17 @@ impl TrainingPlan {
             other => return Err(TrainingError::Type(other)),
         };
         let step = model.training(training)?;
+        let experts = |n: &TrainNode| match n.op {
+            TrainOp::Forward { of: Op::Route { experts, .. } } => experts,
+            _ => 0,
+        };
+        let experts = step.regions.iter().flat_map(|r| &r.forward).map(experts).max().unwrap_or(0);
         Ok(Self {
             step,
             spec: Arc::clone(spec),
             dtype,
             host: HostCosts::PYTORCH,
+            experts,
             products: HashMap::new(),
             kernels: HashMap::new(),
             chosen: HashMap::new(),
@@ -122,7 +130,7 @@ impl TrainingPlan {
         let work: Work = (s.node.op, s.node.batch, s.node.tokens, s.node.load.clone());
         let known = self.kernels.get(&work).cloned().unwrap_or_default();
         let spec = Arc::clone(&self.spec);
-        let items = Call { node: s.node, dtype: self.dtype, spec: &spec }.items()?;
+        let items = Call { node: s.node, dtype: self.dtype, spec: &spec, experts: self.experts }.items()?;
         let mut launches: Vec<Launch> = Vec::new();
         for item in items {
             match item {

@@ -8,6 +8,7 @@
 //! 5. the output: `C state` of what came before, and `(C B^T decayed) x` of the chunk itself.
 
 mod form;
+mod gradient;
 mod scan;
 mod states;
 
@@ -17,6 +18,7 @@ use super::code::{BATCH, COLUMNS, HEADS, TOKENS, countable, element, sizes};
 use crate::gpu::launch::Item;
 use form::Form;
 pub use form::{Ssd, SsdNames};
+pub use gradient::{SsdGradients, ssd_gradient};
 
 /// The launches of a scan.
 ///
