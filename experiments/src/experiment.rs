@@ -100,6 +100,7 @@ struct ExperimentFile {
 struct MachineTable {
     base: Option<String>,
     #[serde(flatten)]
+    #[schemars(skip)]
     cluster: toml::Table,
 }
 

@@ -54,6 +54,11 @@ impl Tally {
         self
     }
 
+    /// Joules of switching and of device memory, of all classes.
+    pub fn energy_j(&self) -> f64 {
+        self.joules.iter().zip(&self.memory_joules).map(|(switching, memory)| switching + memory).sum()
+    }
+
     /// Seconds of everything but communication.
     pub fn compute_s(&self) -> f64 {
         Class::ALL.iter().zip(self.seconds).filter(|(c, _)| !c.is_communication()).map(|(_, s)| s).sum()

@@ -81,7 +81,7 @@ struct Own {
 
 impl Own {
     fn of(part: &Part) -> Self {
-        Self { clocks: part.map.own(), joules: part.tally.joules + part.tally.memory_joules }
+        Self { clocks: part.map.own(), joules: part.tally.energy_j() }
     }
 
     fn plus(mut self, other: &Self, times: f64) -> Self {

@@ -65,7 +65,8 @@ pub(super) fn attention(args: &Json, spec: &GpuSpec) -> Result<Call, String> {
         value("products", batch * a.heads * tokens, DataType::F32),
     ];
     let backward = node(TrainOp::AttentionGradient(a), reads, writes, scratch);
-    let items = |node: &TrainNode| Lowered { node, dtype: Dtype::Bf16, spec, experts: 0 }.items().map_err(|e| e.to_string());
+    let items =
+        |node: &TrainNode| Lowered { node, dtype: Dtype::Bf16, spec, experts: 0 }.items().map_err(|e| e.to_string());
     let mut all = items(&forward)?;
     for name in ["d_result", "result"] {
         let to = Operand::shared(format!("{name}_by_token"));

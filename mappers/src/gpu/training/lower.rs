@@ -6,8 +6,8 @@ use banksia_workloads::backward::{AttentionShape, TrainNode, TrainOp};
 use banksia_workloads::{ActivationKind, Op};
 
 use super::attention::backward;
-use super::table::{TableNames, table_gradient};
 use super::experts::{self, Product, Rows};
+use super::table::{TableNames, table_gradient};
 use super::{loss, norms, recurrent, rows};
 use crate::gpu::attention::{Attention, torch_sdpa};
 use crate::gpu::fused::{
