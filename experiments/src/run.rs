@@ -44,7 +44,7 @@ pub fn run_with(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(RunReport, Outcome), Error> {
     if let Some(step) = &experiment.training {
-        let (trained, events) = step.run(&experiment.model)?;
+        let (trained, events) = step.run(&experiment.model, cache)?;
         let about = training::About {
             name: &experiment.name,
             seed: experiment.seed,

@@ -17,7 +17,9 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use banksia_hw::gpu::LaunchCache;
 use banksia_hw::net::fabric::cluster::cluster;
 use banksia_hw::program::Program;
 use banksia_hw::system::Machine;
@@ -91,9 +93,13 @@ impl Step {
     ///
     /// # Errors
     /// A setting cannot be, or the step does not fit the devices' memory.
-    pub(crate) fn run(&self, model: &Model) -> Result<(TrainReport, Vec<Event>), InputError> {
+    pub(crate) fn run(
+        &self,
+        model: &Model,
+        cache: Option<&Arc<dyn LaunchCache>>,
+    ) -> Result<(TrainReport, Vec<Event>), InputError> {
         let mut events = Vec::new();
-        let report = run(&self.source, model, |event| events.push(event))?;
+        let report = run(&self.source, model, cache, |event| events.push(event))?;
         Ok((report, events))
     }
 }

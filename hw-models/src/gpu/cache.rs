@@ -23,7 +23,7 @@ pub trait LaunchCache: Send + Sync + Debug {
 
 /// A cache, for the launches of one device.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cached(Option<(Arc<dyn LaunchCache>, [u8; 32])>);
+pub struct Cached(Option<(Arc<dyn LaunchCache>, [u8; 32])>);
 
 /// Takes what is written into a hash.
 struct Hasher(Sha256);
@@ -47,12 +47,16 @@ fn hash<T: Serialize>(before: &[u8], value: &T) -> Option<[u8; 32]> {
 }
 
 impl Cached {
-    pub(super) fn new(cache: &Arc<dyn LaunchCache>, spec: &GpuSpec) -> Self {
+    /// What is known of a device.
+    pub fn new(cache: &Arc<dyn LaunchCache>, spec: &GpuSpec) -> Self {
         Self(hash(b"device", spec).map(|device| (Arc::clone(cache), device)))
     }
 
     /// The value of what `of` says, worked out where it is not known. `kind` sets values of different types apart.
-    pub(super) fn or<K: Serialize, T: Serialize + DeserializeOwned + PartialEq, E>(
+    ///
+    /// # Errors
+    /// Those of working it out.
+    pub fn or<K: Serialize, T: Serialize + DeserializeOwned + PartialEq, E>(
         &self,
         kind: &str,
         of: &K,

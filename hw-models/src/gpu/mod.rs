@@ -26,7 +26,7 @@ mod together;
 mod traffic;
 mod units;
 
-pub use cache::LaunchCache;
+pub use cache::{Cached, LaunchCache};
 pub use dram_timings::DramTimings;
 pub use executor::GpuExecutor;
 pub use launch::{

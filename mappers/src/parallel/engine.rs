@@ -1,9 +1,11 @@
 //! Times of operators from the GPU machine: a library's choice of kernel for products, attention kernels, streams as kernels of their bytes.
 
+use std::sync::Arc;
+
 use banksia_hw::gpu::estimate::{Judge, Simulation};
 use banksia_hw::gpu::program::{Barrier, Expr, Kernel, Multicast, Op, Path, Role, Tensor, Tile, VectorWork, WORK_VARS};
 use banksia_hw::gpu::sampling::{Detail, LaunchTotals};
-use banksia_hw::gpu::{CacheState, EnergyParts, Gpu, GpuError};
+use banksia_hw::gpu::{CacheState, Cached, EnergyParts, Gpu, GpuError, LaunchCache};
 
 use crate::gpu::attention::{Attention, Flash3, flash2, flash3};
 use crate::gpu::gemm::Gemm;
@@ -22,16 +24,26 @@ const DIRTY: f64 = 0.3;
 /// in `flash_attention_2_3_tflops.csv`.
 const BACKWARD_RATE: f64 = 0.8;
 
+/// Sizes of L2 that a stream is run over: beyond, its time grows in proportion to its bytes.
+const IN_L2S: u64 = 8;
+
 /// A GPU that is asked for operators.
 pub struct Engine<'a> {
     gpu: &'a mut Gpu,
     detail: Detail,
+    cached: Cached,
 }
 
 impl<'a> Engine<'a> {
     /// A device's machine, and how finely it runs kernels.
     pub fn new(gpu: &'a mut Gpu, detail: Detail) -> Self {
-        Self { gpu, detail }
+        Self { gpu, detail, cached: Cached::default() }
+    }
+
+    /// The same, with what others have worked out.
+    #[must_use]
+    pub fn remembering(self, cache: &Arc<dyn LaunchCache>) -> Self {
+        Self { cached: Cached::new(cache, self.gpu.spec()), ..self }
     }
 
     fn totals(&mut self, op: &LocalOp) -> Result<LaunchTotals, GpuError> {
@@ -98,7 +110,28 @@ impl<'a> Engine<'a> {
         Simulation::new(self.gpu, self.detail).judge(&[(kernel.clone(), cache)])
     }
 
+    /// A kernel that streams. Of one that is many times L2, a part is run, and half that part: what is beyond takes as much more in proportion.
     fn stream(&mut self, read: u64, written: u64) -> Result<LaunchTotals, GpuError> {
+        let bytes = read + written;
+        let most = IN_L2S * self.gpu.spec().l2.bytes;
+        if bytes <= 2 * most {
+            return self.streamed(read, written);
+        }
+        let mut part = |of: u64| {
+            let share = of as f64 / bytes as f64;
+            self.streamed((read as f64 * share) as u64, (written as f64 * share) as u64)
+        };
+        let (half, whole) = (part(most / 2)?, part(most)?);
+        let beyond = (bytes - most) as f64 / (most - most / 2) as f64;
+        let on = |half: f64, whole: f64| whole + beyond * (whole - half).max(0.0);
+        Ok(LaunchTotals {
+            latency_s: on(half.latency_s, whole.latency_s),
+            energy: EnergyParts::combine([&half.energy, &whole.energy], |[half, whole]| on(half, whole)),
+            ..whole
+        })
+    }
+
+    fn streamed(&mut self, read: u64, written: u64) -> Result<LaunchTotals, GpuError> {
         let kernel = stream(read, written);
         let held = read + written <= self.gpu.spec().l2.bytes / 2;
         let cache = if held && read > 0 {
@@ -112,8 +145,10 @@ impl<'a> Engine<'a> {
 
 impl OperatorTimes for Engine<'_> {
     fn cost(&mut self, op: &LocalOp) -> Result<OpCost, ParallelError> {
-        let totals =
-            self.totals(op).map_err(|e| ParallelError::new("train", format!("has an operator ({op:?}): {e}")))?;
+        let cached = self.cached.clone();
+        let totals = cached
+            .or("operator of a training step", &(op, self.detail), || self.totals(op))
+            .map_err(|e| ParallelError::new("train", format!("has an operator ({op:?}): {e}")))?;
         Ok(OpCost {
             seconds: totals.latency_s,
             joules: (totals.energy.total_j() - totals.energy.idle_j - totals.energy.dram_j).max(0.0),

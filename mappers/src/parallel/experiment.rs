@@ -20,6 +20,8 @@
 //! ```
 
 use banksia_hw::gpu::sampling;
+use std::sync::Arc;
+
 use banksia_hw::gpu::{Gpu, GpuSpec};
 use banksia_hw::net::fabric::cluster::{Cluster, cluster};
 use banksia_input::{InputError, Source};
@@ -129,14 +131,23 @@ impl Setup {
     }
 }
 
-/// An experiment's training step.
+/// An experiment's training step, with times of operators from a cache where there is one.
 ///
 /// # Errors
 /// A key is unknown or its value cannot be, with its line; or the model or the step does not fit the machine.
-pub fn run(source: &Source, model: &Model, watch: impl FnMut(Event)) -> Result<TrainReport, InputError> {
+pub fn run(
+    source: &Source,
+    model: &Model,
+    cache: Option<&Arc<dyn LaunchCache>>,
+    watch: impl FnMut(Event),
+) -> Result<TrainReport, InputError> {
     let setup = Setup::read(source, model)?;
     let mut gpu = Gpu::new(setup.gpu.clone());
-    let mut operators = Remembered::new(Engine::new(&mut gpu, sampling::Detail::DEFAULT));
+    let mut engine = Engine::new(&mut gpu, sampling::Detail::DEFAULT);
+    if let Some(cache) = cache {
+        engine = engine.remembering(cache);
+    }
+    let mut operators = Remembered::new(engine);
     let times = ClusterTimes::new(setup.cluster);
     let mut machine =
         Machine { gpu: &setup.gpu, operators: &mut operators, collectives: &times, software: setup.software };

@@ -3,7 +3,7 @@
 use banksia_hw::gpu::program::Dtype;
 
 /// An operator on one device, by content: equal ones take equal times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub enum LocalOp {
     /// `batch` products of `[m, k]` and `[k, n]`.
     Product {
