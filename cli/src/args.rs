@@ -68,7 +68,7 @@ pub enum Command {
     Compare(CompareArgs),
     /// Run memory requests through a DRAM device's controller.
     Memory(crate::memory::MemoryArgs),
-    /// Run a network on a chip: latency by load, saturation, the load of its links.
+    /// Run a network on a chip (latency by load, saturation), or collectives on a fabric (time, bandwidth, bounds), with the load of links.
     Net(crate::net::NetArgs),
     /// Run instructions, or a matrix-vector product, on a PIM device.
     Pim(crate::pim::PimArgs),
@@ -638,6 +638,12 @@ pub enum FileFormat {
     Model,
     /// An experiment that trains.
     Training,
+    /// A network on a chip and its traffic.
+    Net,
+    /// A collective on a fabric.
+    Collective,
+    /// A fabric: devices, switches, links.
+    Fabric,
 }
 
 /// A schema to print.

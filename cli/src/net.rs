@@ -1,8 +1,10 @@
-//! `banksia net`: a network on a chip, its latency by load, where it saturates, and the load of its links.
+//! `banksia net`: a network on a chip, its latency by load, where it saturates, and the load of its links; or collectives on a fabric.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use banksia_hw::net::fabric::collective_file::{CollectiveRun, is_collective};
+use banksia_hw::net::fabric::collective_run::run_collectives;
 use banksia_hw::net::noc::{NetReport, NetRun, run};
 use banksia_input::Source;
 use banksia_reports::units::{count, percent, quantity};
@@ -11,6 +13,8 @@ use clap::{Args, ValueEnum};
 use crate::CliError;
 use crate::memory::output_file::{OutputFile, check_apart};
 use crate::progress::Progress;
+
+mod collective;
 
 /// How to print what a network does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -27,18 +31,21 @@ pub enum NetFormat {
 /// A network and what is sent over it.
 #[derive(Debug, Args)]
 pub struct NetArgs {
-    /// The network: a TOML file.
+    /// A network on a chip with its traffic, or a collective on a fabric: a TOML file.
     #[arg(value_name = "FILE.toml")]
     pub file: PathBuf,
     /// Write a value over one of the file's keys, as in `--set router.virtual_channels=8`.
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
-    /// Write the curve's points for a plot: a row a rate.
+    /// Write the points for a plot: a row a rate, or a row an algorithm and a size.
     #[arg(long, value_name = "FILE.csv")]
     pub plot: Option<PathBuf>,
-    /// Write each link's load at the last stable rate, for a heat map: a row a link.
+    /// Write each link's load for a heat map, a row a link: at the last stable rate, or at the last size of each algorithm.
     #[arg(long, value_name = "FILE.csv")]
     pub links: Option<PathBuf>,
+    /// Draw a heat map of the loads of a fabric's links by the first algorithm: an `.svg`, `.png` or `.pdf` file.
+    #[arg(long, value_name = "FILE.svg")]
+    pub heatmap: Option<PathBuf>,
     /// Print tables, JSON or CSV.
     #[arg(long, value_enum, default_value_t)]
     pub format: NetFormat,
@@ -53,10 +60,19 @@ const BUSIEST: usize = 5;
 /// Bad input, or a network that deadlocks.
 pub fn output(args: &NetArgs) -> Result<String, CliError> {
     let source = Source::read(&args.file)?.with_settings(&args.set)?;
-    let net = NetRun::of(&source, args.file.parent().unwrap_or(Path::new("")))?;
-    let outputs = [("--plot", args.plot.as_deref()), ("--links", args.links.as_deref())];
+    let folder = args.file.parent().unwrap_or(Path::new(""));
+    let figure = args.heatmap.as_deref();
+    let outputs = [("--plot", args.plot.as_deref()), ("--links", args.links.as_deref()), ("--heatmap", figure)];
     let outputs: Vec<(&str, &Path)> = outputs.into_iter().filter_map(|(key, path)| Some((key, path?))).collect();
     check_apart(&[("FILE.toml", args.file.as_path())], &outputs)?;
+    if is_collective(&source) {
+        return on_fabric(args, &source, folder);
+    }
+    if figure.is_some() {
+        let error = source.error("topology", "is a network on a chip, of which no heat map is drawn");
+        return Err(error.help("`--links FILE.csv` writes the load of each link").into());
+    }
+    let net = NetRun::of(&source, folder)?;
     let mut plot = args.plot.as_deref().map(|p| OutputFile::create("--plot", p)).transpose()?;
     let mut links = args.links.as_deref().map(|p| OutputFile::create("--links", p)).transpose()?;
     let progress = Progress::new(net.rates.len() as u64, "rates");
@@ -66,7 +82,6 @@ pub fn output(args: &NetArgs) -> Result<String, CliError> {
             .help("`routing.deadlock = \"warn\"` runs it all the same where it may deadlock")
     })?;
     drop(progress);
-    let unwritten = |e: std::io::Error| CliError::Failed(format!("a file cannot be written: {e}"));
     if let Some(file) = &mut plot {
         file.writer().write_all(curve_csv(&report).as_bytes()).map_err(unwritten)?;
     }
@@ -78,6 +93,33 @@ pub fn output(args: &NetArgs) -> Result<String, CliError> {
         NetFormat::Json => crate::output::json("network", &report),
         NetFormat::Csv => Ok(curve_csv(&report)),
         NetFormat::Table => Ok(table(&report)),
+    }
+}
+
+fn unwritten(e: std::io::Error) -> CliError {
+    CliError::Failed(format!("a file cannot be written: {e}"))
+}
+
+/// Collectives on a fabric.
+fn on_fabric(args: &NetArgs, source: &Source, folder: &Path) -> Result<String, CliError> {
+    let net = CollectiveRun::of(source, folder)?;
+    let mut files = Vec::new();
+    for (key, path) in [("--plot", &args.plot), ("--links", &args.links)] {
+        files.extend(path.as_deref().map(|p| OutputFile::create(key, p)).transpose()?.map(|file| (key, file)));
+    }
+    let report = run_collectives(&net)?;
+    for (key, mut file) in files {
+        let text = if key == "--plot" { collective::rows_csv(&report) } else { collective::links_csv(&report) };
+        file.writer().write_all(text.as_bytes()).map_err(unwritten)?;
+        file.finish()?;
+    }
+    if let Some(path) = &args.heatmap {
+        collective::figure(&report, path)?;
+    }
+    match args.format {
+        NetFormat::Json => crate::output::json("collective", &report),
+        NetFormat::Csv => Ok(collective::rows_csv(&report)),
+        NetFormat::Table => Ok(collective::table(&report)),
     }
 }
 

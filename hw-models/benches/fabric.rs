@@ -5,23 +5,13 @@ use std::hint::black_box;
 use banksia_hw::net::fabric::cluster::{Collective, Group, cluster};
 use banksia_hw::net::fabric::file::topology;
 use banksia_hw::net::fabric::flow::Fluid;
+use banksia_hw::net::fabric::folded::run_folded;
 use banksia_hw::net::fabric::packet::{Packets, Switching};
 use banksia_hw::net::fabric::routing::{Policy, Routes};
 use banksia_hw::net::fabric::run::run;
-use banksia_hw::net::fabric::schedules::{direct, hierarchical, ring};
+use banksia_hw::net::fabric::schedules::{direct, hierarchical, ring, ring_orders};
 use banksia_hw::net::fabric::symmetric;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-
-/// One ring for each place of a node: it enters every node there, and leaves it at the GPU with which that place shares its NICs, on the same rail.
-fn rings(nodes: u32, local: u32) -> Vec<Vec<u32>> {
-    let places = |c: u32| {
-        let mut places: Vec<u32> = (0..local).map(|i| (c + i) % local).filter(|p| *p != c ^ 1).collect();
-        places.push(c ^ 1);
-        places
-    };
-    let ring = |c: u32| (0..nodes).flat_map(|k| places(c).into_iter().map(move |p| k * local + p)).collect();
-    (0..local).map(ring).collect()
-}
 
 fn fabric(c: &mut Criterion) {
     let t = topology("dgx-h100-128").expect("a fabric of the catalog");
@@ -34,14 +24,14 @@ fn fabric(c: &mut Criterion) {
     g.throughput(Throughput::Elements(u64::from(2 * (n - 1) * n * 8)));
     g.bench_function("all-reduce, 8 rings of 1,024 GPUs", |b| {
         b.iter(|| {
-            let s = ring(Collective::AllReduce, n, &rings(n / 8, 8), 1, 1 << 30).expect("rings of all ranks");
-            run(&s, &routes, t.gpus(), &mut Fluid::over(&t)).expect("a connected fabric")
+            let s = ring(Collective::AllReduce, n, &ring_orders(n, 8, 8), 1, 1 << 30).expect("rings of all ranks");
+            run_folded(&s, &routes, t.gpus()).expect("a connected fabric")
         });
     });
     g.bench_function("all-reduce, hierarchical, 1,024 GPUs", |b| {
         b.iter(|| {
             let s = hierarchical(Collective::AllReduce, n, 8, 1 << 30).expect("whole nodes");
-            run(&s, &routes, t.gpus(), &mut Fluid::over(&t)).expect("a connected fabric")
+            run_folded(&s, &routes, t.gpus()).expect("a connected fabric")
         });
     });
     g.throughput(Throughput::Elements(u64::from(n) * u64::from(n - 1)));

@@ -1,17 +1,19 @@
 //! Laws of fabrics and collectives: no result below bytes over bandwidth, schedules do what they say, rates are max-min fair, shortcuts are exact.
 #![allow(clippy::unwrap_used, clippy::match_same_arms)] // what each collective sends is listed, one by one
 
+use banksia_hw::net::fabric::bound::Demand;
 use banksia_hw::net::fabric::carrier::Carrier;
 use banksia_hw::net::fabric::cluster::{Collective, Group, cluster};
 use banksia_hw::net::fabric::file::{CATALOG, topology};
 use banksia_hw::net::fabric::flow::Fluid;
+use banksia_hw::net::fabric::folded::run_folded;
 use banksia_hw::net::fabric::packet::{Packets, Switching};
 use banksia_hw::net::fabric::replay::replay;
 use banksia_hw::net::fabric::routing::{Policy, Routes};
 use banksia_hw::net::fabric::run::{Ran, run};
 use banksia_hw::net::fabric::schedule::Schedule;
 use banksia_hw::net::fabric::schedules::{
-    all_to_all, direct, double_tree, halving_doubling, hierarchical, in_switch, ring, send,
+    all_to_all, direct, double_tree, halving_doubling, hierarchical, in_switch, ring, ring_orders, send,
 };
 use banksia_hw::net::fabric::symmetric;
 use banksia_hw::net::fabric::topology::{Class, Kind, Link, Topology};
@@ -103,7 +105,10 @@ fn random_schedule(n: u32, rng: &mut Pcg64Mcg) -> Schedule {
                 let local = rng.random_range(1..=n);
                 hierarchical(collective, n, local, bytes)
             }
-            5 => in_switch(collective, n, pieces, bytes),
+            5 => {
+                let switches = rng.random_range(1..4);
+                in_switch(collective, n, switches, pieces, bytes)
+            }
             _ if collective == Collective::AllToAll => {
                 let size = |rng: &mut Pcg64Mcg| f64::from(rng.random_range(0..1u32 << 20));
                 let sizes: Vec<Vec<f64>> = (0..n).map(|_| (0..n).map(|_| size(rng)).collect()).collect();
@@ -182,7 +187,7 @@ fn no_result_is_below_bytes_over_bandwidth() {
         let policy = if i % 2 == 0 { Policy::Shortest } else { Policy::Hashed };
         let routes = Routes::new(&t, policy);
         let mut vertices = t.gpus().to_vec();
-        vertices.extend((0..s.agents).map(|a| n + a));
+        vertices.extend((0..s.agents).map(|a| n + a % (t.vertices() - n)));
         let ran = run(&s, &routes, &vertices, &mut Fluid::over(&t)).unwrap();
         check_bounds(&t, &s, &vertices, &ran, &mut rng);
         if i % 10 == 0 {
@@ -375,6 +380,74 @@ fn alike_flows_stand_for_all() {
     assert!(few.transfers < all.transfers && few.transfers_in_all == all.transfers_in_all);
     for (x, y) in few.link_bytes.iter().zip(&all.link_bytes) {
         assert!((x - y).abs() <= 1e-6 * y.abs().max(1.0), "{x} and {y}");
+    }
+}
+
+/// The same time and the same bytes on every link.
+fn same(a: &Ran, b: &Ran, what: &str) {
+    assert!((a.seconds - b.seconds).abs() <= 1e-9 * b.seconds, "{what}: {} and {}", a.seconds, b.seconds);
+    assert_eq!(a.transfers_in_all, b.transfers_in_all, "{what}");
+    for (x, y) in a.link_bytes.iter().zip(&b.link_bytes) {
+        assert!((x - y).abs() <= 1e-6 * y.abs().max(1.0), "{what}: {x} and {y} bytes");
+    }
+}
+
+#[test]
+fn folded_is_unfolded() {
+    // Random graphs, on which most links are shared; and nodes on rails, on which most are not.
+    let mut rng = Pcg64Mcg::seed_from_u64(23);
+    for i in 0..2000u32 {
+        let t = random_topology(&mut rng);
+        let n = t.gpus().len() as u32;
+        let s = random_schedule(n, &mut rng);
+        let routes = Routes::new(&t, if i % 2 == 0 { Policy::Shortest } else { Policy::Hashed });
+        let mut vertices = t.gpus().to_vec();
+        vertices.extend((0..s.agents).map(|a| n + a % (t.vertices() - n)));
+        let all = run(&s, &routes, &vertices, &mut Fluid::over(&t)).unwrap();
+        same(&run_folded(&s, &routes, &vertices).unwrap(), &all, &format!("graph {i}, {:?}", s.collective));
+    }
+    let small = Topology::from_source(&banksia_input::Source::from_text("small.toml", SMALL)).unwrap();
+    let rails = topology("dgx-a100-32").unwrap();
+    let mut folded = 0;
+    for (t, local, nodes) in [(&small, 2, 5), (&rails, 8, 3), (&rails, 8, 5)] {
+        let n = local * nodes;
+        let routes = Routes::new(t, Policy::Shortest);
+        let vertices = &t.gpus()[..n as usize];
+        for collective in [Collective::AllReduce, Collective::AllGather, Collective::ReduceScatter] {
+            for bytes in [1000, 1 << 20, 1 << 28] {
+                let rings = |c| ring(collective, n, &ring_orders(n, local, c), 1, bytes).unwrap();
+                for s in [rings(1), rings(local), hierarchical(collective, n, local, bytes).unwrap()] {
+                    let all = run(&s, &routes, vertices, &mut Fluid::over(t)).unwrap();
+                    let few = run_folded(&s, &routes, vertices).unwrap();
+                    same(&few, &all, &format!("{n} ranks, {collective:?}, {bytes}"));
+                    folded += u32::from(few.transfers < all.transfers);
+                }
+            }
+        }
+    }
+    assert!(folded > 0, "nothing was folded");
+}
+
+#[test]
+fn no_result_is_below_the_bound_by_cut() {
+    let mut rng = Pcg64Mcg::seed_from_u64(29);
+    for _ in 0..500 {
+        let t = random_topology(&mut rng);
+        let n = t.gpus().len() as u32;
+        let s = random_schedule(n, &mut rng);
+        let mut vertices = t.gpus().to_vec();
+        vertices.extend((0..s.agents).map(|a| n + a % (t.vertices() - n)));
+        let ran = run_folded(&s, &Routes::new(&t, Policy::Shortest), &vertices).unwrap();
+        let bound = Demand::of(&s).least(&t, &vertices);
+        assert!(bound.seconds <= ran.seconds * (1.0 + 1e-9), "{} above {}: {}", bound.seconds, ran.seconds, bound.cut);
+    }
+    // By hand: each of 8 GPUs sends 7/8 of 8 MB out over 300 GB/s in an all-gather, and all of it in an all-reduce.
+    let t = topology("dgx-a100").unwrap();
+    let wide: f64 = t.leaving(t.gpus()[0]).iter().map(|l| t.link(*l).bytes_per_s).sum();
+    for (collective, bytes) in [(Collective::AllGather, 7e6), (Collective::AllReduce, 8e6), (Collective::AllToAll, 7e6)]
+    {
+        let bound = Demand::even(collective, 8, 8_000_000).least(&t, t.gpus());
+        assert!((bound.seconds - bytes / wide).abs() < 1e-15, "{collective:?}: {}", bound.seconds);
     }
 }
 

@@ -4,6 +4,7 @@
 //! turned into launches, simulated, and set against what was measured; rows that cannot be expressed are counted with
 //! the reason.
 
+mod astrasim;
 mod attacc;
 mod cent;
 mod collectives;
@@ -76,12 +77,22 @@ pub const GPU_SUITES: [&str; 21] = [
 
 /// Every suite, in the order in which they run by themselves.
 pub fn suites() -> impl Iterator<Item = &'static str> {
-    ["memory", "memory-witness", "pim", noc::SUITE, noc_sweep::SUITE, "collectives", "multinode", "deepep"]
-        .into_iter()
-        .chain(["attacc", "attacc-operators", "pimba", "pimba-layers"])
-        .chain(parallel::SUITES.into_iter().filter(|s| *s != "megatron-2024"))
-        .chain(together::names())
-        .chain(GPU_SUITES)
+    [
+        "memory",
+        "memory-witness",
+        "pim",
+        noc::SUITE,
+        noc_sweep::SUITE,
+        "collectives",
+        "multinode",
+        "deepep",
+        astrasim::SUITE,
+    ]
+    .into_iter()
+    .chain(["attacc", "attacc-operators", "pimba", "pimba-layers"])
+    .chain(parallel::SUITES.into_iter().filter(|s| *s != "megatron-2024"))
+    .chain(together::names())
+    .chain(GPU_SUITES)
 }
 
 /// Bytes of a memory request in `known-programs`: its products of few rows read pieces of 64 and 128 bytes, which coarser requests
@@ -226,6 +237,11 @@ fn suite(name: &str) -> Result<Suite, InputError> {
             include_str!("../../tests/reference/net/echo_nccl_allreduce_multinode_a100.csv"),
             |row, _, _| vec![multinode::row(row)],
             |row| vec![multinode::device(row)],
+        ),
+        astrasim::SUITE => of(
+            include_str!("../../tests/reference/net/astrasim_collectives.csv"),
+            |row, _, _| vec![astrasim::row(row)],
+            |row| vec![astrasim::device(row)],
         ),
         "deepep" => of(
             include_str!("../../tests/reference/net/deepep.csv"),

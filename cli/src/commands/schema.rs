@@ -1,6 +1,8 @@
 //! `banksia schema`.
 
-use banksia_experiments::schema::{controller, device, experiment, machine, model, sweep, training};
+use banksia_experiments::schema::{
+    collective, controller, device, experiment, fabric, machine, model, net, sweep, training,
+};
 
 use crate::CliError;
 use crate::args::{FileFormat, SchemaArgs};
@@ -15,6 +17,9 @@ pub(super) fn execute(args: &SchemaArgs) -> Result<(), CliError> {
         FileFormat::Controller => controller(),
         FileFormat::Model => model(),
         FileFormat::Training => training(),
+        FileFormat::Net => net(),
+        FileFormat::Collective => collective(),
+        FileFormat::Fabric => fabric(),
     };
     let text = serde_json::to_string_pretty(&schema);
     print(&format!("{}\n", text.map_err(|e| CliError::Failed(format!("the schema cannot be written: {e}")))?))

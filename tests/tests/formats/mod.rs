@@ -45,6 +45,9 @@ fn format(path: &Path, table: &toml::Table) -> Format {
         () if has("training") => Format::Training,
         () if has("experiments") || has("sweeps") => Format::Sweep,
         () if has("workload") => Format::Experiment,
+        () if has("collective") => Format::Collective,
+        () if has("topology") => Format::Net,
+        () if has("parts") => Format::Fabric,
         () if has("layers") || has("blocks") => Format::Model,
         () if path.components().any(|c| c.as_os_str() == "memory") => Format::Controller,
         () => panic!("{}: of no format", path.display()),
@@ -60,11 +63,24 @@ enum Format {
     Controller,
     Model,
     Training,
+    Net,
+    Collective,
+    Fabric,
 }
 
 impl Format {
-    const ALL: [Self; 7] =
-        [Self::Experiment, Self::Sweep, Self::Machine, Self::Device, Self::Controller, Self::Model, Self::Training];
+    const ALL: [Self; 10] = [
+        Self::Experiment,
+        Self::Sweep,
+        Self::Machine,
+        Self::Device,
+        Self::Controller,
+        Self::Model,
+        Self::Training,
+        Self::Net,
+        Self::Collective,
+        Self::Fabric,
+    ];
 
     fn schema(self) -> Value {
         json(match self {
@@ -75,6 +91,9 @@ impl Format {
             Self::Controller => schema::controller(),
             Self::Model => schema::model(),
             Self::Training => schema::training(),
+            Self::Net => schema::net(),
+            Self::Collective => schema::collective(),
+            Self::Fabric => schema::fabric(),
         })
     }
 }
@@ -93,11 +112,10 @@ fn shipped() -> Vec<(PathBuf, toml::Table, Format)> {
         ("hw-models/catalog/gpu", Some(Format::Machine)),
         ("hw-models/catalog/dram", Some(Format::Device)),
         ("workloads/models", Some(Format::Model)),
+        ("hw-models/catalog/network/topology", Some(Format::Fabric)),
     ];
-    // Networks on a chip have no schema.
-    let has_schema = |path: &PathBuf| !path.components().any(|c| c.as_os_str() == "net");
     let of = |(folder, format): &(&str, Option<Format>)| -> Vec<_> {
-        files(folder).into_iter().filter(has_schema).map(|path| read(path, *format)).collect()
+        files(folder).into_iter().map(|path| read(path, *format)).collect()
     };
     folders.iter().flat_map(of).collect()
 }

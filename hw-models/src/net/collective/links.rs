@@ -152,11 +152,12 @@ pub struct Torch {
 }
 
 /// The fabrics of the catalog.
-pub const CATALOG: [(&str, &str); 4] = [
+pub const CATALOG: [(&str, &str); 5] = [
     ("a100", include_str!("../../../catalog/fabric/a100.toml")),
     ("h100", include_str!("../../../catalog/fabric/h100.toml")),
     ("h200", include_str!("../../../catalog/fabric/h200.toml")),
     ("b200", include_str!("../../../catalog/fabric/b200.toml")),
+    ("gb200-nvl72", include_str!("../../../catalog/fabric/gb200-nvl72.toml")),
 ];
 
 /// A fabric of the catalog.

@@ -8,6 +8,8 @@ pub trait Carrier {
     }
     /// Begins so many transfers that are the same, of so many bytes each, over the links of a path, now.
     fn begin(&mut self, path: &[u32], bytes: f64, alike: u32, tag: u32);
+    /// Says that a tag is done so many seconds from now, whatever else happens.
+    fn wake(&mut self, after_s: f64, tag: u32);
     /// The time, seconds.
     fn now(&self) -> f64;
     /// Lets time pass in which nothing changes but the time: what is under way is as far as it was.

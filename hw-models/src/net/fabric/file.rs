@@ -1,53 +1,73 @@
 //! Fabrics as data: parts of a node, links between them, nodes, switches between nodes (`catalog/network/topology/*.toml`).
 
+use banksia_input::schema::of_file;
 use banksia_input::{InputError, Source};
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::topology::{Class, Kind, Link, Topology};
 
 /// The file of a fabric.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "FabricFile")]
 struct File {
+    /// What the fabric is called.
     name: String,
+    /// Where its numbers are from.
     source: String,
+    /// Nodes, all alike.
     #[serde(default = "one")]
     nodes: u32,
+    /// What every node has.
     parts: Vec<Part>,
+    /// What lies between the nodes.
     #[serde(default)]
     switches: Vec<Part>,
+    /// Links between parts, each in both directions.
     links: Vec<Wire>,
 }
 
 /// Vertices that are alike: of every node, or (in `switches`) between the nodes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "FabricPart")]
 struct Part {
+    /// What links call it.
     name: String,
+    /// What it is.
     kind: Kind,
+    /// How many.
     #[serde(default = "one")]
     count: u32,
 }
 
 /// Links in both directions between two kinds of parts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "FabricLinks")]
 struct Wire {
+    /// The parts at the one end, by name.
     from: String,
+    /// The parts at the other.
     to: String,
+    /// Which of the one is linked with which of the other.
     connect: Connect,
     /// Of `rails`: nodes that share their switches.
     every: Option<u32>,
+    /// With which links its bytes are counted.
     class: Class,
-    /// Of all links between two vertices together, one direction.
+    /// Bandwidth of all links between two vertices together, one direction, GB/s (10^9 bytes).
     gb_s: f64,
+    /// From the first bit in to the first bit out, with what the vertex at its end adds, ns.
     latency_ns: f64,
+    /// Energy, pJ a bit.
     #[serde(default)]
     pj_per_bit: f64,
 }
 
 /// Which vertex of the one is linked with which of the other. Parts of nodes are counted through all nodes where the other lies between them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Connect {
     /// Each with each.
@@ -89,6 +109,11 @@ pub fn topology(name: &str) -> Result<Topology, InputError> {
         Some((n, text)) => Topology::from_source(&Source::from_text(format!("{n}.toml"), *text)),
         None => Err(InputError::unknown_name(name, "fabric", name, CATALOG.iter().map(|(n, _)| *n))),
     }
+}
+
+/// The schema of a fabric's file.
+pub fn schema() -> Schema {
+    of_file::<File>("Banksia: a fabric")
 }
 
 const MOST_VERTICES: u64 = 1 << 22;
@@ -140,7 +165,12 @@ impl Topology {
                 return Err(source.error(&key("connect"), "makes more links than are modelled"));
             }
         }
+        let names = |of_node: bool| {
+            let own = places.iter().filter(|p| p.of_node == of_node);
+            own.map(|p| (p.part.name.clone(), p.first as u32)).collect()
+        };
         Self::new(&file.name, kinds, links, file.nodes, per_node as u32)
+            .map(|t| t.named(names(true), names(false)))
             .map_err(|problem| InputError::new(source.name(), problem))
     }
 }

@@ -244,6 +244,10 @@ impl Carrier for Fluid {
         self.begin_weighted(path.iter().map(|l| (*l, f64::from(alike))), late, bytes, tag);
     }
 
+    fn wake(&mut self, after_s: f64, tag: u32) {
+        self.arriving.push(Reverse(((self.now + after_s).to_bits(), tag)));
+    }
+
     fn now(&self) -> f64 {
         self.now + self.skipped
     }

@@ -1,11 +1,12 @@
 //! What is asked of a cluster, and what it answers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::net::collective::protocol::Protocol;
 
 /// What the ranks of a group do together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Collective {
     /// All ranks get the sum of all; `bytes` of the buffer.

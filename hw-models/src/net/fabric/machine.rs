@@ -27,6 +27,9 @@ pub struct MachineFile {
     pub source: String,
     /// The GPU, by its links in `catalog/fabric`.
     pub gpu: String,
+    /// The links of a node in `catalog/fabric`, where they are not the GPU's own: a rack of one NVLink domain.
+    #[serde(default)]
+    pub node: Option<String>,
     /// GPUs of a node.
     pub gpus_per_node: u32,
     /// Version of NCCL's tables.
@@ -116,13 +119,14 @@ pub struct Machine {
 }
 
 /// The machines of the catalog.
-pub const CATALOG: [(&str, &str); 6] = [
+pub const CATALOG: [(&str, &str); 7] = [
     ("a100-selene", include_str!("../../../catalog/network/a100-selene.toml")),
     ("azure-nd-a100-v4", include_str!("../../../catalog/network/azure-nd-a100-v4.toml")),
     ("vtrain-a100", include_str!("../../../catalog/network/vtrain-a100.toml")),
     ("h100-eos", include_str!("../../../catalog/network/h100-eos.toml")),
     ("h200", include_str!("../../../catalog/network/h200.toml")),
     ("b200", include_str!("../../../catalog/network/b200.toml")),
+    ("gb200-nvl72", include_str!("../../../catalog/network/gb200-nvl72.toml")),
 ];
 
 /// Largest figure of a machine file that is taken, in its key's unit.
@@ -135,7 +139,8 @@ impl Machine {
     /// A key is missing or unknown, or a number cannot be.
     pub fn from_source(source: &Source) -> Result<Self, InputError> {
         let file: MachineFile = source.parse()?;
-        let node = fabric(&file.gpu).map_err(|e| with_help(source.error("gpu", e.problem), e.help))?;
+        let (key, links) = file.node.as_deref().map_or(("gpu", file.gpu.as_str()), |node| ("node", node));
+        let node = fabric(links).map_err(|e| with_help(source.error(key, e.problem), e.help))?;
         let nccl = tables(&file.nccl).map_err(|e| with_help(source.error("nccl", e.problem), e.help))?;
         if !nccl.knows(&file.gpu) {
             return Err(source

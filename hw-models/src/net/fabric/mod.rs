@@ -7,19 +7,26 @@
 //! [`cluster`] is what a training step asks: seconds and bytes of a collective of a group of ranks on a named machine, by NCCL's algorithms and
 //! protocols. `docs/fabric.md` has the mechanisms, the sources of all numbers and the errors.
 
+pub mod alone;
+pub mod alpha_beta;
+pub mod bound;
 pub mod call;
 pub mod carrier;
 pub mod cluster;
+pub mod collective_file;
+pub mod collective_run;
 mod course;
 pub mod experts;
 pub mod file;
 pub mod flow;
+pub mod folded;
 pub mod group;
 mod kernels;
 pub mod machine;
 pub mod nccl;
 pub mod packet;
 mod plan;
+pub mod processed;
 pub mod replay;
 pub mod routing;
 pub mod run;

@@ -123,6 +123,13 @@ impl Carrier for Packets {
         self.cut(id, self.now_ps);
     }
 
+    fn wake(&mut self, after_s: f64, tag: u32) {
+        let id = self.transfers.len() as u32;
+        self.transfers.push(Transfer { tag, first: self.path.len() as u32, len: 0, left: 0.0, flying: 1 });
+        self.alive += 1;
+        self.push(self.now_ps + (after_s * 1e12).round() as u64, id, 0, 0.0, 0);
+    }
+
     fn now(&self) -> f64 {
         self.now_ps as f64 * 1e-12 + self.skipped_s
     }

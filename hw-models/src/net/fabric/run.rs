@@ -5,7 +5,7 @@ use super::course::Course;
 use super::plan::{End, Plan};
 use super::routing::Routes;
 use super::schedule::Schedule;
-use super::topology::CLASSES;
+use super::topology::{CLASSES, Topology};
 
 /// What a collective took on a fabric.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,27 @@ pub fn run(
     vertices: &[u32],
     carrier: &mut impl Carrier,
 ) -> Result<Ran, String> {
+    check(schedule, routes, vertices)?;
+    let starts = vec![0.0; vertices.len()];
+    let ran = from_starts(schedule, routes, vertices, &starts, carrier)?;
+    Ok(Ran::new(routes.topology(), carrier.now(), ran.link_bytes, (ran.transfers, schedule.transfers())))
+}
+
+impl Ran {
+    /// What is known of all: its links' bytes, summed by class and energy.
+    pub(super) fn new(topology: &Topology, seconds: f64, link_bytes: Vec<f64>, transfers: (u64, u64)) -> Self {
+        let mut class_bytes = [0.0; CLASSES.len()];
+        let mut energy_j = 0.0;
+        for (link, bytes) in topology.links().iter().zip(&link_bytes) {
+            class_bytes[link.class.index()] += bytes;
+            energy_j += bytes * 8.0 * link.pj_per_bit * 1e-12;
+        }
+        Self { seconds, link_bytes, class_bytes, energy_j, transfers: transfers.0, transfers_in_all: transfers.1 }
+    }
+}
+
+/// Whether a schedule can be run between so many vertices.
+pub(super) fn check(schedule: &Schedule, routes: &Routes<'_>, vertices: &[u32]) -> Result<(), String> {
     schedule.check()?;
     let ends = schedule.ranks + schedule.agents;
     let topology = routes.topology();
@@ -44,6 +65,29 @@ pub fn run(
             topology.vertices()
         ));
     }
+    Ok(())
+}
+
+/// What a part of a schedule took.
+pub(super) struct Part {
+    /// When each end was done with all of it, seconds.
+    pub finish: Vec<f64>,
+    /// Bytes over each link.
+    pub link_bytes: Vec<f64>,
+    /// Transfers that were carried.
+    pub transfers: u64,
+}
+
+/// Runs a schedule whose ends begin at different times, seconds from the carrier's present.
+pub(super) fn from_starts(
+    schedule: &Schedule,
+    routes: &Routes<'_>,
+    vertices: &[u32],
+    starts: &[f64],
+    carrier: &mut impl Carrier,
+) -> Result<Part, String> {
+    let ends = schedule.ranks + schedule.agents;
+    let topology = routes.topology();
     let plan = Plan::new(schedule);
     let (ranges, links) = paths(schedule, routes, vertices)?;
     let path_of = |id: u32| &links[ranges[id as usize].0 as usize..ranges[id as usize].1 as usize];
@@ -51,7 +95,19 @@ pub fn run(
     let mut state = vec![End { at: 0, time: 0, pending: 0 }; ends as usize];
     let mut ready = vec![0u8; plan.step_of.len()];
     let mut extra = vec![0.0; topology.links().len()];
-    let (mut begun, mut done, mut go) = (Vec::new(), Vec::new(), (0..ends).collect::<Vec<u32>>());
+    let (mut begun, mut done, mut go) = (Vec::new(), Vec::new(), Vec::new());
+    let mut finish = starts.to_vec();
+    // Tags beyond the transfers' say that an end begins.
+    let all_transfers = plan.step_of.len() as u32;
+    let mut late = 0u32;
+    for (e, start) in (0..ends).zip(starts) {
+        if *start > 0.0 {
+            carrier.wake(*start, all_transfers + e);
+            late += 1;
+        } else {
+            go.push(e);
+        }
+    }
     let mut chain = vec![u32::MAX; plan.step_of.len()];
     let (mut flying, mut carried) = (0u32, 0u64);
     let mut course = Course::default();
@@ -74,7 +130,7 @@ pub fn run(
         begun.sort_unstable();
         if flying == 0 {
             together_since = carrier.now();
-            together = true;
+            together = late == 0;
         } else if !begun.is_empty() {
             together = false;
         }
@@ -106,11 +162,14 @@ pub fn run(
             carried += (k - i) as u64;
             i = k;
         }
-        if flying == 0 {
+        if flying == 0 && late == 0 {
             break;
         }
         // A step that is where it was one time before, but for the time, goes on so.
-        if even && let Some(jump) = course.look(schedule, &plan, &state, &ready, carrier) {
+        if even
+            && late == 0
+            && let Some(jump) = course.look(schedule, &plan, &state, &ready, carrier)
+        {
             carrier.skip(jump.seconds);
             for e in jump.ends {
                 state[e as usize].time += jump.times;
@@ -126,6 +185,16 @@ pub fn run(
         if !carrier.next(&mut done) {
             return Err("waits for transfers that never end".to_owned());
         }
+        if late > 0 {
+            done.retain(|tag| {
+                let begins = *tag >= all_transfers;
+                if begins {
+                    go.push(tag - all_transfers);
+                    late -= 1;
+                }
+                !begins
+            });
+        }
         for i in 0..done.len() {
             let mut next = chain[done[i] as usize];
             while next != u32::MAX {
@@ -135,7 +204,7 @@ pub fn run(
         }
         done.sort_unstable();
         // All that began together ended together, and it was one step: its further times take the same.
-        let all = done.len() as u32 == flying && together;
+        let all = !done.is_empty() && done.len() as u32 == flying && together;
         let s = done.first().map_or(0, |id| plan.step_of[*id as usize]);
         let step = &schedule.steps[s as usize];
         let whole =
@@ -166,6 +235,7 @@ pub fn run(
                         end.at += 1;
                     }
                     go.push(e);
+                    finish[e as usize] = carrier.now();
                 }
             }
         }
@@ -175,21 +245,14 @@ pub fn run(
         return Err("has transfers whose ends never meet".to_owned());
     }
     let link_bytes: Vec<f64> = carrier.carried().iter().zip(&extra).map(|(a, b)| a + b).collect();
-    let mut class_bytes = [0.0; CLASSES.len()];
-    let mut energy_j = 0.0;
-    for (link, bytes) in topology.links().iter().zip(&link_bytes) {
-        class_bytes[link.class.index()] += bytes;
-        energy_j += bytes * 8.0 * link.pj_per_bit * 1e-12;
-    }
-    let transfers_in_all = schedule.steps.iter().map(|s| s.transfers.len() as u64 * u64::from(s.repeat)).sum();
-    Ok(Ran { seconds: carrier.now(), link_bytes, class_bytes, energy_j, transfers: carried, transfers_in_all })
+    Ok(Part { finish, link_bytes, transfers: carried })
 }
 
 /// Of each transfer, where its path begins and ends among all links; the links.
-type Paths = (Vec<(u32, u32)>, Vec<u32>);
+pub(super) type Paths = (Vec<(u32, u32)>, Vec<u32>);
 
 /// The path of every transfer: where it begins and ends among the links. Transfers between two ends have one path where it does not depend on more.
-fn paths(schedule: &Schedule, routes: &Routes<'_>, vertices: &[u32]) -> Result<Paths, String> {
+pub(super) fn paths(schedule: &Schedule, routes: &Routes<'_>, vertices: &[u32]) -> Result<Paths, String> {
     let (mut ranges, mut links) = (Vec::new(), Vec::new());
     let mut known: Vec<Vec<(u32, (u32, u32))>> = vec![Vec::new(); vertices.len()];
     for t in schedule.steps.iter().flat_map(|s| &s.transfers) {

@@ -42,6 +42,8 @@ pub struct Step {
     pub repeat: u32,
     /// What is added to every `first` from one time to the next, modulo all chunks.
     pub rotate: u32,
+    /// Chunks within which that goes round, in blocks of so many; none: within all.
+    pub window: u32,
 }
 
 /// A collective as a program.
@@ -70,6 +72,11 @@ impl Schedule {
         self.chunk_bytes.len() as u32
     }
 
+    /// Transfers of all times of all steps.
+    pub fn transfers(&self) -> u64 {
+        self.steps.iter().map(|s| s.transfers.len() as u64 * u64::from(s.repeat)).sum()
+    }
+
     /// Bytes of a transfer in the n-th time of its step.
     pub fn bytes(&self, step: &Step, transfer: &Transfer, time: u32) -> f64 {
         let chunks = self.chunk_bytes.len().max(1);
@@ -79,8 +86,9 @@ impl Schedule {
 
     /// The first chunk of a transfer in the n-th time of its step.
     pub fn first(&self, step: &Step, transfer: &Transfer, time: u32) -> u32 {
-        let chunks = u64::from(self.chunks().max(1));
-        ((u64::from(transfer.first) + u64::from(step.rotate) * u64::from(time)) % chunks) as u32
+        let all = if step.window > 0 { step.window } else { self.chunks().max(1) };
+        let (block, within) = (transfer.first / all * all, transfer.first % all);
+        block + ((u64::from(within) + u64::from(step.rotate) * u64::from(time)) % u64::from(all)) as u32
     }
 
     /// Whether all chunks have the same bytes, so that every time of a step takes the same.
@@ -112,6 +120,9 @@ impl Schedule {
             return Err(format!("has {chunks} chunks for {} ranks", self.ranks));
         }
         for (s, step) in self.steps.iter().enumerate() {
+            if step.window > 0 && !chunks.is_multiple_of(step.window) {
+                return Err(format!("step {s} goes round within {} chunks, of {chunks}", step.window));
+            }
             for t in &step.transfers {
                 if t.src >= ends || t.dst >= ends || t.src == t.dst {
                     return Err(format!("step {s} sends from {} to {}, of {ends}", t.src, t.dst));

@@ -33,8 +33,12 @@ struct File {
 struct FileStep {
     #[serde(default = "one")]
     repeat: u32,
+    /// What is added to every first chunk from one time to the next.
     #[serde(default)]
     rotate: u32,
+    /// Chunks within which that goes round, in blocks of so many; 0: within all.
+    #[serde(default)]
+    window: u32,
     /// `[source, destination, first chunk, chunks, "copy" or "reduce"]`.
     transfers: Vec<(u32, u32, u32, u32, Mode)>,
 }
@@ -81,6 +85,7 @@ impl Schedule {
                 .collect(),
             repeat: s.repeat,
             rotate: s.rotate,
+            window: s.window,
         });
         let schedule = Self {
             collective: file.collective,

@@ -12,7 +12,7 @@ mod tree;
 pub use direct::{all_to_all, direct, send};
 pub use halving::halving_doubling;
 pub use hierarchical::hierarchical;
-pub use ring::ring;
+pub use ring::{ring, ring_orders};
 pub use switch::in_switch;
 pub use tree::double_tree;
 
@@ -25,7 +25,7 @@ const fn transfer(src: u32, dst: u32, first: u32, count: u32, mode: Mode) -> Tra
 }
 
 const fn once(transfers: Vec<Transfer>) -> Step {
-    Step { transfers, repeat: 1, rotate: 0 }
+    Step { transfers, repeat: 1, rotate: 0, window: 0 }
 }
 
 /// A schedule of equal chunks.

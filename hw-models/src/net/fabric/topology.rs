@@ -3,11 +3,13 @@
 //! Most fabrics are nodes that are alike, and switches between them. A [`Topology`] keeps that: vertex `n * parts + p` is part `p` of node `n`,
 //! switches between the nodes follow. What is found out about one node then holds for all.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a vertex is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "FabricKind")]
 pub enum Kind {
     /// A GPU: the ranks of a collective, in order. Passes nothing on by itself.
     Gpu,
@@ -29,8 +31,9 @@ impl Kind {
 }
 
 /// Whose bytes are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "LinkClass")]
 pub enum Class {
     /// NVLink.
     Nvlink,
@@ -84,6 +87,9 @@ pub struct Topology {
     gpus: Vec<u32>,
     nodes: u32,
     parts: u32,
+    /// Names of parts, and the first vertex that each has within a node, or among what lies between nodes.
+    names: Vec<(String, u32)>,
+    between: Vec<(String, u32)>,
 }
 
 impl Topology {
@@ -131,7 +137,45 @@ impl Topology {
             *at += 1;
         }
         let gpus = (0..kinds.len() as u32).filter(|v| kinds[*v as usize] == Kind::Gpu).collect();
-        Ok(Self { name: name.to_owned(), kinds, links, first, out, gpus, nodes, parts })
+        Ok(Self {
+            name: name.to_owned(),
+            kinds,
+            links,
+            first,
+            out,
+            gpus,
+            nodes,
+            parts,
+            names: Vec::new(),
+            between: Vec::new(),
+        })
+    }
+
+    /// The same fabric, whose parts have names: of each, its first vertex within a node, or among what lies between nodes.
+    #[must_use]
+    pub fn named(mut self, parts: Vec<(String, u32)>, between: Vec<(String, u32)>) -> Self {
+        (self.names, self.between) = (parts, between);
+        self
+    }
+
+    /// The name of a vertex's part, and which of its kind it is (within its node, or between nodes).
+    pub fn part(&self, vertex: u32) -> (&str, u32) {
+        let inside = self.nodes * self.parts;
+        let (list, at) =
+            if vertex < inside { (&self.names, vertex % self.parts) } else { (&self.between, vertex - inside) };
+        match list.iter().rev().find(|(_, first)| *first <= at) {
+            Some((name, first)) => (name, at - first),
+            None => ("vertex", at),
+        }
+    }
+
+    /// What a vertex is called: `node 3 gpu 5`, `leaf 2`.
+    pub fn label(&self, vertex: u32) -> String {
+        let (name, i) = self.part(vertex);
+        match self.node_of(vertex) {
+            Some(node) if self.nodes > 1 => format!("node {node} {name} {i}"),
+            _ => format!("{name} {i}"),
+        }
     }
 
     /// Vertices.

@@ -4,13 +4,14 @@
 //! over a wire to the next router or terminal. Each of these has an energy a bit; the wire's goes with its length.
 
 use banksia_input::{InputError, Source};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::topology::Topology;
 
 /// Energies and sizes. The defaults are round figures of the order that published models give at 45 nm, and marked as assumed: what is
 /// built gives its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Energy {
     /// Bits of a flit.

@@ -51,7 +51,7 @@ pub use replay::{Outcome, simulate, simulate_every_cycle};
 pub use report::{LinkLoad, NetReport, Point, Saturation, TraceSummary, run};
 pub use route::Route;
 pub use shape::{RoutingFunction, Shape};
-pub use tables::{NetFile, OnDeadlock};
+pub use tables::{NetFile, OnDeadlock, schema};
 pub use topology::{End, Ports, Topology};
 pub use trace::{Packet, PacketTimes, parse as parse_trace};
 pub use traffic::{Digits, Pattern, Process, ReadWrite, Sampling, Traffic};

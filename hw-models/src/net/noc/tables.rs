@@ -1,5 +1,7 @@
 //! A network file as it is written: its tables and keys.
 
+use banksia_input::schema::of_file;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::config::RouterConfig;
@@ -7,7 +9,7 @@ use super::energy::Energy;
 use super::measure::Protocol;
 
 /// A network file as it is written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NetFile {
     /// What the network is called.
@@ -33,7 +35,7 @@ pub struct NetFile {
 }
 
 /// The shape of a network.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TopologyTable {
     /// mesh, torus, butterfly, concentrated-mesh, flattened-butterfly, fat-tree, quad-tree, tree4, dragonfly or graph.
@@ -59,7 +61,7 @@ pub struct TopologyTable {
 }
 
 /// What to do where the routing may deadlock.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDeadlock {
     /// Say which channels wait for one another, and run nothing.
@@ -72,7 +74,7 @@ pub enum OnDeadlock {
 }
 
 /// The routing of a network.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoutingTable {
     /// The routing function [default: the shape's plainest].
@@ -84,7 +86,7 @@ pub struct RoutingTable {
 }
 
 /// The routers of a network. The defaults are those of [`RouterConfig`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouterTable {
     /// Virtual channels of an input.
@@ -161,7 +163,7 @@ impl Default for RouterTable {
 }
 
 /// What is sent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrafficTable {
     /// uniform, bit-complement, bit-reverse, transpose, shuffle, tornado, neighbor, random-permutation, diagonal, asymmetric, taper64,
@@ -208,7 +210,7 @@ impl Default for TrafficTable {
 }
 
 /// Bursts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BurstTable {
     /// Chance a cycle of being turned on.
@@ -218,7 +220,7 @@ pub struct BurstTable {
 }
 
 /// Requests and their replies.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestTable {
     /// Flits of a request to read, its reply, a request to write, and its reply.
@@ -235,7 +237,7 @@ fn half() -> f64 {
 }
 
 /// Rates, and how each is measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SweepTable {
     /// Offered flits a terminal and cycle [default: 0.05 to 1 in steps of 0.05].
@@ -264,4 +266,9 @@ impl Default for SweepTable {
             saturation_resolution: 0.01,
         }
     }
+}
+
+/// The schema of a network's file.
+pub fn schema() -> Schema {
+    of_file::<NetFile>("Banksia: a network on a chip")
 }

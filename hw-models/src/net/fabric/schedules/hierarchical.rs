@@ -1,7 +1,7 @@
 //! Hierarchical: a part of the work within every node, the rest between ranks at the same place of their nodes (rails).
 
 use crate::net::fabric::group::Collective;
-use crate::net::fabric::schedule::{Mode, Schedule, Transfer};
+use crate::net::fabric::schedule::{Mode, Schedule, Step, Transfer};
 
 use super::{equal, not_for, once, transfer};
 
@@ -31,14 +31,14 @@ pub fn hierarchical(collective: Collective, ranks: u32, local: u32, bytes: u64) 
         }
         once(transfers)
     };
-    // Rings over rails: in step t, node k sends the chunk of node (k - t).
-    let rails = |f: &dyn Fn(u32, u32, u32) -> Transfer, lag: u32| {
-        let step = |t: u32| {
-            let all = (0..m).flat_map(|k| (0..r).map(move |i| (k, i)));
-            once(all.map(|(k, i)| f(k, i, (k + 2 * m - t - lag) % m)).collect())
-        };
-        (0..m.saturating_sub(1)).map(step).collect::<Vec<_>>()
+    // Rings over rails: at time t, node k sends the chunk of node (k - t), which is `back` of the one before within `window` chunks.
+    let rails = |f: &dyn Fn(u32, u32, u32) -> Transfer, lag: u32, (back, window): (u32, u32)| {
+        let all = (0..m).flat_map(|k| (0..r).map(move |i| (k, i)));
+        let transfers = all.map(|(k, i)| f(k, i, (k + 2 * m - lag) % m)).collect();
+        Step { transfers, repeat: m - 1, rotate: window - back, window }
     };
+    // Of ranks' chunks node by node, and of the chunks of a place side by side.
+    let (by_rank, by_place) = ((r, n), (1, m));
     // Chunk of node k and place i: its rank.
     let pass =
         |mode: Mode| move |k: u32, i: u32, of: u32| transfer(rank(k, i), rank((k + 1) % m, i), rank(of, i), 1, mode);
@@ -66,20 +66,16 @@ pub fn hierarchical(collective: Collective, ranks: u32, local: u32, bytes: u64) 
             };
             let mut steps = vec![block(Mode::Reduce, true)];
             // Sums end one node ahead of where they began.
-            steps.extend(rails(&pass(Mode::Reduce), 0));
-            steps.extend(rails(&pass(Mode::Copy), m - 1));
+            steps.push(rails(&pass(Mode::Reduce), 0, by_place));
+            steps.push(rails(&pass(Mode::Copy), m - 1, by_place));
             steps.push(block(Mode::Copy, false));
             steps
         }
         Collective::ReduceScatter => {
-            let mut steps = vec![scatter()];
-            steps.extend(rails(&pass(Mode::Reduce), 1));
-            steps
+            vec![scatter(), rails(&pass(Mode::Reduce), 1, by_rank)]
         }
         Collective::AllGather => {
-            let mut steps = rails(&pass(Mode::Copy), 0);
-            steps.push(gather());
-            steps
+            vec![rails(&pass(Mode::Copy), 0, by_rank), gather()]
         }
         Collective::AllToAll => {
             // What goes from (k, i) to (l, j) is chunk (k, i), (l, j): to (k, j), then to (l, j).

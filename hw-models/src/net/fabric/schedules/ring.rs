@@ -5,6 +5,20 @@ use crate::net::fabric::schedule::{Mode, Schedule, Step};
 
 use super::{equal, not_for, once, transfer};
 
+/// Orders of `rings` rings over ranks in nodes of `local`. Ring c goes through the first node from place c on, through the next the other way round, and so
+/// on: it leaves every node at the place at which it enters the next, so that it stays on a rail. In one node every other ring goes the other way.
+pub fn ring_orders(ranks: u32, local: u32, rings: u32) -> Vec<Vec<u32>> {
+    let (local, nodes) = (local.max(1), ranks / local.max(1));
+    let order = |c: u32| {
+        let place = move |k: u32, i: u32| {
+            let back = if nodes > 1 { k % 2 == 1 } else { c % 2 == 1 };
+            k * local + (c % local + if back { local - 1 - i } else { i }) % local
+        };
+        (0..nodes).flat_map(move |k| (0..local).map(move |i| place(k, i))).collect()
+    };
+    (0..rings).map(order).collect()
+}
+
 /// One ring for each order of the ranks; each takes an equal share of the bytes. Broadcast and reduce go along the ring in `pieces` pieces a ring.
 ///
 /// # Errors
@@ -46,7 +60,7 @@ pub fn ring(
                         transfers.push(transfer(order[place as usize], next(order, place), chunk, 1, mode));
                     }
                 }
-                Step { transfers, repeat: n - 1, rotate: back }
+                Step { transfers, repeat: n - 1, rotate: back, window: 0 }
             };
             // After the sums, place p has all of the chunk one ahead of it.
             Ok(equal(collective, n, n * rings, bytes, vec![step(0, Mode::Reduce), step(1, Mode::Copy)]))

@@ -5,20 +5,29 @@ use crate::net::fabric::schedule::{Mode, Schedule};
 
 use super::{equal, not_for, once, transfer};
 
-/// One switch as agent `ranks`: all ranks send to it, it sends to all, in `pieces` pieces that follow one another.
+/// Switches as agents `ranks` and on, each with an equal share of the bytes: all ranks send to them, they send to all, in `pieces` pieces a switch
+/// that follow one another.
 ///
 /// # Errors
-/// There is none for the collective.
-pub fn in_switch(collective: Collective, ranks: u32, pieces: u32, bytes: u64) -> Result<Schedule, String> {
-    let (n, switch) = (ranks, ranks);
-    if n == 0 {
-        return Err("has no ranks".to_owned());
+/// There is none for the collective, or no switch.
+pub fn in_switch(
+    collective: Collective,
+    ranks: u32,
+    switches: u32,
+    pieces: u32,
+    bytes: u64,
+) -> Result<Schedule, String> {
+    let n = ranks;
+    if n == 0 || switches == 0 {
+        return Err(format!("has {n} ranks and {switches} switches"));
     }
-    // Chunk `piece` of all, or of the rank's block.
-    let pieces = pieces.max(1);
+    // Chunk `piece` of all, or of the rank's block; pieces of a switch are every so many.
+    let turns = pieces.max(1);
+    let pieces = turns * switches;
     let parts = matches!(collective, Collective::AllGather | Collective::ReduceScatter);
     let chunks = if parts { pieces * n } else { pieces };
     let into = |piece: u32| -> Vec<_> {
+        let switch = n + piece % switches;
         let (all, one) = (0..n, 0..1);
         match collective {
             Collective::AllReduce | Collective::Reduce => {
@@ -32,6 +41,7 @@ pub fn in_switch(collective: Collective, ranks: u32, pieces: u32, bytes: u64) ->
         }
     };
     let out = |piece: u32| -> Vec<_> {
+        let switch = n + piece % switches;
         let all = 0..n;
         match collective {
             Collective::ReduceScatter => all.map(|r| transfer(switch, r, r * pieces + piece, 1, Mode::Copy)).collect(),
@@ -48,13 +58,14 @@ pub fn in_switch(collective: Collective, ranks: u32, pieces: u32, bytes: u64) ->
         return Err(not_for("in-switch schedule", collective));
     }
     // A piece goes out while the next comes in.
-    let steps = (0..=pieces).map(|t| {
-        let mut transfers = if t < pieces { into(t) } else { Vec::new() };
-        transfers.extend(t.checked_sub(1).map(out).unwrap_or_default());
+    let turn = |t: u32| t * switches..(t + 1) * switches;
+    let steps = (0..=turns).map(|t| {
+        let mut transfers: Vec<_> = turn(t).filter(|_| t < turns).flat_map(into).collect();
+        transfers.extend(t.checked_sub(1).map(turn).into_iter().flatten().flat_map(out));
         once(transfers)
     });
     let steps = steps.collect();
     let mut schedule = equal(collective, n, chunks, bytes, steps);
-    schedule.agents = 1;
+    schedule.agents = switches;
     Ok(schedule)
 }
