@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
+use banksia_experiments::search::{SearchOptions, search};
 use banksia_hw::outcome::Outcome;
 use banksia_hw::program::{Program, Work};
 use banksia_hw::system::{RunOptions, System};
@@ -508,4 +509,24 @@ fn rules_choose_by_batch_and_context() {
     assert_eq!(runs("{ pim_from_context = 20 }"), "pim");
     assert_eq!(runs("{ pim_from_context = 2000 }"), "gpu");
     assert_eq!(runs("{ pim_from_context = 20, pim_below_batch = 8 }"), "gpu");
+}
+
+/// The best of a search is at least as good as either device alone, and its bounds hold.
+#[test]
+fn a_search_places_at_least_as_well_as_either_device_alone() {
+    let folder = Folder::new("hybrid-search");
+    folder.write("machine.toml", SHARED);
+    let pinned = "\n[mapping]\nlaunch = \"graph\"\nattention = \"flash\"\nhalves = 1\nattention_channels = 16\n";
+    let small = EXPERIMENT.replace("prompt_tokens = 32", "context_tokens = 500\nprompt_tokens = 0");
+    let path = folder.write("exp.toml", format!("{}{pinned}", small.replace("generated_tokens = 3", "generated_tokens = 1")));
+    let found = search(Path::new(&path), &[], &SearchOptions::default(), &|_| {}).unwrap();
+    let best = found.ranking.first().unwrap();
+    assert!(found.proved && found.broken_bounds == 0, "{found:?}");
+    for (attention, products) in [("gpu", "gpu"), ("pim", "gpu"), ("gpu", "pim"), ("pim", "pim")] {
+        let rules = [format!("mapping.attention_on={attention}"), format!("mapping.place.products={products}")];
+        let pure = run::run(&Experiment::read(Path::new(&path), &rules).unwrap(), RunOptions::default(), &mut |_| {});
+        assert!(best.latency_s <= pure.unwrap().0.latency_s, "{attention}, {products}");
+    }
+    let why = found.why.iter().find(|w| w.key.contains("products")).unwrap();
+    assert!(why.chosen.is_some() && why.others.iter().any(|o| o.loses.is_some()), "{why:?}");
 }

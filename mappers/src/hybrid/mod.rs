@@ -63,6 +63,7 @@ impl Mapper for HybridMapper {
 
     fn space(&self, problem: &Problem<'_>) -> Result<Vec<Knob>, InputError> {
         problem.plain_generation(self)?;
+        let options: HybridOptions = problem.options(self)?;
         let site = Site::of(problem.machine);
         let shared = site.as_ref().is_some_and(|s| s.shared);
         let channels = site.map_or(1, |s| s.pim.channels());

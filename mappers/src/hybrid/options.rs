@@ -47,6 +47,11 @@ pub(super) struct HybridOptions {
 }
 
 impl HybridOptions {
+    /// Whether a rule says where attention runs.
+    pub(super) fn places_attention(&self) -> bool {
+        self.place.contains_key("attention")
+    }
+
     /// Parts of the batch that take turns; `alone` where the GPU runs all of it.
     pub(super) fn halves(
         &self,
