@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::common::{Folder, in_process, succeeds};
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
+use banksia_experiments::search::{SearchOptions, search};
 use banksia_hw::outcome::Outcome;
 use banksia_hw::program::{Program, Work};
 use banksia_hw::system::{RunOptions, System};
@@ -368,7 +369,11 @@ fn all_in_the_banks_is_near_the_banks_alone() {
     for (machine, alone) in [(LINKED, "machine.base=aim"), (SHARED, "machine.base=attacc")] {
         let alone = report(&folder, machine, &[&settings[..], &[alone, "mapping.strategy=pim"]].concat());
         let rules = ["attention", "products", "elementwise"].map(|class| format!("mapping.place.{class}=pim"));
-        let rules: Vec<&str> = rules.iter().map(String::as_str).chain(["mapping.halves=1"]).collect();
+        // As the other strategy has it where nothing is said: each vector as a whole to all channels.
+        let matrices = ["qkv projection", "attention output projection", "ffn up projection", "ffn down projection"];
+        let whole = matrices.map(|name| format!("mapping.layout.\"{name}\"={{ split = 1 }}"));
+        let all = rules.iter().chain(&whole).map(String::as_str);
+        let rules: Vec<&str> = all.chain(["mapping.halves=1"]).collect();
         let beside = report(&folder, machine, &[&settings[..], &rules].concat());
         assert!(close(alone.latency_s, beside.latency_s, 0.03), "{} s, {} s", alone.latency_s, beside.latency_s);
         let flops = |r: &RunReport| r.operators.iter().map(|o| o.flops).sum::<f64>();
@@ -380,7 +385,7 @@ fn all_in_the_banks_is_near_the_banks_alone() {
 #[test]
 fn placements_add_up_and_bounds_hold() {
     let folder = Folder::new("hybrid-places");
-    let experts = "workload.model=mixtral-8x7b";
+    let experts = "workload.model=deepseek-moe-16b";
     let small = [
         "workload.model=mamba2-hybrid-8b",
         "workload.generation.prompt_tokens=0",
@@ -398,7 +403,7 @@ fn placements_add_up_and_bounds_hold() {
                 experts,
                 "workload.generation.prompt_tokens=0",
                 "workload.generation.generated_tokens=1",
-                "mapping.place.experts={ pim_below_tokens = 3 }",
+                "mapping.place.experts={ pim_below_tokens = 2 }",
                 "mapping.copies=direct",
             ],
         ),
@@ -506,4 +511,25 @@ fn rules_choose_by_batch_and_context() {
     assert_eq!(runs("{ pim_from_context = 20 }"), "pim");
     assert_eq!(runs("{ pim_from_context = 2000 }"), "gpu");
     assert_eq!(runs("{ pim_from_context = 20, pim_below_batch = 8 }"), "gpu");
+}
+
+/// The best of a search is at least as good as either device alone, and its bounds hold.
+#[test]
+fn a_search_places_at_least_as_well_as_either_device_alone() {
+    let folder = Folder::new("hybrid-search");
+    folder.write("machine.toml", SHARED);
+    let pinned = "\n[mapping]\nlaunch = \"graph\"\nattention = \"flash\"\nhalves = 1\nattention_channels = 16\n";
+    let small = EXPERIMENT.replace("prompt_tokens = 32", "context_tokens = 500\nprompt_tokens = 0");
+    let path =
+        folder.write("exp.toml", format!("{}{pinned}", small.replace("generated_tokens = 3", "generated_tokens = 1")));
+    let found = search(Path::new(&path), &[], &SearchOptions::default(), &|_| {}).unwrap();
+    let best = found.ranking.first().unwrap();
+    assert!(found.proved && found.broken_bounds == 0, "{found:?}");
+    for (attention, products) in [("gpu", "gpu"), ("pim", "gpu"), ("gpu", "pim"), ("pim", "pim")] {
+        let rules = [format!("mapping.attention_on={attention}"), format!("mapping.place.products={products}")];
+        let pure = run::run(&Experiment::read(Path::new(&path), &rules).unwrap(), RunOptions::default(), &mut |_| {});
+        assert!(best.latency_s <= pure.unwrap().0.latency_s, "{attention}, {products}");
+    }
+    let why = found.why.iter().find(|w| w.key.contains("products")).unwrap();
+    assert!(why.chosen.is_some() && why.others.iter().any(|o| o.loses.is_some()), "{why:?}");
 }

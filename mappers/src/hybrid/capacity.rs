@@ -5,7 +5,7 @@ use banksia_workloads::{Generation, Graph, Model, Op, Place, Step};
 
 use super::site::Site;
 use super::weights::Weights;
-use crate::pim::{PimAttention, PimOperators, Sizes};
+use crate::pim::{Chosen, PimAttention, PimOperators, Sizes};
 use crate::pim_gpt::accepts;
 
 /// Rows of every bank that are not for keys and values.
@@ -32,6 +32,8 @@ pub(super) struct Wanted<'a> {
     pub(super) weights: &'a Weights,
     /// The operators of all layers that the banks have beside attention, for so many sequences.
     pub(super) operators: &'a dyn Fn(u64) -> Option<Graph>,
+    /// How matrices lie in the banks.
+    pub(super) chosen: &'a Chosen,
 }
 
 /// A model and how it is used, without the batch.
@@ -203,7 +205,8 @@ impl Case<'_> {
         let mut operators = None;
         if let Some(graph) = graph {
             let generation = Generation { batch, ..self.generation.clone() };
-            let placed = PimOperators::new(self.model, &generation, &self.site.pim, graph, u64::from(row));
+            let placed =
+                PimOperators::new(self.model, &generation, &self.site.pim, graph, self.wanted.chosen, u64::from(row));
             let placed = placed.map_err(|why| {
                 let problem = format!("places operators on {}, which cannot have them: {why}", self.site.pim_name);
                 ("mapping.place", problem)

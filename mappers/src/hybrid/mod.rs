@@ -56,7 +56,17 @@ impl Mapper for HybridMapper {
     }
 
     fn keys(&self) -> &'static [&'static str] {
-        &["launch", "attention", "halves", "attention_on", "attention_channels", "place", "place_prefill", "copies"]
+        &[
+            "launch",
+            "attention",
+            "halves",
+            "attention_on",
+            "attention_channels",
+            "place",
+            "place_prefill",
+            "copies",
+            "layout",
+        ]
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
@@ -65,6 +75,7 @@ impl Mapper for HybridMapper {
 
     fn space(&self, problem: &Problem<'_>) -> Result<Vec<Knob>, InputError> {
         problem.plain_generation(self)?;
+        let options: HybridOptions = problem.options(self)?;
         let site = Site::of(problem.machine);
         let shared = site.as_ref().is_some_and(|s| s.shared);
         let channels = site.map_or(1, |s| s.pim.channels());
@@ -79,8 +90,12 @@ impl Mapper for HybridMapper {
         let width = Knob::whole("attention_channels", "channels of a head's keys and values", widths);
         let width = Knob { default: None, needs: in_banks, ..width };
         let on = "where attention of decode runs, and keys and values lie";
-        let mut knobs =
-            vec![launch, attention, Knob::whole("attention_on", on, of_values(["pim", "gpu"])), turns, width];
+        let mut knobs = vec![launch, attention];
+        // A rule of attention pins it.
+        if !options.places_attention() {
+            knobs.push(Knob::whole("attention_on", on, of_values(["pim", "gpu"])));
+        }
+        knobs.extend([turns, width]);
         knobs.extend(options::places(problem));
         Ok(knobs)
     }
@@ -137,6 +152,8 @@ impl Hybrid {
         } else {
             Weights { of_gpu: model.weight_bytes(), ..Weights::default() }
         };
+        let whole_graph = model.step_graph(&Step::decode(1, 1), generation);
+        let chosen = PimOperators::check(&options.layout, &whole_graph, &site.pim, source)?;
         let operators = |batch: u64| places.beyond_attention().then(|| steps.in_banks(model, generation, batch));
         let wanted = capacity::Wanted {
             activations: whole.activations(),
@@ -144,6 +161,7 @@ impl Hybrid {
             on_gpu,
             weights: &weights,
             operators: &operators,
+            chosen: &chosen,
         };
         let capacity::InBanks { cached, operators, reserved } =
             capacity::lay_out(&site, model, generation, wanted, source)?;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::place::{On, Rule};
 use super::weights::Copies;
 use crate::gpu::model::AttentionKernels;
+use crate::pim::MatrixOptions;
 use crate::plan::Problem;
 use crate::space::{Knob, of_values};
 
@@ -44,9 +45,17 @@ pub(super) struct HybridOptions {
     /// a layout that both read at their full rates (`direct`).
     #[serde(default)]
     pub(super) copies: Copies,
+    /// How the matrix of an operator lies in the banks, by the operator's name in reports; in the fewest rows where nothing is said.
+    #[serde(default)]
+    pub(super) layout: BTreeMap<String, MatrixOptions>,
 }
 
 impl HybridOptions {
+    /// Whether a rule says where attention runs.
+    pub(super) fn places_attention(&self) -> bool {
+        self.place.contains_key("attention")
+    }
+
     /// Parts of the batch that take turns; `alone` where the GPU runs all of it.
     pub(super) fn halves(
         &self,

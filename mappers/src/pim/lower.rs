@@ -24,6 +24,8 @@ struct Lowering<'a> {
     batch: u64,
     /// The sequences, among those that have room.
     sequences: Range<u64>,
+    /// States are read before there is something to update them with.
+    ahead: bool,
 }
 
 /// The program of a token of every sequence.
@@ -43,7 +45,7 @@ pub(super) fn part(
     after: &[InstructionId],
 ) -> Result<Vec<InstructionId>, Unsupported> {
     let batch = sequences.end - sequences.start;
-    let mut lowering = Lowering { map, builder, context, ready: HashMap::new(), batch, sequences };
+    let mut lowering = Lowering { map, builder, context, ready: HashMap::new(), batch, sequences, ahead: true };
     let mut last = after.to_vec();
     for index in graph.topological().unwrap_or_default() {
         if let Some(node) = graph.operator(index) {
@@ -60,16 +62,17 @@ pub(super) fn part(
     Ok(last)
 }
 
-/// The instructions of one operator, after others. The last of them.
+/// The instructions of one operator, after others; of its state's reading too, unless it is read `ahead`. The last of them.
 pub(super) fn one(
     map: &Pim,
     builder: &mut ProgramBuilder,
     node: &OperatorNode,
     context: u64,
     after: &[InstructionId],
+    ahead: bool,
 ) -> Result<Vec<InstructionId>, Unsupported> {
-    let batch = node.batch * node.tokens;
-    let mut lowering = Lowering { map, builder, context, ready: HashMap::new(), batch, sequences: 0..node.batch };
+    let (ready, batch, sequences) = (HashMap::new(), node.batch * node.tokens, 0..node.batch);
+    let mut lowering = Lowering { map, builder, context, ready, batch, sequences, ahead };
     lowering.lower(node, after.to_vec())
 }
 
@@ -179,7 +182,7 @@ impl Lowering<'_> {
         let all = |bank| Spot { bank, row: state.first_row, column: 0, columns };
         let places: Vec<Spot> = (0..map.banks.banks).map(all).collect();
         let read = map.banks.access(self.builder, false, &map.layout.all[0], &places);
-        let read = self.block(operator, &read, &[]);
+        let read = self.block(operator, &read, if self.ahead { &[] } else { &after });
         let mut ready = after;
         ready.push(read);
         let updated = self.vector(operator, update, &ready);

@@ -24,10 +24,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 pub(crate) use attention::{OPERATORS, PimAttention, Sizes};
 pub use map::Pim;
 pub(crate) use operators::PimOperators;
+pub(crate) use options::{Chosen, MatrixOptions};
 
 use self::banks::Banks;
 use self::layout::Layout;
-use self::options::{Chosen, PimOptions};
+use self::options::PimOptions;
 use crate::pim_gpt::accepts::{self, Owners};
 use crate::pim_gpt::functions::Functions;
 use crate::pim_gpt::vector_ops;

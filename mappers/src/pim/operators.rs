@@ -1,14 +1,17 @@
 //! Some operators of a model in the banks of a PIM device that stands beside another device: their matrices and states, and nothing else.
 
+use std::collections::BTreeMap;
+
 use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::program::{InstructionId, ProgramBuilder};
+use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, Graph, Model, OperatorNode};
 
 use super::banks::Banks;
 use super::layout::Layout;
 use super::lower;
 use super::map::Pim;
-use super::options::Chosen;
+use super::options::{Chosen, MatrixOptions, PimOptions};
 use super::summary;
 use crate::pim_gpt::RegionSummary;
 use crate::pim_gpt::accepts::Owners;
@@ -23,7 +26,8 @@ pub(crate) struct PimOperators {
 }
 
 impl PimOperators {
-    /// Lays out the matrices and states of operators (`graph` has them alone, of all layers) from a row of every bank on.
+    /// Lays out the matrices and states of operators (`graph` has them alone, of all layers) from a row of every bank on; matrices of which nothing is
+    /// said in the fewest rows.
     ///
     /// # Errors
     /// In words, what the device has not.
@@ -32,6 +36,7 @@ impl PimOperators {
         generation: &Generation,
         machine: &PimMachine,
         graph: Graph,
+        chosen: &Chosen,
         first_row: u64,
     ) -> Result<Self, String> {
         let mut banks = Banks::new(machine).ok_or_else(|| {
@@ -46,7 +51,8 @@ impl PimOperators {
             return Err(format!("its vector unit has {sram} bytes, and a token has {} elements at once", widest / 2));
         }
         let layout = loop {
-            let mut layout = Layout::of_weights(&banks, &graph, &owners, &Chosen::default(), first_row);
+            let chosen = chosen.densest(&graph, &banks);
+            let mut layout = Layout::of_weights(&banks, &graph, &owners, &chosen, first_row);
             layout.put_states(&banks, &graph);
             if layout.all_rows() <= banks.rows {
                 break layout;
@@ -77,6 +83,20 @@ impl PimOperators {
         Ok(Self { map, first_row })
     }
 
+    /// Checks how matrices are said to lie, against all operators of a model.
+    ///
+    /// # Errors
+    /// An operator has no matrix of its own, or the channels cannot be cut so.
+    pub(crate) fn check(
+        layout: &BTreeMap<String, MatrixOptions>,
+        graph: &Graph,
+        machine: &PimMachine,
+        source: &Source,
+    ) -> Result<Chosen, InputError> {
+        let options = PimOptions { attention_channels: None, layout: layout.clone() };
+        options.check(graph, machine.channels(), source)
+    }
+
     /// Rows of every bank that they take.
     pub(crate) fn rows(&self) -> u64 {
         self.map.layout.all_rows().saturating_sub(self.first_row)
@@ -93,7 +113,8 @@ impl PimOperators {
         context: u64,
         after: &[InstructionId],
     ) -> Result<Vec<InstructionId>, Unsupported> {
-        lower::one(&self.map, builder, node, context, after)
+        // Memory that another device uses is not taken before it is needed.
+        lower::one(&self.map, builder, node, context, after, false)
     }
 
     /// What lies where.

@@ -27,7 +27,7 @@ pub(super) struct PimOptions {
 /// How a matrix lies in the banks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct MatrixOptions {
+pub(crate) struct MatrixOptions {
     /// Groups of channels that each multiply a part of the vector, whose results the vector unit adds; must divide the channels. One
     /// group broadcasts the whole vector to all channels; more load less into each and read more results.
     #[schemars(range(min = 1))]
@@ -47,12 +47,36 @@ pub(super) struct MatrixLayout {
 
 /// Checked options.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Chosen {
+pub(crate) struct Chosen {
     pub(super) attention_channels: Option<u32>,
     matrices: BTreeMap<String, MatrixLayout>,
 }
 
 impl Chosen {
+    /// The same, and every other matrix cut so that it takes the fewest rows: of narrow ones, groups of channels each have a part of the vector. A product
+    /// opens each row once, so that fewer rows are less time too.
+    pub(super) fn densest(&self, graph: &Graph, banks: &Banks) -> Self {
+        let mut this = self.clone();
+        let all = [ChannelSet::first(banks.channels)];
+        for label in movable(graph).into_iter().filter(|l| !self.matrices.contains_key(*l)) {
+            let shape = graph.operators().find(|n| n.label == label).and_then(OperatorNode::matrices);
+            let Some((_, [outputs, inputs], _)) = shape else { continue };
+            let rows = |split: u32| {
+                let product = Product { outputs, inputs, sets: &all, first_row: 0, packed: false, split };
+                banks.rows_of(&product)
+            };
+            let mut best = (rows(0), 0);
+            for split in divisors(banks.channels).into_iter().filter(|d| *d > 1) {
+                let found = rows(split);
+                if found.is_some_and(|n| best.0.is_none_or(|least| n < least)) {
+                    best = (found, split);
+                }
+            }
+            this.matrices.insert(label.to_owned(), MatrixLayout { split: best.1, packed: false });
+        }
+        this
+    }
+
     /// The layout of an operator's matrix.
     pub(super) fn of(&self, label: &str) -> MatrixLayout {
         self.matrices.get(label).copied().unwrap_or_default()
