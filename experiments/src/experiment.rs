@@ -101,7 +101,7 @@ struct MachineTable {
     base: Option<String>,
     #[serde(flatten)]
     #[schemars(skip)]
-    cluster: toml::Table,
+    rest: toml::Table,
 }
 
 /// The machine of an experiment: one that it builds on, or the ranks of a cluster.
@@ -110,7 +110,7 @@ fn machine(table: &MachineTable, source: &Source, path: Option<&Path>) -> Result
     struct Outer {
         machine: ClusterTable,
     }
-    match (&table.base, table.cluster.get("cluster")) {
+    match (&table.base, table.rest.get("cluster")) {
         (Some(base), None) => Machine::read(base, source, path),
         (None, Some(_)) => Machine::read_cluster(&source.parse::<Outer>()?.machine, source, path),
         (Some(_), Some(_)) => Err(source

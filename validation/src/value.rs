@@ -1,6 +1,7 @@
 //! What is set side by side.
 
 /// One value of one row.
+#[derive(Clone)]
 pub(crate) struct Value {
     pub(crate) device: String,
     pub(crate) op: String,

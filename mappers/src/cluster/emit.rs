@@ -54,7 +54,9 @@ pub(super) fn program(plan: &Cluster, step: &Step, round: Round, parts: &[Vec<Ch
 
 /// Bytes of the hidden state that a stage hands to the next.
 fn hidden_bytes(plan: &Cluster, step: &Step) -> u64 {
-    step.all_tokens().saturating_mul(plan.width).saturating_mul(2)
+    let whole = step.all_tokens().saturating_mul(plan.width).saturating_mul(2);
+    let divided = plan.layout.sharding.sequence && step.phase == Phase::Prefill;
+    if divided { whole.div_ceil(u64::from(plan.layout.tp)) } else { whole }
 }
 
 impl Emitter<'_> {

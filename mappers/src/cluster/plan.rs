@@ -1,5 +1,7 @@
 //! The plan of a model on ranks.
 
+use banksia_hw::net::fabric::call::{Call, Kernels};
+use banksia_hw::net::fabric::group::Collective;
 use banksia_hw::program::Program;
 use banksia_hw::system::Device;
 use banksia_hw::system::Machine;
@@ -9,7 +11,7 @@ use banksia_workloads::{Generation, Phase, Step};
 
 use super::emit;
 use super::layout::Layout;
-use super::ranks::{ClusterOptions, Ranks};
+use super::ranks::{ClusterOptions, Exchange, Ranks};
 use super::stages::Round;
 use crate::gpu::model::{ChosenPart, GpuModel, Parts, no_judge};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Plan, Problem, Unsupported};
@@ -70,6 +72,7 @@ impl Cluster {
         let top_k = top_k.unwrap_or(1);
         let this = Self { generation: generation.clone(), own, ranks, options, layout, width, top_k, models, machine };
         this.check_fit(&model.name, spec.dram.capacity_bytes, source)?;
+        this.check_exchange(problem)?;
         Ok(this)
     }
 
@@ -110,6 +113,23 @@ impl Cluster {
             return Err(source.error(key, problem).help(help));
         }
         Ok(())
+    }
+
+    /// Refuses kernels of exchange that there are no figures of.
+    fn check_exchange(&self, problem: &Problem<'_>) -> Result<(), InputError> {
+        if self.layout.sharding.exchanging == 1 || self.ranks.exchange != Exchange::Deepep {
+            return Ok(());
+        }
+        let Some(fabric) = &problem.machine.fabric else { return Ok(()) };
+        let kernels = Kernels::Experts { top_k: self.top_k };
+        let call = Call { collective: Collective::AllToAll, bytes: 1, group: self.layout.exchange, kernels };
+        let refused = |e: InputError| {
+            let error = problem
+                .source
+                .error("parallel.exchange", format!("is deepep, of which there are no figures: {}", e.problem));
+            error.help("set parallel.exchange = \"nccl\"")
+        };
+        fabric.cluster.call(&call).map(|_| ()).map_err(refused)
     }
 
     fn step_of(&self, index: u64) -> Result<Step, Unsupported> {

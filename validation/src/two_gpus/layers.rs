@@ -34,6 +34,11 @@ fn model(name: &str) -> Result<[u32; 5], String> {
     }
 }
 
+/// Whether the power controller acts before the replay that counts.
+pub(super) fn lasts(burst_s: f64) -> bool {
+    REPLAYS_BEFORE * burst_s > CONTROLLER_S
+}
+
 fn shared(name: &str) -> Operand {
     Operand::shared(name)
 }
@@ -121,11 +126,8 @@ pub(super) fn microseconds(name: &str, args: &str, devices: &mut Devices, detail
     let spec = gpu.spec().clone();
     let copies = f64::from(layers);
     let burst_s = copies * replay::latency_s(&spec, &launches, layers, detail)?;
-    let layers_s = if REPLAYS_BEFORE * burst_s > CONTROLLER_S {
-        copies * replay::sustained(&spec, &launches, layers, detail)?.0
-    } else {
-        burst_s
-    };
+    let layers_s =
+        if lasts(burst_s) { copies * replay::sustained(&spec, &launches, layers, detail)?.0 } else { burst_s };
     let mut all_s = layers_s + replay::START_S;
     if argument(args, "comm", 1)? == 1 {
         let [width, ..] = model(name)?;

@@ -5,6 +5,7 @@ mod arguments;
 mod collective;
 mod layers;
 mod overlap;
+mod ranks;
 
 use banksia_hw::gpu::sampling::Detail;
 
@@ -44,5 +45,11 @@ pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value
         measured: number(row, column).unwrap_or(f64::NAN),
         predicted: predicted.as_ref().map(|us| us.get(i).copied().unwrap_or(f64::NAN)).map_err(Clone::clone),
     };
-    columns.iter().enumerate().map(value).collect()
+    let mut values: Vec<Value> = columns.iter().enumerate().map(value).collect();
+    if kind == "tp_layers" {
+        // As `banksia run` would have it.
+        let predicted = whole(row, "world", 2..=2).and_then(|_| ranks::microseconds(op, args, detail));
+        values.extend(values.first().cloned().map(|v| Value { op: "tp_layers_run".to_owned(), predicted, ..v }));
+    }
+    values
 }
