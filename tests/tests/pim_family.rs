@@ -76,7 +76,14 @@ fn a_block_takes_the_cycles_of_the_product_by_itself() {
                 set.products(&products, &mut |i| {
                     let name = set.instructions[i.kind].name.clone();
                     let channels = builder.channels(&i.channels);
-                    list.push(PimInstruction { name, channels, columns: i.columns, bank: i.bank, row: i.row, column: i.column });
+                    list.push(PimInstruction {
+                        name,
+                        channels,
+                        columns: i.columns,
+                        bank: i.bank,
+                        row: i.row,
+                        column: i.column,
+                    });
                 });
                 Block::Instructions(list)
             };

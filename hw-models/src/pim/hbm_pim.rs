@@ -117,7 +117,8 @@ impl HostKernel {
         let (of_inputs, group) = (input / (lanes * registers), input / lanes % registers);
         let share = self.device.banks / u.blocks.clamp(1, self.device.banks);
         let bank = block as u32 * share + (of_inputs % 2) as u32;
-        let column = first_column + registers * registers * (tile * pairs + of_inputs / 2) + group * registers + register;
+        let column =
+            first_column + registers * registers * (tile * pairs + of_inputs / 2) + group * registers + register;
         (channel as u32, bank, column)
     }
 

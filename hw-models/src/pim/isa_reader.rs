@@ -166,8 +166,14 @@ impl IsaSet {
         let given = operands(&spec.operands, given).ok_or_else(|| {
             fail(format!("gives {name} {} operands: it takes {:?}", given.len(), spec.operands).to_lowercase())
         })?;
-        let mut out =
-            Instruction { kind, columns: 1, channels: self.all_channels(), bank: 0, row: spec.fixed_row.unwrap_or(0), column: 0 };
+        let mut out = Instruction {
+            kind,
+            columns: 1,
+            channels: self.all_channels(),
+            bank: 0,
+            row: spec.fixed_row.unwrap_or(0),
+            column: 0,
+        };
         for (operand, word) in given {
             if operand == Operand::Channels {
                 let mask = mask(word).ok_or_else(|| fail(format!("has `{word}` where a number should stand")))?;

@@ -30,9 +30,9 @@ pub mod vector;
 
 use banksia_input::InputError;
 
-pub use data::{DataStep, DataUnits, DataView};
 pub use channel::{BlockTiming, PimChannel};
 pub use config::{PimFile, PimMachine};
+pub use data::{DataStep, DataUnits, DataView};
 pub use drive::Drive;
 pub use hbm_pim::HostKernel;
 pub use isa::IsaMachine;

@@ -97,7 +97,8 @@ impl<'a, F: FnMut(&Instruction)> Writer<'a, F> {
     }
 
     fn give(&mut self, kind: usize, columns: u32, channels: &ChannelSet, bank: u64, row: u64) {
-        let instruction = Instruction { kind, columns, channels: channels.clone(), bank: bank as u32, row: row as u32, column: 0 };
+        let instruction =
+            Instruction { kind, columns, channels: channels.clone(), bank: bank as u32, row: row as u32, column: 0 };
         (self.take)(&instruction);
     }
 

@@ -168,8 +168,7 @@ impl Plan for Stages {
     fn claims(&mut self, index: u64, _: &mut dyn Judges) -> Result<Option<Claims>, Unsupported> {
         let context = self.context(index);
         let mut claims = Claims::default();
-        let mut banks: Vec<InBanks> =
-            self.chain.devices.iter().map(|d| InBanks::new(d.number, &d.name)).collect();
+        let mut banks: Vec<InBanks> = self.chain.devices.iter().map(|d| InBanks::new(d.number, &d.name)).collect();
         let graphs: Vec<Graph> = self.stages.iter().map(|s| s.graph_of_one(context)).collect();
         for sequence in 0..self.generation.batch {
             let mut before = None;

@@ -38,7 +38,12 @@ impl<'a> Cells<'a> {
             let end = region.first_row.saturating_add(region.rows);
             if end > units.rows {
                 let level = format!("rows of a bank of {}", banks.name);
-                return Err(Wrong::Capacity { level, what: format!("`{}`", region.name), needs: end, capacity: units.rows });
+                return Err(Wrong::Capacity {
+                    level,
+                    what: format!("`{}`", region.name),
+                    needs: end,
+                    capacity: units.rows,
+                });
             }
             for (position, channel) in region.channels.iter().enumerate() {
                 match by_channel.get_mut(*channel as usize) {
@@ -58,7 +63,12 @@ impl<'a> Cells<'a> {
                     && row < end
                 {
                     let name = |r: &u32| banks.regions[*r as usize].name.clone();
-                    return Err(Wrong::Overlap { one: name(one), other: name(other), channel: channel as u32, row: *row });
+                    return Err(Wrong::Overlap {
+                        one: name(one),
+                        other: name(other),
+                        channel: channel as u32,
+                        row: *row,
+                    });
                 }
             }
         }

@@ -46,7 +46,12 @@ struct Buffer {
 ///
 /// # Errors
 /// A kernel reads what nobody wrote, or does not wait for who does; or writes what another still reads.
-pub(super) fn check(program: &Program, gpu: &OnGpu, order: &mut Order<'_>, report: &mut CheckReport) -> Result<(), Wrong> {
+pub(super) fn check(
+    program: &Program,
+    gpu: &OnGpu,
+    order: &mut Order<'_>,
+    report: &mut CheckReport,
+) -> Result<(), Wrong> {
     let mut buffers: HashMap<u32, Buffer> = HashMap::new();
     let resident: std::collections::HashSet<&str> = gpu.resident.iter().map(String::as_str).collect();
     for (i, instruction) in program.instructions.iter().enumerate().filter(|(_, x)| x.on == gpu.device) {
@@ -69,8 +74,15 @@ pub(super) fn check(program: &Program, gpu: &OnGpu, order: &mut Order<'_>, repor
                     }
                 }
                 None if resident.contains(name.as_str()) || writes.contains(&tensor) => {}
+                None if gpu.alike.contains(name) => {
+                    let note = format!("`{}` of the first layer reads `{name}` as in other layers, though nothing comes before it", operator());
+                    if !report.notes.contains(&note) {
+                        report.notes.push(note);
+                    }
+                }
                 None => {
-                    let problem = format!("reads the buffer `{name}`, which nothing has written: it must be written before");
+                    let problem =
+                        format!("reads the buffer `{name}`, which nothing has written: it must be written before");
                     return Err(Wrong::Strange { operator: operator(), instruction: i, problem });
                 }
             }
@@ -95,7 +107,8 @@ pub(super) fn check(program: &Program, gpu: &OnGpu, order: &mut Order<'_>, repor
     }
     let needs = gpu.footprint_bytes;
     if needs > gpu.capacity_bytes {
-        let (level, what) = (format!("memory of {}, bytes", gpu.name), "weights, keys and values, activations".to_owned());
+        let (level, what) =
+            (format!("memory of {}, bytes", gpu.name), "weights, keys and values, activations".to_owned());
         return Err(Wrong::Capacity { level, what, needs, capacity: gpu.capacity_bytes });
     }
     let all: u64 = buffers.keys().map(|b| program.buffers[*b as usize].bytes).fold(0, u64::saturating_add);

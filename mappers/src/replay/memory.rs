@@ -149,7 +149,10 @@ impl<'a> Memory<'a> {
             DataStep::Clear => {
                 for channel in set.iter() {
                     if let Some(sum) = self.channels[channel as usize].sums[0] {
-                        return Err(who.sums(channel, format!("sums of {} are thrown away before they are read", self.name(&sum))));
+                        return Err(who.sums(
+                            channel,
+                            format!("sums of {} are thrown away before they are read", self.name(&sum)),
+                        ));
                     }
                 }
             }
@@ -186,7 +189,10 @@ impl<'a> Memory<'a> {
                     for unit in 0..self.units.units {
                         let address = (channel, unit * self.units.banks_of_unit + bank, u64::from(row), column);
                         if let Some(old) = self.kept.insert(address, of) {
-                            return Err(who.sums(channel, format!("sums of {} are written over before they are read", self.name(&old))));
+                            return Err(who.sums(
+                                channel,
+                                format!("sums of {} are written over before they are read", self.name(&old)),
+                            ));
                         }
                     }
                     if let Some(numbers) = &mut self.numbers {
@@ -305,7 +311,8 @@ impl<'a> Memory<'a> {
         match &mut state.sums[sum as usize] {
             Some(old) if *old != of => {
                 let old = *old;
-                let problem = format!("{} is added to sums of {}, which have not been read", self.name(&of), self.name(&old));
+                let problem =
+                    format!("{} is added to sums of {}, which have not been read", self.name(&of), self.name(&old));
                 return Err(who.sums(channel, problem));
             }
             slot => *slot = Some(of),
@@ -330,7 +337,9 @@ impl<'a> Memory<'a> {
         let last = self.units.units - 1;
         let units = match region.place.output(position, last.into(), of.slot) {
             Some(_) => u64::from(self.units.units),
-            None => (0..self.units.units).filter(|u| region.place.output(position, (*u).into(), of.slot).is_some()).count() as u64,
+            None => (0..self.units.units)
+                .filter(|u| region.place.output(position, (*u).into(), of.slot).is_some())
+                .count() as u64,
         };
         units * lanes * u64::from(self.units.column_bytes) / self.units.lanes.max(1)
     }
@@ -364,7 +373,10 @@ impl<'a> Memory<'a> {
                     bank,
                     row,
                     column,
-                    holds: format!("output {output} of `{}`, of the step's own token, which nothing has written", region.name),
+                    holds: format!(
+                        "output {output} of `{}`, of the step's own token, which nothing has written",
+                        region.name
+                    ),
                     right: "it must be written before".into(),
                 });
             }
@@ -391,7 +403,11 @@ impl<'a> Memory<'a> {
             .take(3)
             .map(|r| format!("`{}` in rows {} to {}", r.name, r.first_row, r.first_row + r.rows.saturating_sub(1)))
             .collect();
-        let right = if own.is_empty() { "it has nothing in the banks".to_owned() } else { format!("it has {}", own.join(", ")) };
+        let right = if own.is_empty() {
+            "it has nothing in the banks".to_owned()
+        } else {
+            format!("it has {}", own.join(", "))
+        };
         let (operator, instruction) = (who.operator.to_owned(), who.instruction);
         Wrong::Address { operator, instruction, does, channel, bank, row, column, holds, right }
     }
@@ -463,7 +479,8 @@ impl<'a> Memory<'a> {
                 Ok(())
             }
             other => {
-                let right = other.map_or("nothing of it is looked up".to_owned(), |(row, _)| format!("it looks up row {row}"));
+                let right =
+                    other.map_or("nothing of it is looked up".to_owned(), |(row, _)| format!("it looks up row {row}"));
                 let (operator, instruction) = (who.operator.to_owned(), who.instruction);
                 let holds = format!("row {output} of `{}`", region.name);
                 Err(Wrong::Address { operator, instruction, does, channel, bank, row, column, holds, right })

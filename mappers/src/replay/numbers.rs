@@ -15,7 +15,10 @@ fn weight(tensor: u32, output: u64, input: u64) -> f32 {
 
 /// An element of a vector: from -3 to 3.
 fn element(tensor: u32, vector: u64, input: u64) -> f32 {
-    small(u64::from(tensor).wrapping_add(0x51).wrapping_mul(0xc2b2_ae35).wrapping_add(vector.wrapping_mul(0x27d4_eb2f)), input)
+    small(
+        u64::from(tensor).wrapping_add(0x51).wrapping_mul(0xc2b2_ae35).wrapping_add(vector.wrapping_mul(0x27d4_eb2f)),
+        input,
+    )
 }
 
 fn small(a: u64, b: u64) -> f32 {
@@ -49,8 +52,14 @@ impl Numbers {
     /// # Errors
     /// An element lies nowhere, or in two places.
     pub(super) fn new(cells: &Cells<'_>, units: DataUnits) -> Result<Self, Wrong> {
-        let mut this =
-            Self { units, cells: HashMap::new(), sums: HashMap::new(), results: HashMap::new(), kept: HashMap::new(), products: 0 };
+        let mut this = Self {
+            units,
+            cells: HashMap::new(),
+            sums: HashMap::new(),
+            results: HashMap::new(),
+            kept: HashMap::new(),
+            products: 0,
+        };
         for (index, region) in cells.regions.iter().enumerate() {
             this.store(cells, index, region)?;
         }
@@ -70,7 +79,8 @@ impl Numbers {
                 let mut lanes = vec![0.0; self.units.lanes as usize];
                 for lane in 0..piece.lanes {
                     let input = piece.input + lane;
-                    times[(output * inputs + input) as usize] = times[(output * inputs + input) as usize].saturating_add(1);
+                    times[(output * inputs + input) as usize] =
+                        times[(output * inputs + input) as usize].saturating_add(1);
                     if !is_fresh(region.fresh, output, input) {
                         lanes[lane as usize] = weight(region.tensor, output, region.first_input + input);
                     }
@@ -103,7 +113,15 @@ impl Numbers {
     }
 
     /// Every unit of a channel multiplies a column by elements of a vector: those of `input` on.
-    pub(super) fn multiply(&mut self, (channel, bank, row, column): Address, sum: u32, tensor: u32, vector: u64, input: u64, n: u64) {
+    pub(super) fn multiply(
+        &mut self,
+        (channel, bank, row, column): Address,
+        sum: u32,
+        tensor: u32,
+        vector: u64,
+        input: u64,
+        n: u64,
+    ) {
         for unit in 0..self.units.units {
             let address = (channel, unit * self.units.banks_of_unit + bank, row, column);
             let Some(cell) = self.cells.get(&address) else { continue };
@@ -122,7 +140,8 @@ impl Numbers {
         for unit in 0..self.units.units {
             let Some(sums) = self.sums.remove(&(channel, unit, 0)) else { continue };
             if let Some(output) = region.place.output(position, u64::from(unit), slot) {
-                *self.results.entry((region.tensor, output, vector)).or_insert(0.0) += sums.iter().fold(0.0, |a, b| a + b);
+                *self.results.entry((region.tensor, output, vector)).or_insert(0.0) +=
+                    sums.iter().fold(0.0, |a, b| a + b);
             }
         }
     }
@@ -150,7 +169,7 @@ impl Numbers {
     pub(super) fn compare(&self, regions: &[Region]) -> Result<u64, Wrong> {
         let mut all = 0;
         let mut done: Vec<u32> = Vec::new();
-        for region in regions.iter().filter(|r| r.times > 0) {
+        for region in regions.iter().filter(|r| r.times > 0 && r.fresh != Fresh::All) {
             if done.contains(&region.tensor) {
                 continue;
             }

@@ -119,7 +119,8 @@ impl Place {
         };
         match *self {
             Self::Rows { bounds: b, inputs, rows, per_row, width, .. } => {
-                let (within, column) = if per_row > 1 { (column / width.max(1), column % width.max(1)) } else { (0, column) };
+                let (within, column) =
+                    if per_row > 1 { (column / width.max(1), column % width.max(1)) } else { (0, column) };
                 let slot = row / rows.max(1) * per_row + within;
                 if within >= per_row {
                     return None;

@@ -83,7 +83,9 @@ pub enum Wrong {
         problem: String,
     },
     /// A row that holds nothing of the operator's.
-    #[error("operator `{operator}` (instruction {instruction}) {does} row {row} column {column} of bank {bank} of channel {channel}, which holds {holds}: {right}")]
+    #[error(
+        "operator `{operator}` (instruction {instruction}) {does} row {row} column {column} of bank {bank} of channel {channel}, which holds {holds}: {right}"
+    )]
     Address {
         /// The operator.
         operator: String,
@@ -105,7 +107,9 @@ pub enum Wrong {
         right: String,
     },
     /// Something is done too often, or not often enough.
-    #[error("operator `{operator}`: output {output} of `{tensor}` gets its part at row {row} column {column} of channel {channel} {times} times, and must {right}")]
+    #[error(
+        "operator `{operator}`: output {output} of `{tensor}` gets its part at row {row} column {column} of channel {channel} {times} times, and must {right}"
+    )]
     Times {
         /// The operator.
         operator: String,
@@ -173,7 +177,9 @@ pub enum Wrong {
         right: u64,
     },
     /// A number that is not that of the plain product.
-    #[error("operator `{operator}`: output {output} of `{tensor}` for vector {vector} is {found}, and the plain product gives {right}")]
+    #[error(
+        "operator `{operator}`: output {output} of `{tensor}` for vector {vector} is {found}, and the plain product gives {right}"
+    )]
     Number {
         /// The operator.
         operator: String,

@@ -38,16 +38,36 @@ fn shown(experiment: &Experiment, r: &CheckReport) -> String {
     });
     if r.tensors > 0 {
         line("coverage", format!("{} outputs from {} tensors in banks, each once", count(r.outputs), count(r.tensors)));
-        line("numbers", match r.replayed {
-            0 => "too large to put numbers through: covered by addresses alone".to_owned(),
-            n => format!("{} outputs are the plain product's, bit for bit ({} products)", count(n), count(r.multiplied)),
-        });
+        line(
+            "numbers",
+            match r.replayed {
+                0 => "too large to put numbers through: covered by addresses alone".to_owned(),
+                n => format!(
+                    "{} outputs are the plain product's, bit for bit ({} products)",
+                    count(n),
+                    count(r.multiplied)
+                ),
+            },
+        );
     }
-    out.push_str(&format!("\n  {:<16} {:<36} {:>14} {:>14} {:>8}\n", "device", "level", "at its fullest", "there are", "share"));
+    for note in &r.notes {
+        out.push_str(&format!("  {:<12} {note}\n", "note"));
+    }
+    out.push_str(&format!(
+        "\n  {:<16} {:<36} {:>14} {:>14} {:>8}\n",
+        "device", "level", "at its fullest", "there are", "share"
+    ));
     for l in &r.levels {
-        let show = |n: u64| if l.unit == "bytes" { quantity(n as f64, "B") } else { format!("{} {}", count(n), l.unit) };
+        let show =
+            |n: u64| if l.unit == "bytes" { quantity(n as f64, "B") } else { format!("{} {}", count(n), l.unit) };
         let share = percent(l.most as f64 / l.capacity.max(1) as f64);
-        out.push_str(&format!("  {:<16} {:<36} {:>14} {:>14} {share:>8}\n", l.device, l.level, show(l.most), show(l.capacity)));
+        out.push_str(&format!(
+            "  {:<16} {:<36} {:>14} {:>14} {share:>8}\n",
+            l.device,
+            l.level,
+            show(l.most),
+            show(l.capacity)
+        ));
     }
     out.push_str(&format!("\n  {:<16} {:<36} {:>14} {:>14}\n", "device", "traffic", "bytes", "the plan says"));
     for m in r.moved.iter().filter(|m| m.bytes > 0 || m.says.is_some()) {
