@@ -5,7 +5,7 @@ use banksia_workloads::{Phase, Step};
 
 use super::half::Half;
 use super::map::Hybrid;
-use crate::gpu::model::{Parts, resident};
+use crate::gpu::model::{Parts, alike, resident};
 use crate::pim::OPERATORS;
 use crate::plan::{Plan, Unsupported};
 use crate::replay::{Claims, Group, InBanks, OnGpu};
@@ -15,14 +15,19 @@ impl Hybrid {
     pub(super) fn claims_of(&mut self, step: &Step, judge: &mut dyn Judge) -> Result<Claims, Unsupported> {
         let on_gpu = step.phase == Phase::Prefill || self.on_gpu;
         let mut claims = Claims::default();
-        let mut buffers = Vec::new();
+        let (mut buffers, mut first) = (Vec::new(), Vec::new());
         if on_gpu || self.parts.is_empty() {
             let wanted = if on_gpu { Parts::All } else { Parts::WithoutCache };
-            buffers = resident(&self.whole.chosen_parts(step, wanted, judge)?);
+            let parts = self.whole.chosen_parts(step, wanted, judge)?;
+            (buffers, first) = (resident(&parts, ""), alike(&parts, ""));
         } else {
             for part in &mut self.parts {
                 let own = Step::decode(part.generation().batch, step.context());
-                buffers.extend(resident(&part.chosen_parts(&own, Parts::WithoutCache, judge)?));
+                let parts = part.chosen_parts(&own, Parts::WithoutCache, judge)?;
+                for half in &self.halves {
+                    buffers.extend(resident(&parts, half.suffix));
+                    first.extend(alike(&parts, half.suffix));
+                }
             }
         }
         let capacity_bytes = self.site.spec.dram.capacity_bytes;
@@ -31,7 +36,7 @@ impl Hybrid {
         let kv = if on_gpu && self.on_gpu { kept.kv } else { 0 };
         let footprint_bytes = kept.weights.saturating_add(kept.activations).saturating_add(kv);
         let (device, name) = (self.site.gpu, self.site.gpu_name.clone());
-        claims.gpus.push(OnGpu { device, name, resident: buffers, footprint_bytes, capacity_bytes });
+        claims.gpus.push(OnGpu { device, name, resident: buffers, alike: first, footprint_bytes, capacity_bytes });
         let kernels = |name: String, after: Vec<usize>, labels: &[&str]| Group {
             name,
             labels: labels.iter().map(|l| (*l).to_owned()).collect(),
@@ -97,6 +102,7 @@ impl Hybrid {
             ..Group::default()
         });
         if let Some((kind, attention, index)) = self.attention_of(layer) {
+            claims.groups[group].adds = attention.adds(half.batch(), kind.held(context));
             attention.claim(&name, index, half.sequences.clone(), kind.held(context), (group, banks));
         }
         if linked {

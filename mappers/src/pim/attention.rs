@@ -118,6 +118,17 @@ impl PimAttention {
         self.sets.len() as u64 * context * 2
     }
 
+    /// Sums of parts that the vector unit adds for so many sequences, of scores and of values.
+    pub(crate) fn adds(&self, sequences: u64, context: u64) -> Vec<(String, u64)> {
+        let heads = sequences * self.sizes.heads;
+        let scores = self.banks.sums_of(&self.keys(context, &self.sets, 0)) - 1;
+        let values = self.banks.sums_of(&self.values(context, &self.sets, 0)) - 1;
+        vec![
+            (OPERATORS[1].to_owned(), scores * heads * context),
+            (OPERATORS[4].to_owned(), values * heads * self.sizes.value_dim),
+        ]
+    }
+
     /// What one layer's decode attention of sequences `range` at a context claims: keys and values of every head of each, and that the new token's are
     /// written.
     pub(crate) fn claim(
@@ -210,6 +221,11 @@ impl PimAttention {
                 let keys = self.keys(context, sets, row);
                 let mut products = self.run(builder, scores, &keys, &written);
                 let rows = sets.len() as u64;
+                let parts = self.banks.partial_sums(&keys);
+                if parts > 1 {
+                    let function = builder.function(self.functions.add(rows * context * (parts - 1)));
+                    products = vec![builder.push(scores, Work::Vector { function }, &products)];
+                }
                 if let Some(cap) = cap {
                     let function = builder.function(self.functions.activation(ActivationKind::Tanh, rows * context));
                     products = vec![builder.push(cap, Work::Vector { function }, &products)];

@@ -181,10 +181,19 @@ impl Banks {
 
     /// Multiply-accumulates of a product, of those spent on it the share that are its own.
     pub(crate) fn utilization(&self, p: &Product<'_>) -> f64 {
-        let rows = self.rows_of(p).unwrap_or(0).max(1);
-        let channels = p.sets.first().map_or(1, |s| u64::from(s.len()));
-        let slots = rows * self.columns * self.lanes * u64::from(self.banks) * channels;
-        (p.outputs * p.inputs) as f64 / slots as f64
+        let (u, (channels, inputs)) = (self.units, self.part(p));
+        let units = u64::from(u.units).max(1);
+        let columns = match u.sums_by_lane {
+            true => inputs.div_ceil(u.lanes * u64::from(u.buffer_columns)) * u64::from(u.buffer_columns),
+            false => inputs.div_ceil(u.lanes),
+        };
+        // Channels without outputs are left out where instructions say which channels they are for.
+        let outputs = match u.sums_by_lane {
+            true => p.outputs.next_multiple_of(u64::from(channels.max(1)) * units * u64::from(u.buffer_columns)),
+            false => p.outputs.next_multiple_of(units),
+        };
+        let slots = outputs * columns * u.lanes * u64::from(self.groups(p).max(1));
+        (p.outputs * p.inputs) as f64 / slots.max(1) as f64
     }
 
     /// The blocks of products: the product, and where results lie in the banks, their way to the vector unit.

@@ -94,6 +94,7 @@ impl Adding<'_, '_> {
                     own.labels = OPERATORS.map(str::to_owned).to_vec();
                     own.attention = true;
                     own.live_bytes = attention.score_bytes(context);
+                    own.adds = attention.adds(batch, context);
                     attention.claim(&node.name, layer, self.sequences.clone(), context, (group, self.banks));
                 }
             }
@@ -117,7 +118,7 @@ impl Adding<'_, '_> {
                 if let Some(matrix) = pim.layout.matrix(&pim.layout.owners.name(node)) {
                     let biased = matches!(node.op, Op::Linear { bias: true, .. } | Op::ExpertLinear { bias: true, .. });
                     let sums = pim.banks.sums_of(&pim.layout.product(matrix, 0)) - 1 + u64::from(biased);
-                    own.adds = sums * matrix.outputs * vectors.iter().sum::<u64>();
+                    own.adds.push((node.label.clone(), sums * matrix.outputs * vectors.iter().sum::<u64>()));
                     own.required = vectors.iter().any(|n| *n > 0);
                     for (part, times) in vectors.iter().enumerate() {
                         self.matrix(node, matrix, part as u64, *times, None, group);

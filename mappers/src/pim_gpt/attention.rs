@@ -89,8 +89,13 @@ impl Lowering<'_> {
             if !values_written {
                 // The values go into the banks while the vector unit is at the softmax.
                 let written = self.append_values(append_op, &shape, &inputs);
-                self.builder.release(written, freed);
+                if to == shape.heads {
+                    self.builder.release(written, freed);
+                }
                 values_written = true;
+            } else if let Some(last) = passes.last().filter(|_| to == shape.heads) {
+                // Until then queries of later blocks are still to come.
+                self.builder.release(last.softmax, freed);
             }
             let broadcast = self.values(values_op, &shape, &passes, score_bytes, &mut ready);
             first_broadcast = first_broadcast.or(broadcast);

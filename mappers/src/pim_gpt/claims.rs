@@ -168,7 +168,7 @@ impl Adding<'_> {
         let Some(matrix) = map.layout.matrix(&map.owners.name(node)) else { return };
         own.required = vectors.iter().any(|n| *n > 0);
         let of_output = matrix.chunks.len() as u64 - 1 + u64::from(bias);
-        own.adds = of_output * matrix.outputs * vectors.iter().sum::<u64>();
+        own.adds.push((node.label.clone(), of_output * matrix.outputs * vectors.iter().sum::<u64>()));
         for (part, times) in vectors.iter().enumerate() {
             self.matrix(node, matrix, part as u64, *times, None, group);
         }
@@ -208,6 +208,8 @@ impl Adding<'_> {
         after.dedup();
         own.after = after;
         own.attention = true;
+        // The heads' results come when the queries are in the buffers and the new keys and values in the banks.
+        own.in_place = true;
         let operators = nodes.iter().filter_map(|n| self.graph.operator(*n));
         own.labels.extend(operators.clone().map(|o| o.label.clone()));
         let scores = operators.clone().find(|o| matches!(o.op, Op::AttentionScores { .. }));

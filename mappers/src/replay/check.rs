@@ -125,7 +125,9 @@ impl Walk<'_, '_> {
             if self.groups[who.group].attention {
                 for (tensor, vector, loaded) in did.used {
                     // Values lie beside the keys of their heads: the tensor before.
-                    if let Some(made) = tensor.checked_sub(1).and_then(|keys| softmax.get(&(keys, vector)))
+                    let of_values = tensor % 2 == 1;
+                    if let Some(made) =
+                        tensor.checked_sub(1).filter(|_| of_values).and_then(|keys| softmax.get(&(keys, vector)))
                         && self.order.not_after(loaded, &[*made]).is_some()
                     {
                         return Err(self.not_there(loaded, *made));
@@ -228,16 +230,6 @@ fn held(
         live.retain(|l| last[*l] > g);
     }
     let values = fits(" of values that are still to be used", most)?;
-    if takes && taken < values {
-        let what = "bytes of the vector unit's memory that instructions take".to_owned();
-        return Err(Wrong::Amount {
-            operator: "all".into(),
-            tensor: banks.name.clone(),
-            what,
-            done: taken,
-            right: values,
-        });
-    }
     let level =
         |level: &str, most| Level { device: banks.name.clone(), level: level.into(), unit: "bytes", most, capacity };
     if takes {

@@ -17,8 +17,8 @@ pub struct Group {
     pub any_on: Option<u32>,
     /// It has instructions.
     pub required: bool,
-    /// Sums that the vector unit adds for it, at least: those of parts of vectors, and biases.
-    pub adds: u64,
+    /// Sums that the vector unit adds for it, at least, by the name of the operator: those of parts of vectors, and biases.
+    pub adds: Vec<(String, u64)>,
     /// Its products depend on one another: scores, softmax, values.
     pub attention: bool,
     /// Bytes of its result until the last that uses it is done; 0 for what is never held as a whole.
@@ -52,6 +52,8 @@ pub struct OnGpu {
     pub name: String,
     /// Buffers that are there before the step: weights, caches, states, inputs.
     pub resident: Vec<String>,
+    /// Buffers that the first layer reads as the others do, though nothing comes before it: it is taken for one like them.
+    pub alike: Vec<String>,
     /// Bytes that the plan keeps: weights, keys and values, activations.
     pub footprint_bytes: u64,
     /// Bytes of its memory.
@@ -85,7 +87,7 @@ impl InBanks {
         }
     }
 
-    /// A number for a tensor that has none yet, and for the one after it.
+    /// A number for a tensor that has none yet, and for the one after it: keys have even ones, and their values the next.
     pub(crate) fn new_tensor(&mut self) -> u32 {
         self.next += 2;
         self.next - 2

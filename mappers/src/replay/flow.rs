@@ -1,5 +1,7 @@
 //! Which instructions are whose, and whether each waits for what it uses.
 
+use std::collections::HashMap;
+
 use banksia_hw::program::{Program, Work};
 
 use super::claims::Group;
@@ -112,18 +114,24 @@ pub(super) fn presence(
 /// # Errors
 /// Parts of sums, or biases, are left out.
 pub(super) fn additions(program: &Program, groups: &[Group], of: &[usize]) -> Result<(), Wrong> {
-    let mut adds = vec![0u64; groups.len()];
+    let mut adds: HashMap<(usize, u32), u64> = HashMap::new();
     for (instruction, group) in program.instructions.iter().zip(of) {
         if let Work::Vector { function } = instruction.work {
             let phases = &program.functions[function as usize].phases;
-            adds[*group] = phases.iter().fold(adds[*group], |sum, p| sum.saturating_add(p.adds));
+            let sum = adds.entry((*group, instruction.operator)).or_insert(0);
+            *sum = phases.iter().fold(*sum, |sum, p| sum.saturating_add(p.adds));
         }
     }
-    for (group, adds) in groups.iter().zip(adds) {
-        if adds < group.adds {
-            let what = "sums of parts of the vector, and biases, that the vector unit adds".to_owned();
-            let (operator, tensor) = (group.name.clone(), group.name.clone());
-            return Err(Wrong::Amount { operator, tensor, what, done: adds, right: group.adds });
+    for (g, group) in groups.iter().enumerate() {
+        for (label, right) in &group.adds {
+            let of_label = |i: usize| program.operators.get(i).is_some_and(|o| o.name == *label);
+            let own = adds.iter().filter(|((at, operator), _)| *at == g && of_label(*operator as usize));
+            let done = own.map(|(_, n)| *n).fold(0, u64::saturating_add);
+            if done < *right {
+                let what = "sums of parts of the vector, and biases, that the vector unit adds".to_owned();
+                let (operator, tensor, right) = (label.clone(), group.name.clone(), *right);
+                return Err(Wrong::Amount { operator, tensor, what, done, right });
+            }
         }
     }
     Ok(())

@@ -169,7 +169,7 @@ impl Numbers {
     pub(super) fn compare(&self, regions: &[Region]) -> Result<u64, Wrong> {
         let mut all = 0;
         let mut done: Vec<u32> = Vec::new();
-        for region in regions.iter().filter(|r| r.times > 0) {
+        for region in regions.iter().filter(|r| r.times > 0 && r.fresh != Fresh::All) {
             if done.contains(&region.tensor) {
                 continue;
             }

@@ -55,6 +55,8 @@ pub struct CheckReport {
     pub multiplied: u64,
     /// Kernels whose tensors were there.
     pub kernels: u64,
+    /// What the mapping takes for something that it is not quite, and says so.
+    pub notes: Vec<String>,
     /// Levels at their fullest.
     pub levels: Vec<Level>,
     /// Traffic by level.

@@ -10,7 +10,7 @@ use banksia_workloads::{Generation, Model};
 use proptest::prelude::*;
 
 use super::{CheckReport, Claims, Place, Wrong, check};
-use crate::plan::Problem;
+use crate::plan::{LayoutReport, Problem};
 
 /// A model of two layers, of attention and a feed-forward network each.
 fn model(heads: u64, kv_heads: u64, head_dim: u64, width: u64, inner: u64) -> Model {
@@ -53,6 +53,17 @@ struct Case {
 impl Case {
     /// The last step of a generation.
     fn new(model: &Model, context: u64, batch: u64, base: &str, keys: &str) -> Result<Self, InputError> {
+        Ok(Self::with_layout(model, context, batch, base, keys)?.0)
+    }
+
+    /// The same, and what the plan says of its layout.
+    fn with_layout(
+        model: &Model,
+        context: u64,
+        batch: u64,
+        base: &str,
+        keys: &str,
+    ) -> Result<(Self, LayoutReport), InputError> {
         let generation = Generation { context_tokens: context, prompt_tokens: 1, batch, ..Generation::default() };
         let source = Source::from_text("case.toml", format!("[machine]\nbase = \"{base}\"\n{keys}\n"));
         let machine = Machine::read(base, &source, None)?;
@@ -62,7 +73,8 @@ impl Case {
         let index = plan.program_of(1);
         let program = plan.lower(index, &mut system).unwrap();
         let claims = plan.claims(index, &mut system).unwrap().unwrap();
-        Ok(Self { program, claims, machine })
+        let layout = plan.layout(1, &mut system).unwrap();
+        Ok((Self { program, claims, machine }, layout))
     }
 
     fn check(&self) -> Result<CheckReport, Wrong> {
@@ -166,14 +178,58 @@ fn kinds_of_layers_pass() {
 }
 
 #[test]
-fn chains_hybrids_and_gpus_pass() {
+fn hybrids_and_gpus_pass() {
     let model = model(4, 2, 32, 128, 256);
-    for base in ["h200-aim", "h200-attacc", "h200"] {
+    let mut wrong = String::new();
+    for (base, mapping) in [
+        ("h200-aim", ""),
+        ("h200-attacc", ""),
+        ("h200-aim", "[mapping]\nattention_on = \"gpu\"\n"),
+        ("h200", ""),
+        ("h200", "[mapping]\nattention = \"plain\"\n"),
+    ] {
         for batch in [1, 4] {
-            let case = Case::new(&model, 40, batch, base, "").unwrap_or_else(|e| panic!("{base}: {e}"));
-            let report = case.check().unwrap_or_else(|e| panic!("{base} of {batch}: {e}"));
-            assert!(report.kernels > 0);
+            let case = Case::new(&model, 40, batch, base, mapping).unwrap_or_else(|e| panic!("{base}: {e}"));
+            match case.check() {
+                Ok(report) => assert!(report.kernels > 0),
+                Err(e) => wrong.push_str(&format!("{base} {mapping} of {batch}: {e}\n")),
+            }
         }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// What adds and normalises in one kernel does so in the first layer too, where there is nothing to add yet: the mapping says so, and the check as well.
+#[test]
+fn the_first_fused_norm_is_taken_for_one_like_the_others() {
+    let model = model(4, 2, 32, 128, 256);
+    for framework in ["vllm", "trtllm", "sglang"] {
+        let mapping = format!("[mapping]\nframework = \"{framework}\"\n");
+        let case = Case::new(&model, 40, 1, "h200", &mapping).unwrap();
+        let report = case.passes();
+        assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
+        assert!(report.notes[0].contains("`ffn_down`"), "{:?}", report.notes);
+        let mut case = case;
+        case.claims.gpus[0].alike.clear();
+        assert!(case.refused().to_string().contains("nothing has written"));
+    }
+}
+
+/// The layout's share of multiply-accumulates that are the matrices' own is that of the columns that the program reads.
+#[test]
+fn what_the_layout_says_of_padding_is_what_the_program_reads() {
+    let model = mixed(96, &[r#"kind = "feed_forward", inner = 136, gated = true, bias = true"#]);
+    for base in DEVICES {
+        let (case, layout) = Case::with_layout(&model, 5, 1, base, &small(base, 4)).unwrap();
+        let report = case.passes();
+        let LayoutReport::Banks(layout) = layout else { panic!("banks") };
+        let products = layout.regions.iter().filter(|r| !r.name.contains("embedding"));
+        let read: f64 = products.map(|r| r.bytes as f64 / r.mac_utilization).sum();
+        let counted = report.banks[0].to_units as f64;
+        assert!(
+            (read / counted - 1.0).abs() < 1e-9,
+            "{base}: the layout says {read} bytes, the program reads {counted}"
+        );
     }
 }
 
@@ -202,7 +258,7 @@ proptest! {
         } else {
             let split = if channels % split == 0 { split } else { 1 };
             let head = width_of_head.map_or(String::new(), |n| format!("attention_channels = {}\n", n.min(channels)));
-            (format!("[mapping]\n{head}layout.\"ffn down\" = {{ split = {split}, packed = {packed} }}\n"), batch)
+            (format!("[mapping]\n{head}layout.\"ffn down projection\" = {{ split = {split}, packed = {packed} }}\n"), batch)
         };
         let text = format!("{}{mapping}", small(base, channels));
         match Case::new(&model, context, batch, base, &text) {
@@ -233,7 +289,7 @@ fn list(block: &mut Block) -> &mut Vec<PimInstruction> {
 #[test]
 fn a_swapped_row_is_refused() {
     let mut case = aim();
-    let down = case.first("ffn down", |_, w| matches!(w, Work::Block { .. }));
+    let down = case.first("ffn down projection", |_, w| matches!(w, Work::Block { .. }));
     case.block(down, |b| {
         let list = list(b);
         let multiplies: Vec<usize> = (0..list.len()).filter(|i| list[*i].name == "MAC_ABK").collect();
@@ -244,14 +300,14 @@ fn a_swapped_row_is_refused() {
         list[second].row += 1000;
     });
     let wrong = case.refused();
-    assert!(matches!(&wrong, Wrong::Address { operator, .. } if operator == "ffn down"), "{wrong}");
+    assert!(matches!(&wrong, Wrong::Address { operator, .. } if operator == "ffn down projection"), "{wrong}");
 }
 
 #[test]
 fn a_dropped_and_a_doubled_tile_are_refused() {
     for doubled in [false, true] {
         let mut case = aim();
-        let down = case.first("ffn down", |_, w| matches!(w, Work::Block { .. }));
+        let down = case.first("ffn down projection", |_, w| matches!(w, Work::Block { .. }));
         case.block(down, |b| {
             let list = list(b);
             let at = list.iter().position(|i| i.name == "WR_BIAS").unwrap();
@@ -263,23 +319,23 @@ fn a_dropped_and_a_doubled_tile_are_refused() {
             }
         });
         let wrong = case.refused();
-        assert!(matches!(&wrong, Wrong::Times { operator, .. } if operator == "ffn down"), "{wrong}");
+        assert!(matches!(&wrong, Wrong::Times { operator, .. } if operator == "ffn down projection"), "{wrong}");
     }
 }
 
 #[test]
 fn a_vector_that_is_not_loaded_anew_is_refused() {
     let mut case = aim();
-    let up = case.first("ffn up", |_, w| matches!(w, Work::Block { .. }));
+    let up = case.first("ffn up projection", |_, w| matches!(w, Work::Block { .. }));
     case.block(up, |b| list(b).retain(|i| i.name != "WR_GB"));
     let wrong = case.refused();
-    assert!(matches!(&wrong, Wrong::Buffer { operator, .. } if operator == "ffn up"), "{wrong}");
+    assert!(matches!(&wrong, Wrong::Buffer { operator, .. } if operator == "ffn up projection"), "{wrong}");
 }
 
 #[test]
 fn an_overfull_buffer_is_refused() {
     let mut case = aim();
-    let up = case.first("ffn up", |_, w| matches!(w, Work::Block { .. }));
+    let up = case.first("ffn up projection", |_, w| matches!(w, Work::Block { .. }));
     case.block(up, |b| list(b).iter_mut().filter(|i| i.name == "WR_GB").for_each(|i| i.columns = 65));
     let wrong = case.refused();
     assert!(
@@ -291,7 +347,7 @@ fn an_overfull_buffer_is_refused() {
 #[test]
 fn sums_that_are_not_read_are_refused() {
     let mut case = aim();
-    let up = case.first("ffn up", |_, w| matches!(w, Work::Block { .. }));
+    let up = case.first("ffn up projection", |_, w| matches!(w, Work::Block { .. }));
     case.block(up, |b| {
         let at = list(b).iter().rposition(|i| i.name == "RD_MAC").unwrap();
         list(b).remove(at);
@@ -328,10 +384,10 @@ fn keys_that_nothing_has_written_are_refused() {
 #[test]
 fn a_dropped_operator_is_named() {
     let mut case = aim();
-    case.drop_instruction(case.first("ffn down", |_, w| matches!(w, Work::Block { .. })));
+    case.drop_instruction(case.first("ffn down projection", |_, w| matches!(w, Work::Block { .. })));
     // The bias alone is left.
     let wrong = case.refused();
-    assert!(matches!(&wrong, Wrong::Times { operator, .. } if operator == "ffn down"), "{wrong}");
+    assert!(matches!(&wrong, Wrong::Times { operator, .. } if operator == "ffn down projection"), "{wrong}");
     let mut case = aim();
     let label = case.program.operators.iter().position(|o| o.name.contains("norm")).unwrap();
     let name = case.program.operators[label].name.clone();
@@ -381,7 +437,7 @@ fn layouts_that_overlap_or_outgrow_the_banks_are_refused() {
 #[test]
 fn a_layout_that_loses_elements_is_refused() {
     let mut case = aim();
-    let region = case.claims.banks[0].regions.iter_mut().find(|r| r.operator == "ffn down").unwrap();
+    let region = case.claims.banks[0].regions.iter_mut().find(|r| r.operator == "ffn down projection").unwrap();
     let Place::Rows { inputs, .. } = &mut region.place else { panic!("rows") };
     *inputs += 5000;
     let wrong = case.refused();
@@ -398,7 +454,7 @@ fn spoilt_patterns_are_refused() {
     };
     let mut case = make();
     case.passes();
-    let at = case.first("ffn down", multiplies);
+    let at = case.first("ffn down projection", multiplies);
     if let Work::Pim { row, .. } = &mut case.program.instructions[at].work {
         *row += 1;
     }
@@ -421,7 +477,7 @@ fn spoilt_patterns_are_refused() {
     let wrong = case.refused();
     assert!(matches!(&wrong, Wrong::Times { .. }) && named(&wrong), "{wrong}");
     let mut case = make();
-    let load = case.first("ffn down", |p, w| !multiplies(p, w));
+    let load = case.first("ffn down projection", |p, w| !multiplies(p, w));
     let Work::Pim { pattern, .. } = case.program.instructions[load].work else { panic!("no pattern") };
     let mut wide = case.program.patterns[pattern as usize].clone();
     wide.steps[0].count = 65;
@@ -438,7 +494,7 @@ fn spoilt_accesses_are_refused() {
     let make = || Case::new(&model(4, 2, 32, 96, 136), 30, 1, "hbm-pim", &small("hbm-pim", 4)).unwrap();
     let mut case = make();
     case.passes();
-    let down = case.first("ffn down", |_, w| matches!(w, Work::Block { .. }));
+    let down = case.first("ffn down projection", |_, w| matches!(w, Work::Block { .. }));
     case.block(down, |b| {
         let Block::Accesses(list) = b else { panic!("accesses") };
         let at = list.iter().position(|a| !a.write && a.row < 1000).unwrap();
@@ -457,7 +513,7 @@ fn spoilt_accesses_are_refused() {
 fn a_kernel_without_its_tensor_is_refused() {
     let mut case = Case::new(&model(4, 2, 32, 128, 256), 40, 2, "h200", "").unwrap();
     case.passes();
-    case.drop_instruction(case.first("ffn up", |_, _| true));
+    case.drop_instruction(case.first("ffn up projection", |_, _| true));
     let wrong = case.refused();
     assert!(matches!(&wrong, Wrong::Strange { problem, .. } if problem.contains("nothing has written")), "{wrong}");
 }

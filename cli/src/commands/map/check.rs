@@ -50,6 +50,9 @@ fn shown(experiment: &Experiment, r: &CheckReport) -> String {
             },
         );
     }
+    for note in &r.notes {
+        out.push_str(&format!("  {:<12} {note}\n", "note"));
+    }
     out.push_str(&format!(
         "\n  {:<16} {:<36} {:>14} {:>14} {:>8}\n",
         "device", "level", "at its fullest", "there are", "share"

@@ -1,9 +1,12 @@
 //! `banksia map --search`.
 
 use banksia_experiments::cache::Cache;
+use banksia_experiments::experiment::Experiment;
+use banksia_experiments::run;
 use banksia_experiments::search::{Found, Objective, Ranked, SearchOptions, search};
 use banksia_input::InputError;
 use banksia_reports::units::{count, number, percent, quantity};
+use serde::Serialize;
 
 use crate::CliError;
 use crate::args::{Format, MapArgs, SearchObjective};
@@ -27,9 +30,55 @@ pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
     let progress = Progress::new(args.budget, "plans");
     let found = search(&args.experiment, &args.settings, &options, &|_| progress.one())?;
     drop(progress);
+    let check = checked(&found, args);
     print(&match args.format {
-        Format::Json => json("search", &found)?,
-        Format::Table => shown(&found, args),
+        Format::Json => json("search", &WithCheck { found: &found, check: check.as_ref() })?,
+        Format::Table => shown(&found, args) + &check.map_or(String::new(), |c| c.shown()),
+    })
+}
+
+/// What a search found, and whether its best passes the check.
+#[derive(Serialize)]
+struct WithCheck<'a> {
+    #[serde(flatten)]
+    found: &'a Found,
+    /// Of the last token's program of the best plan.
+    check: Option<&'a Checked>,
+}
+
+/// Whether a plan passes the check of `map --check`.
+#[derive(Serialize)]
+struct Checked {
+    passed: bool,
+    /// What is wrong, where something is.
+    wrong: Option<String>,
+    /// Outputs of products in banks, each produced once.
+    outputs: u64,
+    instructions: u64,
+}
+
+impl Checked {
+    fn shown(&self) -> String {
+        match &self.wrong {
+            Some(wrong) => format!("\nThe best does not pass the check: {wrong}\n"),
+            None => format!(
+                "\nIt passes the check (`map --check`): {} instructions wait for what they use, {} outputs of products in banks come once.\n",
+                count(self.instructions),
+                count(self.outputs)
+            ),
+        }
+    }
+}
+
+fn checked(found: &Found, args: &MapArgs) -> Option<Checked> {
+    let best = found.ranking.first()?;
+    let own = best.settings.iter().map(|(key, value)| format!("mapping.{key}={value}"));
+    let settings: Vec<String> = args.settings.iter().cloned().chain(own).collect();
+    let experiment = Experiment::read(&args.experiment, &settings).ok()?;
+    let token = experiment.mapped_generation().generated_tokens;
+    Some(match run::check(&experiment, token, None) {
+        Ok(r) => Checked { passed: true, wrong: None, outputs: r.outputs, instructions: r.instructions },
+        Err(e) => Checked { passed: false, wrong: Some(e.to_string()), outputs: 0, instructions: 0 },
     })
 }
 

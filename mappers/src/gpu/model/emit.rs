@@ -123,9 +123,22 @@ impl ChosenPart {
     }
 }
 
-/// Names of the buffers that are there before a step: weights, caches and states of the layers that have them.
-pub(crate) fn resident(parts: &[ChosenPart]) -> Vec<String> {
-    let mut all = std::collections::BTreeSet::new();
+/// What comes from outside a step, and tables; what a kernel has for itself or the machine clears before it.
+const FROM_OUTSIDE: [&str; 8] = [
+    "token_indices",
+    "position_indices",
+    "rotary_table",
+    "rotary_cosines",
+    "rotary_sines",
+    "input",
+    "scratch",
+    "counter",
+];
+
+/// Names of the buffers that are there before a step: weights, caches and states of the layers that have them, and what comes from outside.
+pub(crate) fn resident(parts: &[ChosenPart], suffix: &str) -> Vec<String> {
+    let mut all: std::collections::BTreeSet<String> =
+        FROM_OUTSIDE.iter().map(|name| format!("{name}{suffix}")).collect();
     for part in parts {
         let (_, first, repeat) = part.layers();
         let inside = matches!(part.place(), Place::Layers | Place::Encoder);
@@ -136,6 +149,14 @@ pub(crate) fn resident(parts: &[ChosenPart]) -> Vec<String> {
         }
     }
     all.into_iter().collect()
+}
+
+/// Names of the buffers that the first of all layers reads as the others do: the sum before its norm, which it does not have (`fuse.rs`).
+pub(crate) fn alike(parts: &[ChosenPart], suffix: &str) -> Vec<String> {
+    let first =
+        parts.iter().find(|p| p.place() == Place::Layers).filter(|p| matches!(p.part.work, Work::AddNorm { .. }));
+    let read = first.and_then(|p| p.part.inputs.first());
+    read.map(|operand| format!("{}{suffix}", operand.name)).into_iter().collect()
 }
 
 impl GpuModel {
