@@ -4,7 +4,6 @@ use std::hint::black_box;
 
 use banksia_hw::net::fabric::cluster::{Collective, Group, cluster};
 use banksia_hw::net::fabric::file::topology;
-use banksia_hw::net::fabric::flow::Fluid;
 use banksia_hw::net::fabric::folded::run_folded;
 use banksia_hw::net::fabric::packet::{Packets, Switching};
 use banksia_hw::net::fabric::routing::{Policy, Routes};

@@ -19,10 +19,10 @@
 //! precision = "fp16"
 //! ```
 
-use banksia_hw::gpu::sampling;
 use std::sync::Arc;
 
-use banksia_hw::gpu::{Gpu, GpuSpec};
+use banksia_hw::gpu::sampling;
+use banksia_hw::gpu::{Gpu, GpuSpec, LaunchCache};
 use banksia_hw::net::fabric::cluster::{Cluster, cluster};
 use banksia_input::{InputError, Source};
 use banksia_workloads::Model;

@@ -62,7 +62,7 @@ impl Chosen {
             let shape = graph.operators().find(|n| n.label == label).and_then(OperatorNode::matrices);
             let Some((_, [outputs, inputs], _)) = shape else { continue };
             let rows = |split: u32| {
-                let product = Product { outputs, inputs, sets: &all, first_row: 0, packed: false, split };
+                let product = Product { outputs, inputs, sets: &all, first_row: 0, packed: false, split, room: 0 };
                 banks.rows_of(&product)
             };
             let mut best = (rows(0), 0);
