@@ -5,6 +5,7 @@ pub mod cent;
 pub mod gpu;
 pub mod hybrid;
 pub mod nmp;
+pub mod offload;
 pub mod parallel;
 pub mod pim;
 pub mod pim_gpt;

@@ -40,6 +40,7 @@ mod update;
 
 pub use error::ParallelError;
 pub use report::{RankReport, TrainReport};
+pub use crate::offload::Offload;
 pub use settings::{Context, Optimizer, Overlap, Parallel, Precision, Recompute, Schedule, Train, Zero};
 pub use shape::{Experts, Shape};
 pub use simulate::{Detail, Machine, layer_seconds, simulate};
