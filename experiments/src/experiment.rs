@@ -65,6 +65,7 @@ use serde::Deserialize;
 use crate::serving::{Load, ServingFile};
 use crate::shipped;
 use crate::training::{self, TrainingFile};
+use banksia_mappers::parallel::Parallel;
 
 /// Which model runs on which machine, mapped how.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -234,6 +235,11 @@ impl Experiment {
         let model = model(&file.workload.model, source, path, &mut configuration)?;
         model.check(source, "workload")?;
         let machine = training::device(source, &file.training)?;
+        let device = file.training.device.is_some().then_some(file.train);
+        if device.is_some() && file.parallel != Parallel::default() {
+            let error = source.error("parallel", "cuts a model over devices, and `training.device` is one");
+            return Err(error.help("leave [parallel] out, or set training.cluster"));
+        }
         configuration.push_str(&machine.configuration);
         let generation = Generation { generated_tokens: 1, ..Generation::default() };
         let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
@@ -246,7 +252,7 @@ impl Experiment {
             model,
             generation,
             machine,
-            training: Some(training::Step { source: source.clone(), cluster: file.training.cluster }),
+            training: Some(training::Step { source: source.clone(), cluster: file.training.cluster, device }),
             serving: None,
         })
     }

@@ -17,6 +17,8 @@ pub mod slurm;
 pub mod store;
 pub mod sweep;
 mod training;
+mod training_gpu;
+pub mod training_step;
 pub mod versus;
 
 pub use error::Error;

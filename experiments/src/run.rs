@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::experiment::Experiment;
-use crate::{serving, training};
+use crate::{serving, training, training_gpu};
 
 /// Runs an experiment. `progress` is called with the programs done so far.
 ///
@@ -43,6 +43,12 @@ pub fn run_with(
     cache: Option<&Arc<dyn LaunchCache>>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(RunReport, Outcome), Error> {
+    if let Some(train) = experiment.training.as_ref().and_then(|step| step.device) {
+        let report = training_gpu::run(experiment, &train, options, cache)?;
+        report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
+        progress(1);
+        return Ok((report, Outcome::default()));
+    }
     if let Some(step) = &experiment.training {
         let (trained, events) = step.run(&experiment.model, cache)?;
         let about = training::About {

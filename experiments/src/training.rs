@@ -50,12 +50,10 @@ pub(crate) struct TrainingFile {
     pub(crate) training: Training,
     /// How the model and the batch are cut over devices.
     #[serde(default)]
-    #[allow(dead_code)] // read where it is simulated
-    parallel: Parallel,
+    pub(crate) parallel: Parallel,
     /// What a step is: batches, sequence, recomputation, number format, optimiser.
     #[serde(default)]
-    #[allow(dead_code)] // read where it is simulated
-    train: Train,
+    pub(crate) train: Train,
     /// What is trained.
     pub(crate) workload: TrainedModel,
 }
@@ -76,6 +74,19 @@ pub(crate) fn trains(source: &Source) -> bool {
 
 /// The GPU of the nodes, as a machine of its own.
 pub(crate) fn device(source: &Source, training: &Training) -> Result<Machine, InputError> {
+    if let Some(device) = &training.device {
+        if !training.cluster.is_empty() {
+            let error = source.error("training.device", "is a GPU, and `training.cluster` a machine of many");
+            return Err(error.help("leave one of them out"));
+        }
+        let spec = banksia_hw::gpu::device(device)
+            .map_err(|e| InputError { help: e.help, ..source.error("training.device", e.problem) })?;
+        return Ok(Machine::of_gpu(&spec));
+    }
+    if training.cluster.is_empty() {
+        let error = source.error("training", "names neither a cluster nor a device");
+        return Err(error.help("set training.cluster, as \"h100-eos\", or training.device, as \"h200\""));
+    }
     let nodes = cluster(&training.cluster)
         .map_err(|e| InputError { help: e.help, ..source.error("training.cluster", e.problem) })?;
     Ok(Machine::of_gpu(&banksia_hw::gpu::device(nodes.gpu())?))
@@ -86,6 +97,8 @@ pub(crate) fn device(source: &Source, training: &Training) -> Result<Machine, In
 pub(crate) struct Step {
     pub(crate) source: Source,
     pub(crate) cluster: String,
+    /// One GPU in place of a cluster, and what a step of it is.
+    pub(crate) device: Option<Train>,
 }
 
 impl Step {

@@ -3,6 +3,7 @@
 pub mod cxl;
 pub mod dram;
 pub mod gpu;
+pub mod host;
 pub mod machines;
 pub mod net;
 pub mod nmp;

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod gpu;
 pub mod hybrid;
 pub mod nmp;
+pub mod offload;
 pub mod parallel;
 pub mod pim;
 pub mod pim_gpt;

@@ -61,6 +61,7 @@ pub const GPU_SUITES: [&str; 21] = [
     "known-programs-again",
     "models",
     "operators",
+    "experts-training",
     "moe",
     "mamba2",
     "gdn",
@@ -283,6 +284,9 @@ fn suite(name: &str) -> Result<Suite, InputError> {
         }),
         "models" => of(include_str!("../../tests/reference/gpu/models.csv"), models::row, only_h200),
         "operators" => of(include_str!("../../tests/reference/gpu/operators.csv"), operators::row, only_h200),
+        "experts-training" => {
+            of(include_str!("../../tests/reference/gpu/experts_training.csv"), operators::row, only_h200)
+        }
         "streams" => of(include_str!("../../tests/reference/gpu/streams.csv"), streams::row, only_h200),
         "two-gpus" => of(include_str!("../../tests/reference/net/two_gpus.csv"), two_gpus::row, only_h200),
         _ => Err(InputError::unknown_name("validate", "suite", name, suites())),

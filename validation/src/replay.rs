@@ -67,3 +67,26 @@ fn program(launches: &[Launch], copies: u32) -> Program {
     }
     builder.finish()
 }
+
+/// Seconds of each launch of a call, warm, one after the other.
+pub(crate) fn each_s(spec: &GpuSpec, launches: &[Launch], detail: Detail) -> Result<Vec<f64>, String> {
+    let machine = Machine::of_gpu(spec);
+    let mut builder = ProgramBuilder::new("launches", 0);
+    let mut last = None;
+    for (i, one) in launches.iter().enumerate() {
+        let operator = builder.operator(&format!("launch {i}"));
+        builder.occurs(operator, 0.0, 0.0);
+        last = launch::emit(&mut builder, operator, std::slice::from_ref(one), "", "", last.as_slice()).or(last);
+    }
+    let program = Arc::new(builder.finish());
+    let mut total: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    for (runs, at) in total.iter_mut().enumerate() {
+        let mut system = System::new(&machine, RunOptions { detail, settle: false, ..RunOptions::default() });
+        for _ in 0..=runs {
+            system.run(&program).map_err(|e| e.to_string())?;
+        }
+        *at = system.finish().operators.iter().map(|o| o.latency.as_secs_f64()).collect();
+    }
+    let [first, both] = total;
+    Ok(both.iter().zip(first).map(|(b, f)| (b - f).max(0.0)).collect())
+}

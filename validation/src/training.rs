@@ -3,15 +3,13 @@
 //! The program that was measured (`zoo.py`) is plain PyTorch: layer norms, products with biases, FlashAttention-2, GELU; a table that is the vocabulary's too; parameters, gradients
 //! and moments in bfloat16; labels that are the tokens themselves.
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use banksia_experiments::cache::Cache;
+use banksia_experiments::training_step;
 use banksia_hw::gpu::sampling::Detail;
 use banksia_hw::gpu::{GpuSpec, LaunchCache};
-use banksia_hw::outcome::Outcome;
-use banksia_hw::program::Program;
-use banksia_hw::system::{Machine, RunOptions, System};
+use banksia_hw::system::RunOptions;
 use banksia_mappers::gpu::training::TrainingPlan;
 use banksia_workloads::backward::{Optimizer, Recompute, TrainingSpec};
 use banksia_workloads::model::{
@@ -77,43 +75,6 @@ fn known() -> Arc<dyn LaunchCache> {
     static KNOWN: OnceLock<Arc<dyn LaunchCache>> = OnceLock::new();
     Arc::clone(KNOWN.get_or_init(Cache::in_memory))
 }
-
-fn steps(machine: &Machine, program: &Arc<Program>, options: RunOptions, count: usize) -> Result<Outcome, String> {
-    let mut system = System::new(machine, options);
-    system.remember(&known());
-    for _ in 0..count {
-        system.run(program).map_err(|e| e.to_string())?;
-    }
-    Ok(system.finish())
-}
-
-/// A pass on the device: seconds of each operator once, by label, seconds in all, joules.
-struct Ran {
-    once: HashMap<String, f64>,
-    seconds: f64,
-    joules: f64,
-}
-
-/// The second of two runs of a pass.
-fn second(machine: &Machine, program: &Arc<Program>, options: RunOptions) -> Result<Ran, String> {
-    let one = steps(machine, program, options, 1)?;
-    let two = steps(machine, program, options, 2)?;
-    let joules = |o: &Outcome| o.components.iter().flat_map(|c| c.energy_j.values()).sum::<f64>();
-    let once = two.operators.iter().map(|operator| {
-        let before = one.operators.iter().find(|o| o.name == operator.name);
-        let (s, n) = before.map_or((0.0, 0), |o| (o.latency.as_secs_f64(), o.count));
-        let count = operator.count.saturating_sub(n).max(1) as f64;
-        (operator.name.clone(), (operator.latency.as_secs_f64() - s) / count)
-    });
-    Ok(Ran {
-        once: once.collect(),
-        seconds: two.latency.as_secs_f64() - one.latency.as_secs_f64(),
-        joules: joules(&two) - joules(&one),
-    })
-}
-
-/// Time after which the power controller has acted (see `models`): a pass that takes longer settles by itself, shorter ones by the power of the whole step.
-const CONTROLLER_S: f64 = 25e-3;
 
 /// The device while it works on gradients. Labels are the tokens themselves and the vocabulary is the table, so that the loss of the measured program is zero but for rounding, and
 /// so are its gradients: their products do not toggle the matrix units. On zeros these run at 1796 MHz without droop (1775 with bulk copies of 8.7 TB/s beside), and take 291 W less 122
@@ -186,36 +147,10 @@ pub(crate) fn taken(args: &Json, devices: &mut Devices, detail: Detail) -> Resul
     let (model, training) = (gpt(args)?, training(args)?);
     let spec = Arc::new(devices.get("h200")?.spec().clone());
     let mut plan = TrainingPlan::new(&model, &training, &spec).map_err(|e| e.to_string())?;
-    let machine = Machine::of_gpu(&spec);
-    let quiet = Machine::of_gpu(&Arc::new(on_zeros(&spec)));
-    let burst = RunOptions { detail, settle: false, ..RunOptions::default() };
-    let programs: Vec<Arc<Program>> = {
-        let mut system = System::new(&machine, burst);
-        system.remember(&known());
-        let mut judge = system.judge(0).ok_or("the machine has no judge of kernels")?;
-        plan.programs(0, judge.as_mut()).map_err(|e| e.to_string())?.into_iter().map(Arc::new).collect()
-    };
-    let on = |program: &Program| if program.phase == "forward" { &machine } else { &quiet };
-    let mut passes = Vec::with_capacity(programs.len());
-    for program in &programs {
-        passes.push(second(on(program), program, burst)?);
-    }
-    let (seconds, joules) = passes.iter().fold((0.0, 0.0), |(s, j), p| (s + p.seconds, j + p.joules));
-    let over = |joules: f64, seconds: f64| joules > spec.power.limit_w * seconds;
-    for (program, pass) in programs.iter().zip(&mut passes) {
-        let throttled =
-            if pass.seconds > CONTROLLER_S { over(pass.joules, pass.seconds) } else { over(joules, seconds) };
-        if throttled {
-            *pass = second(on(program), program, RunOptions { settle: true, ..burst })?;
-        }
-    }
-    let of = |phase: &str, label: &str| {
-        let pass = programs.iter().zip(&passes).find(|(program, _)| program.phase == phase);
-        pass.and_then(|(_, ran)| ran.once.get(label)).copied().unwrap_or(0.0)
-    };
-    let latency_s = plan.from_host(of);
-    let (busy_s, joules) = passes.iter().fold((0.0, 0.0), |(s, j), p| (s + p.seconds, j + p.joules));
-    let energy_j = joules + (latency_s - busy_s).max(0.0) * spec.power.active_idle_w;
+    let quiet = Arc::new(on_zeros(&spec));
+    let options = RunOptions { detail, settle: false, ..RunOptions::default() };
+    let step = training_step::run(&mut plan, &spec, Some(&quiet), options, &known()).map_err(|e| e.to_string())?;
     let before = workspaces(args, &training) * WORKSPACE;
+    let (latency_s, energy_j) = (step.latency_s, step.energy_j);
     Ok(Taken { latency_s, energy_j, peak_bytes: plan.footprint(before).peak as f64 })
 }

@@ -5,7 +5,11 @@ use banksia_validation::{ValidateOptions, run_suite};
 
 /// Errors in per cent of the latency of the rows of `operators.csv` that begin so and have this text in them.
 fn errors(operator: &str, part: &str) -> Vec<f64> {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/gpu/operators.csv");
+    errors_of("operators", "operators.csv", operator, part)
+}
+
+fn errors_of(suite: &str, file: &str, operator: &str, part: &str) -> Vec<f64> {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/gpu").join(file);
     let text = std::fs::read_to_string(file).unwrap();
     let mut lines = text.lines();
     let header = lines.next().unwrap();
@@ -14,7 +18,7 @@ fn errors(operator: &str, part: &str) -> Vec<f64> {
     let path = std::env::temp_dir().join(format!("banksia-training-{}-{operator}.csv", std::process::id()));
     std::fs::write(&path, format!("{header}\n{}\n", rows.join("\n"))).unwrap();
     let options = ValidateOptions { measured: Some(path.clone()), ..ValidateOptions::default() };
-    let all = run_suite("operators", &options, &|_, _| ()).unwrap();
+    let all = run_suite(suite, &options, &|_, _| ()).unwrap();
     std::fs::remove_file(&path).unwrap();
     let pairs = all.iter().flat_map(|c| &c.pairs);
     let errors: Vec<f64> = pairs.map(|p| 100.0 * (p.predicted / p.measured - 1.0)).collect();
@@ -52,4 +56,29 @@ fn cross_entropy() {
 #[test]
 fn adamw() {
     held("adamw", "", 15.0);
+}
+
+/// Grouped products and their gradients: rows of eight experts, and of many small ones.
+#[test]
+fn gradients_of_experts() {
+    for operator in ["grouped_input_gradient", "grouped_weight_gradient"] {
+        for part in ["\"\"rows\"\":512,", "\"\"rows\"\":16384,\"\"n\"\":2048"] {
+            for error in errors_of("experts-training", "experts_training.csv", operator, part) {
+                println!("{operator} {part}: {error:+.1} %");
+                assert!(error.abs() <= 25.0, "{operator} {part}: {error} %");
+            }
+        }
+    }
+}
+
+/// Mamba-2's scan with its gradient, 45 launches.
+#[test]
+fn state_space_duality_with_its_gradient() {
+    held("ssd", "'bwd': 1", 25.0);
+}
+
+/// Gated linear attention with its gradient.
+#[test]
+fn gated_linear_attention_with_its_gradient() {
+    held("linear_attention", "'bwd': 1", 25.0);
 }

@@ -76,6 +76,27 @@ impl Core {
         Item::Run(op, Class::Attention, host)
     }
 
+    /// A ring of so many ranks, each with `1 / split` of its heads and the tokens of `split` ranks. Each rank has one piece from either end of the sequence, so that all have as much of the mask: its own
+    /// tokens, then halves of the others' (Megatron-Core, Transformer Engine). Keys and values of the next are under way meanwhile; backward their gradients go round too.
+    fn ring(&self, c: &Context<'_>, ranks: u64, split: u64, backward: bool, out: &mut Vec<Item>) {
+        let (q, kv) = self.tensors();
+        let queries = self.queries * split;
+        let sent = if backward { 2 * kv } else { kv };
+        for step in 0..ranks {
+            if step + 1 < ranks {
+                let send = Comm { kind: CommKind::Send, axis: Axis::Context, bytes: sent };
+                out.push(Item::Beside(send, Class::ContextComm));
+            }
+            let keys = if step == 0 { queries } else { queries.div_ceil(2) };
+            out.push(self.flash(c, [queries, keys], split.min(self.kv_heads), step == 0, backward));
+            out.push(Item::Join);
+            if !backward && step > 0 {
+                // Results are rescaled and added.
+                out.push(stream(2 * q, q, Class::Attention));
+            }
+        }
+    }
+
     /// Attention as one kernel, over context-parallel ranks.
     fn pass(&self, c: &Context<'_>, backward: bool, out: &mut Vec<Item>) {
         let cp = u64::from(c.parallel.cp.max(1));
@@ -86,20 +107,32 @@ impl Core {
         }
         let comm = |kind, bytes| Comm { kind, axis: Axis::Context, bytes };
         match c.parallel.context {
-            Way::Ring => {
-                // Each rank has one piece from either end of the sequence, so that all have as much of the mask: its own tokens, then halves of
-                // the others' (Megatron-Core, Transformer Engine). Keys and values of the next are under way meanwhile; backward their
-                // gradients go round too.
-                let sent = if backward { 2 * kv } else { kv };
+            Way::Ring => self.ring(c, cp, 1, backward, out),
+            Way::Hybrid => {
+                let heads = u64::from(c.parallel.ulysses.max(1)).min(cp);
+                if heads == 1 {
+                    self.ring(c, cp, 1, backward, out);
+                    return;
+                }
+                // Tokens of a group's ranks against heads, then the ring of groups with what a rank has then.
+                let bytes = if backward { q + kv + q } else { q + kv };
+                out.push(Item::Comm(comm(CommKind::AllToAll, bytes), Class::ContextComm));
+                self.ring(c, cp / heads, heads, backward, out);
+                out.push(Item::Comm(comm(CommKind::AllToAll, if backward { q + kv } else { q }), Class::ContextComm));
+            }
+            Way::TokenRing => {
+                // Queries go one way; results, with a sum a row, the other, beside the next products. A rank sends both at once: the longer one is waited for.
+                let sums = 4 * self.batch * self.heads * self.queries;
+                let there = if backward { 3 * q + sums } else { q };
+                let back = if backward { q } else { q + sums };
                 for step in 0..cp {
                     if step + 1 < cp {
-                        out.push(Item::Beside(comm(CommKind::Send, sent), Class::ContextComm));
+                        out.push(Item::Beside(comm(CommKind::Send, there.max(back)), Class::ContextComm));
                     }
-                    let keys = if step == 0 { self.queries } else { self.queries.div_ceil(2) };
-                    out.push(self.flash(c, [self.queries, keys], 1, step == 0, backward));
+                    let queries = if step == 0 { self.queries } else { self.queries.div_ceil(2) };
+                    out.push(self.flash(c, [queries, self.queries], 1, step == 0, backward));
                     out.push(Item::Join);
                     if !backward && step > 0 {
-                        // Results are rescaled and added.
                         out.push(stream(2 * q, q, Class::Attention));
                     }
                 }

@@ -2,7 +2,7 @@
 
 use super::error::ParallelError;
 use super::lists::Context;
-use super::settings::{Schedule, Zero};
+use super::settings::{Context as Way, Schedule, Zero};
 
 /// Micro batches of a step.
 ///
@@ -50,6 +50,14 @@ pub fn check(c: &Context<'_>) -> Result<u32, ParallelError> {
         divides("parallel.tp", p.tp, "the model's key heads", s.kv_heads)?;
     }
     divides("parallel.cp", 2 * p.cp, "the sequence in two pieces a rank", t.sequence * if p.cp == 1 { 2 } else { 1 })?;
+    if p.context == Way::Hybrid {
+        let by = p.ulysses.max(1);
+        divides("parallel.ulysses", by, "the context-parallel ranks", p.cp)?;
+        divides("parallel.ulysses", by, "the heads of a tensor-parallel rank", s.heads / p.tp)?;
+    } else if p.ulysses != 1 {
+        let problem = format!("is {}, and parallel.context is not \"hybrid\"", p.ulysses);
+        return Err(ParallelError::new("parallel.ulysses", problem).help("use 1, or context = \"hybrid\""));
+    }
     if p.sequence {
         divides("parallel.tp", p.tp, "the tokens of a sequence on a context-parallel rank", t.sequence / p.cp)?;
     }

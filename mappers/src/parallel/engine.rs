@@ -11,6 +11,7 @@ use crate::gpu::attention::{Attention, Flash3, flash2, flash3};
 use crate::gpu::gemm::Gemm;
 use crate::gpu::libraries::Library;
 use crate::gpu::select::{self, Found};
+use crate::gpu::training::attention;
 
 use super::error::ParallelError;
 use super::op::LocalOp;
@@ -19,9 +20,8 @@ use super::times::{OpCost, OperatorTimes};
 /// Share of L2's other lines that earlier kernels have left dirty: about as many bytes are written as are read between two kernels of a step.
 const DIRTY: f64 = 0.3;
 
-/// Attention's backward kernel, as far as it is not a program of its own: operations are 2.5 times those of the forward pass, at a rate that is
-/// so much of the forward's. FlashAttention-2 on an A100 and FlashAttention-3 on an H100: forward alone against forward and backward
-/// in `flash_attention_2_3_tflops.csv`.
+/// Attention's backward kernel where it is FlashAttention-3's, which is no program of its own yet: operations are 2.5 times those of the forward pass, at a rate that is
+/// so much of the forward's (FlashAttention-3 on an H100: forward alone against forward and backward in `flash_attention_2_3_tflops.csv`).
 const BACKWARD_RATE: f64 = 0.8;
 
 /// Sizes of L2 that a stream is run over: beyond, its time grows in proportion to its bytes.
@@ -87,6 +87,11 @@ impl<'a> Engine<'a> {
                 } else {
                     flash2(&a, spec)
                 };
+                if backward && !spec.tensor.warpgroup {
+                    // FlashAttention-2's own three kernels.
+                    let kernels = attention::backward(&a, spec);
+                    return self.together([kernels.products, kernels.main, kernels.convert]);
+                }
                 let mut totals = self.run(&kernel, CacheState::Foreign { dirty: DIRTY })?;
                 if backward {
                     let more = 2.5 / BACKWARD_RATE;
@@ -104,6 +109,12 @@ impl<'a> Engine<'a> {
                 Ok(totals)
             }
         }
+    }
+
+    /// Kernels one after another, each of which reads what the one before has written.
+    fn together(&mut self, kernels: [Kernel; 3]) -> Result<LaunchTotals, GpuError> {
+        let steps = kernels.map(|kernel| (kernel, CacheState::Foreign { dirty: DIRTY }));
+        Simulation::new(self.gpu, self.detail).judge(&steps)
     }
 
     fn run(&mut self, kernel: &Kernel, cache: CacheState) -> Result<LaunchTotals, GpuError> {

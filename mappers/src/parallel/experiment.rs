@@ -55,7 +55,11 @@ struct Tables {
 #[serde(deny_unknown_fields)]
 pub struct Training {
     /// A machine of nodes, by its name in the catalog of networks.
+    #[serde(default)]
     pub cluster: String,
+    /// In its place one GPU, by its name in the catalog, which PyTorch launches a whole step on, kernel by kernel; `[parallel]` is left out then.
+    #[serde(default)]
+    pub device: Option<String>,
     /// The framework.
     #[serde(default)]
     pub software: Framework,

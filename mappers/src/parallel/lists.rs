@@ -34,7 +34,7 @@ impl Context<'_> {
     /// Type of the layers' products.
     pub fn layer_dtype(&self) -> Dtype {
         match self.train.precision {
-            Precision::Bf16 => Dtype::Bf16,
+            Precision::Bf16 | Precision::Bf16Pure => Dtype::Bf16,
             Precision::Fp16 => Dtype::Fp16,
             Precision::Fp8 => Dtype::Fp8,
         }
@@ -44,7 +44,7 @@ impl Context<'_> {
     pub fn wide_dtype(&self) -> Dtype {
         match self.train.precision {
             Precision::Fp16 => Dtype::Fp16,
-            Precision::Bf16 | Precision::Fp8 => Dtype::Bf16,
+            Precision::Bf16 | Precision::Bf16Pure | Precision::Fp8 => Dtype::Bf16,
         }
     }
 

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::ends::local_vocab;
 use super::lists::Context;
-use super::settings::{Optimizer, Precision, Recompute, Zero};
-use super::update::{Local, owned};
+use super::settings::{Offload, Optimizer, Precision, Recompute, Zero};
+use super::update::{self, Local, owned};
+use crate::offload;
 
 /// Memory of a rank by what it is for, bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -71,12 +72,7 @@ pub fn memory(c: &Context<'_>, local: Local, layers_in_flight: f64, [embedding, 
     let sharded = |from: Zero, whole: f64| if p.zero as u8 >= from as u8 { own } else { whole };
     let frozen = c.train.optimizer == Optimizer::Frozen;
     let weight_bytes = if c.train.precision == Precision::Fp8 { 3.0 } else { 2.0 };
-    let states = match c.train.optimizer {
-        Optimizer::Adam => 12.0,
-        Optimizer::Adam8bit => 6.0,
-        Optimizer::Sgd => 8.0,
-        Optimizer::Frozen => 0.0,
-    };
+    let states = update::state_bytes(c);
     let mut activations = layer_activations(c, c.train.recompute) * layers_in_flight;
     let tokens = c.tokens() as f64;
     let hidden = f64::from(c.shape.hidden);
@@ -92,11 +88,14 @@ pub fn memory(c: &Context<'_>, local: Local, layers_in_flight: f64, [embedding, 
         let logits = tokens * local_vocab(c) as f64;
         transient = f64::max(transient, 6.0 * logits) + 4.0 * c.norm_tokens() as f64 * hidden;
     }
-    Memory {
-        weights: weight_bytes * sharded(Zero::Weights, all),
-        gradients: if frozen { 0.0 } else { f64::from(c.software.gradient_bytes) * sharded(Zero::Gradients, all) },
-        optimizer: states * sharded(Zero::Optimizer, all),
-        activations,
-        transient,
+    let gradient_bytes = f64::from(c.software.gradient_bytes);
+    let mut gradients = if frozen { 0.0 } else { gradient_bytes * sharded(Zero::Gradients, all) };
+    let mut optimizer = states * sharded(Zero::Optimizer, all);
+    if c.train.offload != Offload::None {
+        // Two groups of gradients on their way to the host, and, where the device updates in turns, two groups of states.
+        let group = 2.0 * own.min(offload::GROUP as f64);
+        gradients = gradients.min(gradient_bytes * group);
+        optimizer = if c.train.offload == Offload::Interleaved { offload::STATE_BYTES * group } else { 0.0 };
     }
+    Memory { weights: weight_bytes * sharded(Zero::Weights, all), gradients, optimizer, activations, transient }
 }

@@ -41,6 +41,7 @@ pub mod times;
 mod unfolded;
 mod update;
 
+pub use crate::offload::Offload;
 pub use error::ParallelError;
 pub use report::{ClassReport, Energy, RankReport, TrainReport};
 pub use settings::{Context, Optimizer, Overlap, Parallel, Precision, Recompute, Schedule, Train, Zero};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use crate::offload::Offload;
+
 /// How a model is spread over devices. Every number is a count of ranks of that kind; the devices are `tp * cp * pp * dp` of them, and expert
 /// ranks lie within `tp * cp * dp` (folding, arXiv 2504.14960).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -29,6 +31,8 @@ pub struct Parallel {
     pub cp: u32,
     /// How attention sees the keys of other ranks' tokens.
     pub context: Context,
+    /// Of `context = "hybrid"`: ranks that trade tokens for heads; the other factor of `cp` is the ring.
+    pub ulysses: u32,
     /// The vocabulary's layers are spread over all pipeline stages (arXiv 2411.05288).
     pub vocabulary: bool,
     /// The embedding and the head each count as one layer when layers are shared out over stages.
@@ -51,6 +55,7 @@ impl Default for Parallel {
             expert_tp: 0,
             cp: 1,
             context: Context::Ring,
+            ulysses: 1,
             vocabulary: false,
             ends_count: false,
             overlap: Overlap::default(),
@@ -134,8 +139,12 @@ pub enum Context {
     /// Keys and values go round a ring beside the products with them (arXiv 2310.01889).
     #[default]
     Ring,
+    /// Queries go round in place of keys and values, and results come back the other way: both directions of the links are used (TokenRing, arXiv 2412.20501).
+    TokenRing,
     /// An all-to-all trades tokens for heads (DeepSpeed-Ulysses, arXiv 2309.14509).
     Ulysses,
+    /// Heads are traded among `ulysses` ranks, and keys and values go round a ring of the others (USP, arXiv 2405.07719).
+    Hybrid,
     /// Keys and values are gathered before attention (Llama 3, arXiv 2407.21783).
     AllGather,
 }
@@ -189,6 +198,10 @@ pub struct Train {
     pub precision: Precision,
     /// Attention, residuals and embeddings drop elements by chance (a model's file does not say).
     pub dropout: bool,
+    /// Rows that gradients of matrices are projected to; of `optimizer = "low-rank"`.
+    pub rank: u32,
+    /// Where the optimiser's states are, and who updates.
+    pub offload: Offload,
 }
 
 impl Default for Train {
@@ -201,6 +214,8 @@ impl Default for Train {
             optimizer: Optimizer::Adam,
             precision: Precision::Bf16,
             dropout: false,
+            rank: 128,
+            offload: Offload::None,
         }
     }
 }
@@ -229,6 +244,12 @@ pub enum Optimizer {
     Adam8bit,
     /// Momentum only.
     Sgd,
+    /// Adam on gradients of matrices that are projected to `rank` rows (GaLore, arXiv 2403.03507).
+    LowRank,
+    /// Second moments as sums of rows and of columns, no first moment (Adafactor, arXiv 1804.04235).
+    Adafactor,
+    /// Momentum whose matrices are made orthogonal by five Newton-Schulz steps (Muon, 2024); vectors and tables by Adam.
+    Muon,
     /// Only adapters of low rank are trained (LoRA): gradients and states of the weights themselves fall away.
     Frozen,
 }
@@ -242,6 +263,8 @@ pub enum Precision {
     Bf16,
     /// IEEE half precision with a loss scale.
     Fp16,
+    /// bfloat16 throughout: weights, gradients and moments.
+    Bf16Pure,
     /// Eight bits in the layers' products, bfloat16 elsewhere.
     Fp8,
 }

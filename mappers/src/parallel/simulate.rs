@@ -15,12 +15,13 @@ use super::orders::orders;
 use super::pipeline::{Event, Exchange, run};
 use super::report::{ClassReport, Energy, RankReport, TrainReport};
 use super::schedule::{Lengths, Pipeline, most_in_flight};
-use super::settings::{Parallel, Recompute, Train, Zero};
+use super::settings::{Offload, Parallel, Recompute, Train, Zero};
 use super::shape::Shape;
 use super::software::Software;
 use super::stage::{Parts, Stage, stage};
 use super::times::{CollectiveTimes, OperatorTimes};
-use super::update::{gather, reduce, step};
+use super::update::{gather, owned, reduce, step};
+use crate::offload;
 
 /// A machine that trains, and what runs on it.
 pub struct Machine<'a> {
@@ -187,11 +188,31 @@ fn ran(compiler: &mut Compiler<'_>, micros: u32, watch: &mut dyn FnMut(Event)) -
         }
         let part = compiler.part(&list)?;
         let start = if agree { together } else { *at };
-        let end = latest(&part.map.apply(&[start; CLOCKS]));
+        let end = match c.train.offload {
+            Offload::None => latest(&part.map.apply(&[start; CLOCKS])),
+            way => {
+                let own = owned(&c, s.local);
+                // What an update on the device takes is what it takes a group.
+                let device = own as f64 / part.map.span().max(f64::MIN_POSITIVE);
+                let host = banksia_hw::host::of_gpu(&compiler.gpu.name.to_lowercase())
+                    .map_err(|e| ParallelError::new("train.offload", e.problem))?;
+                let processes = compiler.collectives.gpus_per_node().min(p.ranks());
+                let rates = offload::Rates::of(&host, processes, device);
+                // Gradients of the last micro batch go as they are made.
+                let backward = 2.0 / 3.0 * span_s(span.end, span.begin) / f64::from(micros.max(1));
+                let late = offload::exposed_gradients_s(own * u64::from(c.software.gradient_bytes), backward, &rates);
+                start + late + offload::update(own, way, &rates).seconds
+            }
+        };
         ends = ends.plus(&part.tally, 1.0 / f64::from(p.pp));
         step_s = step_s.max(end - if agree { 0.0 } else { span.begin });
     }
     Ok(Ran { step_s, backward_s, reduced_s: together.max(reduced_s), stages, in_flight, ends })
+}
+
+/// Seconds of a stage's passes.
+fn span_s(end: [f64; CLOCKS], begin: f64) -> f64 {
+    (end.iter().copied().fold(0.0, f64::max) - begin).max(0.0)
 }
 
 /// Elements of the tables of a stage's ends.
@@ -314,7 +335,7 @@ fn notes(c: &Context<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     if c.software.flash_attention {
         notes.push(
-            "attention's backward kernel takes 2.5 times the operations of its forward kernel at 0.8 of its rate"
+            "on Hopper and later attention's backward kernel takes 2.5 times the operations of its forward kernel at 0.8 of its rate"
                 .into(),
         );
     }

@@ -84,15 +84,93 @@ pub(super) fn step(c: &Context<'_>, local: Local) -> Vec<Item> {
         items.push(run(4 * own, 4 * own));
     }
     items.push(run(4 * own, 0));
-    let (read, written) = match c.train.optimizer {
-        Optimizer::Adam => (16, 12),
-        Optimizer::Adam8bit => (10, 6),
-        Optimizer::Sgd => (12, 8),
-        Optimizer::Frozen => (0, 0),
-    };
-    items.push(run(read * own, written * own));
+    items.extend(states(c, own).into_iter().map(|o| match o {
+        Moved::Bytes(read, written) => run(read, written),
+        Moved::Product(op) => Item::Run(op, class, HostWork::Forward),
+    }));
+    if c.train.precision == Precision::Bf16Pure {
+        // Weights are updated as they are.
+        items.push(run(0, 2 * all));
+        items.push(Item::Small(8, class, HostWork::Forward));
+        return items;
+    }
     items.push(run(4 * own, 2 * own));
     items.push(run(0, u64::from(c.software.gradient_bytes) * all));
     items.push(Item::Small(8, class, HostWork::Forward));
     items
+}
+
+/// A part of an update: bytes read and written, or a product.
+enum Moved {
+    Bytes(u64, u64),
+    Product(LocalOp),
+}
+
+/// Elements of matrices whose projections, or orthogonal factors, are products: as squares of the hidden width, of which the rank has so many.
+fn matrices(c: &Context<'_>, own: u64) -> (u64, u64) {
+    let h = u64::from(c.shape.hidden.max(1));
+    (h, own / h.saturating_mul(h).max(1))
+}
+
+/// What an optimiser reads and writes beside the gradients' own conversions.
+fn states(c: &Context<'_>, own: u64) -> Vec<Moved> {
+    // Weights, gradients and moments of four bytes, or all of two.
+    let e = if c.train.precision == Precision::Bf16Pure { 2 } else { 4 };
+    match c.train.optimizer {
+        Optimizer::Adam => vec![Moved::Bytes(4 * e * own, 3 * e * own)],
+        Optimizer::Adam8bit => vec![Moved::Bytes((2 * e + 2) * own, (e + 2) * own)],
+        Optimizer::Sgd => vec![Moved::Bytes(3 * e * own, 2 * e * own)],
+        Optimizer::Frozen => Vec::new(),
+        // Sums of squares by rows and columns, then the update by both: gradients twice, weights once each way.
+        Optimizer::Adafactor => vec![Moved::Bytes(e * own, 0), Moved::Bytes(2 * e * own, e * own)],
+        Optimizer::LowRank => {
+            let (h, squares) = matrices(c, own);
+            let rank = u64::from(c.train.rank).min(h);
+            let low = squares * rank * h;
+            let mut all = Vec::new();
+            for _ in 0..squares {
+                // To the low rank and back.
+                all.push(Moved::Product(LocalOp::product(rank, h, h, c.wide_dtype())));
+                all.push(Moved::Product(LocalOp::product(h, h, rank, c.wide_dtype())));
+            }
+            all.extend([Moved::Bytes(3 * e * low, 3 * e * low), Moved::Bytes(2 * e * own, e * own)]);
+            all
+        }
+        Optimizer::Muon => {
+            let (h, squares) = matrices(c, own);
+            let mut all = vec![Moved::Bytes(2 * e * own, (e + 2) * own)];
+            for _ in 0..squares {
+                for _ in 0..MUON_STEPS {
+                    // X X^T, its square, and the new X; sums between them.
+                    for _ in 0..3 {
+                        all.push(Moved::Product(LocalOp::product(h, h, h, c.wide_dtype())));
+                    }
+                    all.push(Moved::Bytes(8 * h * h, 4 * h * h));
+                }
+            }
+            all.push(Moved::Bytes((e + 2) * own, e * own));
+            all
+        }
+    }
+}
+
+/// Newton-Schulz steps of Muon.
+const MUON_STEPS: u32 = 5;
+
+/// Bytes of a parameter's states that its rank keeps: the copy in 32 bits, moments.
+pub(super) fn state_bytes(c: &Context<'_>) -> f64 {
+    let pure = c.train.precision == Precision::Bf16Pure;
+    let (copy, moment) = if pure { (0.0, 2.0) } else { (4.0, 4.0) };
+    let h = f64::from(c.shape.hidden.max(1));
+    let rank = f64::from(c.train.rank).min(h);
+    match c.train.optimizer {
+        Optimizer::Adam => copy + 2.0 * moment,
+        Optimizer::Adam8bit => copy + 2.0,
+        Optimizer::Sgd | Optimizer::Muon => copy + moment,
+        // A number a row and a column.
+        Optimizer::Adafactor => copy + 2.0 * moment / h,
+        // Moments of the projected gradient, and the projection.
+        Optimizer::LowRank => copy + 3.0 * moment * rank / h,
+        Optimizer::Frozen => 0.0,
+    }
 }

@@ -2,7 +2,7 @@
 
 use banksia_hw::gpu::GpuSpec;
 use banksia_mappers::gpu::launch::Operand;
-use banksia_mappers::gpu::moe::grouped_mm;
+use banksia_mappers::gpu::moe::{grouped_input_gradient, grouped_mm, grouped_weight_gradient};
 use serde_json::Value as Json;
 
 use super::call::{Call, argument, sets};
@@ -29,6 +29,29 @@ fn counts(experts: u64, rows: u64, skew: f64) -> Vec<u32> {
         counts[e] += 1;
     }
     counts
+}
+
+/// A grouped product in training: itself, or one of its gradients, whose rows of each expert are given.
+pub(super) fn training(op: &str, args: &Json, spec: &GpuSpec) -> Result<Call, String> {
+    let total = argument(args, "rows", 1 << 20)?;
+    let (n, k) = (argument(args, "n", 1 << 18)?.max(1), argument(args, "k", 1 << 18)?.max(1));
+    let counts = args.get("counts").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+    let counts: Vec<u32> = counts.iter().filter_map(|c| c.as_u64().and_then(|c| u32::try_from(c).ok())).collect();
+    let sum = counts.iter().fold(0u64, |sum, c| sum.saturating_add(u64::from(*c)));
+    if counts.is_empty() || counts.len() > 1023 || sum != total {
+        return Err(format!("counts are {} of {sum} rows: must be up to 1023, and {total} in all", counts.len()));
+    }
+    let bytes = 2 * (counts.len() as u64 * n * k + total * (n + k));
+    rows::fits(bytes as f64, spec)?;
+    let [x, weight, gradient] = ["rows", "weights", "gradients"].map(Operand::own);
+    let out = Operand::shared("result");
+    let (n, k) = (n as u32, k as u32);
+    let items = match op {
+        "grouped_input_gradient" => grouped_input_gradient(&counts, k, n, spec, &[gradient, weight, out]),
+        "grouped_weight_gradient" => grouped_weight_gradient(&counts, k, n, spec, &[x, gradient, out]),
+        _ => grouped_mm(&counts, n, k, spec, &[x, weight, out]),
+    };
+    Ok(Call { items, copies: sets(bytes, 4) })
 }
 
 pub(super) fn call(args: &Json, spec: &GpuSpec) -> Result<Call, String> {

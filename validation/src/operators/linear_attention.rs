@@ -1,7 +1,7 @@
 //! Chunked linear attention, retention, delta and gated delta rule, as fla launches them.
 
 use banksia_hw::gpu::GpuSpec;
-use banksia_mappers::gpu::linear::{LinearCall, Names, Rule, Source, chunk};
+use banksia_mappers::gpu::linear::{Gradients, LinearCall, Names, Rule, Source, chunk, chunk_gradient};
 use serde_json::Value as Json;
 
 use super::call::{Call, argument};
@@ -24,5 +24,10 @@ pub(super) fn call(args: &Json, spec: &GpuSpec) -> Result<Call, String> {
     let [batch, tokens, heads, key_dim, value_dim] = sizes;
     let call = LinearCall { carries_state: false, ..LinearCall::new(rule, batch, tokens, heads, key_dim, value_dim) };
     // One set of operands: a call finds in L2 what the one before has left (`ops2.py`).
-    Ok(Call { items: chunk(Source::Fla, &call, spec, &Names::of("linear"))?, copies: 1 })
+    let names = Names::of("linear");
+    let mut items = chunk(Source::Fla, &call, spec, &names)?;
+    if args.get("bwd").and_then(Json::as_u64) == Some(1) {
+        items.extend(chunk_gradient(&call, spec, &names, &Gradients::of("linear"))?);
+    }
+    Ok(Call { items, copies: 1 })
 }

@@ -21,13 +21,11 @@ use crate::rows::{Row, number};
 use crate::value::Value;
 
 /// Why a row is left out that a later capability will cover.
-fn later(op: &str, args: &Json) -> Option<&'static str> {
+fn later(op: &str) -> Option<&'static str> {
     match op {
         "conv2d" | "conv3d" | "avg_pool2d" | "group_norm" | "fft_conv" => {
             Some("vision and diffusion operators are not modelled yet")
         }
-        "attention" => None,
-        _ if has_gradients(args) => Some("gradients of recurrences and of linear attention are not modelled yet"),
         _ => None,
     }
 }
@@ -38,18 +36,19 @@ fn has_gradients(args: &Json) -> bool {
 }
 
 fn call(op: &str, args: &Json, gpu: &Gpu) -> Result<Call, String> {
-    if let Some(reason) = later(op, args) {
+    if let Some(reason) = later(op) {
         return Err(reason.to_owned());
     }
     let spec = gpu.spec();
     match op {
         "grouped_gemm" => grouped::call(args, spec),
+        "grouped_forward" | "grouped_input_gradient" | "grouped_weight_gradient" => grouped::training(op, args, spec),
         "moe_route" | "topk" | "sort" | "cumsum" | "index_add" | "transpose_copy" => routing::call(op, args, spec),
         "ssd" | "ssm_state_update" | "causal_conv1d" => ssm::call(op, args, spec),
         "linear_attention" => linear_attention::call(args, spec),
         "attention" if has_gradients(args) => training::attention(args, spec),
         "attention" => attention::call(args, spec),
-        "adamw" | "cross_entropy" => training::call(op, args, spec),
+        "adamw" | "sgd" | "cross_entropy" => training::call(op, args, spec),
         "gemm_w4a16" | "gemm_int8" | "gemm_24" => low_bit::call(op, args, spec),
         _ => Err("operator not modelled".into()),
     }
@@ -63,6 +62,9 @@ fn latency_s(gpu: &mut Gpu, op: &str, args: &str, calls: f64, detail: Detail) ->
     }
     let Call { items, copies } = call(op, &args, gpu)?;
     let launches = replay::resolve(gpu, items, detail)?;
+    if has_gradients(&args) && op != "attention" {
+        return training::launched_s(gpu, &launches, detail);
+    }
     let start_s = if has_gradients(&args) { training::HOST_START_S } else { replay::START_S };
     Ok(replay::latency_s(gpu.spec(), &launches, copies, detail)? + start_s / calls)
 }

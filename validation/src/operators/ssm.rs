@@ -2,7 +2,8 @@
 
 use banksia_hw::gpu::GpuSpec;
 use banksia_mappers::gpu::ssm::{
-    ConvCall, ConvKernel, ConvNames, Ssd, SsdNames, StateUpdate, StateUpdateNames, causal_conv, ssd, state_update,
+    ConvCall, ConvKernel, ConvNames, Ssd, SsdGradients, SsdNames, StateUpdate, StateUpdateNames, causal_conv, ssd,
+    ssd_gradient, state_update,
 };
 use serde_json::Value as Json;
 
@@ -31,7 +32,11 @@ pub(super) fn call(op: &str, args: &Json, spec: &GpuSpec) -> Result<Call, String
                 initial: false,
             };
             room(&[s.batch, s.tokens, s.heads, s.head_dim], 16.0, spec)?;
-            Ok(Call { items: ssd(&s, spec, &SsdNames::default())?, copies: 1 })
+            let mut items = ssd(&s, spec, &SsdNames::default())?;
+            if args.get("bwd").and_then(Json::as_u64) == Some(1) {
+                items.extend(ssd_gradient(&s, spec, &SsdNames::default(), &SsdGradients::default())?);
+            }
+            Ok(Call { items, copies: 1 })
         }
         "ssm_state_update" => {
             let u = StateUpdate {

@@ -1,10 +1,13 @@
 //! Operators of training: attention with its gradients, the optimiser's update, cross entropy, copies between a host and the device.
 
+use banksia_hw::gpu::Gpu;
 use banksia_hw::gpu::GpuSpec;
 use banksia_hw::gpu::program::Dtype;
+use banksia_hw::gpu::sampling::Detail;
 use banksia_mappers::gpu::fused::strided_copy;
 use banksia_mappers::gpu::launch::{Item, Launch, Operand};
-use banksia_mappers::gpu::training::host::HostLink;
+
+use banksia_mappers::gpu::training::host::{HostCosts, TRITON_US, timeline};
 use banksia_mappers::gpu::training::lower::{Call as Lowered, shape};
 use banksia_mappers::gpu::training::{loss, optimizer};
 use banksia_workloads::DataType;
@@ -12,7 +15,7 @@ use banksia_workloads::backward::{AttentionShape, Role, TrainNode, TrainOp, Valu
 use serde_json::Value as Json;
 
 use super::call::{Call, argument};
-use crate::rows;
+use crate::{replay, rows};
 
 /// Seconds from the event before a call to its first kernel where calls are launched from the host, the device idle: the context that picks the backend, the operator, its
 /// launch. By `latency_us` less `kernel_us` of the three rows of attention with gradients, 49 to 93 us.
@@ -78,10 +81,17 @@ pub(super) fn attention(args: &Json, spec: &GpuSpec) -> Result<Call, String> {
 
 pub(super) fn call(op: &str, args: &Json, spec: &GpuSpec) -> Result<Call, String> {
     match op {
-        "adamw" => {
+        "adamw" | "sgd" => {
             let n = argument(args, "n", 1 << 32)?.max(1);
             let bytes = if args.get("dtype").and_then(Json::as_str) == Some("bf16") { 2 } else { 4 };
             rows::fits(4.0 * n as f64 * bytes as f64, spec)?;
+            if op == "sgd" {
+                let items = optimizer::sgd(&[n], bytes).into_iter().enumerate().map(|(i, (kernel, _))| {
+                    let own = |what: &str| Operand::shared(format!("{what}{i}"));
+                    Item::Kernel(Launch::new(kernel, ["parameters", "gradients", "momentum"].map(own)))
+                });
+                return Ok(Call { items: items.collect(), copies: 1 });
+            }
             let items = optimizer::adamw(&[n], bytes, bytes).into_iter().enumerate().map(|(i, (kernel, _))| {
                 let own = |what: &str| Operand::shared(format!("{what}{i}"));
                 Item::Kernel(Launch::new(kernel, ["parameters", "gradients", "first", "second"].map(own)))
@@ -103,5 +113,23 @@ pub(super) fn call(op: &str, args: &Json, spec: &GpuSpec) -> Result<Call, String
 
 /// Seconds of a copy between pinned memory of the host and the device.
 pub(super) fn copy_s(args: &Json) -> Result<f64, String> {
-    Ok(HostLink::PCIE5_X16.seconds(argument(args, "bytes", 1 << 40)?))
+    let host = banksia_hw::host::host("dgx-h200").map_err(|e| e.to_string())?;
+    Ok(host.link.seconds(argument(args, "bytes", 1 << 40)?))
+}
+
+/// Seconds of a call whose launches come from a host one by one, an idle device before it: each when the host has come to it, and when the one before has ended.
+pub(super) fn launched_s(gpu: &Gpu, launches: &[Launch], detail: Detail) -> Result<f64, String> {
+    let seconds = replay::each_s(gpu.spec(), launches, detail)?;
+    let host = HostCosts::PYTORCH;
+    // PyTorch's own launches are cheap beside Triton's: those that are elementwise, reductions and copies.
+    let plain = |name: &str| {
+        ["fill", "parts of", "sum", "strided copy", "conversion", "decays of", "memory"]
+            .iter()
+            .any(|n| name.starts_with(n))
+    };
+    let calls = launches.iter().zip(seconds).map(|(launch, s)| {
+        let us = if plain(&launch.kernel.name) { host.forward_us + host.launch_us } else { TRITON_US };
+        (us * 1e-6, s + host.gap_us * 1e-6)
+    });
+    Ok(timeline(calls, host.reach_us * 1e-6))
 }

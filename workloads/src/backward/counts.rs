@@ -51,6 +51,10 @@ impl TrainNode {
             | TrainOp::WeightGradient { in_features, out_features } => {
                 2.0 * rows * in_features as f64 * out_features as f64
             }
+            TrainOp::HeadInputGradient { heads, in_features, out_features }
+            | TrainOp::HeadWeightGradient { heads, in_features, out_features } => {
+                2.0 * rows * heads as f64 * in_features as f64 * out_features as f64
+            }
             TrainOp::ExpertInputGradient { in_features, out_features, .. }
             | TrainOp::ExpertWeightGradient { in_features, out_features, .. } => {
                 let rows: u64 = self.load.iter().fold(0, |sum: u64, r| sum.saturating_add(*r));

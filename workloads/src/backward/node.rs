@@ -131,6 +131,24 @@ pub enum TrainOp {
         /// Elements of a token of the whole.
         width: u64,
     },
+    /// As [`Self::InputGradient`], of products that each head has of its own.
+    HeadInputGradient {
+        /// Heads.
+        heads: u64,
+        /// Columns of a head's weight.
+        in_features: u64,
+        /// Rows of it.
+        out_features: u64,
+    },
+    /// As [`Self::WeightGradient`], of products that each head has of its own.
+    HeadWeightGradient {
+        /// Heads.
+        heads: u64,
+        /// Columns of a head's weight.
+        in_features: u64,
+        /// Rows of it.
+        out_features: u64,
+    },
     /// As [`Self::InputGradient`], by experts.
     ExpertInputGradient {
         /// Experts.
@@ -219,6 +237,8 @@ impl TrainOp {
             Self::Accumulate { .. } => "accumulate",
             Self::AccumulateParameter { .. } => "accumulate_parameter",
             Self::JoinGradients { .. } => "join_gradients",
+            Self::HeadInputGradient { .. } => "head_input_gradient",
+            Self::HeadWeightGradient { .. } => "head_weight_gradient",
             Self::ExpertInputGradient { .. } => "expert_input_gradient",
             Self::ExpertWeightGradient { .. } => "expert_weight_gradient",
             Self::DispatchGradient { .. } => "dispatch_gradient",

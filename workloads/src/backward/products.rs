@@ -8,20 +8,19 @@ use crate::op::{Op, OperatorNode};
 
 pub(super) fn linear(tape: &mut Tape<'_>, index: NodeIndex, node: &OperatorNode, gradient: &Value) {
     let Some(source) = tape.sources(index).into_iter().next() else { return };
-    let experts = match node.op {
-        Op::ExpertLinear { experts, .. } => Some(experts),
-        _ => None,
-    };
-    let (Op::Linear { in_features, out_features, .. } | Op::ExpertLinear { in_features, out_features, .. }) = node.op
+    let (Op::Linear { in_features, out_features, .. }
+    | Op::ExpertLinear { in_features, out_features, .. }
+    | Op::HeadLinear { in_features, out_features, .. }) = node.op
     else {
         return;
     };
     let parameters = Tape::parameters(node);
     let Some(weight) = parameters.first() else { return };
-    input(tape, node, gradient, &source, weight, [in_features, out_features], experts);
-    let op = match experts {
-        None => TrainOp::WeightGradient { in_features, out_features },
-        Some(experts) => TrainOp::ExpertWeightGradient { experts, in_features, out_features },
+    input(tape, node, gradient, &source, weight);
+    let op = match node.op {
+        Op::ExpertLinear { experts, .. } => TrainOp::ExpertWeightGradient { experts, in_features, out_features },
+        Op::HeadLinear { heads, .. } => TrainOp::HeadWeightGradient { heads, in_features, out_features },
+        _ => TrainOp::WeightGradient { in_features, out_features },
     };
     let (written, more) = tape.parameter(node, weight);
     let reads = vec![gradient.clone(), tape.value_of(&source)];
@@ -33,18 +32,16 @@ pub(super) fn linear(tape: &mut Tape<'_>, index: NodeIndex, node: &OperatorNode,
     }
 }
 
-fn input(
-    tape: &mut Tape<'_>,
-    node: &OperatorNode,
-    gradient: &Value,
-    source: &Source,
-    weight: &Value,
-    [in_features, out_features]: [u64; 2],
-    experts: Option<u64>,
-) {
-    let op = match experts {
-        None => TrainOp::InputGradient { in_features, out_features },
-        Some(experts) => TrainOp::ExpertInputGradient { experts, in_features, out_features },
+fn input(tape: &mut Tape<'_>, node: &OperatorNode, gradient: &Value, source: &Source, weight: &Value) {
+    let op = match node.op {
+        Op::Linear { in_features, out_features, .. } => TrainOp::InputGradient { in_features, out_features },
+        Op::ExpertLinear { experts, in_features, out_features, .. } => {
+            TrainOp::ExpertInputGradient { experts, in_features, out_features }
+        }
+        Op::HeadLinear { heads, in_features, out_features } => {
+            TrainOp::HeadInputGradient { heads, in_features, out_features }
+        }
+        _ => return,
     };
     let out = tape.gradient_of(source);
     let made = tape.node(node, "input gradient", op, vec![gradient.clone(), weight.clone()], vec![out.clone()]);

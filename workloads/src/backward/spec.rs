@@ -44,6 +44,13 @@ pub enum Optimizer {
         /// Type of the moments.
         moments: DataType,
     },
+    /// Second moments of matrices as sums of rows and of columns, none first (Adafactor, arXiv 1804.04235).
+    Adafactor,
+    /// Momentum whose matrices are made orthogonal by Newton-Schulz steps (Muon, 2024); vectors by AdamW.
+    Muon {
+        /// Type of the momentum.
+        moments: DataType,
+    },
 }
 
 /// Types of what a training step keeps beside the model's own (which its `Types` say).

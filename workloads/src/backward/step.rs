@@ -273,6 +273,10 @@ impl TrainingStep {
                     // Moments of the projected gradient, and the projection.
                     2 * moments.bytes(rank.saturating_mul(long)) + moments.bytes(rank.saturating_mul(short))
                 }
+                Optimizer::Adafactor if p.rows > 1 && p.columns > 1 => DataType::F32.bytes(p.rows + p.columns),
+                Optimizer::Adafactor => DataType::F32.bytes(n),
+                Optimizer::Muon { moments } if p.rows > 1 && p.columns > 1 => moments.bytes(n),
+                Optimizer::Muon { moments } => 2 * moments.bytes(n),
                 // Vectors are not projected.
                 Optimizer::AdamW { moments } | Optimizer::LowRank { moments, .. } => 2 * moments.bytes(n),
             };

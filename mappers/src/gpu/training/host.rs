@@ -3,6 +3,7 @@
 //! An operator takes the host some microseconds in Python, the dispatcher, the autograd graph and the driver; gradients run in the autograd engine, in C++. While the device
 //! has work queued none of that shows; at the beginning of a step, and where operators are short, it does.
 
+use banksia_workloads::Op;
 use banksia_workloads::backward::{Pass, TrainNode, TrainOp};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,8 @@ pub struct HostCosts {
     pub backward_us: f64,
     /// For a launch.
     pub launch_us: f64,
+    /// For a launch of Triton's: arguments are looked at one by one, and the kernel found by their types and alignment, and by the sizes it was tuned for.
+    pub triton_us: f64,
     /// For each operator of a layer whose activations are computed again: hooks that pack and unpack what is saved, in both passes.
     pub hooks_us: f64,
     /// For each such layer: saving and restoring the state of random numbers, and the frame in which it runs again.
@@ -31,6 +34,10 @@ pub struct HostCosts {
 /// graphs are modelled with 0.3 (`graph_gap_us` of the H200).
 const GAP_US: f64 = 1.4;
 
+/// Assumed: rows of `ssd` and `linear_attention` with gradients take 1.0 and 0.4 ms from call to end beyond their kernels, 40 and 17 launches (`operators.csv`), of which the device waits only for those
+/// before the first long kernel.
+pub const TRITON_US: f64 = 140.0;
+
 impl Default for HostCosts {
     fn default() -> Self {
         Self::PYTORCH
@@ -44,6 +51,7 @@ impl HostCosts {
         forward_us: 12.0,
         backward_us: 14.0,
         launch_us: 4.4,
+        triton_us: TRITON_US,
         hooks_us: 40.0,
         checkpoint_us: 450.0,
         parameter_us: 5.0,
@@ -65,38 +73,26 @@ impl HostCosts {
             own
         };
         let hooks = if checkpointed { self.hooks_us } else { 0.0 };
-        own + hooks + self.launch_us * launches as f64
+        let launch_us = if triton(node) { self.triton_us } else { self.launch_us };
+        own + hooks + launch_us * launches as f64
     }
 }
 
-/// The way between pinned memory of a host and a device's.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct HostLink {
-    /// Bytes a second of the link, one way, after its line code.
-    pub raw_bytes_per_s: f64,
-    /// Bytes of a packet's payload.
-    pub payload_bytes: f64,
-    /// Bytes of a packet beside it: framing, sequence number, header, checksum, and its share of acknowledgements and credits.
-    pub overhead_bytes: f64,
-    /// From a copy's launch to its first byte, and from its last to its end.
-    pub start_us: f64,
-}
-
-impl HostLink {
-    /// PCI Express 5.0 with 16 lanes: 32 GT/s each, 128 of 130 bits (PCI-SIG, base specification 5.0), packets of 256 bytes. The overhead and the start are assumed: 35 bytes and
-    /// 2.95 us, which copies of 64 KiB to 256 MiB to and from an H200 show (`operators.csv`: 4.1 us, 21.8 us, 4.85 ms).
-    pub const PCIE5_X16: Self = Self {
-        raw_bytes_per_s: 16.0 * 32e9 / 8.0 * 128.0 / 130.0,
-        payload_bytes: 256.0,
-        overhead_bytes: 35.0,
-        start_us: 2.95,
+/// Whether an operator's kernels are Triton's.
+fn triton(node: &TrainNode) -> bool {
+    let of = match node.op {
+        TrainOp::ConvGradient { .. } | TrainOp::GatedNormGradient { .. } => return true,
+        TrainOp::Forward { of } | TrainOp::RecurrenceGradient { of } => of,
+        _ => return false,
     };
-
-    /// Seconds of a copy of so many bytes.
-    pub fn seconds(&self, bytes: u64) -> f64 {
-        let rate = self.raw_bytes_per_s * self.payload_bytes / (self.payload_bytes + self.overhead_bytes);
-        self.start_us * 1e-6 + bytes as f64 / rate
-    }
+    matches!(
+        of,
+        Op::CausalConv { .. }
+            | Op::StateSpaceDual { .. }
+            | Op::LinearAttention { .. }
+            | Op::DiagonalScan { .. }
+            | Op::GatedNorm { .. }
+    )
 }
 
 /// Seconds from the first operator's call to the last one's end: `(host, device)` seconds each, in order.

@@ -2,27 +2,24 @@
 
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::spec::GpuSpec;
+use banksia_workloads::Op;
 use banksia_workloads::backward::{AttentionShape, TrainNode, TrainOp};
-use banksia_workloads::{ActivationKind, Op};
 
 use super::attention::backward;
 use super::experts::{self, Product, Rows};
 use super::table::{TableNames, table_gradient};
 use super::{loss, norms, recurrent, rows};
 use crate::gpu::attention::{Attention, torch_sdpa};
-use crate::gpu::fused::{
-    Cost, Norm, NormCall, Pointwise, RowWriter, Way, by_chance, fill, gather_rows, norm, pointwise, strided_copy,
-};
+use crate::gpu::fused::{Cost, Pointwise, Way, fill, pointwise, strided_copy};
 use crate::gpu::gemm::Gemm;
 use crate::gpu::launch::{Item, Operand};
 use crate::gpu::layers::row_operator;
 use crate::gpu::libraries::Library;
-use crate::gpu::rows::gather;
 use crate::gpu::select::Found;
 use crate::plan::Unsupported;
 
 /// Sizes have been checked to be far below this.
-fn int(n: u64) -> u32 {
+pub(super) fn int(n: u64) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
@@ -59,11 +56,11 @@ pub fn shape(a: &AttentionShape, batch: u64, tokens: u64, dtype: Dtype) -> Atten
 
 impl Call<'_> {
     /// Memory of a value: operands have the names that the step gives to values; who emits them says which of these are a layer's own.
-    fn read(&self, i: usize) -> Operand {
+    pub(super) fn read(&self, i: usize) -> Operand {
         Operand::shared(self.node.reads.get(i).map_or("input", |v| v.name.as_str()))
     }
 
-    fn write(&self, i: usize) -> Operand {
+    pub(super) fn write(&self, i: usize) -> Operand {
         Operand::shared(self.node.writes.get(i).map_or("output", |v| v.name.as_str()))
     }
 
@@ -71,22 +68,22 @@ impl Call<'_> {
         Operand::shared(self.node.scratch.get(i).map_or("scratch", |v| v.name.as_str()))
     }
 
-    fn unknown(&self) -> Unsupported {
+    pub(super) fn unknown(&self) -> Unsupported {
         let operator = self.node.label.clone();
         Unsupported::Operator { mapper: "gpu training", operator, kind: self.node.op.kind() }
     }
 
     /// Launches of a family that says itself what it cannot do.
-    fn known(&self, items: Option<Result<Vec<Item>, String>>) -> Result<Vec<Item>, Unsupported> {
+    pub(super) fn known(&self, items: Option<Result<Vec<Item>, String>>) -> Result<Vec<Item>, Unsupported> {
         items.ok_or_else(|| self.unknown())?.map_err(|why| self.refused(why))
     }
 
-    fn rows_of_experts(&self, top_k: u64, width: u64, by_token: bool) -> Rows {
+    pub(super) fn rows_of_experts(&self, top_k: u64, width: u64, by_token: bool) -> Rows {
         let rows = self.node.rows().saturating_mul(if by_token { top_k } else { 1 });
         Rows { rows, top_k, width, experts: self.experts }
     }
 
-    fn by_expert(&self, which: Product, sides: [u64; 2]) -> Result<Vec<Item>, Unsupported> {
+    pub(super) fn by_expert(&self, which: Product, sides: [u64; 2]) -> Result<Vec<Item>, Unsupported> {
         if self.dtype != Dtype::Bf16 {
             return Err(self.refused("grouped products of PyTorch are of bfloat16"));
         }
@@ -99,8 +96,15 @@ impl Call<'_> {
     }
 
     /// A product `[m, k] x [n, k]`; weights come from memory in the forward pass, gradients have just been written.
-    fn product(&self, [m, n, k]: [u64; 3], operands: [Operand; 3]) -> Vec<Item> {
+    pub(super) fn product(&self, [m, n, k]: [u64; 3], operands: [Operand; 3]) -> Vec<Item> {
         let gemm = Gemm::new(int(m), int(n), int(k), self.dtype);
+        vec![Item::Product(gemm, Library::Cublas, Found { a: true, b: false, c: false }, operands)]
+    }
+
+    /// The same for each head.
+    pub(super) fn by_head(&self, heads: u64, [m, n, k]: [u64; 3]) -> Vec<Item> {
+        let gemm = Gemm { batch: int(heads), ..Gemm::new(int(m), int(n), int(k), self.dtype) };
+        let operands = [self.read(0), self.read(1), self.write(0)];
         vec![Item::Product(gemm, Library::Cublas, Found { a: true, b: false, c: false }, operands)]
     }
 
@@ -144,6 +148,12 @@ impl Call<'_> {
                 let operands = [self.read(0), self.read(1), self.write(0)];
                 Ok(vec![Item::Product(gemm, Library::Cublas, found, operands)])
             }
+            TrainOp::HeadInputGradient { heads, in_features, out_features } => {
+                Ok(self.by_head(heads, [rows_in, in_features, out_features]))
+            }
+            TrainOp::HeadWeightGradient { heads, in_features, out_features } => {
+                Ok(self.by_head(heads, [out_features, in_features, rows_in]))
+            }
             TrainOp::ExpertInputGradient { in_features, out_features, .. } => {
                 self.by_expert(Product::Input, [in_features, out_features])
             }
@@ -175,6 +185,15 @@ impl Call<'_> {
                 let sums = rows::sum_of_rows(parts, group, 4, self.spec);
                 let ends = [Operand::shared("gain_gradient_parts"), self.write(2)];
                 items.extend(last_of(sums, &ends, "partial_sums"));
+                Ok(items)
+            }
+            TrainOp::RecurrenceGradient { of: Op::TokenShift { width, mixes } } => {
+                // Of the token and of the one before, and the mixes' sums over tokens.
+                let whole = width.saturating_mul(mixes);
+                let kernel = row_operator("add", int(rows_in), int(whole)).ok_or_else(|| self.unknown())?;
+                let mut items = vec![Item::kernel(kernel, [self.read(0), self.read(1), self.write(0)])];
+                let sums = rows::sum_of_rows(rows_in, whole, e, self.spec);
+                items.extend(last_of(sums, &[self.read(0), self.write(1)], "partial_sums"));
                 Ok(items)
             }
             TrainOp::RecurrenceGradient { of } => self.known(recurrent::gradient(self.node, of, self.spec)),
@@ -298,71 +317,6 @@ impl Call<'_> {
         }
         Ok(items)
     }
-
-    fn forward(&self, op: Op) -> Result<Vec<Item>, Unsupported> {
-        let m = self.node.rows();
-        let row = |name: &str, width: u64, operands: Vec<Operand>| {
-            let kernel = row_operator(name, int(m), int(width)).ok_or_else(|| self.unknown())?;
-            Ok(vec![Item::kernel(kernel, operands)])
-        };
-        match op {
-            // The bias is added as the product is stored.
-            Op::Linear { in_features, out_features, .. } => {
-                Ok(self.product([m, out_features, in_features], [self.read(0), self.read(1), self.write(0)]))
-            }
-            Op::Embedding { vocab, width } => {
-                let bytes = width * u64::from(self.dtype.bytes());
-                let kernel = gather_rows(m, bytes, vocab, &by_chance(vocab), false);
-                Ok(vec![Item::kernel(kernel, [self.read(1), self.read(0), self.write(0)])])
-            }
-            Op::PositionEmbedding { positions, width } => {
-                let table = gather(int(self.node.tokens), int(width), int(positions), 2);
-                let places = Operand::shared("position_rows");
-                let mut items =
-                    vec![Item::kernel(table, [self.read(1), places.clone(), Operand::shared("position_indices")])];
-                items.extend(row("add", width, vec![self.read(0), places, self.write(0)])?);
-                Ok(items)
-            }
-            Op::LayerNorm { width } | Op::PlainNorm { width, .. } => {
-                row("layernorm", width, vec![self.read(0), self.read(1), self.read(2), self.write(0)])
-            }
-            Op::RmsNorm { width } => row("rmsnorm", width, vec![self.read(0), self.read(1), self.write(0)]),
-            Op::Residual { width } => row("add", width, vec![self.read(0), self.read(1), self.write(0)]),
-            Op::GatedMul { width } => row("mul", width, vec![self.read(0), self.read(1), self.write(0)]),
-            Op::Rotary { heads, kv_heads, head_dim, .. } => {
-                let width = heads.saturating_add(kv_heads).saturating_mul(head_dim);
-                row("rotary", width, vec![self.read(0), Operand::shared("rotary_table"), self.write(0)])
-            }
-            Op::Activation { kind, width } => row(activation(kind), width, vec![self.read(0), self.write(0)]),
-            // A row a head.
-            Op::QkNorm { heads, kv_heads, head_dim, .. } => {
-                let rows = m.saturating_mul(heads.saturating_add(kv_heads));
-                let kernel = row_operator("rmsnorm", int(rows), int(head_dim)).ok_or_else(|| self.unknown())?;
-                let gain = self.read(self.node.reads.len().saturating_sub(1));
-                Ok(vec![Item::kernel(kernel, [self.read(0), gain, self.write(0)])])
-            }
-            Op::GatedNorm { width, group, .. } => {
-                let rows = m.saturating_mul(width / group.max(1));
-                let call = NormCall { gate: true, norm: Norm::Rms, ..NormCall::rms(int(rows), int(group)) };
-                let kernel = norm(RowWriter::Triton, &call);
-                let gain = self.read(self.node.reads.len().saturating_sub(1));
-                Ok(vec![Item::kernel(kernel, [self.read(0), self.read(1), gain, self.write(0)])])
-            }
-            Op::ExpertLinear { in_features, out_features, .. } => {
-                self.by_expert(Product::Forward, [in_features, out_features])
-            }
-            Op::Route { experts: all, top_k, .. } => Ok(experts::routing(m, all, top_k, self.read(0), self.spec)),
-            Op::Dispatch { top_k, width } => {
-                let rows = self.rows_of_experts(top_k, width, false);
-                Ok(experts::dispatch(&rows, self.read(0), self.write(0)))
-            }
-            Op::Combine { top_k, width } => {
-                let rows = self.rows_of_experts(top_k, width, true);
-                Ok(experts::combine_rows(&rows, &self.read(0), &self.write(0), self.spec))
-            }
-            _ => self.known(recurrent::forward(self.node, op, self.spec)),
-        }
-    }
 }
 
 /// Kernels of which the last has these tensors first, and those before prepare counters.
@@ -376,17 +330,4 @@ fn last_of(kernels: Vec<Kernel>, operands: &[Operand; 2], own: &str) -> Vec<Item
         false => Item::kernel(kernel, [Operand::shared("counters")]),
     };
     kernels.into_iter().enumerate().map(item).collect()
-}
-
-/// The name of an activation's kernel.
-fn activation(kind: ActivationKind) -> &'static str {
-    match kind {
-        ActivationKind::Gelu => "gelu",
-        ActivationKind::Silu => "silu",
-        ActivationKind::Relu => "relu",
-        ActivationKind::Relu2 => "relu2",
-        ActivationKind::Tanh => "tanh",
-        ActivationKind::Sigmoid => "sigmoid",
-        ActivationKind::Softplus => "softplus",
-    }
 }

@@ -46,42 +46,69 @@ fn launches(tensors: &[u64]) -> Vec<Vec<u64>> {
     all
 }
 
-/// The launches of an update of tensors of so many elements each; elements of parameters and gradients, and of moments, have so many bytes. A launch's
-/// tensors: parameters, gradients, two moments, of which the first and both last are written. Returned with the number of elements.
-pub fn adamw(tensors: &[u64], parameter_bytes: u64, moment_bytes: u64) -> Vec<(Kernel, u64)> {
+/// What a fused update of many tensors does to an element of each list: bytes of the lists, which are written, lane work.
+struct Update<'a> {
+    name: &'a str,
+    bytes: &'a [u64],
+    written: &'a [usize],
+    work: [f64; 4],
+}
+
+/// Launches over chunks of tensors of so many elements each, with the number of elements of each launch.
+fn over_chunks(tensors: &[u64], u: &Update<'_>) -> Vec<(Kernel, u64)> {
     let of = |chunks: Vec<u64>| {
         let elements: u64 = chunks.iter().sum();
         let widest = chunks.iter().copied().max().unwrap_or(1);
         let turn = (THREADS * AT_ONCE).min(widest);
         let turns = elements.div_ceil(chunks.len() as u64 * turn).clamp(1, 1 << 24) as u32;
         let each = u64::from(turns) * turn;
-        let bytes = [parameter_bytes, parameter_bytes, moment_bytes, moment_bytes];
         let tile = |i: usize| Tile {
             row: Expr::default(),
-            byte: Expr::work(0, (each * bytes[i]) as i64).plus_loop(0, (turn * bytes[i]) as i64),
-            ..part(i as u8, 0, 0, turn * bytes[i])
+            byte: Expr::work(0, (each * u.bytes[i]) as i64).plus_loop(0, (turn * u.bytes[i]) as i64),
+            ..part(i as u8, 0, 0, turn * u.bytes[i])
         };
         let n = turn as f64;
-        let work = VectorWork { stall: 2.5, latency_cycles: 200.0, ..lanes(n, 10.0, 8.0, SLOW, 6.0) };
+        let [fma, alu, sfu, other] = u.work;
+        let work = VectorWork { stall: 2.5, latency_cycles: 200.0, ..lanes(n, fma, alu, sfu, other) };
         let mut ops = vec![set_up(16, 200.0), Op::Loop(Trips::Const(turns))];
-        ops.extend((0..4).map(|i| load(tile(i), 0)));
+        ops.extend((0..u.bytes.len()).map(|i| load(tile(i), 0)));
         ops.extend([Op::Wait(0), Op::Vector(work)]);
-        ops.extend([0, 2, 3].map(|i| store(tile(i))));
+        ops.extend(u.written.iter().map(|i| store(tile(*i))));
         ops.push(Op::End);
         let kernel = Plain {
-            name: format!("adamw of {elements}"),
+            name: format!("{} of {elements}", u.name),
             grid: Grid { x: chunks.len() as u64, y: 1 },
             warps: (THREADS / 32) as u32,
             registers: 60,
             shared_bytes: 0,
-            tensors: bytes.map(|b| matrix(1, elements * b, turn * b)).to_vec(),
-            arrivals: vec![4],
+            tensors: u.bytes.iter().map(|b| matrix(1, elements * b, turn * b)).collect(),
+            arrivals: vec![u.bytes.len() as u32],
             ops,
         }
         .kernel();
         (kernel, elements)
     };
     launches(tensors).into_iter().map(of).collect()
+}
+
+/// The launches of an update of tensors of so many elements each; elements of parameters and gradients, and of moments, have so many bytes. A launch's
+/// tensors: parameters, gradients, two moments, of which the first and both last are written. Returned with the number of elements.
+pub fn adamw(tensors: &[u64], parameter_bytes: u64, moment_bytes: u64) -> Vec<(Kernel, u64)> {
+    let bytes = [parameter_bytes, parameter_bytes, moment_bytes, moment_bytes];
+    over_chunks(tensors, &Update { name: "adamw", bytes: &bytes, written: &[0, 2, 3], work: [10.0, 8.0, SLOW, 6.0] })
+}
+
+/// Fused descent with momentum (`_fused_sgd_`). Tensors: parameters, gradients, momentum, of which first and last are written.
+pub fn sgd(tensors: &[u64], parameter_bytes: u64) -> Vec<(Kernel, u64)> {
+    let bytes = [parameter_bytes; 3];
+    // Factors are doubles here too: two products of 64 bits.
+    over_chunks(tensors, &Update { name: "sgd", bytes: &bytes, written: &[0, 2], work: [4.0, 6.0, 4.0, 6.0] })
+}
+
+/// Two lists of which the second is written from the first: copies in another type (`_foreach_copy_`), sums with a factor (`_foreach_add_`).
+pub fn both(name: &str, tensors: &[u64], from_bytes: u64, to_bytes: u64) -> Vec<(Kernel, u64)> {
+    let bytes = [from_bytes, to_bytes];
+    over_chunks(tensors, &Update { name, bytes: &bytes, written: &[1], work: [1.0, 4.0, 0.0, 4.0] })
 }
 
 /// Counting up a step number a tensor (`_foreach_add_` over scalars): 110 tensors a launch. Tensors: the numbers.

@@ -8,15 +8,16 @@ use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::program::{InstructionId, Program, ProgramBuilder};
 use banksia_workloads::backward::{
-    HIDDEN_GRADIENT, NEXT_HIDDEN_GRADIENT, NoGradient, Optimizer, Pass, Role, Scheduled, TrainNode, TrainOp,
-    TrainingSpec, TrainingStep, Value,
+    HIDDEN_GRADIENT, NEXT_HIDDEN_GRADIENT, NoGradient, Optimizer, Parameter, Pass, Precision, Role, Scheduled,
+    TrainNode, TrainOp, TrainingSpec, TrainingStep, Value,
 };
 use banksia_workloads::{DataType, Model, Op};
 
 use super::host::{HostCosts, timeline};
 use super::lower::Call;
 use super::memory::{TrainingFootprint, footprint, is_kept};
-use super::optimizer::{adamw, step_numbers};
+use super::optimizer::both;
+use super::optimizers;
 use crate::gpu::gemm::Gemm;
 use crate::gpu::launch::{Item, Launch, Operand, operands_of_product};
 use crate::gpu::select::{self, FINALISTS};
@@ -54,6 +55,8 @@ pub struct TrainingPlan {
     kernels: HashMap<Work, Vec<Arc<Kernel>>>,
     /// Launches of each operator of a pass of a region.
     chosen: HashMap<Scheduling, Arc<[Launch]>>,
+    /// Launches of the update, by operator; known once the step is lowered.
+    updates: Vec<(&'static str, Vec<Launch>)>,
 }
 
 /// An operator of a pass: backward or not, repeated or not, its region and place there.
@@ -96,12 +99,18 @@ impl TrainingPlan {
             products: HashMap::new(),
             kernels: HashMap::new(),
             chosen: HashMap::new(),
+            updates: Vec::new(),
         })
     }
 
     /// The step.
     pub fn step(&self) -> &TrainingStep {
         &self.step
+    }
+
+    /// Parameters a second that an update of so many seconds makes.
+    pub fn updated_per_s(&self, update_s: f64) -> f64 {
+        self.step.parameter_count() as f64 / update_s.max(f64::MIN_POSITIVE)
     }
 
     /// What it keeps in memory, beside `before` bytes that the process holds already.
@@ -180,36 +189,57 @@ impl TrainingPlan {
             let name = |o: &Operand| names.get(o.name.as_str()).cloned().unwrap_or_else(|| o.name.clone());
             last[phase] = push(builder, operator, &launches, name, last[phase]);
         }
-        if let Some(launches) = self.update() {
+        self.updates = self.update(judge)?;
+        for (label, launches) in &self.updates {
             let builder = &mut builders[2];
-            for (label, launch) in launches {
-                let operator = builder.operator(label);
-                builder.occurs(operator, 0.0, 0.0);
-                last[2] = push(builder, operator, std::slice::from_ref(&launch), |o| o.name.clone(), last[2]);
-            }
+            let operator = builder.operator(label);
+            builder.occurs(operator, 0.0, 0.0);
+            last[2] = push(builder, operator, launches, |o| o.name.clone(), last[2]);
         }
         Ok(builders.into_iter().map(ProgramBuilder::finish).filter(|p| !p.instructions.is_empty()).collect())
     }
 
-    /// The launches of the update. Other optimisers than AdamW are counted, not launched.
-    fn update(&self) -> Option<Vec<(&'static str, Launch)>> {
-        let Optimizer::AdamW { moments } = self.step.spec.optimizer else { return None };
-        let tensors: Vec<u64> =
-            self.step.parameters.iter().map(|p| p.elements().div_ceil(self.step.spec.shards.max(1))).collect();
-        let bytes = |d: DataType| d.bits().div_ceil(8);
-        let mut all: Vec<(&'static str, Launch)> = step_numbers(tensors.len() as u64)
-            .into_iter()
-            .map(|k| ("step numbers", Launch::new(k, [Operand::shared("step_numbers")])))
-            .collect();
-        let mut equal: HashMap<String, Arc<Kernel>> = HashMap::new();
-        for (i, (kernel, _)) in adamw(&tensors, bytes(self.step.dtype), bytes(moments)).into_iter().enumerate() {
-            let own = |what: &str| Operand::shared(format!("update{i}.{what}"));
-            let mut launch = Launch::new(kernel, ["parameters", "gradients", "first", "second"].map(own));
-            let name = launch.kernel.name.clone();
-            launch.kernel = Arc::clone(equal.entry(name).or_insert_with(|| Arc::clone(&launch.kernel)));
-            all.push(("adamw", launch));
+    /// The launches of the update; sums of further micro batches' gradients before them.
+    fn update(&mut self, judge: &mut dyn Judge) -> Result<Vec<(&'static str, Vec<Launch>)>, Unsupported> {
+        let mut all = Vec::new();
+        let more = self.step.spec.accumulate.saturating_sub(1);
+        if more > 0 && self.step.spec.backward {
+            let bytes = if self.step.spec.precision == Precision::Mixed { 4 } else { u64::from(self.dtype.bytes()) };
+            let sizes: Vec<u64> = self.step.parameters.iter().map(Parameter::elements).collect();
+            let once = both("gradient sums", &sizes, bytes, bytes);
+            let mut items = Vec::new();
+            for _ in 0..more {
+                items.extend(once.iter().enumerate().map(|(i, (kernel, _))| {
+                    let own = |what: &str| Operand::shared(format!("update{i}.{what}"));
+                    Item::kernel(kernel.clone(), ["more_gradients", "gradients"].map(own))
+                }));
+            }
+            all.push(("gradient sums", items));
         }
-        Some(all)
+        all.extend(optimizers::update(&self.step, self.dtype));
+        let mut equal: HashMap<String, Arc<Kernel>> = HashMap::new();
+        let mut resolved = Vec::with_capacity(all.len());
+        for (label, items) in all {
+            let mut launches: Vec<Launch> = Vec::new();
+            for item in items {
+                match item {
+                    Item::Kernel(mut launch) => {
+                        let name = launch.kernel.name.clone();
+                        launch.kernel = Arc::clone(equal.entry(name).or_insert_with(|| Arc::clone(&launch.kernel)));
+                        launches.push(launch);
+                    }
+                    Item::Product(g, _, found, names) => {
+                        let (kernels, swapped) = self.product(&g, found, judge)?;
+                        launches.extend(kernels.iter().map(|k| Launch {
+                            kernel: Arc::clone(k),
+                            operands: operands_of_product(k, swapped, &names),
+                        }));
+                    }
+                }
+            }
+            resolved.push((label, launches));
+        }
+        Ok(resolved)
     }
 
     /// Seconds of a step whose operators take the device so long each (by the program's phase and the operator's label, once), launched from the host one by one.
@@ -231,11 +261,12 @@ impl TrainingPlan {
             let gaps = h.gap_us * launches as f64;
             calls.push((host * us, device_s(PHASES[phase(s.pass)], &s.node.label) + gaps * us));
         }
-        if let Some(launches) = self.update() {
+        if self.step.spec.optimizer != Optimizer::None {
             calls.push((self.step.parameters.len() as f64 * h.parameter_us * us, 0.0));
-            calls.extend(
-                launches.iter().map(|(label, _)| (h.launch_us * us, device_s(PHASES[2], label) + h.gap_us * us)),
-            );
+        }
+        for (label, launches) in &self.updates {
+            let each = device_s(PHASES[2], label) / launches.len().max(1) as f64;
+            calls.extend(launches.iter().map(|_| (h.launch_us * us, each + h.gap_us * us)));
         }
         timeline(calls, h.reach_us * us)
     }
