@@ -51,7 +51,7 @@ use rows::{Row, columns, device_of, parse};
 use value::Value;
 
 /// The suites of the GPU, in the order in which they run by themselves.
-pub const GPU_SUITES: [&str; 21] = [
+pub const GPU_SUITES: [&str; 22] = [
     "known-programs",
     "h200",
     "h200-counters",
