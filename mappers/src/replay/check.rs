@@ -126,7 +126,8 @@ impl Walk<'_, '_> {
                 for (tensor, vector, loaded) in did.used {
                     // Values lie beside the keys of their heads: the tensor before.
                     let of_values = tensor % 2 == 1;
-                    if let Some(made) = tensor.checked_sub(1).filter(|_| of_values).and_then(|keys| softmax.get(&(keys, vector)))
+                    if let Some(made) =
+                        tensor.checked_sub(1).filter(|_| of_values).and_then(|keys| softmax.get(&(keys, vector)))
                         && self.order.not_after(loaded, &[*made]).is_some()
                     {
                         return Err(self.not_there(loaded, *made));

@@ -75,7 +75,10 @@ pub(super) fn check(
                 }
                 None if resident.contains(name.as_str()) || writes.contains(&tensor) => {}
                 None if gpu.alike.contains(name) => {
-                    let note = format!("`{}` of the first layer reads `{name}` as in other layers, though nothing comes before it", operator());
+                    let note = format!(
+                        "`{}` of the first layer reads `{name}` as in other layers, though nothing comes before it",
+                        operator()
+                    );
                     if !report.notes.contains(&note) {
                         report.notes.push(note);
                     }

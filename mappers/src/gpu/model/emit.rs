@@ -101,7 +101,8 @@ pub(crate) fn resident(parts: &[ChosenPart], suffix: &str) -> Vec<String> {
 
 /// Names of the buffers that the first of all layers reads as the others do: the sum before its norm, which it does not have (`fuse.rs`).
 pub(crate) fn alike(parts: &[ChosenPart], suffix: &str) -> Vec<String> {
-    let first = parts.iter().find(|p| p.place() == Place::Layers).filter(|p| matches!(p.part.work, Work::AddNorm { .. }));
+    let first =
+        parts.iter().find(|p| p.place() == Place::Layers).filter(|p| matches!(p.part.work, Work::AddNorm { .. }));
     let read = first.and_then(|p| p.part.inputs.first());
     read.map(|operand| format!("{}{suffix}", operand.name)).into_iter().collect()
 }
