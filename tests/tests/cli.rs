@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crate::common::{EXPERIMENT, Folder, ODD_MODEL, banksia, succeeds};
+use crate::common::{EXPERIMENT, Folder, ODD_MODEL, banksia, fails, succeeds};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
@@ -338,4 +338,32 @@ fn a_request_for_sram_that_fits_is_served() {
     let experiment = folder.write("exp.toml", EXPERIMENT);
     let settings = ["--set", "device.organization.count.bank=4096", "--set", "workload.generation.generated_tokens=1"];
     succeeds(&[&["run", &experiment][..], &settings].concat());
+}
+
+#[test]
+fn a_program_is_checked_against_its_plan_and_refused_by_name() {
+    let folder = Folder::new("cli-check");
+    let experiment = folder.write("exp.toml", odd());
+    let report = json(&succeeds(&["map", &experiment, "--check", "--format", "json"]));
+    assert!(report["outputs"].as_u64().unwrap() > 0 && !report["levels"].as_array().unwrap().is_empty());
+    let text = succeeds(&["map", &experiment, "--check"]);
+    assert!(text.contains("all is there when it is used"), "{text}");
+    let program = folder.path("p.json");
+    succeeds(&["map", &experiment, "--program", &program]);
+    succeeds(&["map", &experiment, "--check", "--program", &program]);
+    // The products of an operator a row further on.
+    let mut spoilt = json(&folder.read("p.json"));
+    let down = spoilt["operators"].as_array().unwrap().iter().position(|o| o["name"] == "ffn down projection").unwrap();
+    let patterns = spoilt["patterns"].clone();
+    let multiplies = |i: &Value| {
+        i["operator"].as_u64() == Some(down as u64)
+            && i["work"]["pim"]["pattern"]
+                .as_u64()
+                .is_some_and(|p| patterns[p as usize]["steps"][0]["command"] == "MAC16")
+    };
+    let one = spoilt["instructions"].as_array_mut().unwrap().iter_mut().find(|i| multiplies(i)).unwrap();
+    one["work"]["pim"]["row"] = (one["work"]["pim"]["row"].as_u64().unwrap() + 1).into();
+    let path = folder.write("spoilt.json", spoilt.to_string());
+    let (code, error) = fails(&["map", &experiment, "--check", "--program", &path]);
+    assert!(code == 2 && error.contains("`ffn down projection`") && error.contains("spoilt.json"), "{code}: {error}");
 }
