@@ -37,6 +37,8 @@ struct Chain {
     values: Vec<Value>,
     /// The next operator: its region, the layer within, its place in the region's graph.
     next: (usize, u32, usize),
+    /// The region, and the layer within, that `values` are of.
+    begun: Option<(usize, u32)>,
 }
 
 /// The step in the making.
@@ -58,7 +60,8 @@ impl Chain {
             let here = self.gpu.regions.get(region)?;
             let operators = here.body.petgraph().node_count();
             if index < operators {
-                if index == 0 {
+                if self.begun != Some((region, layer)) {
+                    self.begun = Some((region, layer));
                     let before = self.values.iter().rev().nth(1).or(self.values.last()).cloned().unwrap_or_default();
                     self.values = vec![Value::default(); operators];
                     self.values.push(before);
@@ -176,7 +179,16 @@ impl Hybrid {
         let (gpu, pim) = (seen_by(On::Gpu, &graph, &placed), seen_by(On::Pim, &graph, &placed));
         let parts = self.model_of(step, batch).chosen_parts_of(own.phase, &gpu, &has_gpu(&placed), judge)?;
         let parts = parts.into_iter().map(|p| (p.at(), p)).collect();
-        Ok(Chain { half, gpu, pim, placed, parts, values: vec![Value::on(On::Gpu, 1, Vec::new())], next: (0, 0, 0) })
+        Ok(Chain {
+            half,
+            gpu,
+            pim,
+            placed,
+            parts,
+            values: vec![Value::on(On::Gpu, 1, Vec::new())],
+            next: (0, 0, 0),
+            begun: None,
+        })
     }
 
     /// Operators of a chain up to the end of the next run of those in the banks; whether there are more.

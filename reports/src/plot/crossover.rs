@@ -10,7 +10,6 @@ use super::frame::Frame;
 use super::legend::{Entry, Swatch, fit_text};
 use super::palette::{GREY, INK, WHITE, color};
 use super::style::{HEIGHT, SMALL, Style};
-use crate::units::number;
 
 /// The values of several ways for each pair of names.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,13 +22,15 @@ pub struct Crossover {
     pub ways: Vec<(String, Vec<Option<f64>>)>,
     /// The largest value is the best one, rather than the smallest.
     pub larger_is_better: bool,
+    /// The way that gains are over; the next best where none is given.
+    pub over: Option<usize>,
 }
 
 /// The best way of a cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Best {
     way: usize,
-    /// How many times better it is than the next; none where it is alone.
+    /// How many times better it is than the next, or than a given one; none where that has no value.
     ratio: Option<f64>,
 }
 
@@ -42,7 +43,11 @@ impl Crossover {
         let mut costs: Vec<(f64, usize)> = self.ways.iter().enumerate().filter_map(value).collect();
         costs.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let (least, way) = *costs.first()?;
-        Some(Best { way, ratio: costs.get(1).map(|(next, _)| next / least) })
+        let other = match self.over {
+            Some(over) => costs.iter().find(|(_, way)| *way == over),
+            None => costs.get(1),
+        };
+        Some(Best { way, ratio: other.map(|(cost, _)| cost / least) })
     }
 }
 
@@ -55,8 +60,8 @@ fn shade(way: usize, ratio: Option<f64>) -> Color {
     color(way).lighter(0.82 - 0.62 * share)
 }
 
-/// A cell for each pair in the colour of the best way, the deeper the more it gains over the next best, whose ratio stands in it; a line where
-/// another way becomes the best. A cell of one way alone has its colour in full.
+/// A cell for each pair in the colour of the best way, the deeper the more it gains over the next best, or a given way; the ratio stands in
+/// it. A line where another way becomes the best. A cell of one way alone has its colour in full.
 pub fn crossover(map: &Crossover, value: &Quantity, style: &Style) -> Drawing {
     let columns = map.x.1.len();
     let best: Vec<Option<Best>> = (0..columns * map.y.1.len()).map(|cell| map.best(cell)).collect();
@@ -73,7 +78,9 @@ pub fn crossover(map: &Crossover, value: &Quantity, style: &Style) -> Drawing {
         *name = fit_text(&font, name, SMALL, 60.0);
     }
     let frame = Frame::draw(&mut drawing, &font, style, x, y, &entries);
-    let headers = [map.x.0.as_str(), map.y.0.as_str(), "gain over the next best", "best"];
+    let over = map.over.and_then(|way| map.ways.get(way)).map_or("the next best", |(name, _)| name.as_str());
+    let gain = format!("gain over {over}");
+    let headers = [map.x.0.as_str(), map.y.0.as_str(), gain.as_str(), "best"];
     let mut data = Data::new(Chart::Cells, &headers, &frame.x.described(), &frame.y.described());
     (data.x.names, data.y.names, data.log_shades) = (map.x.1.clone(), map.y.1.clone(), true);
     let at = |row: usize, column: usize| {
@@ -91,11 +98,12 @@ pub fn crossover(map: &Crossover, value: &Quantity, style: &Style) -> Drawing {
                 continue;
             };
             let name = map.ways.get(best.way).map_or_else(String::new, |(name, _)| name.clone());
-            let gain = best.ratio.map_or_else(String::new, cell);
-            data.rows.push(vec![map.x.1[column].clone(), map.y.1[row].clone(), gain, name]);
+            let ratio = best.ratio.map_or_else(String::new, cell);
+            data.rows.push(vec![map.x.1[column].clone(), map.y.1[row].clone(), ratio, name]);
             drawing.rectangle((x0 + 0.25, y0 + 0.25), (x1 - 0.25, y1 - 0.25), shade(best.way, best.ratio));
-            let text =
-                best.ratio.map_or_else(|| "alone".to_owned(), |r| format!("{}×", number((r * 100.0).round() / 100.0)));
+            let text = best
+                .ratio
+                .map_or_else(|| "–".to_owned(), |r| if r < 9.995 { format!("{r:.2}×") } else { format!("{r:.1}×") });
             if font.width(&text, SMALL) + 3.0 < x1 - x0 && y1 - y0 > SMALL + 1.0 {
                 let deep = best.ratio.is_none_or(|r| r > 2.5);
                 drawing.text(text, middle, SMALL, Anchor::Middle, if deep { WHITE } else { INK });
@@ -132,10 +140,16 @@ mod tests {
             y: ("context".into(), vec!["1024".into()]),
             ways: vec![way("gpu", [Some(4.0), Some(3.0), None]), way("pim", [Some(1.0), Some(6.0), Some(2.0)])],
             larger_is_better: false,
+            over: None,
         };
         assert_eq!(map.best(0), Some(Best { way: 1, ratio: Some(4.0) }));
         assert_eq!(map.best(1), Some(Best { way: 0, ratio: Some(2.0) }));
         assert_eq!((map.best(2), map.best(3)), (Some(Best { way: 1, ratio: None }), None));
+        map.over = Some(0);
+        let best = [0, 1, 2].map(|cell| map.best(cell));
+        let at = |way, ratio| Some(Best { way, ratio });
+        assert_eq!(best, [at(1, Some(4.0)), at(0, Some(1.0)), at(1, None)]);
+        map.over = None;
         map.larger_is_better = true;
         assert_eq!(map.best(0), Some(Best { way: 0, ratio: Some(4.0) }));
     }

@@ -80,6 +80,15 @@ pub(super) fn plot_crossover(tables: &[Table], options: &PlotOptions) -> Result<
         let what = "fall on a cell of a way that has a value, and are left out: more is varied";
         warnings.push(format!("{doubled} of {rows} rows {what}"));
     }
+    let over = match options.normalize.as_deref() {
+        None => None,
+        Some("first") => Some(0),
+        Some(name) => {
+            Some(ways.iter().position(|w| w == name || options.style.called(w) == name).ok_or_else(|| {
+                InputError::unknown_name(&table.file, "way", name, ways.iter().map(String::as_str)).key("--normalize")
+            })?)
+        }
+    };
     let title = |column: usize| column_quantity(&table.columns[column]).0.name;
     let called = |names: Vec<String>| names.iter().map(|name| options.style.called(name)).collect::<Vec<_>>();
     let map = Crossover {
@@ -87,6 +96,7 @@ pub(super) fn plot_crossover(tables: &[Table], options: &PlotOptions) -> Result<
         y: (title(y), called(y_names)),
         ways: called(ways).into_iter().zip(values).collect(),
         larger_is_better: Better::of(&table.columns[value]) == Better::High,
+        over,
     };
     Ok(Plotted { drawing: crossover(&map, &quantity, &options.style), warnings })
 }
