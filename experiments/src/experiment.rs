@@ -61,6 +61,7 @@ use banksia_workloads::{Generation, GenerationFile, GptFile, Model, explain_key,
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::published;
 use crate::shipped;
 use crate::training::{self, TrainingFile};
 
@@ -130,6 +131,8 @@ pub struct Experiment {
     pub plan: Box<dyn Plan>,
     /// A training step, in place of a generation.
     pub(crate) training: Option<training::Step>,
+    /// A published system by its own simulator's rules, in place of a machine.
+    pub(crate) published: Option<Box<published::System>>,
 }
 
 impl Experiment {
@@ -166,14 +169,38 @@ impl Experiment {
         if training::trains(source) {
             return Self::training(source, path);
         }
+        if published::is_published(source) {
+            return Self::published(source, path);
+        }
         let (file, model, generation, machine, configuration) = Self::read_parts(source, path)?;
         let problem = Problem { model: &model, generation: &generation, machine: &machine, source };
         let mapper: &dyn Mapper = choose(&problem)?;
         let plan = mapper.plan(&problem)?;
         let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
         let name = file.name.unwrap_or_else(|| stem.into_owned());
-        let (seed, mapper, training) = (file.seed, mapper.name(), None);
-        Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training })
+        let (seed, mapper, training, published) = (file.seed, mapper.name(), None, None);
+        Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training, published })
+    }
+
+    /// An experiment with a table `[published]`.
+    fn published(source: &Source, path: Option<&Path>) -> Result<Self, InputError> {
+        let file: published::file::PublishedFile = source.parse().map_err(|e| explain(source, e))?;
+        let system = published::System::new(&file, source)?;
+        let machine = system.machine(source)?;
+        let generation = system.generation();
+        let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
+        Ok(Self {
+            name: file.name.unwrap_or_else(|| stem.into_owned()),
+            seed: file.seed,
+            configuration: format!("# experiment\n{}", source.text()),
+            mapper: "published",
+            plan: Box::new(training::NoPrograms(generation.clone())),
+            model: system.model()?,
+            generation,
+            machine,
+            training: None,
+            published: Some(Box::new(system)),
+        })
     }
 
     /// An experiment with a table `[training]`.
@@ -196,6 +223,7 @@ impl Experiment {
             generation,
             machine,
             training: Some(training::Step { source: source.clone(), cluster: file.training.cluster }),
+            published: None,
         })
     }
 

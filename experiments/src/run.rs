@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::experiment::Experiment;
+use crate::published;
 use crate::training;
 
 /// Runs an experiment. `progress` is called with the programs done so far.
@@ -53,6 +54,17 @@ pub fn run_with(
         };
         let events = if options.timeline_step.is_some() { events.as_slice() } else { &[] };
         let report = training::report(&about, step, &trained, events, configuration_sha256(experiment));
+        report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
+        return Ok((report, Outcome::default()));
+    }
+    if let Some(system) = &experiment.published {
+        let report = system.run(&published::About {
+            name: &experiment.name,
+            seed: experiment.seed,
+            configuration: &experiment.configuration,
+            sha256: configuration_sha256(experiment),
+            model: &experiment.model,
+        })?;
         report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
         return Ok((report, Outcome::default()));
     }

@@ -72,7 +72,7 @@ fn a_block_takes_the_cycles_of_the_product_by_itself() {
                 let set = IsaSet::load(device, &compiled).unwrap();
                 let all = [ChannelSet::first(channels)];
                 let mut list = Vec::new();
-                let products = Products { outputs, inputs, sets: &all, first_row: 0, packed: false };
+                let products = Products { outputs, inputs, sets: &all, first_row: 0, packed: false, vectors: 1 };
                 set.products(&products, &mut |i| {
                     let name = set.instructions[i.kind].name.clone();
                     let channels = builder.channels(&i.channels);

@@ -43,6 +43,8 @@ pub(crate) struct Product<'a> {
     pub packed: bool,
     /// Groups of channels of a set that each multiply a part of the vector; 0 for as many as the banks have by themselves.
     pub split: u32,
+    /// Vectors that each matrix is multiplied by at once: at most [`Banks::vectors`].
+    pub vectors: u32,
 }
 
 impl Banks {
@@ -159,6 +161,14 @@ impl Banks {
         }
     }
 
+    /// Vectors that the units multiply a matrix by at once.
+    pub(crate) fn vectors(&self) -> u32 {
+        match &self.drive {
+            Kind::Instructions(set) => set.vectors(),
+            Kind::Accesses(_) => 1,
+        }
+    }
+
     /// Groups of channels of a product where nothing is said; `None` where it depends on what fits.
     pub(crate) fn split_by_itself(&self) -> Option<u64> {
         self.denser().is_none().then_some(self.split)
@@ -234,7 +244,7 @@ impl Banks {
 
     fn of_set<'a>(&self, p: &Product<'_>, sets: &'a [ChannelSet]) -> Products<'a> {
         let first_row = u32::try_from(p.first_row).unwrap_or(u32::MAX);
-        Products { outputs: p.outputs, inputs: self.part(p).1, sets, first_row, packed: p.packed }
+        Products { outputs: p.outputs, inputs: self.part(p).1, sets, first_row, packed: p.packed, vectors: p.vectors }
     }
 
     /// Outputs that share a row where they are packed.

@@ -146,7 +146,7 @@ pub(super) fn space(graph: &Graph, banks: &Banks, sequences: u64) -> Vec<Knob> {
         let Some((_, [outputs, inputs], _)) = shape else { continue };
         let all = [ChannelSet::first(channels)];
         let rows = |split: u32, packed: bool| {
-            banks.rows_of(&Product { outputs, inputs, sets: &all, first_row: 0, packed, split })
+            banks.rows_of(&Product { outputs, inputs, sets: &all, first_row: 0, packed, split, vectors: 1 })
         };
         // Sharing rows is a way of its own only where it takes fewer.
         let plain = groups.iter().map(|n| table(*n, false));
