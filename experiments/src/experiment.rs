@@ -62,6 +62,7 @@ use banksia_workloads::{Generation, GenerationFile, GptFile, Model, explain_key,
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::published;
 use crate::serving::{Load, ServingFile};
 use crate::shipped;
 use crate::training::{self, TrainingFile};
@@ -161,6 +162,8 @@ pub struct Experiment {
     pub(crate) training: Option<training::Step>,
     /// Requests that are served, in place of one generation.
     pub(crate) serving: Option<Load>,
+    /// A published system by its own simulator's rules, in place of a machine.
+    pub(crate) published: Option<Box<published::System>>,
 }
 
 impl Experiment {
@@ -197,6 +200,9 @@ impl Experiment {
         if training::trains(source) {
             return Self::training(source, path);
         }
+        if published::is_published(source) {
+            return Self::published(source, path);
+        }
         let (file, model, generation, machine, mut configuration) = Self::read_parts(source, path)?;
         let resolve = |serving: ServingFile| serving.resolve(source, path, file.seed, &machine, &mut configuration);
         let serving = file.serving.map(resolve).transpose()?;
@@ -211,8 +217,8 @@ impl Experiment {
         let machine = plan.machine().unwrap_or(machine);
         let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
         let name = file.name.unwrap_or_else(|| stem.into_owned());
-        let (seed, mapper, training) = (file.seed, mapper.name(), None);
-        Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training, serving })
+        let (seed, mapper, training, published) = (file.seed, mapper.name(), None, None);
+        Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training, serving, published })
     }
 
     /// The same model and mapping on its machine as the file has it, used in another way.
@@ -224,8 +230,30 @@ impl Experiment {
         let plan = choose(&problem)?.plan(&problem)?;
         let machine = plan.machine().unwrap_or_else(|| machine.clone());
         let (name, configuration, model) = (self.name.clone(), self.configuration.clone(), self.model.clone());
-        let (seed, mapper) = (self.seed, self.mapper);
-        Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training: None, serving: None })
+        let (seed, mapper, training, serving, published) = (self.seed, self.mapper, None, None, None);
+        Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training, serving, published })
+    }
+
+    /// An experiment with a table `[published]`.
+    fn published(source: &Source, path: Option<&Path>) -> Result<Self, InputError> {
+        let file: published::file::PublishedFile = source.parse().map_err(|e| explain(source, e))?;
+        let system = published::System::new(&file, source)?;
+        let machine = system.machine(source)?;
+        let generation = system.generation();
+        let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
+        Ok(Self {
+            name: file.name.unwrap_or_else(|| stem.into_owned()),
+            seed: file.seed,
+            configuration: format!("# experiment\n{}", source.text()),
+            mapper: "published",
+            plan: Box::new(training::NoPrograms(generation.clone())),
+            model: system.model()?,
+            generation,
+            machine,
+            training: None,
+            serving: None,
+            published: Some(Box::new(system)),
+        })
     }
 
     /// An experiment with a table `[training]`.
@@ -254,6 +282,7 @@ impl Experiment {
             machine,
             training: Some(training::Step { source: source.clone(), cluster: file.training.cluster, device }),
             serving: None,
+            published: None,
         })
     }
 

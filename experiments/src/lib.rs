@@ -8,6 +8,7 @@ pub mod cxl;
 mod error;
 pub mod experiment;
 mod kept;
+mod published;
 pub mod run;
 pub mod schema;
 pub mod search;

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::experiment::Experiment;
-use crate::{serving, training, training_gpu};
+use crate::{published, serving, training, training_gpu};
 
 /// Runs an experiment. `progress` is called with the programs done so far.
 ///
@@ -65,6 +65,17 @@ pub fn run_with(
     }
     if let Some(load) = &experiment.serving {
         return Ok((serving::run(experiment, load, options, cache, progress)?, Outcome::default()));
+    }
+    if let Some(system) = &experiment.published {
+        let report = system.run(&published::About {
+            name: &experiment.name,
+            seed: experiment.seed,
+            configuration: &experiment.configuration,
+            sha256: configuration_sha256(experiment),
+            model: &experiment.model,
+        })?;
+        report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
+        return Ok((report, Outcome::default()));
     }
     let mut plan = experiment.plan.boxed();
     let mut system = System::new(&experiment.machine, options);

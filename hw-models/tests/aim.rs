@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use banksia_hw::dram::catalog;
+use banksia_hw::dram::checker::Checker;
+use banksia_hw::dram::{Channel, LoggedCommand, NO_ROW, catalog};
 use banksia_hw::pim::{IsaMachine, IsaOutcome, IsaSet};
 use banksia_input::Source;
 
@@ -323,4 +324,87 @@ fn a_trace_of_nothing_or_without_an_end_is_refused() {
     let mut bytes = &b"AiM SYNC\n\xff\xfe\n"[..];
     let error = set.read("t", &mut bytes, |_| {}).unwrap_err().to_string();
     assert!(error.contains("t:2") && error.contains("UTF-8"), "{error}");
+}
+
+/// NeuPIMs' banks have two row buffers: a row that the units work on stays open beside one that is accessed, in the same bank, and only a refresh needs both
+/// closed. Commands of both are judged legal.
+#[test]
+fn two_row_buffers_do_not_close_each_others_row() {
+    let device = catalog::load("hbm2-neupims").unwrap();
+    assert_eq!(device.row_buffers, 2);
+    let id = |name: &str| device.command(name).unwrap();
+    let mut channel = Channel::with_log(device.clone(), Vec::new());
+    let mut at = 0;
+    let mut issue = |channel: &mut Channel<Vec<LoggedCommand>>, name: &str, row: u32| {
+        at = channel.earliest(id(name), 0).max(at + 1);
+        assert!(channel.state_allows(id(name), 0, row), "{name}");
+        channel.issue(id(name), 0, row, at);
+        at
+    };
+    issue(&mut channel, "ACTPIM", 7);
+    let first = issue(&mut channel, "MACAB", 7);
+    issue(&mut channel, "ACT", 3);
+    issue(&mut channel, "RD", 3);
+    // Both rows are open, of which neither command sees the other's.
+    assert!(channel.state_allows(id("MACAB"), 0, 7) && !channel.state_allows(id("MACAB"), 0, 3));
+    assert!(channel.state_allows(id("RD"), 0, 3) && !channel.state_allows(id("RD"), 0, 7));
+    let last = issue(&mut channel, "MACAB", 7);
+    issue(&mut channel, "PREpb", NO_ROW);
+    assert!(channel.state_allows(id("MACAB"), 0, 7), "closing the one leaves the other");
+    assert!(!channel.state_allows(id("REFab"), 0, NO_ROW), "a refresh needs both closed");
+    issue(&mut channel, "PREall", NO_ROW);
+    issue(&mut channel, "REFab", NO_ROW);
+    // Four groups of four banks of a rank open one window of four activations apart, counted from the second cycle of a command on the bus.
+    assert_eq!(first - 1, 1 + 3 * 30 + 14);
+    assert!(last > first);
+    let mut checker = Checker::new(&device);
+    checker.accept_all(channel.log()).unwrap_or_else(|v| panic!("{v}"));
+}
+
+/// The same banks with one row buffer, and the rows between the commands that now meet in it.
+const ONE_ROW_BUFFER: &str = r#"
+name = "single"
+source = "a test"
+base = "hbm2-neupims"
+constraints = [
+    { level = "channel", from = "ACTPIM", to = "PREab PREpb", cycles = "nGROUPS * nFAW + nRAS" },
+    { level = "channel", from = "MACAB", to = "PREab PREpb", cycles = "nRTPL" },
+    { level = "channel", from = "PREab PREpb", to = "ACTPIM", cycles = "nRP" },
+]
+
+[[command]]
+name = "ACTPIM"
+scope = "channel"
+needs = "closed"
+effect = "open"
+bus_cycles = 2
+close_with = "PREab"
+
+[[command]]
+name = "MACAB"
+scope = "channel"
+needs = "open"
+data = "internal"
+latency = "nBL"
+bus = "column"
+open_with = "ACTPIM"
+close_with = "PREab"
+"#;
+
+/// Reads of other rows between the units' commands do not make these open their rows anew: a single row buffer does.
+#[test]
+fn accesses_beside_the_units_cost_no_row() {
+    let device = catalog::load("hbm2-neupims").unwrap();
+    let single =
+        catalog::load_source(&Source::from_text("single.toml", ONE_ROW_BUFFER)).unwrap_or_else(|e| panic!("{e}"));
+    let cycles = |device: &std::sync::Arc<banksia_hw::dram::Device>| {
+        let set = IsaSet::load("hbm2-neupims", device).unwrap().with_channels(1);
+        let mut machine = IsaMachine::new(device.clone(), set.clone(), false).unwrap();
+        let trace: String = (0..32).map(|i| format!("PIM MAC 16 0x1 5\nR MEM 0 {i} 9\n")).collect();
+        set.read_source(&Source::from_text("t", trace + "PIM END\n"), |i| machine.run(i)).unwrap();
+        machine.finish().cycles
+    };
+    let (two, one) = (cycles(&device), cycles(&single));
+    // One row cycle of all banks, 104 cycles and more, at every turn.
+    assert!(one > 3 * two, "{two} cycles with two row buffers, {one} with one");
 }

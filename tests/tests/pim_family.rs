@@ -70,7 +70,8 @@ fn a_block_takes_the_cycles_of_the_product_by_itself() {
                 let set = IsaSet::load(device, &compiled).unwrap();
                 let all = [ChannelSet::first(channels)];
                 let mut list = Vec::new();
-                let products = Products { outputs, inputs, sets: &all, first_row: 0, packed: false, room: 0 };
+                let products =
+                    Products { outputs, inputs, sets: &all, first_row: 0, packed: false, room: 0, vectors: 1 };
                 set.products(&products, &mut |i| {
                     let name = set.instructions[i.kind].name.clone();
                     let channels = builder.channels(&i.channels);

@@ -233,3 +233,62 @@ fn units_are_refreshed() {
     let due = 2 * (outcome.cycles / refresh.interval);
     assert!(outcome.cycles > 40_000 && refreshes.abs_diff(due) <= 2, "{refreshes} of {due}");
 }
+
+fn report(path: &str, settings: &[&str]) -> banksia_reports::RunReport {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let experiment =
+        banksia_experiments::Experiment::read(&root.join(path), settings).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let options = banksia_hw::system::RunOptions::default();
+    banksia_experiments::run::run(&experiment, options, &mut |_| {}).unwrap_or_else(|e| panic!("{path}: {e}")).0
+}
+
+/// A published system's own rules from an experiment's file: the rows of its simulator.
+#[test]
+fn published_systems_run_from_a_file() {
+    let attacc = report("configs/pim-systems/attacc-own.toml", &[]);
+    let row = reference!("attacc_steps.csv")
+        .lines()
+        .find(|l| l.starts_with("dgx-attacc,A100a,8,GPT-175B,W16A16,bank,1,0,0,16,511,512,"))
+        .unwrap();
+    let f: Vec<f64> = row.split(',').map(|v| v.parse().unwrap_or(0.0)).collect();
+    let close = |a: f64, b: f64, within: f64| assert!((a - b).abs() <= within * b, "{a} and {b}");
+    close(attacc.steps[0].latency_s * 1e3, f[12], 1e-6);
+    close(attacc.steps[1].latency_s * 1e3, f[13], 1e-5);
+    close(attacc.steps[1].energy_j * 1e3, f[21], 1e-6);
+    let pimba = report("configs/pim-systems/pimba.toml", &[]);
+    for line in
+        reference!("pimba_layers.csv").lines().filter(|l| l.starts_with("mamba2-2.7b,Pimba,H100,1,16,2048,128,"))
+    {
+        let f: Vec<&str> = line.split(',').collect();
+        let ours = pimba.operators.iter().find(|o| o.name == f[9]).unwrap_or_else(|| panic!("{}", f[9]));
+        close(ours.latency_s, f[10].parse().unwrap(), 1e-9);
+        close(ours.energy_j, (f[11].parse::<f64>().unwrap() + f[12].parse::<f64>().unwrap()) * 1e-12, 1e-9);
+    }
+    // A name that the simulator has not is refused.
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let path = root.join("configs/pim-systems/attacc-own.toml");
+    for (setting, key) in
+        [("published.stacks=nothing", "published.stacks"), ("workload.model=llama2-7b", "workload.model")]
+    {
+        let error = banksia_experiments::Experiment::read(&path, &[setting]).unwrap_err();
+        assert_eq!(error.key.as_deref(), Some(key), "{error}");
+    }
+}
+
+/// Units and NPU in one memory at once: no faster than each would be with the memory its own, and faster than in turns. What they wait for at the
+/// pins is told.
+#[test]
+fn two_users_of_one_memory() {
+    let small = ["workload.generation.batch=32", "workload.generation.context_tokens=255"];
+    let dual = report("configs/pim-systems/neupims.toml", &small);
+    let turns = report("configs/pim-systems/neupims-blocked.toml", &small);
+    assert!(dual.latency_s < turns.latency_s, "{} at once, {} in turns", dual.latency_s, turns.latency_s);
+    assert!(dual.metrics["overlap_gain"] > 1.0 && dual.metrics["overlap_gain"] <= dual.metrics["overlap_gain_limit"]);
+    assert!(dual.metrics["memory_wait_s"] > 0.0 && !turns.metrics.contains_key("memory_wait_s"));
+    // The pins carry what both move, and no more than they can.
+    let bytes = |r: &banksia_reports::RunReport, names: &[&str]| -> f64 {
+        names.iter().filter_map(|n| r.traffic_bytes.get(*n)).map(|b| *b as f64).sum()
+    };
+    let moved = bytes(&dual, &["pins_read", "pins_write", "dram_read", "dram_write"]);
+    assert!(moved > 0.0 && moved <= 1024e9 * dual.latency_s, "{moved} bytes in {}", dual.latency_s);
+}

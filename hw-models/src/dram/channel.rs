@@ -54,8 +54,9 @@ pub struct Channel<L = NoLog> {
     rings: Vec<Cycle>,
     ring_heads: Vec<u32>,
     ring_head_base: Vec<u32>,
+    /// By row buffer, and within one by bank.
     open_row: Vec<u32>,
-    /// Open banks, and since when, of each standby node.
+    /// Open row buffers of banks, and since when, of each standby node.
     open_banks: Vec<u32>,
     open_since: Vec<Cycle>,
     active_cycles: Cycle,
@@ -97,7 +98,7 @@ impl<L: CommandLog> Channel<L> {
             rings: vec![Cycle::MAX; device.ring_slots as usize],
             ring_heads: vec![0; heads as usize],
             ring_head_base,
-            open_row: vec![NO_ROW; device.banks as usize],
+            open_row: vec![NO_ROW; (device.banks * device.row_buffers) as usize],
             open_banks: vec![0; standby],
             open_since: vec![0; standby],
             active_cycles: 0,
@@ -118,9 +119,17 @@ impl<L: CommandLog> Channel<L> {
         &self.log
     }
 
-    /// The row open in a bank, or [`NO_ROW`].
+    /// The row open in a bank for ordinary accesses, or [`NO_ROW`].
     pub fn open_row(&self, bank: u32) -> u32 {
         self.open_row[bank as usize]
+    }
+
+    /// Whether every bank of a command's scope is closed, in the row buffers that the command acts on.
+    pub fn is_closed_for(&self, command: CommandId, node: u32) -> bool {
+        let device = &*self.device;
+        let banks = device.banks_of(command, node);
+        let mut buffers = device.row_buffers_of(command).map(|b| b * device.banks);
+        buffers.all(|base| banks.clone().all(|bank| self.open_row[(base + bank) as usize] == NO_ROW))
     }
 
     /// Issues of each command so far.
@@ -174,15 +183,18 @@ impl<L: CommandLog> Channel<L> {
     pub fn state_allows(&self, command: CommandId, node: u32, row: u32) -> bool {
         let device = &*self.device;
         let (nodes, apart) = device.spread(command);
-        (0..nodes).all(|i| {
-            let banks = device.banks_of(command, node + i * apart);
-            let rows = &self.open_row[banks.start as usize..banks.end as usize];
-            match device.spec(command).needs {
-                Needs::Any => true,
-                Needs::Open => rows.iter().all(|r| *r == row),
-                Needs::Closed => rows.iter().all(|r| *r == NO_ROW),
-                Needs::Opening => rows.iter().all(|r| *r == OPENING),
-            }
+        let wanted = match device.spec(command).needs {
+            Needs::Any => return true,
+            Needs::Open => row,
+            Needs::Closed => NO_ROW,
+            Needs::Opening => OPENING,
+        };
+        device.row_buffers_of(command).map(|b| b * device.banks).all(|base| {
+            (0..nodes).all(|i| {
+                let banks = device.banks_of(command, node + i * apart);
+                let rows = &self.open_row[(base + banks.start) as usize..(base + banks.end) as usize];
+                rows.iter().all(|r| *r == wanted)
+            })
         })
     }
 
@@ -301,8 +313,10 @@ impl<L: CommandLog> Channel<L> {
             Effect::Close | Effect::AccessAndClose => NO_ROW,
         };
         let standby_banks = device.levels[device.standby.0 as usize].banks;
-        for bank in device.banks_of(command, node) {
-            let was = std::mem::replace(&mut self.open_row[bank as usize], row);
+        let banks = device.banks_of(command, node);
+        let buffers = device.row_buffers_of(command).map(|b| b * device.banks);
+        for (base, bank) in buffers.flat_map(|base| banks.clone().map(move |bank| (base, bank))) {
+            let was = std::mem::replace(&mut self.open_row[(base + bank) as usize], row);
             let standby = (bank / standby_banks) as usize;
             if was == NO_ROW && row != NO_ROW {
                 if self.open_banks[standby] == 0 {
@@ -390,7 +404,7 @@ impl<L: CommandLog> Channel<L> {
                 HALF_OPEN => OPENING,
                 relative => row.wrapping_add(relative),
             };
-            self.open_banks[bank / standby_banks] += u32::from(*open != NO_ROW);
+            self.open_banks[bank % device.banks as usize / standby_banks] += u32::from(*open != NO_ROW);
         }
     }
 }

@@ -29,7 +29,8 @@ pub struct Checker<'a> {
     device: &'a Device,
     /// Issue times by (level, node, command), the last few of each, newest first.
     history: BTreeMap<(usize, u32, CommandId), VecDeque<Cycle>>,
-    rows: Vec<Option<u32>>,
+    /// Of each row buffer of each bank.
+    rows: Vec<Vec<Option<u32>>>,
     /// When the last command of each bus issued, and for how long it holds the bus.
     last: [Option<(Cycle, Cycle)>; 2],
     /// The last command on a rising edge, where a clock has two.
@@ -47,7 +48,7 @@ impl<'a> Checker<'a> {
         Self {
             device,
             history: BTreeMap::new(),
-            rows: vec![None; device.banks as usize],
+            rows: vec![vec![None; device.row_buffers as usize]; device.banks as usize],
             last: [None; 2],
             rising: None,
             asleep: vec![false; device.banks as usize],
@@ -189,15 +190,16 @@ impl<'a> Checker<'a> {
         if self.asleep[bank as usize] != (spec.effect == Effect::Wake) {
             return Err(format!("bank {bank} is {}", if self.asleep[bank as usize] { "asleep" } else { "awake" }));
         }
-        let open = self.rows[bank as usize];
-        match spec.needs {
-            Needs::Any => {}
-            Needs::Open if open == Some(row) && row < OPENING => {}
-            Needs::Closed if open.is_none() => {}
-            Needs::Opening if open == Some(OPENING) => {}
-            Needs::Open => return Err(format!("bank {bank} has {open:?} open, and it needs row {row}")),
-            Needs::Closed => return Err(format!("bank {bank} has {open:?} open, and it needs it closed")),
-            Needs::Opening => return Err(format!("bank {bank} was not given the first half of an activation")),
+        for (_, &open) in self.rows[bank as usize].iter().enumerate().filter(|(b, _)| spec.row_buffers >> b & 1 == 1) {
+            match spec.needs {
+                Needs::Any => {}
+                Needs::Open if open == Some(row) && row < OPENING => {}
+                Needs::Closed if open.is_none() => {}
+                Needs::Opening if open == Some(OPENING) => {}
+                Needs::Open => return Err(format!("bank {bank} has {open:?} open, and it needs row {row}")),
+                Needs::Closed => return Err(format!("bank {bank} has {open:?} open, and it needs it closed")),
+                Needs::Opening => return Err(format!("bank {bank} was not given the first half of an activation")),
+            }
         }
         if row != NO_ROW && row >= self.device.rows {
             return Err(format!("row {row} is beyond the bank's {}", self.device.rows));
@@ -209,15 +211,22 @@ impl<'a> Checker<'a> {
         let spec = self.device.spec(command);
         let first = self.first_bank(command, node);
         for bank in first..first + self.device.levels[spec.scope.0 as usize].banks {
-            let open = &mut self.rows[bank as usize];
-            match spec.effect {
-                Effect::Open => *open = Some(row),
-                Effect::OpenFirst => *open = Some(OPENING),
-                Effect::Close | Effect::AccessAndClose => *open = None,
-                Effect::PowerDown | Effect::SelfRefresh => self.asleep[bank as usize] = true,
-                Effect::Wake => self.asleep[bank as usize] = false,
-                Effect::None | Effect::Refresh => {}
-            }
+            let opened = match spec.effect {
+                Effect::Open => Some(row),
+                Effect::OpenFirst => Some(OPENING),
+                Effect::Close | Effect::AccessAndClose => None,
+                Effect::PowerDown | Effect::SelfRefresh => {
+                    self.asleep[bank as usize] = true;
+                    continue;
+                }
+                Effect::Wake => {
+                    self.asleep[bank as usize] = false;
+                    continue;
+                }
+                Effect::None | Effect::Refresh => continue,
+            };
+            let buffers = self.rows[bank as usize].iter_mut().enumerate();
+            buffers.filter(|(b, _)| spec.row_buffers >> b & 1 == 1).for_each(|(_, open)| *open = opened);
         }
         for level in 0..=spec.scope.0 as usize {
             let times = self.history.entry((level, self.node_at(level, first), command)).or_default();

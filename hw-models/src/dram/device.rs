@@ -152,6 +152,8 @@ pub struct Device {
     pub levels: Vec<Level>,
     /// Banks in the channel.
     pub banks: u32,
+    /// Row buffers of a bank: rows that it can have open at once, each for commands of its own ([`Command::row_buffers`]).
+    pub row_buffers: u32,
     /// Rows per bank.
     pub rows: u32,
     /// Column accesses per row.
@@ -232,6 +234,12 @@ impl Device {
     pub fn banks_of(&self, command: CommandId, node: u32) -> std::ops::Range<u32> {
         let banks = self.levels[self.spec(command).scope.0 as usize].banks;
         node * banks..(node + 1) * banks
+    }
+
+    /// The row buffers that a command acts on.
+    pub fn row_buffers_of(&self, command: CommandId) -> impl Iterator<Item = u32> + use<> {
+        let mask = self.spec(command).row_buffers;
+        (0..self.row_buffers).filter(move |b| mask & (1 << b) != 0)
     }
 
     /// For a command that acts across a level ([`Command::across`]): how many nodes of its scope it acts on, and how far apart

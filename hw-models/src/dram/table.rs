@@ -203,6 +203,10 @@ pub struct RawCommand {
     /// banks further on); all of them where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub across_nodes: Option<u32>,
+    /// The row buffers of its banks that it acts on, from 0, where a bank has several (NeuPIMs: 0 for ordinary accesses, 1 for those of
+    /// the compute units): it needs its state in each of them, and changes no other. The first, where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_buffers: Option<Vec<u8>>,
     /// The command that opens the row for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_with: Option<String>,

@@ -534,6 +534,12 @@ impl Executor for GpuExecutor {
         ])
     }
 
+    fn pins_of(&self, instruction: u32) -> Option<(Time, Time)> {
+        let launch = self.launches.get(&instruction)?;
+        let bytes = launch.traffic.dram_read_bytes + launch.traffic.dram_write_bytes;
+        Some((launch.latency, seconds(bytes as f64 / self.spec.dram_peak_bytes_per_s())))
+    }
+
     fn judge(&mut self) -> Option<Box<dyn Judge + '_>> {
         let cached = if self.options.stepping { Cached::default() } else { self.cached.clone() };
         Some(Box::new(Simulation { gpu: &mut self.gpu, detail: self.options.detail, cached }))

@@ -10,6 +10,8 @@ pub(super) struct IsaGemv {
     pub(super) row_elements: u32,
     /// Elements of a column access.
     pub(super) column_elements: u32,
+    /// Vectors at once.
+    pub(super) vectors: u32,
     /// The instructions: load, bias, multiply, read.
     pub(super) kinds: [usize; 4],
 }
@@ -48,6 +50,10 @@ impl IsaGemv {
             *slot = place_of(name)
                 .ok_or_else(|| (format!("isa.{key}"), format!("names `{name}`, which is no instruction")))?;
         }
-        Ok(Some(Self { row_elements, column_elements, kinds }))
+        let vectors = isa.vectors.unwrap_or(1);
+        if !(1..=1024).contains(&vectors) {
+            return Err(("isa.vectors".into(), format!("is {vectors}: must be from 1 to 1024")));
+        }
+        Ok(Some(Self { row_elements, column_elements, vectors, kinds }))
     }
 }

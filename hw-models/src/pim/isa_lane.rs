@@ -127,8 +127,7 @@ pub(super) fn needed(channel: &Channel, device: &Device, command: CommandId, nod
     if spec.needs != Needs::Open || channel.state_allows(command, node, row) {
         return command;
     }
-    let closed = device.banks_of(command, node).all(|b| channel.open_row(b) == NO_ROW);
-    let next = if closed { spec.open_with } else { spec.close_with };
+    let next = if channel.is_closed_for(command, node) { spec.open_with } else { spec.close_with };
     next.unwrap_or(command)
 }
 

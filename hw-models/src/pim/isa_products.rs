@@ -22,6 +22,8 @@ pub struct Products<'a> {
     pub packed: bool,
     /// Inputs that each output has room for, where that is more than it has: values of tokens that are still to come.
     pub room: u64,
+    /// Vectors that each matrix is multiplied by at once: at most what the device can ([`IsaSet::vectors`]).
+    pub vectors: u32,
 }
 
 impl IsaSet {
@@ -33,6 +35,11 @@ impl IsaSet {
     /// Elements of a row of one bank in a matrix-vector product; 0 where the device has none.
     pub fn row_elements(&self) -> u32 {
         self.gemv.map_or(0, |g| g.row_elements)
+    }
+
+    /// Vectors that the device's units multiply a matrix by at once.
+    pub fn vectors(&self) -> u32 {
+        self.gemv.map_or(1, |g| g.vectors)
     }
 
     /// Elements of a column access in a matrix-vector product; 0 where the device has none.
@@ -55,7 +62,7 @@ impl IsaSet {
             return Err(fail(problem.into()).help("give --trace a file of its instructions, or the table `isa.gemv`"));
         }
         let all = [self.all_channels()];
-        let products = Products { outputs, inputs, sets: &all, first_row: 0, packed: false, room: 0 };
+        let products = Products { outputs, inputs, sets: &all, first_row: 0, packed: false, room: 0, vectors: 1 };
         if self.rows_of(&products).is_none_or(|rows| rows > u64::from(self.rows)) {
             return Err(fail(format!("needs more than the {} rows of a bank", self.rows)));
         }
@@ -89,7 +96,7 @@ impl IsaSet {
 
     /// The instructions of products that fit; none where the device has no such product.
     pub fn products(&self, products: &Products<'_>, take: &mut impl FnMut(&Instruction)) {
-        let Some(IsaGemv { row_elements, column_elements, kinds }) = self.gemv else { return };
+        let Some(IsaGemv { row_elements, column_elements, kinds, .. }) = self.gemv else { return };
         let (per_bank, rows) = self.shares(products);
         let outputs_a_row = self.outputs_a_row(products);
         let channels = products.sets.first().map_or(1, |s| u64::from(s.len()).max(1));
@@ -109,9 +116,11 @@ impl IsaSet {
         for chunk in 0..products.inputs.div_ceil(row_elements) {
             let elements = (products.inputs - chunk * row_elements).min(row_elements);
             let columns = elements.div_ceil(column_elements) as u32;
-            // Each set has a vector of its own.
-            for set in products.sets {
-                take(&Instruction { kind: load, columns, channels: set.clone(), bank: 0, row: 0, column: 0 });
+            // Each set has vectors of its own.
+            for _ in 0..products.vectors {
+                for set in products.sets {
+                    take(&Instruction { kind: load, columns, channels: set.clone(), bank: 0, row: 0, column: 0 });
+                }
             }
             for output in 0..per_bank {
                 let left = products.outputs - output * at_once;
@@ -124,9 +133,9 @@ impl IsaSet {
                     let channels = channels.clone();
                     Instruction { kind, columns, channels, bank: 0, row, column }
                 };
-                take(&one(bias, 1, 0, 0));
+                (0..products.vectors).for_each(|_| take(&one(bias, 1, 0, 0)));
                 take(&one(multiply, columns, row, column));
-                take(&one(read, 1, 0, 0));
+                (0..products.vectors).for_each(|_| take(&one(read, 1, 0, 0)));
             }
         }
     }

@@ -38,7 +38,7 @@ impl Unroll<'_> {
             let at = ready(&lane.channel, device, next, next_node, lane.next);
             let access = if lane.accesses.is_empty() { None } else { lane.best_access(device) };
             // A row that an access has opened is not closed before it is done.
-            let closes = device.spec(next).effect == Effect::Close;
+            let closes = device.spec(next).effect == Effect::Close && device.spec(next).row_buffers & 1 == 1;
             let wanted = closes && device.banks_of(next, next_node).any(|b| lane.is_wanted(b));
             if let Some(best) = access.filter(|best| best.0 <= at || wanted) {
                 lane.serve_one(device, self.mode_change, best);

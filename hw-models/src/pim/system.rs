@@ -77,6 +77,8 @@ pub struct PimSystem {
     known_by_pattern: HashMap<Pattern, u32>,
     account: Account,
     spans: Vec<Span>,
+    /// Of blocks that may not be over: from when until when, and for how long of it the pins of each channel are in use.
+    pins: std::collections::VecDeque<(Time, Time, Time)>,
     /// The memory's cycle at the epoch.
     epoch_cycle: Cycle,
     /// Instructions completed and not yet told.
@@ -133,6 +135,7 @@ impl PimSystem {
             groups,
             vector_busy: false,
             spans: Vec::new(),
+            pins: std::collections::VecDeque::new(),
             epoch_cycle: 0,
             done: Vec::new(),
             patterns: Vec::new(),
@@ -350,6 +353,7 @@ impl PimSystem {
             });
         }
         self.block_busy = true;
+        self.pins.push_back((self.now, done, self.pins_of_commands(&run.counts)));
         let done = self.over_link(done)?;
         self.queue.push(free, Event::BlockFree);
         self.queue.push(done, Event::PimDone { instruction, channels: 1 });
@@ -671,6 +675,7 @@ impl Executor for PimSystem {
 
     fn move_epoch(&mut self, by: Time) {
         self.now = self.now.saturating_sub(by);
+        self.pins.clear(); // nothing is under way between steps
         self.epoch_cycle += self.machine.memory_clock.cycle_at_or_after(by).0;
         self.account.move_epoch(by);
     }
@@ -689,9 +694,30 @@ impl Executor for PimSystem {
     fn metrics(&self, outcome: &Outcome) -> BTreeMap<String, f64> {
         metrics::metrics(&self.machine, outcome)
     }
+
+    fn pins_between(&mut self, from: Time, until: Time) -> Time {
+        // Those who ask do so in the order of their ends, and each began no sooner than the one before it ended.
+        while self.pins.front().is_some_and(|(_, end, _)| *end <= from) {
+            self.pins.pop_front();
+        }
+        let shares = self.pins.iter().map(|(start, end, pins)| {
+            let within = end.as_fs().min(until.as_fs()).saturating_sub(start.as_fs().max(from.as_fs()));
+            let length = u128::from(end.as_fs().saturating_sub(start.as_fs()).max(1));
+            (u128::from(pins.as_fs()) * u128::from(within) / length) as u64
+        });
+        Time::from_fs(shares.fold(0, u64::saturating_add))
+    }
 }
 
 impl PimSystem {
+    /// For how long commands hold the pins of a channel, on the average of the channels.
+    fn pins_of_commands(&self, counts: &[u64]) -> Time {
+        let device = &self.machine.device;
+        let bytes: u64 = device.commands.iter().zip(counts).map(|(c, n)| u64::from(c.pin_bytes) * n).sum();
+        let rate = device.pin_bandwidth() * f64::from(self.machine.channels());
+        Time::from_secs_f64(bytes as f64 / rate).unwrap_or(Time::ZERO)
+    }
+
     fn book_blocks(&mut self, now: Cycle) {
         let Self { unit, account, .. } = self;
         if let Some(unit) = unit {

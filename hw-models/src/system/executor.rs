@@ -180,6 +180,17 @@ pub trait Executor {
     /// The device's own rates and shares, of what the whole machine has done.
     fn metrics(&self, outcome: &Outcome) -> BTreeMap<String, f64>;
 
+    /// Of a complete instruction that goes after others at the pins of a memory that devices use at once: how long it took, and for how
+    /// long its bytes hold the pins. `None` of what goes first.
+    fn pins_of(&self, _instruction: u32) -> Option<(Time, Time)> {
+        None
+    }
+
+    /// For how long what the device does between two times holds the pins of its memory, each channel's alike.
+    fn pins_between(&mut self, _from: Time, _until: Time) -> Time {
+        Time::ZERO
+    }
+
     /// Results of launches are taken from there, and put there; a device that launches none has no use for it.
     fn remember(&mut self, _cache: &Arc<dyn LaunchCache>) {}
 

@@ -102,12 +102,14 @@ pub struct Machine {
     pub devices: Vec<(String, Device)>,
     /// The links between them.
     pub links: Vec<LinkSpec>,
-    /// Who shares memory with whom.
+    /// Who shares memory with whom, one at a time.
     pub exclusive: Option<Exclusive>,
     /// How many devices each of them stands for: those that do the same are simulated once. One each where empty.
     pub copies: Vec<u32>,
     /// What joins all of them, where they are ranks of a cluster.
     pub fabric: Option<Arc<FabricSpec>>,
+    /// Devices that use the same memory at once, as places among the machine's.
+    pub shared: Vec<usize>,
     /// The text of its files with all that was written over them.
     pub configuration: String,
 }
@@ -137,6 +139,8 @@ struct SystemFile {
     links: BTreeMap<String, LinkFile>,
     /// Devices that use the same memory, and not at once.
     exclusive: Option<ExclusiveFile>,
+    /// Devices that use the same memory, and at once.
+    shared: Option<SharedFile>,
 }
 
 /// A link between two devices.
@@ -162,6 +166,14 @@ struct ExclusiveFile {
     devices: Vec<String>,
     /// From the end of one's use of the memory to the beginning of the other's, nanoseconds.
     switch_ns: f64,
+}
+
+/// Devices that use the same memory at once: processing in the memory of an NPU whose banks have two row buffers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SharedFile {
+    /// The names of the devices.
+    devices: Vec<String>,
 }
 
 /// The kind that a machine's file gives; what it says otherwise is for the kind's own reader to judge.
@@ -218,6 +230,7 @@ impl Machine {
             exclusive: None,
             copies: Vec::new(),
             fabric: None,
+            shared: Vec::new(),
             configuration: String::new(),
         }
     }
@@ -246,6 +259,7 @@ impl Machine {
             exclusive: None,
             copies: Vec::new(),
             fabric: None,
+            shared: Vec::new(),
             configuration: format!("# machine\n{}\n# device\n{text}", source.text()),
         })
     }
@@ -322,6 +336,15 @@ impl Machine {
                 Some(Exclusive { devices, switch })
             }
         };
+        let shared = match &file.shared {
+            None => Vec::new(),
+            Some(_) if exclusive.is_some() => {
+                let error =
+                    source.error("shared", "stands beside [exclusive]: a memory is used at once, or by one at a time");
+                return Err(error.help("leave one of the two out"));
+            }
+            Some(s) => s.devices.iter().map(|d| place("shared.devices", d)).collect::<Result<_, _>>()?,
+        };
         Ok(Self {
             name: file.name,
             kind: "system".into(),
@@ -331,13 +354,14 @@ impl Machine {
             exclusive,
             copies: Vec::new(),
             fabric: None,
+            shared,
             configuration,
         })
     }
 
     /// What the whole machine is at its best, with operands of a type: the sums over its devices; memory that devices share counts once.
     pub fn facts(&self, dtype: Dtype) -> DeviceFacts {
-        let shared = self.exclusive.as_ref().map_or(&[][..], |e| &e.devices);
+        let shared = self.exclusive.as_ref().map_or(&self.shared[..], |e| &e.devices);
         let mut sum = DeviceFacts::default();
         let mut shared_bytes = 0;
         for (i, (_, device)) in self.devices.iter().enumerate() {

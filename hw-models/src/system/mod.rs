@@ -8,6 +8,7 @@
 //!
 //! A lone device is advanced once a step, and keeps its own books of who waits for whom.
 
+mod beside;
 mod cluster;
 mod executor;
 mod fabric;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use banksia_sim::{ComponentId, Elapsed, Engine, Model, Time, Wait, Wakes};
 
+use super::beside::Beside;
 use super::executor::{Books, Executor, RunError, RunOptions, Share};
 use super::fabric::Fabric;
 use super::link::Link;
@@ -44,6 +45,7 @@ pub struct System {
     steps: Vec<StepOutcome>,
     energy_until_now: f64,
     joint: Joint,
+    beside: Beside,
     done: Vec<(Time, u32)>,
 }
 
@@ -110,6 +112,7 @@ impl System {
             frontier: Time::ZERO,
             steps: Vec::new(),
             energy_until_now: 0.0,
+            beside: Beside::new(machine.devices.len() + machine.links.len(), &machine.shared),
             joint,
             done: Vec::new(),
         }
@@ -220,6 +223,9 @@ impl System {
         }
         if several {
             outcome.metrics.extend(self.joint.metrics(&outcome, &self.names));
+            if self.beside.is_used() {
+                outcome.metrics.insert("memory_wait_s".into(), self.beside.waited().as_secs_f64());
+            }
         }
         outcome
     }
@@ -282,7 +288,7 @@ impl System {
         for (executor, share) in self.executors.iter_mut().zip(&shares) {
             executor.load(program, Share::Of(share), self.now)?;
         }
-        self.joint.load(program, self.executors.len());
+        self.joint.load(program, self.executors.len() + 1);
         let mut engine = Engine::new();
         let mut devices = Devices { system: self, program: Arc::clone(program) };
         devices.release_ready();
@@ -462,8 +468,9 @@ impl Devices<'_> {
 }
 
 impl Model for Devices<'_> {
+    /// The executors, and what waits for pins of a memory that several use at once.
     fn components(&self) -> usize {
-        self.system.executors.len()
+        self.system.executors.len() + 1
     }
 
     fn next_action(&self, id: ComponentId) -> Option<Time> {
@@ -472,12 +479,25 @@ impl Model for Devices<'_> {
 
     fn act(&mut self, id: ComponentId, now: Time, wakes: &mut Wakes) {
         let system = &mut *self.system;
-        let from = system.done.len();
-        if let Err(error) = system.executors[id.index()].advance(now, &mut system.done) {
-            return self.fail(error);
+        let (device, memory) = (id.index(), system.executors.len());
+        if device == memory {
+            while let Some(ended) = system.beside.ended(now) {
+                system.done.push(ended);
+            }
+        } else {
+            if let Err(error) = system.executors[device].advance(now, &mut system.done) {
+                return self.fail(error);
+            }
+            if system.beside.is_used() {
+                let mut ended = std::mem::take(&mut system.done);
+                ended.retain(|(end, i)| !system.beside.put_off(&mut system.executors, device, *i, *end));
+                system.done = ended;
+                wakes.touch(ComponentId(memory as u32));
+            }
+            self.look(device);
         }
-        self.look(id.index());
-        let done: Vec<(Time, u32)> = self.system.done[from..].to_vec();
+        self.system.joint.next_at[memory] = self.system.beside.next();
+        let done: Vec<(Time, u32)> = self.system.done.clone();
         let program = Arc::clone(&self.program);
         self.system.book(&program);
         for (time, instruction) in done {
@@ -522,6 +542,6 @@ impl Model for Devices<'_> {
     }
 
     fn name(&self, id: ComponentId) -> String {
-        self.system.names[id.index()].clone()
+        self.system.names.get(id.index()).cloned().unwrap_or_else(|| "the memory".into())
     }
 }

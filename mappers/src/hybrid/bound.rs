@@ -32,7 +32,7 @@ impl Hybrid {
         let graph = self.model.graph(&step, &self.generation);
         let placed = self.places.resolve(step.phase, &graph);
         let (gpu, pim) = (self.gpu_bound(&step, &graph, &placed), self.pim_bound(&graph, &placed));
-        let joined = |a: f64, b: f64| if self.site.shared { a + b } else { a.max(b) };
+        let joined = |a: f64, b: f64| if self.site.takes_turns() { a + b } else { a.max(b) };
         Bound { arithmetic_s: joined(gpu.arithmetic_s, pim.arithmetic_s), memory_s: joined(gpu.memory_s, pim.memory_s) }
     }
 

@@ -77,10 +77,10 @@ impl Mapper for HybridMapper {
         problem.plain_generation(self)?;
         let options: HybridOptions = problem.options(self)?;
         let site = Site::of(problem.machine);
-        let shared = site.as_ref().is_some_and(|s| s.shared);
+        let turns = site.as_ref().is_some_and(Site::takes_turns);
         let channels = site.map_or(1, |s| s.pim.channels());
         let [launch, attention] = launches();
-        let turns = if shared || problem.generation.batch < 2 { 1 } else { 2 };
+        let turns = if turns || problem.generation.batch < 2 { 1 } else { 2 };
         let widths = (0..32).map(|n| 1u32 << n).take_while(|n| *n <= channels).filter(|n| channels.is_multiple_of(*n));
         // Both halves of a batch, where it can be cut, take turns; a head has an even share of the channels.
         let in_banks = Some(("attention_on", "pim"));
@@ -135,7 +135,7 @@ impl Hybrid {
         let alone = on_gpu && !places.beyond_attention();
         let whole = lower(generation.batch)?;
         let mut parts: Vec<GpuModel> = Vec::new();
-        let halves = half::halves(generation.batch, options.halves(generation, site.shared, alone, source)?);
+        let halves = half::halves(generation.batch, options.halves(generation, site.takes_turns(), alone, source)?);
         for batch in halves.iter().map(Half::batch).filter(|b| *b < generation.batch) {
             if parts.iter().all(|p| p.generation().batch != batch) {
                 parts.push(lower(batch)?);

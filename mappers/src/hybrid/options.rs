@@ -25,7 +25,7 @@ pub(super) struct HybridOptions {
     #[serde(default)]
     pub(super) attention: AttentionKernels,
     /// Into how many parts that take turns the batch is cut in decode: 1 or 2. Where absent 2; 1 of one sequence, and
-    /// where both devices use one memory, at which they take turns.
+    /// where both devices use one memory at which they take turns.
     #[schemars(range(min = 1, max = 2))]
     pub(super) halves: Option<i64>,
     /// Where attention of decode runs, and with it where keys and values lie; the PIM device where nothing is said.
@@ -60,12 +60,12 @@ impl HybridOptions {
     pub(super) fn halves(
         &self,
         generation: &Generation,
-        shared: bool,
+        turns: bool,
         alone: bool,
         source: &Source,
     ) -> Result<u64, InputError> {
         // On the GPU alone nothing takes turns.
-        let most = if shared || alone { 1 } else { 2 };
+        let most = if turns || alone { 1 } else { 2 };
         let Some(halves) = self.halves else { return Ok(generation.batch.clamp(1, most)) };
         let halves = source.check("mapping.halves", halves, 1..=2)?.unsigned_abs();
         if halves > 1 && alone {

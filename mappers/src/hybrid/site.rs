@@ -25,8 +25,10 @@ pub(super) struct Site {
     pub(super) pim_number: u32,
     pub(super) pim_name: String,
     pub(super) pim: Arc<PimMachine>,
-    /// Both use the same memory, one at a time.
+    /// Both use the same memory.
     pub(super) shared: bool,
+    /// They do so at once; otherwise one at a time.
+    pub(super) at_once: bool,
     link: Option<Between>,
 }
 
@@ -44,8 +46,9 @@ impl Site {
             }
         }
         let ((gpu, gpu_name, spec), (pim_number, pim_name, pim)) = (gpu?, pim?);
-        let shared =
-            machine.exclusive.as_ref().is_some_and(|e| [gpu, pim_number].iter().all(|d| e.devices.contains(d)));
+        let among = |devices: &[usize]| [gpu, pim_number].iter().all(|d| devices.contains(d));
+        let at_once = among(&machine.shared);
+        let shared = at_once || machine.exclusive.as_ref().is_some_and(|e| among(&e.devices));
         // Programs number links after devices.
         let number = |place: usize| u32::try_from(machine.devices.len() + place).ok();
         let link =
@@ -58,8 +61,14 @@ impl Site {
             pim_name: pim_name.clone(),
             pim: Arc::clone(pim),
             shared,
+            at_once,
             link,
         })
+    }
+
+    /// Both use the same memory, of which one has it at a time.
+    pub(super) fn takes_turns(&self) -> bool {
+        self.shared && !self.at_once
     }
 
     /// Data must get from one device to the other.
@@ -69,8 +78,10 @@ impl Site {
         }
         let (gpu, pim) = (&self.gpu_name, &self.pim_name);
         let problem = format!("is `{}`, in which nothing joins {gpu} and {pim}", machine.name);
-        let help =
-            format!("give it a [links.NAME] with between = [\"{gpu}\", \"{pim}\"], or name both in exclusive.devices");
+        let help = format!(
+            "give it a [links.NAME] with between = [\"{gpu}\", \"{pim}\"], or name both in exclusive.devices or \
+             shared.devices"
+        );
         Err(source.error("machine.base", problem).help(help))
     }
 

@@ -173,12 +173,21 @@ impl PimAttention {
     }
 
     fn keys<'a>(&self, context: u64, sets: &'a [ChannelSet], first_row: u64) -> Product<'a> {
-        Product { outputs: context, inputs: self.sizes.key_dim, sets, first_row, packed: true, split: 0, room: 0 }
+        Product {
+            outputs: context,
+            inputs: self.sizes.key_dim,
+            sets,
+            first_row,
+            packed: true,
+            split: 0,
+            room: 0,
+            vectors: 1,
+        }
     }
 
     fn values<'a>(&self, context: u64, sets: &'a [ChannelSet], first_row: u64) -> Product<'a> {
         let (outputs, room) = (self.sizes.value_dim, self.sizes.context);
-        Product { outputs, inputs: context, sets, first_row, packed: false, split: 0, room }
+        Product { outputs, inputs: context, sets, first_row, packed: false, split: 0, room, vectors: 1 }
     }
 
     /// One layer's decode attention of sequences `range` at a context, the new token among it: append of its keys and values
@@ -217,10 +226,14 @@ impl PimAttention {
             let sets = &self.sets[(item % at_once) as usize..][..(next - item) as usize];
             let row = self.first_row + (u64::from(layer) * self.rounds + round) * (self.key_rows + self.value_rows);
             let written = self.append(builder, append, sets, row, context, after);
-            for _ in 0..group {
-                let keys = self.keys(context, sets, row);
+            // Query heads that share keys go over them together as far as the units have room for their vectors.
+            let mut left = group;
+            while left > 0 {
+                let vectors = u32::try_from(left).unwrap_or(u32::MAX).min(self.banks.vectors());
+                left -= u64::from(vectors);
+                let keys = Product { vectors, ..self.keys(context, sets, row) };
                 let mut products = self.run(builder, scores, &keys, &written);
-                let rows = sets.len() as u64;
+                let rows = sets.len() as u64 * u64::from(vectors);
                 let parts = self.banks.partial_sums(&keys);
                 if parts > 1 {
                     let function = builder.function(self.functions.add(rows * context * (parts - 1)));
@@ -232,7 +245,7 @@ impl PimAttention {
                 }
                 let function = builder.function(self.functions.softmax(rows, context));
                 let weights = builder.push(softmax, Work::Vector { function }, &products);
-                let values_of = self.values(context, sets, row + self.key_rows);
+                let values_of = Product { vectors, ..self.values(context, sets, row + self.key_rows) };
                 let mut out = self.run(builder, values, &values_of, &[weights]);
                 let parts = self.banks.partial_sums(&values_of);
                 if parts > 1 {

@@ -48,6 +48,8 @@ pub(crate) struct Product<'a> {
     pub split: u32,
     /// Inputs that each output has room for, where that is more than `inputs`: tokens that are still to come.
     pub room: u64,
+    /// Vectors that each matrix is multiplied by at once: at most [`Banks::vectors`].
+    pub vectors: u32,
 }
 
 /// Columns of a row of a bank, one after the other.
@@ -171,6 +173,14 @@ impl Banks {
             Kind::Instructions(set) => self.part(p).1.div_ceil(u64::from(set.row_elements()).max(1)) * groups,
             // Each lane of a register has a sum of its own.
             Kind::Accesses(_) => self.lanes * groups,
+        }
+    }
+
+    /// Vectors that the units multiply a matrix by at once.
+    pub(crate) fn vectors(&self) -> u32 {
+        match &self.drive {
+            Kind::Instructions(set) => set.vectors(),
+            Kind::Accesses(_) => 1,
         }
     }
 
@@ -370,6 +380,14 @@ impl Banks {
 
     fn of_set<'a>(&self, p: &Product<'_>, sets: &'a [ChannelSet]) -> Products<'a> {
         let first_row = u32::try_from(p.first_row).unwrap_or(u32::MAX);
-        Products { outputs: p.outputs, inputs: self.part(p).1, sets, first_row, packed: p.packed, room: self.room(p) }
+        Products {
+            outputs: p.outputs,
+            inputs: self.part(p).1,
+            sets,
+            first_row,
+            packed: p.packed,
+            room: self.room(p),
+            vectors: p.vectors,
+        }
     }
 }

@@ -112,7 +112,7 @@ impl Layout {
         way: MatrixLayout,
     ) {
         let MatrixLayout { split, packed } = way;
-        let product = Product { outputs, inputs, sets: &self.all, first_row: 0, packed, split, room: 0 };
+        let product = Product { outputs, inputs, sets: &self.all, first_row: 0, packed, split, room: 0, vectors: 1 };
         // What cannot be counted does not fit.
         let rows = banks.rows_of(&product).unwrap_or(u64::MAX);
         self.matrices.push(Matrix {
@@ -214,6 +214,6 @@ impl Layout {
     pub(super) fn product(&self, m: &Matrix, part: u64) -> Product<'_> {
         let first_row = m.first_row + m.rows * part;
         let MatrixLayout { split, packed } = m.way;
-        Product { outputs: m.outputs, inputs: m.inputs, sets: &self.all, first_row, packed, split, room: 0 }
+        Product { outputs: m.outputs, inputs: m.inputs, sets: &self.all, first_row, packed, split, room: 0, vectors: 1 }
     }
 }

@@ -9,7 +9,7 @@ use banksia_workloads::{Graph, Op, OperatorNode};
 use petgraph::Direction::Incoming;
 use petgraph::graph::NodeIndex;
 
-use super::banks::Spot;
+use super::banks::{Product, Spot};
 use super::map::Pim;
 use crate::pim_gpt::functions::Functions;
 use crate::pim_gpt::vector_ops::{self, VectorWork};
@@ -219,20 +219,30 @@ impl Lowering<'_> {
         let Some(matrix) = map.layout.matrix(&map.layout.owners.name(node)) else { return after.to_vec() };
         let adds = map.banks.partial_sums(&map.layout.product(matrix, 0)) - 1 + u64::from(bias);
         let (mut done, mut reads) = (Vec::new(), false);
+        let at_once = u64::from(map.banks.vectors());
         for (part, count) in vectors.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let (product, results) = map.banks.product(self.builder, &map.layout.product(matrix, part as u64));
-            for _ in 0..*count {
+            let one = map.layout.product(matrix, part as u64);
+            let mut last: Option<(u32, Arc<Block>, Option<Arc<Block>>)> = None;
+            for first in (0..*count).step_by(at_once as usize) {
+                let together = (*count - first).min(at_once) as u32;
+                // Equal turns are the same block.
+                let (product, results) = match last.take().filter(|(n, ..)| *n == together) {
+                    Some((_, product, results)) => (product, results),
+                    None => map.banks.product(self.builder, &Product { vectors: together, ..one }),
+                };
                 let mut out = self.block(operator, &product, after);
                 if let Some(results) = &results {
                     let read = self.builder.operator("read results");
                     out = self.block(read, results, &[out]);
                 }
                 if adds > 0 {
-                    out = self.vector(operator, map.functions.add(adds * matrix.outputs), &[out])[0];
+                    let sums = adds * matrix.outputs * u64::from(together);
+                    out = self.vector(operator, map.functions.add(sums), &[out])[0];
                 }
                 done.push(out);
+                reads |= results.is_some();
+                last = Some((together, product, results));
             }
-            reads |= results.is_some();
         }
         if reads {
             let read = self.builder.operator("read results");

@@ -314,12 +314,13 @@ impl Plan for Pim {
         let mut this = self.clone();
         let graph = this.graph(context);
         let macs: f64 = graph.operators().map(|o| vector_ops::macs(o) as f64).sum();
-        // Weights are read for every vector anew; keys and values that query heads share are counted once.
+        let vectors = f64::from(self.banks.vectors());
+        // Weights are read for as many vectors as the units take at once anew; keys and values that query heads share are counted once.
         let bytes: f64 = graph
             .operators()
             .map(|o| match o.op {
                 Op::AttentionScores { .. } | Op::AttentionValues { .. } => o.kv_bytes_read() as f64,
-                _ => 2.0 * vector_ops::macs(o) as f64,
+                _ => 2.0 * vector_ops::macs(o) as f64 / vectors,
             })
             .sum();
         Bound { arithmetic_s: macs / self.peak_macs_per_s, memory_s: bytes / self.peak_bytes_per_s }

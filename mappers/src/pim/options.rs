@@ -62,7 +62,8 @@ impl Chosen {
             let shape = graph.operators().find(|n| n.label == label).and_then(OperatorNode::matrices);
             let Some((_, [outputs, inputs], _)) = shape else { continue };
             let rows = |split: u32| {
-                let product = Product { outputs, inputs, sets: &all, first_row: 0, packed: false, split, room: 0 };
+                let product =
+                    Product { outputs, inputs, sets: &all, first_row: 0, packed: false, split, room: 0, vectors: 1 };
                 banks.rows_of(&product)
             };
             let mut best = (rows(0), 0);
@@ -170,7 +171,7 @@ pub(super) fn space(graph: &Graph, banks: &Banks, sequences: u64) -> Vec<Knob> {
         let Some((_, [outputs, inputs], _)) = shape else { continue };
         let all = [ChannelSet::first(channels)];
         let rows = |split: u32, packed: bool| {
-            banks.rows_of(&Product { outputs, inputs, sets: &all, first_row: 0, packed, split, room: 0 })
+            banks.rows_of(&Product { outputs, inputs, sets: &all, first_row: 0, packed, split, room: 0, vectors: 1 })
         };
         // Sharing rows is a way of its own only where it takes fewer.
         let plain = groups.iter().map(|n| table(*n, false));

@@ -42,6 +42,8 @@ pub struct Command {
     pub across: Option<LevelId>,
     /// On how many nodes of that level, evenly apart.
     pub across_nodes: u32,
+    /// The row buffers of its banks that it acts on, by bit.
+    pub row_buffers: u8,
     /// The command that opens the row for it.
     pub open_with: Option<CommandId>,
     /// The command that closes what stands in its way.

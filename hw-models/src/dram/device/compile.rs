@@ -11,6 +11,9 @@ use crate::dram::table::{RawCommand, RawConstraint, RawData, RawDevice, RawEffec
 /// The most bytes of one channel: those of a machine's 128 channels together still count in 64 bits.
 const MAX_CHANNEL_BYTES: u64 = 1 << 56;
 
+/// Row buffers of a bank, at most.
+const MOST_ROW_BUFFERS: u8 = 4;
+
 /// A table on its way to a [`Device`].
 pub(in crate::dram) struct Compiler<'a> {
     pub(in crate::dram) raw: &'a RawDevice,
@@ -101,7 +104,9 @@ impl<'a> Compiler<'a> {
         energy.per_tick(self.ticks);
 
         let symbols = self.symbols.iter().map(|(k, v)| (k.clone(), *v)).collect();
+        let used = commands.iter().fold(1, |all, c| all | c.row_buffers);
         let mut device = Device {
+            row_buffers: u8::BITS - used.leading_zeros(),
             name: raw.name.clone(),
             description: raw.description.clone(),
             source: raw.source.clone(),
@@ -278,12 +283,26 @@ impl<'a> Compiler<'a> {
                 falling_edge: c.falling_edge,
                 across,
                 across_nodes,
+                row_buffers: self.row_buffers(&key("row_buffers"), c.row_buffers.as_deref())?,
                 open_with: id_of(&key("open_with"), &c.open_with)?,
                 close_with: id_of(&key("close_with"), &c.close_with)?,
             });
         }
         self.check_openers(levels, &commands)?;
         Ok(commands)
+    }
+
+    /// The row buffers that a command acts on, by bit.
+    fn row_buffers(&self, key: &str, given: Option<&[u8]>) -> Result<u8, InputError> {
+        let Some(given) = given else { return Ok(1) };
+        if given.is_empty() {
+            return Err(self.source.error(key, "names no row buffer").help("name some, from 0, or leave the key out"));
+        }
+        let mut mask = 0;
+        for buffer in given {
+            mask |= 1 << self.source.check(key, *buffer, 0..=MOST_ROW_BUFFERS - 1)?;
+        }
+        Ok(mask)
     }
 
     fn check_open_close(&self, c: &RawCommand, key: &dyn Fn(&str) -> String) -> Result<(), InputError> {

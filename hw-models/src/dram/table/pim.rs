@@ -28,6 +28,9 @@ pub struct RawIsa {
     /// Elements of a column access, for `gemv`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column_elements: Option<u32>,
+    /// Vectors that the units multiply what they read by at once, for `gemv`: each is loaded and its sums are read by itself. One where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<u32>,
     /// The instructions of a matrix-vector product, where the device has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gemv: Option<RawGemv>,
@@ -140,7 +143,7 @@ impl RawIsa {
             (ours, base) => ours.or(base),
         };
         let ours = Self { gemv, ..ours };
-        keys_over!(ours, base: prefix, channels, mode_change, queue, row_elements, column_elements, gemv)
+        keys_over!(ours, base: prefix, channels, mode_change, queue, row_elements, column_elements, vectors, gemv)
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub apart: u32,
     /// Banks from the first that it acts on to the last.
     pub reach: u32,
+    /// The row buffers of its banks that it acts on, by bit.
+    pub row_buffers: u8,
     /// It acts on banks at all (register accesses do not).
     pub touches: bool,
     pub burst: Option<BurstOf>,
@@ -129,6 +131,7 @@ impl Facts {
                 count,
                 apart,
                 reach: (count - 1) * apart + banks,
+                row_buffers: spec.row_buffers,
                 touches,
                 burst: burst(device, spec),
                 refresh,

@@ -44,6 +44,9 @@ const KEPT: usize = 16;
 pub struct Witness {
     facts: Facts,
     names: Vec<String>,
+    /// Banks of the channel.
+    count: u32,
+    /// By row buffer, and within one by bank.
     banks: Vec<Bank>,
     pins: Vec<Pins>,
     rests: Vec<Rest>,
@@ -62,7 +65,8 @@ impl Witness {
         let nodes = |banks: u32| (device.banks / banks.max(1)) as usize;
         Self {
             names: device.commands.iter().map(|c| c.name.clone()).collect(),
-            banks: vec![Bank::default(); device.banks as usize],
+            count: device.banks,
+            banks: vec![Bank::default(); (device.banks * device.row_buffers) as usize],
             pins: vec![Pins::default(); nodes(facts.pin_banks)],
             rests: vec![Rest::default(); nodes(facts.rest_banks)],
             commands: 0,
@@ -129,7 +133,7 @@ impl Witness {
         let Some(entry) = self.facts.commands.get(command.0 as usize).copied() else {
             return self.breach(Law::State, clock, command, bank, "is no command of the device".into());
         };
-        if u64::from(bank) + u64::from(entry.reach) > self.banks.len() as u64 {
+        if u64::from(bank) + u64::from(entry.reach) > u64::from(self.count) {
             return self.breach(Law::State, clock, command, bank, "is beyond the banks of the channel".into());
         }
         let at = clock + entry.bus;
@@ -159,8 +163,11 @@ impl Witness {
         for i in 0..entry.count {
             let node = bank + i * entry.apart;
             for bank in node..node + entry.banks {
-                if let Err(broken) = self.banks[bank as usize].take(&entry, at, &self.facts) {
-                    first.get_or_insert((bank, broken));
+                for buffer in (0..u8::BITS).filter(|b| entry.row_buffers & (1 << b) != 0) {
+                    let at_buffer = (buffer * self.count + bank) as usize;
+                    if let Err(broken) = self.banks[at_buffer].take(&entry, at, &self.facts) {
+                        first.get_or_insert((bank, broken));
+                    }
                 }
                 if let Some(Err(reason)) = self.hammer.as_mut().map(|h| h.take(command, &entry, bank)) {
                     self.breach(Law::Hammer, clock, command, bank, reason);
@@ -198,7 +205,7 @@ impl Witness {
     /// the controller was to refresh at all.
     pub fn finish(&mut self, end: Cycle, refreshing: bool) {
         let Some((command, interval)) = self.facts.interval.filter(|_| refreshing) else { return };
-        for bank in 0..self.banks.len() as u32 {
+        for bank in 0..self.count {
             let rest = &self.rests[(bank / self.facts.rest_banks) as usize];
             let asleep = rest.self_refresh_since.map_or(0, |since| end.saturating_sub(since));
             let state = self.banks[bank as usize];
