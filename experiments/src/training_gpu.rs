@@ -52,7 +52,8 @@ fn spec_of(train: &Train, wrong: &dyn Fn(&str, String) -> InputError) -> Result<
         }
     }
     if !train.global_batch.is_multiple_of(train.micro_batch) {
-        let problem = format!("is {}, which is not a multiple of micro_batch ({})", train.global_batch, train.micro_batch);
+        let problem =
+            format!("is {}, which is not a multiple of micro_batch ({})", train.global_batch, train.micro_batch);
         let help = format!("use {}", train.global_batch.next_multiple_of(train.micro_batch));
         return Err(wrong("train.global_batch", problem).help(help));
     }
@@ -163,7 +164,12 @@ struct OnHost {
     figures: [(&'static str, f64); 5],
 }
 
-fn offloaded(experiment: &Experiment, train: &Train, plan: &TrainingPlan, step: &Step) -> Result<Option<OnHost>, Error> {
+fn offloaded(
+    experiment: &Experiment,
+    train: &Train,
+    plan: &TrainingPlan,
+    step: &Step,
+) -> Result<Option<OnHost>, Error> {
     if train.offload == Offload::None {
         return Ok(None);
     }
@@ -280,7 +286,12 @@ fn report(
     let waiting = StepReport { phase: "host".to_owned(), latency_s: waits, energy_j: idle_j, ..StepReport::default() };
     for s in passes
         .iter()
-        .map(|p| StepReport { phase: p.name.clone(), latency_s: p.seconds, energy_j: p.joules, ..StepReport::default() })
+        .map(|p| StepReport {
+            phase: p.name.clone(),
+            latency_s: p.seconds,
+            energy_j: p.joules,
+            ..StepReport::default()
+        })
         .chain([waiting])
     {
         let length = s.latency_s;

@@ -144,11 +144,8 @@ fn second(
             traffic_bytes: less(&o.traffic_bytes, before.map(|b| &b.traffic_bytes)),
         }
     });
-    let components: Vec<Component> = two
-        .components
-        .iter()
-        .map(|c| component(c, one.components.iter().find(|b| b.name == c.name)))
-        .collect();
+    let components: Vec<Component> =
+        two.components.iter().map(|c| component(c, one.components.iter().find(|b| b.name == c.name))).collect();
     Ok(Pass {
         name: program.phase.clone(),
         seconds: two.latency.as_secs_f64() - one.latency.as_secs_f64(),
@@ -170,7 +167,7 @@ pub fn run(
     cache: &Arc<dyn LaunchCache>,
 ) -> Result<Step, StepError> {
     let machine = Machine::of_gpu(spec);
-    let quiet = of_gradients.map(Machine::of_gpu);
+    let quiet = of_gradients.map(|spec| Machine::of_gpu(spec));
     let burst = RunOptions { settle: false, timeline_step: None, ..options };
     let programs: Vec<Arc<Program>> = {
         let mut system = System::new(&machine, burst);

@@ -140,9 +140,9 @@ pub fn update(parameters: u64, offload: Offload, rates: &Rates) -> Update {
     if offload != Offload::Interleaved {
         return alone;
     }
-    STRIDES.map(|stride| scheduled(&groups, stride, rates)).fold(alone, |best, other| {
-        if other.seconds < best.seconds { other } else { best }
-    })
+    STRIDES
+        .map(|stride| scheduled(&groups, stride, rates))
+        .fold(alone, |best, other| if other.seconds < best.seconds { other } else { best })
 }
 
 #[cfg(test)]

@@ -97,11 +97,5 @@ pub fn memory(c: &Context<'_>, local: Local, layers_in_flight: f64, [embedding, 
         gradients = gradients.min(gradient_bytes * group);
         optimizer = if c.train.offload == Offload::Interleaved { offload::STATE_BYTES * group } else { 0.0 };
     }
-    Memory {
-        weights: weight_bytes * sharded(Zero::Weights, all),
-        gradients,
-        optimizer,
-        activations,
-        transient,
-    }
+    Memory { weights: weight_bytes * sharded(Zero::Weights, all), gradients, optimizer, activations, transient }
 }

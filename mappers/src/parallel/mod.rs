@@ -38,9 +38,9 @@ pub mod times;
 mod unfolded;
 mod update;
 
+pub use crate::offload::Offload;
 pub use error::ParallelError;
 pub use report::{RankReport, TrainReport};
-pub use crate::offload::Offload;
 pub use settings::{Context, Optimizer, Overlap, Parallel, Precision, Recompute, Schedule, Train, Zero};
 pub use shape::{Experts, Shape};
 pub use simulate::{Detail, Machine, layer_seconds, simulate};

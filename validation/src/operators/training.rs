@@ -1,8 +1,8 @@
 //! Operators of training: attention with its gradients, the optimiser's update, cross entropy, copies between a host and the device.
 
+use banksia_hw::gpu::Gpu;
 use banksia_hw::gpu::GpuSpec;
 use banksia_hw::gpu::program::Dtype;
-use banksia_hw::gpu::Gpu;
 use banksia_hw::gpu::sampling::Detail;
 use banksia_mappers::gpu::fused::strided_copy;
 use banksia_mappers::gpu::launch::{Item, Launch, Operand};
@@ -68,7 +68,8 @@ pub(super) fn attention(args: &Json, spec: &GpuSpec) -> Result<Call, String> {
         value("products", batch * a.heads * tokens, DataType::F32),
     ];
     let backward = node(TrainOp::AttentionGradient(a), reads, writes, scratch);
-    let items = |node: &TrainNode| Lowered { node, dtype: Dtype::Bf16, spec, experts: 0 }.items().map_err(|e| e.to_string());
+    let items =
+        |node: &TrainNode| Lowered { node, dtype: Dtype::Bf16, spec, experts: 0 }.items().map_err(|e| e.to_string());
     let mut all = items(&forward)?;
     for name in ["d_result", "result"] {
         let to = Operand::shared(format!("{name}_by_token"));
@@ -122,7 +123,9 @@ pub(super) fn launched_s(gpu: &Gpu, launches: &[Launch], detail: Detail) -> Resu
     let host = HostCosts::PYTORCH;
     // PyTorch's own launches are cheap beside Triton's: those that are elementwise, reductions and copies.
     let plain = |name: &str| {
-        ["fill", "parts of", "sum", "strided copy", "conversion", "decays of", "memory"].iter().any(|n| name.starts_with(n))
+        ["fill", "parts of", "sum", "strided copy", "conversion", "decays of", "memory"]
+            .iter()
+            .any(|n| name.starts_with(n))
     };
     let calls = launches.iter().zip(seconds).map(|(launch, s)| {
         let us = if plain(&launch.kernel.name) { host.forward_us + host.launch_us } else { TRITON_US };

@@ -313,7 +313,8 @@ fn gated(c: &LinearCall, spec: &GpuSpec, n: &Names, d: &Gradients) -> Result<Vec
         k.of_token(&between(n, "d_q"), [keys, 4, bk], false, true),
         k.of_token(&between(n, "d_k"), [keys, 4, bk], false, true),
     ];
-    let outs = ["d_q_all", "d_k_all", "d_gate_all"].map(|name| k.of_token(&between(n, name), [keys, 4, bk], false, true));
+    let outs =
+        ["d_q_all", "d_k_all", "d_gate_all"].map(|name| k.of_token(&between(n, name), [keys, 4, bk], false, true));
     turns(&mut k, nv, |k| {
         k.fetch(&tokens, Path::Load, 0);
         k.fetch(&of_states, Path::Load, 1);
@@ -358,14 +359,14 @@ fn within(c: &LinearCall, spec: &GpuSpec, n: &Names, _: &Gradients, gate: &Opera
     super::countable(all.len() as u64)?;
     p.items(all);
     let rows = SUB.min(c.tokens);
-    let tensor = |p: &mut Program, of: &Operand, heads: u32, bytes: u32| per_token(p, c, of, (heads, c.key_dim, bytes), bk);
+    let tensor =
+        |p: &mut Program, of: &Operand, heads: u32, bytes: u32| per_token(p, c, of, (heads, c.key_dim, bytes), bk);
     let (q, k) = (tensor(&mut p, &n.q, c.key_heads, 2), tensor(&mut p, &n.k, c.key_heads, 2));
     let g = tensor(&mut p, gate, c.heads, 4);
     let scores = per_token(&mut p, c, &between(n, "d_scores"), (c.heads, CHUNK, 4), SUB);
     let outs = ["d_q", "d_k"].map(|name| tensor(&mut p, &between(n, name), c.heads, 4));
-    let at = |head: usize, bytes: u32| {
-        Expr::work(head, i64::from(c.key_dim * bytes)).plus_work(5, i64::from(bk * bytes))
-    };
+    let at =
+        |head: usize, bytes: u32| Expr::work(head, i64::from(c.key_dim * bytes)).plus_work(5, i64::from(bk * bytes));
     let own = |t: u8, head: usize, bytes: u32| tile(t, Expr::work(ROW, 1), at(head, bytes), rows, bk * bytes);
     let of_scores = tile(scores, Expr::work(ROW, 1), Expr::work(HEAD, i64::from(CHUNK * 4)), rows, SUB * 4);
     // A turn of the forward pass's sixteen tokens has 395 instructions of 128 channels; here are half as many, and no sum over channels.
@@ -431,7 +432,8 @@ fn values(c: &LinearCall, spec: &GpuSpec, n: &Names, out: &Operand, dy: &Operand
     let (nk, nv) = (c.key_dim.div_ceil(64), c.value_dim.div_ceil(64));
     let local = c.rule.corrects();
     let mut k = Chunked::new(c, spec, "value gradients", if local { 1 } else { nv }, (4, 128, 49152))?;
-    let mut stage = vec![k.of_token(&n.q, [c.key_dim, 2, bk], true, false), k.of_token(&n.k, [c.key_dim, 2, bk], true, false)];
+    let mut stage =
+        vec![k.of_token(&n.q, [c.key_dim, 2, bk], true, false), k.of_token(&n.k, [c.key_dim, 2, bk], true, false)];
     if !local {
         stage.push(k.state(&between(n, "d_states"), 2, [bk, bv], true));
     }
@@ -569,7 +571,7 @@ fn delta(c: &LinearCall, spec: &GpuSpec, n: &Names, d: &Gradients) -> Result<Vec
     k.product([CHUNK, CHUNK, CHUNK], 0, CHUNK * CHUNK);
     k.product([CHUNK, CHUNK, CHUNK], 0, CHUNK * CHUNK);
     turns(&mut k, c.key_dim.div_ceil(64), |k| {
-        k.fetch(&of_keys, Path::Load, 1);
+        k.fetch(&of_keys, Path::Load, 3);
         k.product([CHUNK, CHUNK, bk], 0, 0);
         k.product([CHUNK, bk, CHUNK], 0, CHUNK * bk);
         k.product([CHUNK, bk, CHUNK], 0, CHUNK * bk);

@@ -81,8 +81,7 @@ pub fn weights(rows: &[u32], m: u32, n: u32, spec: &GpuSpec) -> Option<Kernel> {
     let stages = (spec.sm.shared_memory_per_cta_bytes.saturating_sub(BESIDE_BUFFERS) / step_bytes).clamp(2, 16);
     let depth = Expr::work(FIRST, 1).plus_loop(0, i64::from(bk));
     let input = Tile { tensor: 0, row: depth, byte: Expr::work(TILE, i64::from(bm * 2)), rows: bk, bytes: bm * 2 };
-    let gradient =
-        Tile { tensor: 1, row: depth, byte: Expr::work(COLUMN, i64::from(bn * 2)), rows: bk, bytes: bn * 2 };
+    let gradient = Tile { tensor: 1, row: depth, byte: Expr::work(COLUMN, i64::from(bn * 2)), rows: bk, bytes: bn * 2 };
     let shared = Multicast { ctas: CLUSTER as u8, apart: 1 };
     let (own, other) = (boxes_of(input), boxes_of(gradient));
     let consumers = if pingpong { 2 } else { 1 };

@@ -4,9 +4,9 @@ use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::super::launch::{Item, Operand};
-use super::{cutlass2, gradient};
 use super::hopper::{Grouped, HopperTile, hopper};
 use super::pieces;
+use super::{cutlass2, gradient};
 
 /// The one CTA that writes pointers, strides and sizes of all groups: a scan over the groups' ends in shared memory, and a thread's stores one after
 /// another (`prepare_grouped_gemm_data`, a thread a group, 38 registers).

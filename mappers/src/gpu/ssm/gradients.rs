@@ -122,9 +122,8 @@ pub fn selective_scan_gradient(
     let last = i64::from(turns.saturating_sub(1) * turn);
     let at = |bytes: i64| Expr::at(last * bytes).plus_loop(0, -i64::from(turn) * bytes);
     let own = |tensor| tile(tensor, sum(&[(0, 1)]), at(2), 1, there * 2);
-    let of_group = |tensor, bytes: u32| {
-        tile(tensor, sum(&[(2, 1)]).plus_loop(1, 1), at(i64::from(bytes)), 1, there * bytes)
-    };
+    let of_group =
+        |tensor, bytes: u32| tile(tensor, sum(&[(2, 1)]).plus_loop(1, 1), at(i64::from(bytes)), 1, there * bytes);
     let n = f64::from(turn);
     let scale = f64::from(each) / 16.0;
     let column = VectorWork {
@@ -191,7 +190,8 @@ pub fn selective_scan_gradient(
 /// As of the recurrence.
 pub fn diagonal_scan_gradient(d: &Diagonal, spec: &GpuSpec, names: &[Operand; 5]) -> Result<Vec<Item>, String> {
     let [gradient, _, decay, of_x, of_decay] = names.clone();
-    let back = super::DiagonalNames { x: gradient, decay: decay.clone(), state: Operand::shared("last_states"), y: of_x };
+    let back =
+        super::DiagonalNames { x: gradient, decay: decay.clone(), state: Operand::shared("last_states"), y: of_x };
     let mut items = super::diagonal_scan(d, spec, &back)?;
     let elements = countable("the input", &[d.batch, d.tokens, d.channels])?;
     // A gradient, a state of the token before and a decay each.

@@ -121,7 +121,12 @@ pub(super) fn combine_rows(r: &Rows, input: &Operand, output: &Operand, spec: &G
 
 /// The way back of a combination: the gradient's rows are gathered; times each row's weight they are the rows' gradient, times the rows and summed that of the weights, which
 /// goes back to the order of tokens.
-pub(super) fn combine_gradient(r: &Rows, [gradient, results]: [Operand; 2], rows: Operand, weights: Operand) -> Vec<Item> {
+pub(super) fn combine_gradient(
+    r: &Rows,
+    [gradient, results]: [Operand; 2],
+    rows: Operand,
+    weights: Operand,
+) -> Vec<Item> {
     let elements = r.rows.saturating_mul(r.width);
     let spread = 2.0 / r.width.max(1) as f64;
     let weighted =
@@ -176,10 +181,7 @@ pub(super) fn route_gradient(tokens: u64, experts: u64, k: u64, gradient: Operan
         way: Way::Strided,
         cost: Cost::COPY,
     };
-    items.push(Item::kernel(
-        pointwise("scatter", &scatter),
-        [named("route_experts"), wide, named("d_probabilities")],
-    ));
+    items.push(Item::kernel(pointwise("scatter", &scatter), [named("route_experts"), wide, named("d_probabilities")]));
     let softmax = Pointwise { elements: all, inputs: vec![4.0, 4.0], out_bytes: 4, way: Way::Vector, cost: SOFTMAX };
     items.push(Item::kernel(
         pointwise("softmax gradient", &softmax),

@@ -2,12 +2,12 @@
 
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::gpu::spec::GpuSpec;
-use banksia_workloads::backward::{AttentionShape, TrainNode, TrainOp};
 use banksia_workloads::Op;
+use banksia_workloads::backward::{AttentionShape, TrainNode, TrainOp};
 
 use super::attention::backward;
-use super::table::{TableNames, table_gradient};
 use super::experts::{self, Product, Rows};
+use super::table::{TableNames, table_gradient};
 use super::{loss, norms, recurrent, rows};
 use crate::gpu::attention::{Attention, torch_sdpa};
 use crate::gpu::fused::{Cost, Pointwise, Way, fill, pointwise, strided_copy};

@@ -85,7 +85,10 @@ pub(super) fn update(step: &TrainingStep, dtype: Dtype) -> Vec<Labelled> {
         }
     };
     if mixed {
-        all.push(("copies of parameters", listed(both("copies", &sizes, 4, bytes(step.dtype)), &["parameters", "copies"], "")));
+        all.push((
+            "copies of parameters",
+            listed(both("copies", &sizes, 4, bytes(step.dtype)), &["parameters", "copies"], ""),
+        ));
     }
     all.retain(|(_, items)| !items.is_empty());
     all
@@ -114,7 +117,11 @@ const TABLES: f64 = 2.0 * 8.0 * 5.0;
 fn adamw8(elements: u64, parameter_bytes: u64, block: u64) -> banksia_hw::gpu::program::Kernel {
     let block = block.clamp(32, 4096).min(elements.max(1));
     let warps = (block / 32).clamp(1, 8) as u32;
-    let tile = |i: u8, b: u64| Tile { row: Expr::default(), byte: Expr::work(0, (block * b) as i64), ..part(i, 0, 0, block * b) };
+    let tile = |i: u8, b: u64| Tile {
+        row: Expr::default(),
+        byte: Expr::work(0, (block * b) as i64),
+        ..part(i, 0, 0, block * b)
+    };
     let sides = [parameter_bytes, parameter_bytes, 1, 1];
     let n = block as f64;
     let mut ops = vec![set_up(warps, 80.0)];

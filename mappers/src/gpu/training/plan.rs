@@ -8,8 +8,8 @@ use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::gpu::program::{Dtype, Kernel};
 use banksia_hw::program::{InstructionId, Program, ProgramBuilder};
 use banksia_workloads::backward::{
-    HIDDEN_GRADIENT, NEXT_HIDDEN_GRADIENT, NoGradient, Optimizer, Parameter, Pass, Precision, Role, Scheduled, TrainNode, TrainOp,
-    TrainingSpec, TrainingStep, Value,
+    HIDDEN_GRADIENT, NEXT_HIDDEN_GRADIENT, NoGradient, Optimizer, Parameter, Pass, Precision, Role, Scheduled,
+    TrainNode, TrainOp, TrainingSpec, TrainingStep, Value,
 };
 use banksia_workloads::{DataType, Model, Op};
 

@@ -9,9 +9,9 @@ use crate::gpu::fused::strided_copy;
 use crate::gpu::launch::{Item, Operand};
 use crate::gpu::linear::{self, LinearCall, Rule, Source};
 use crate::gpu::ssm::{
-    ConvCall, ConvKernel, ConvNames, Diagonal, DiagonalNames, SelectiveNames, SelectiveScan, Ssd, SsdGradients, SsdNames,
-    causal_conv, causal_conv_gradient, diagonal_scan, diagonal_scan_gradient, selective_scan, selective_scan_gradient,
-    ssd, ssd_gradient,
+    ConvCall, ConvKernel, ConvNames, Diagonal, DiagonalNames, SelectiveNames, SelectiveScan, Ssd, SsdGradients,
+    SsdNames, causal_conv, causal_conv_gradient, diagonal_scan, diagonal_scan_gradient, selective_scan,
+    selective_scan_gradient, ssd, ssd_gradient,
 };
 
 fn int(n: u64) -> u32 {
@@ -78,14 +78,7 @@ fn linear_call(node: &TrainNode, rule: LinearRule, [key_heads, heads, key_dim, v
     LinearCall {
         key_heads: int(key_heads),
         carries_state: false,
-        ..LinearCall::new(
-            rule_of(rule),
-            int(node.batch),
-            int(node.tokens),
-            int(heads),
-            int(key_dim),
-            int(value_dim),
-        )
+        ..LinearCall::new(rule_of(rule), int(node.batch), int(node.tokens), int(heads), int(key_dim), int(value_dim))
     }
 }
 
@@ -194,13 +187,8 @@ pub(super) fn gradient(node: &TrainNode, op: Op, spec: &GpuSpec) -> Option<Resul
             let mut names = linear::Names::of("linear");
             (names.q, names.k, names.v) = (m.read(1), m.read(1), m.read(1));
             (names.gate, names.beta, names.output) = (m.read(2), m.read(3), m.read(0));
-            let gradients = linear::Gradients {
-                q: m.write(0),
-                k: m.write(0),
-                v: m.write(0),
-                gate: m.write(1),
-                beta: m.write(2),
-            };
+            let gradients =
+                linear::Gradients { q: m.write(0), k: m.write(0), v: m.write(0), gate: m.write(1), beta: m.write(2) };
             linear::chunk_gradient(&call, spec, &names, &gradients)
         }
         Op::DiagonalScan { channels } => {

@@ -321,15 +321,8 @@ fn inputs(f: &Form, spec: &GpuSpec, n: &SsdNames, d: &SsdGradients, states: &Ope
         leave: 357.0 + 180.0 + SUMMED * f64::from(ROWS * WIDTH) / 128.0,
     };
     let b = if s.packed { n.x.clone() } else { n.b.clone() };
-    let operands = [
-        n.x.clone(),
-        b,
-        states.clone(),
-        Form::between("products"),
-        d.y.clone(),
-        Form::between("decays"),
-        d.x.clone(),
-    ];
+    let operands =
+        [n.x.clone(), b, states.clone(), Form::between("products"), d.y.clone(), Form::between("decays"), d.x.clone()];
     Ok(sketch.item(spec, operands))
 }
 
@@ -365,13 +358,7 @@ fn sides(f: &Form, spec: &GpuSpec, which: u64, [left, states, own]: [&Operand; 3
         name: format!("chunk {what} gradients {}x{}x{}", s.batch, f.chunks, s.groups),
         takes: Takes { warps: 4, registers: 136, shared_bytes: 49408 },
         items: all,
-        tensors: vec![
-            f.x(rows),
-            f.states(2),
-            f.summed(),
-            f.bc(rows),
-            matrix(f.tokens(), out_bytes, rows, width * 4),
-        ],
+        tensors: vec![f.x(rows), f.states(2), f.summed(), f.bc(rows), matrix(f.tokens(), out_bytes, rows, width * 4)],
         first: vec![tile(3, sum(&[(TOKEN, 1)]), b_at, rows, width * 2)],
         before: Vec::new(),
         turn: Turn {
@@ -425,12 +412,7 @@ fn scores(f: &Form, spec: &GpuSpec, n: &SsdNames, d: &SsdGradients) -> Result<It
         name: format!("chunk score gradients {}x{}x{}", s.batch, f.chunks, s.groups),
         takes: Takes { warps: 4, registers: 96, shared_bytes: 36864 },
         items: all,
-        tensors: vec![
-            rows_of_y(f, tall),
-            f.x(narrow),
-            f.summed(),
-            matrix(f.tokens(), row_bytes, tall, narrow * 4),
-        ],
+        tensors: vec![rows_of_y(f, tall), f.x(narrow), f.summed(), matrix(f.tokens(), row_bytes, tall, narrow * 4)],
         first: Vec::new(),
         before: Vec::new(),
         turn: Turn {
@@ -531,13 +513,8 @@ fn decays(f: &Form, spec: &GpuSpec, n: &SsdNames, d: &SsdGradients) -> Result<It
         last: Vec::new(),
         leave: 60.0,
     };
-    let operands = [
-        d.y.clone(),
-        n.x.clone(),
-        Form::between("products"),
-        Form::between("decays"),
-        Form::between("d_decay_parts"),
-    ];
+    let operands =
+        [d.y.clone(), n.x.clone(), Form::between("products"), Form::between("decays"), Form::between("d_decay_parts")];
     Ok(sketch.item(spec, operands))
 }
 
