@@ -167,7 +167,7 @@ pub fn run(
     cache: &Arc<dyn LaunchCache>,
 ) -> Result<Step, StepError> {
     let machine = Machine::of_gpu(spec);
-    let quiet = of_gradients.map(|gpu| Machine::of_gpu(gpu));
+    let quiet = of_gradients.map(|spec| Machine::of_gpu(spec));
     let burst = RunOptions { settle: false, timeline_step: None, ..options };
     let programs: Vec<Arc<Program>> = {
         let mut system = System::new(&machine, burst);

@@ -115,3 +115,73 @@ fn what_cannot_be_is_refused_with_a_remedy() {
     let (code, error) = fails(&["run", &folder.write("l.toml", large)]);
     assert!(code == 2 && error.contains("GB") | error.contains("GiB") && error.contains("help"), "{error}");
 }
+
+/// Two layers of few experts, on one GPU.
+const DEVICE: &str = "\
+[training]
+device = \"h200\"
+
+[train]
+micro_batch = 1
+global_batch = 2
+sequence = 256
+precision = \"bf16-pure\"
+
+[workload.model]
+name = \"small-experts\"
+width = 512
+max_positions = 1024
+types = { weights = { dtype = \"bf16\" }, activations = \"bf16\", cache = \"bf16\" }
+embed = { vocab = 4096 }
+head = { norm = \"rms_norm\", vocab = 4096 }
+pattern = [{ block = \"layer\", layers = 2 }]
+
+[[workload.model.blocks]]
+name = \"layer\"
+[[workload.model.blocks.stages]]
+norm = \"rms_norm\"
+branches = [{ mixer = { kind = \"attention\", heads = 4, kv_heads = 4, head_dim = 128, rotary_dim = 128 } }]
+[[workload.model.blocks.stages]]
+norm = \"rms_norm\"
+branches = [{ mixer = { kind = \"experts\", experts = 8, top_k = 2, inner = 512, activation = \"silu\" } }]
+";
+
+#[test]
+fn a_step_on_one_gpu_has_its_passes_and_its_memory() {
+    let folder = Folder::new("training-device");
+    let path = folder.write("t.toml", DEVICE);
+    let r = report(&path, &[]);
+    let latency = r["latency_s"].as_f64().unwrap();
+    assert!(latency > 0.0);
+    assert_eq!(r["tokens"], 512);
+    assert_eq!(r["metrics"]["micro_batches"], 2.0);
+    let phases: Vec<&str> = r["steps"].as_array().unwrap().iter().map(|s| s["phase"].as_str().unwrap()).collect();
+    assert_eq!(phases, ["forward", "backward", "update", "host"]);
+    let operator =
+        |part: &str| r["operators"].as_array().unwrap().iter().any(|o| o["name"].as_str().unwrap().contains(part));
+    for part in ["experts up projection weight gradient", "expert combine gradient", "adamw", "gradient sums"] {
+        assert!(operator(part), "{part}");
+    }
+    // Eight bits in place of two moments of sixteen, each with two scales of a block of 256.
+    let optimizer = |settings: &[&str]| report(&path, settings)["footprint_bytes"]["optimizer"].as_u64().unwrap();
+    let (full, eight) = (optimizer(&[]), optimizer(&["train.optimizer=adam8bit"]));
+    assert!((0.5..0.55).contains(&(eight as f64 / full as f64)), "{eight} of {full}");
+    let away = report(&path, &["train.offload=optimizer"]);
+    assert_eq!(away["footprint_bytes"]["optimizer"], 0);
+    assert!(away["metrics"]["host_processor_s"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_gpu_by_itself_is_not_cut() {
+    let folder = Folder::new("training-device-wrong");
+    let path = folder.write("t.toml", DEVICE);
+    for (setting, key) in [
+        ("parallel.tp=2", "parallel"),
+        ("training.cluster=h100-eos", "training.device"),
+        ("train.micro_batch=3", "train.global_batch"),
+        ("train.precision=fp8", "train.precision"),
+    ] {
+        let (code, error) = fails(&["run", &path, "--set", setting]);
+        assert!(code == 2 && error.contains(key) && error.contains("help"), "{setting}: {error}");
+    }
+}

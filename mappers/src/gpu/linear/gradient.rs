@@ -571,7 +571,7 @@ fn delta(c: &LinearCall, spec: &GpuSpec, n: &Names, d: &Gradients) -> Result<Vec
     k.product([CHUNK, CHUNK, CHUNK], 0, CHUNK * CHUNK);
     k.product([CHUNK, CHUNK, CHUNK], 0, CHUNK * CHUNK);
     turns(&mut k, c.key_dim.div_ceil(64), |k| {
-        k.fetch(&of_keys, Path::Load, 1);
+        k.fetch(&of_keys, Path::Load, 3);
         k.product([CHUNK, CHUNK, bk], 0, 0);
         k.product([CHUNK, bk, CHUNK], 0, CHUNK * bk);
         k.product([CHUNK, bk, CHUNK], 0, CHUNK * bk);
