@@ -524,7 +524,7 @@ fn what_ranks_cannot_be_says_what_could() {
     let lone = EXPERIMENT.replace("[workload]\n", "[parallel]\ntp = 2\n\n[workload]\n");
     assert!(refused(&lone, &[]).contains("machine.cluster"), "{}", refused(&lone, &[]));
     // What does not fit says how many ranks would do.
-    let large = ["workload.model=llama3.1-70b", "parallel.dp=2"];
+    let large = ["machine.cluster=h100-eos", "workload.model=llama3.1-70b", "parallel.dp=2"];
     let error = refused(RANKS, &large);
     assert!(error.contains("parallel.tp = 2"), "{error}");
 }

@@ -21,13 +21,13 @@ fn reasons(all: &[Compared]) -> Vec<String> {
 }
 
 #[test]
-fn rows_that_are_not_of_one_gpu_or_not_modelled_are_skipped_with_the_reason() {
+fn rows_that_are_not_modelled_are_skipped_with_the_reason() {
     let good = "a,x,trtllm,meta-llama/Llama-3.2-1B,h100_sxm,,agg,256,8,,1,1,1,1,1,1,20,2";
     for (row, reason) in [
-        ("b,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,,agg,256,8,,1,2,1,1,1,1,20,2", "several devices"),
-        ("b,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,,agg,256,8,,1,1,1,4,1,1,20,2", "several devices"),
-        ("b,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,,agg,256,8,,1,1,1,1,1,8,20,2", "several devices"),
-        ("b,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,,disagg,256,8,,1,,,,,,20,2", "several devices"),
+        ("b,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,,agg,256,8,,1,1,2,1,1,1,20,2", "pipeline"),
+        ("b,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,,agg,256,8,,1,1,1,4,1,1,20,2", "exchange tokens"),
+        ("b,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,,agg,256,8,,1,16,1,1,1,1,20,2", "several nodes"),
+        ("b,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,,disagg,256,8,,1,,,,,,20,2", "of their own"),
         ("b,x,vllm,MiniMaxAI/MiniMax-M2.5,h100_sxm,,agg,256,8,,1,1,1,1,1,1,20,2", "MiniMax-M2.5"),
         ("b,x,vllm,meta-llama/Llama-3.2-1B,b300_sxm,,agg,256,8,,1,1,1,1,1,1,20,2", "b300"),
         ("b,x,none,meta-llama/Llama-3.2-1B,h100_sxm,,agg,256,8,,1,1,1,1,1,1,20,2", "backend none"),
@@ -44,6 +44,17 @@ fn rows_that_are_not_of_one_gpu_or_not_modelled_are_skipped_with_the_reason() {
     }
     let error = validated("none", &["b,x,vllm,MiniMaxAI/M,h100_sxm,,agg,256,8,,1,1,1,1,1,1,20,2"]).unwrap_err();
     assert!(error.contains("silicon_tpot_ms"), "{error}");
+}
+
+#[test]
+fn two_ranks_take_less_than_one_and_more_than_half() {
+    let tpot = |tp: u32| {
+        let row = format!("a,x,vllm,meta-llama/Llama-3.2-1B,h100_sxm,,agg,1024,64,,1,{tp},1,1,1,1,20,2");
+        let all = validated(&format!("tp{tp}"), &[row.as_str()]).unwrap();
+        all.iter().find(|c| c.subject.metric == "tpot").unwrap().pairs[0].predicted
+    };
+    let (one, two) = (tpot(1), tpot(2));
+    assert!(two < one && two > one / 2.0, "{one} {two}");
 }
 
 #[test]
