@@ -106,12 +106,12 @@ impl Mapper for HybridMapper {
 
     fn plan(&self, problem: &Problem<'_>) -> Result<Box<dyn Plan>, InputError> {
         problem.plain_generation(self)?;
-        Ok(Box::new(Hybrid::new(problem, problem.options(self)?)?))
+        Ok(Box::new(Hybrid::new(problem, &problem.options(self)?)?))
     }
 }
 
 impl Hybrid {
-    fn new(problem: &Problem<'_>, options: HybridOptions) -> Result<Self, InputError> {
+    fn new(problem: &Problem<'_>, options: &HybridOptions) -> Result<Self, InputError> {
         let &Problem { model, generation, machine, source } = problem;
         if model.encoder.is_some() {
             let problem = format!("is `{}`, which has an encoder: the hybrid mapping maps decoders", model.name);

@@ -8,7 +8,7 @@ use super::drawing::{Anchor, Color, Drawing};
 use super::font::Font;
 use super::frame::Frame;
 use super::legend::{Entry, Swatch, fit_text};
-use super::palette::{GREY, INK, WHITE, color};
+use super::palette::{GREY, INK, color};
 use super::style::{HEIGHT, SMALL, Style};
 
 /// The values of several ways for each pair of names.
@@ -105,8 +105,7 @@ pub fn crossover(map: &Crossover, value: &Quantity, style: &Style) -> Drawing {
                 .ratio
                 .map_or_else(|| "–".to_owned(), |r| if r < 9.995 { format!("{r:.2}×") } else { format!("{r:.1}×") });
             if font.width(&text, SMALL) + 3.0 < x1 - x0 && y1 - y0 > SMALL + 1.0 {
-                let deep = best.ratio.is_none_or(|r| r > 2.5);
-                drawing.text(text, middle, SMALL, Anchor::Middle, if deep { WHITE } else { INK });
+                drawing.text(text, middle, SMALL, Anchor::Middle, INK);
             }
         }
     }
