@@ -112,7 +112,9 @@ fn ranks(experiment: &Experiment, step: &TrainReport) -> String {
             quantity(rank.total_bytes, "B"),
         ));
     }
-    out.push_str("\n  in flight: micro batches, by chunks, whose activations are held at once; bytes are those of one rank\n");
+    out.push_str(
+        "\n  in flight: micro batches, by chunks, whose activations are held at once; bytes are those of one rank\n",
+    );
     out
 }
 
