@@ -54,6 +54,7 @@ use std::path::Path;
 use banksia_hw::system::{ClusterTable, Machine};
 use banksia_input::{InputError, Source};
 use banksia_mappers::cluster::Ranks;
+use banksia_mappers::parallel::TrainReport;
 use banksia_mappers::schema::Mapping;
 use banksia_mappers::{Mapper, Plan, Problem, choose};
 use banksia_workloads::model::{Routing, Types};
@@ -284,6 +285,14 @@ impl Experiment {
             serving: None,
             published: None,
         })
+    }
+
+    /// The step of an experiment that trains, simulated: its ranks, and what each keeps in memory. `None` for one that generates.
+    ///
+    /// # Errors
+    /// A setting cannot be, or the step does not fit the devices' memory.
+    pub fn training_step(&self) -> Option<Result<TrainReport, InputError>> {
+        Some(self.training.as_ref()?.run(&self.model).map(|(report, _)| report))
     }
 
     /// Model, use and machine of an experiment, whether or not its mapping can be made.

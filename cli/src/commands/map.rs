@@ -9,6 +9,7 @@ use banksia_hw::system::{RunOptions, System};
 use banksia_input::InputError;
 use banksia_mappers::LayoutReport;
 use banksia_mappers::gpu::model::Choice;
+use banksia_mappers::parallel::TrainReport;
 use banksia_mappers::pim_gpt::MappingSummary;
 use banksia_reports::units::{count, percent, quantity};
 use banksia_reports::write_atomically;
@@ -23,6 +24,13 @@ pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
         return search::execute(args);
     }
     let experiment = Experiment::read(&args.experiment, &args.settings)?;
+    if let Some(step) = experiment.training_step() {
+        let step = step?;
+        return print(&match args.format {
+            Format::Json => json("mapping", &step)?,
+            Format::Table => ranks(&experiment, &step),
+        });
+    }
     let generation = experiment.mapped_generation();
     let token = args.token.unwrap_or(generation.generated_tokens);
     if token == 0 || token > generation.generated_tokens {
@@ -69,6 +77,49 @@ fn shown(experiment: &Experiment, token: u64, layout: &LayoutReport) -> String {
             parts.iter().map(part).collect::<Vec<_>>().join("\n")
         }
     }
+}
+
+/// The ranks of a training step: which layers' parameters each has, and what it keeps.
+fn ranks(experiment: &Experiment, step: &TrainReport) -> String {
+    let mut out = format!(
+        "{} on {} x {}: {} micro batches of a replica\n\n  {:<7} {:>5} {:>6} {:>12} {:>9} {:>10} {:>10} {:>11} {:>11} {:>10} {:>10}\n",
+        experiment.model.name,
+        step.devices,
+        experiment.machine.name,
+        count(u64::from(step.micro_batches)),
+        "role",
+        "stage",
+        "ranks",
+        "parameters",
+        "in flight",
+        "weights",
+        "gradients",
+        "optimiser",
+        "activations",
+        "for a while",
+        "all"
+    );
+    for rank in &step.ranks {
+        let m = &rank.memory_bytes;
+        out.push_str(&format!(
+            "  {:<7} {:>5} {:>6} {:>12} {:>9} {:>10} {:>10} {:>11} {:>11} {:>10} {:>10}\n",
+            rank.role,
+            rank.stage,
+            rank.ranks,
+            count(rank.parameters),
+            rank.in_flight,
+            quantity(m.weights, "B"),
+            quantity(m.gradients, "B"),
+            quantity(m.optimizer, "B"),
+            quantity(m.activations, "B"),
+            quantity(m.transient, "B"),
+            quantity(rank.total_bytes, "B"),
+        ));
+    }
+    out.push_str(
+        "\n  in flight: micro batches, by chunks, whose activations are held at once; bytes are those of one rank\n",
+    );
+    out
 }
 
 fn kernels(experiment: &Experiment, token: u64, choices: &[Choice]) -> String {

@@ -259,7 +259,15 @@ impl Settings {
     /// # Errors
     /// Something does not divide what it cuts.
     pub fn check(shape: &Shape, software: &Software, setting: &Setting) -> Result<u32, ParallelError> {
-        super::check::check(&Lists { shape, parallel: &setting.parallel, train: &setting.train, software })
+        let p = &setting.parallel;
+        let micros = super::check::check(&Lists { shape, parallel: p, train: &setting.train, software })?;
+        let interleaved = matches!(p.schedule, Schedule::OneForwardOneBackward | Schedule::Interleaved);
+        if interleaved && p.virtual_stages > 1 && !micros.is_multiple_of(p.pp) {
+            // Megatron-LM `schedules.py` refuses it too: groups of micro batches would wait for each other.
+            let problem = "has groups of as many micro batches as stages, which those of the step do not fill";
+            return Err(ParallelError::new("parallel.virtual_stages", problem).help("use 1, or fewer stages"));
+        }
+        Ok(micros)
     }
 }
 

@@ -253,8 +253,11 @@ pub(super) fn walk(
                     best.take(value, [latency_s, energy_j]);
                     done.push(Simulated { point: node.point, latency_s, energy_j, bound_s, value });
                 }
-                Err(e) if e.key == "parallel" => {
-                    let reason = format!("`parallel` does not fit the memory of a {}", setup.gpu.name);
+                Err(e) if e.key.starts_with("parallel") => {
+                    let reason = match e.key.as_str() {
+                        "parallel" => format!("`parallel` does not fit the memory of a {}", setup.gpu.name),
+                        key => format!("`{key}` {}", e.problem),
+                    };
                     match refused.iter_mut().find(|(r, _)| *r == reason) {
                         Some((_, n)) => *n += 1,
                         None => refused.push((reason, 1)),
