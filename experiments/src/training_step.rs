@@ -187,7 +187,8 @@ pub fn run(
     let over = |joules: f64, seconds: f64| joules > spec.power.limit_w * seconds;
     for (program, pass) in programs.iter().zip(&mut passes) {
         let alone = pass.seconds > CONTROLLER_S;
-        if if alone { over(pass.joules, pass.seconds) } else { over(joules, seconds) } {
+        let throttled = if alone { over(pass.joules, pass.seconds) } else { over(joules, seconds) };
+        if throttled {
             *pass = second(on(program), program, RunOptions { settle: true, ..burst }, cache)?;
         }
     }

@@ -62,7 +62,9 @@ impl TrainNode {
             }
             TrainOp::BiasGradient { width }
             | TrainOp::Accumulate { width }
-            | TrainOp::EmbeddingGradient { width, .. } => each(width, 1.0),
+            | TrainOp::EmbeddingGradient { width, .. }
+            // A row for each expert of a token.
+            | TrainOp::DispatchGradient { width, .. } => each(width, 1.0),
             TrainOp::AccumulateParameter { elements } => elements as f64,
             TrainOp::NormInputGradient { width, mean } => each(width, if mean { 11.0 } else { 8.0 }),
             TrainOp::NormParameterGradient { width, mean, .. } => each(width, if mean { 5.0 } else { 3.0 }),
@@ -72,8 +74,6 @@ impl TrainNode {
             TrainOp::CrossEntropy { vocab } => each(vocab, 5.0),
             TrainOp::CrossEntropyGradient { vocab } => each(vocab, 3.0),
             TrainOp::JoinGradients { .. } => 0.0,
-            // A row for each expert of a token.
-            TrainOp::DispatchGradient { width, .. } => each(width, 1.0),
             TrainOp::CombineGradient { top_k, width } => each(width, 3.0 * top_k as f64),
             TrainOp::RouteGradient { experts, .. } => each(experts, 3.0),
             TrainOp::ConvGradient { channels, kernel, silu } => {

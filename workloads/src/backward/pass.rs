@@ -50,7 +50,7 @@ pub(crate) fn passes(
         let Some(gradient) = tape.whole(index) else { continue };
         match node.op {
             Op::Linear { .. } | Op::ExpertLinear { .. } | Op::HeadLinear { .. } => {
-                products::linear(&mut tape, index, node, &gradient)
+                products::linear(&mut tape, index, node, &gradient);
             }
             Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::PlainNorm { .. } => {
                 norms::norm(&mut tape, index, node, &gradient);

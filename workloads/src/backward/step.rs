@@ -276,9 +276,10 @@ impl TrainingStep {
                 Optimizer::Adafactor if p.rows > 1 && p.columns > 1 => DataType::F32.bytes(p.rows + p.columns),
                 Optimizer::Adafactor => DataType::F32.bytes(n),
                 Optimizer::Muon { moments } if p.rows > 1 && p.columns > 1 => moments.bytes(n),
-                Optimizer::Muon { moments } => 2 * moments.bytes(n),
-                // Vectors are not projected.
-                Optimizer::AdamW { moments } | Optimizer::LowRank { moments, .. } => 2 * moments.bytes(n),
+                // Vectors are neither projected nor made orthogonal.
+                Optimizer::AdamW { moments } | Optimizer::LowRank { moments, .. } | Optimizer::Muon { moments } => {
+                    2 * moments.bytes(n)
+                }
             };
             master.saturating_add(state)
         };

@@ -301,7 +301,7 @@ fn gated(c: &LinearCall, spec: &GpuSpec, n: &Names, d: &Gradients) -> Result<Vec
     });
     k.p.store(out);
     items.push(k.p.launch());
-    items.push(within(c, spec, n, d, &gate)?);
+    items.push(within(c, spec, n, &gate)?);
     // Between chunks: queries', keys' and gates', by states and their gradients.
     let mut k = Chunked::new(c, spec, "gradients between chunks", nk, (4, 255, 73728))?;
     let tokens = [k.of_token(dy, [values, 2, bv], false, false), k.of_token(&n.v, [values, 2, bv], false, false)];
@@ -342,7 +342,7 @@ fn turns<'a>(k: &mut Chunked<'a>, n: u32, body: impl FnOnce(&mut Chunked<'a>)) {
 
 /// `chunk_gla_bwd_kernel_intra`: one warp holds sixteen tokens of 64 channels; for its blocks before (queries) and after (keys) a product each, and within it token after token, each loaded and waited
 /// for, twice.
-fn within(c: &LinearCall, spec: &GpuSpec, n: &Names, _: &Gradients, gate: &Operand) -> Result<Item, String> {
+fn within(c: &LinearCall, spec: &GpuSpec, n: &Names, gate: &Operand) -> Result<Item, String> {
     const SUB: u32 = 16;
     let (bk, nk) = (64.min(c.key_dim), c.key_dim.div_ceil(64));
     let blocks = CHUNK.min(c.tokens).div_ceil(SUB);
@@ -607,7 +607,7 @@ pub fn chunk_gradient(c: &LinearCall, spec: &GpuSpec, names: &Names, d: &Gradien
             let mut items = vec![gates::vector_sum(c, spec, &names.gate, &gate)?];
             items.extend(kda::within(c, spec, names, &gate)?);
             items.extend(delta(c, spec, names, d)?);
-            items.push(within(c, spec, names, d, &gate)?);
+            items.push(within(c, spec, names, &gate)?);
             items.push(gates::vector_sum(c, spec, &names.between("d_gate_all"), &d.gate)?);
             Ok(items)
         }

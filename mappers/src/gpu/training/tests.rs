@@ -77,7 +77,6 @@ fn seconds(items: Vec<Item>) -> f64 {
     total
 }
 
-/// What launches of items read and write at least, seconds at the memory's peak.
 #[test]
 fn gradients_of_grouped_products_take_about_their_product() {
     let spec = h200();
