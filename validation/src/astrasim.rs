@@ -25,7 +25,7 @@ pub(super) fn row(row: &Row) -> Value {
         ),
         metric: "latency_ns",
         label: label.map(|key| format!("{key}={}", get(key))).join(" "),
-        predicted: measured.clone().and_then(|_| predict(row)),
+        predicted: predict(row).and_then(|ns| measured.clone().map(|_| ns)),
         measured: measured.unwrap_or(0.0),
     }
 }

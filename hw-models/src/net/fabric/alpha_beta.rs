@@ -310,3 +310,43 @@ fn pipelined(phases: &[(usize, f64)], dimensions: usize, chunks: u32, at_once: u
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{AlphaBeta, Block, Collective, Dimension, Passing, pipelined};
+
+    #[test]
+    fn a_ring_takes_what_it_does_by_hand() {
+        // 1 MiB in four chunks around eight ranks: 262,144 bytes over 400 * 2^30 B/s and 936.25 ns are 1,546 whole nanoseconds; with 11 of the endpoint, seven
+        // times, and 3 a chunk.
+        let dimension = Dimension {
+            block: Block::Ring,
+            passing: Passing::Ring,
+            ranks: 8,
+            bytes_per_s: 400.0 * f64::from(1 << 30),
+            latency_s: 936.25e-9,
+        };
+        let system = AlphaBeta {
+            dimensions: vec![dimension],
+            congestion: false,
+            endpoint_s: 10e-9,
+            memory_bytes_per_s: 3350e9,
+            chunks: 4,
+            at_once: 1,
+            by_levels: true,
+        };
+        let seconds = system.seconds(Collective::AllGather, f64::from(1 << 20)).unwrap_or_default();
+        assert!((seconds * 1e9 - 4.0 * (7.0 * 1557.0 + 3.0)).abs() < 1e-3, "{seconds}");
+        // What congestion adds to a ring is the rounding of its links.
+        let shared = AlphaBeta { congestion: true, ..system };
+        let shared = shared.seconds(Collective::AllGather, f64::from(1 << 20)).unwrap_or_default();
+        assert!(shared >= seconds && shared < seconds * 1.001, "{shared} and {seconds}");
+    }
+
+    #[test]
+    fn chunks_are_pipelined_over_dimensions() {
+        assert!((pipelined(&[(0, 1.0), (1, 1.0)], 2, 4, 1) - 5.0).abs() < 1e-12);
+        assert!((pipelined(&[(0, 1.0), (1, 3.0)], 2, 4, 1) - 13.0).abs() < 1e-12);
+        assert!((pipelined(&[(0, 1.0)], 1, 4, 2) - 2.0).abs() < 1e-12);
+    }
+}

@@ -174,7 +174,7 @@ const fn packet_bytes() -> u64 {
 }
 
 const fn most_hops() -> u64 {
-    4_000_000
+    1_000_000
 }
 
 /// The schema of such a file.

@@ -292,7 +292,7 @@ fn loads(topology: &Topology, algorithm: &str, bytes: u64, ran: &Ran) -> Algorit
         from: topology.label(l.from),
         to: topology.label(l.to),
         kind: format!("{} to {}", topology.part(l.from).0, topology.part(l.to).0),
-        gb_s: l.bytes_per_s * 1e-9,
+        gb_s: l.bytes_per_s / 1e9,
         bytes: *bytes,
         utilisation: bytes / (l.bytes_per_s * ran.seconds),
     });

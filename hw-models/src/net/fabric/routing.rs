@@ -263,6 +263,8 @@ impl<'a> Routes<'a> {
         let entries = b.map_or(&own_to[..], |n| &self.entries[n as usize]);
         let mut best = (UNREACHED, 0usize, 0usize);
         let mut equal = 0u64;
+        // Of equal ways those that leave and enter nodes by the same part stay on a rail, and are taken; a hash takes any.
+        let mut strays = true;
         let choice = mix(*hash);
         for (i, out) in exits.iter().enumerate() {
             let near = if a.is_some() { self.reach(from % parts, out.part, out.part == from % parts) } else { 0 };
@@ -276,10 +278,12 @@ impl<'a> Routes<'a> {
                     continue;
                 };
                 let sum = sum.saturating_add(far);
-                if sum < best.0 {
+                let stray = self.policy != Policy::Hashed && a.is_some() && b.is_some() && out.part != into.part;
+                if (sum, stray) < (best.0, strays) {
                     best = (sum, i, k);
+                    strays = stray;
                     equal = 1;
-                } else if sum == best.0 && sum != UNREACHED {
+                } else if sum == best.0 && stray == strays && sum != UNREACHED {
                     // The n-th of equals replaces the choice once in n: by hash, or by the destination's number (D-mod-k), in turn.
                     equal += 1;
                     let by = if self.policy == Policy::Hashed { mix(choice ^ equal) } else { u64::from(to) };
