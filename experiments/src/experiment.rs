@@ -292,7 +292,7 @@ impl Experiment {
     /// # Errors
     /// A setting cannot be, or the step does not fit the devices' memory.
     pub fn training_step(&self) -> Option<Result<TrainReport, InputError>> {
-        Some(self.training.as_ref()?.run(&self.model).map(|(report, _)| report))
+        Some(self.training.as_ref()?.run(&self.model, None).map(|(report, _)| report))
     }
 
     /// Model, use and machine of an experiment, whether or not its mapping can be made.
