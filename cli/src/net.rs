@@ -83,10 +83,10 @@ pub fn output(args: &NetArgs) -> Result<String, CliError> {
     })?;
     drop(progress);
     if let Some(file) = &mut plot {
-        file.writer().write_all(curve_csv(&report).as_bytes()).map_err(unwritten)?;
+        file.writer().write_all(curve_csv(&report).as_bytes()).map_err(|e| unwritten(&e))?;
     }
     if let Some(file) = &mut links {
-        file.writer().write_all(links_csv(&report).as_bytes()).map_err(unwritten)?;
+        file.writer().write_all(links_csv(&report).as_bytes()).map_err(|e| unwritten(&e))?;
     }
     plot.into_iter().chain(links).try_for_each(OutputFile::finish)?;
     match args.format {
@@ -96,7 +96,7 @@ pub fn output(args: &NetArgs) -> Result<String, CliError> {
     }
 }
 
-fn unwritten(e: std::io::Error) -> CliError {
+fn unwritten(e: &std::io::Error) -> CliError {
     CliError::Failed(format!("a file cannot be written: {e}"))
 }
 
@@ -110,7 +110,7 @@ fn on_fabric(args: &NetArgs, source: &Source, folder: &Path) -> Result<String, C
     let report = run_collectives(&net)?;
     for (key, mut file) in files {
         let text = if key == "--plot" { collective::rows_csv(&report) } else { collective::links_csv(&report) };
-        file.writer().write_all(text.as_bytes()).map_err(unwritten)?;
+        file.writer().write_all(text.as_bytes()).map_err(|e| unwritten(&e))?;
         file.finish()?;
     }
     if let Some(path) = &args.heatmap {
