@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{CheckReport, Claims, Wrong, check};
 use crate::plan::{LayoutReport, Problem};
-use banksia_hw::program::{Block, PimInstruction, Program, Work};
+use banksia_hw::program::{Block, Program, Work};
 use banksia_hw::system::{Machine, RunOptions, System};
 use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, Model};
