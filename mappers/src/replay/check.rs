@@ -34,14 +34,15 @@ pub fn check(program: &Program, claims: &Claims, machine: &Machine) -> Result<Ch
         operators: groups.iter().filter(|g| g.required).count() as u64,
         ..CheckReport::default()
     };
-    let mut reads_only = vec![false; program.instructions.len()];
+    let none = || vec![false; program.instructions.len()];
+    let mut only = flow::Only { reads: none(), writes: none() };
     for banks in &claims.banks {
         let pim = machine.devices.get(banks.device as usize).and_then(|(_, d)| match d {
             Device::Pim(pim) => Some(pim),
             Device::Gpu(_) => None,
         });
         if let Some(pim) = pim {
-            let mut walk = Walk { program, groups, of: &of, order: &mut order, reads_only: &mut reads_only };
+            let mut walk = Walk { program, groups, of: &of, order: &mut order, only: &mut only };
             walk.banks(banks, pim, &mut report)?;
             held(program, groups, &of, banks, pim, &mut report)?;
         }
@@ -49,7 +50,7 @@ pub fn check(program: &Program, claims: &Claims, machine: &Machine) -> Result<Ch
     for gpu in &claims.gpus {
         kernels::check(program, gpu, &mut order, &mut report)?;
     }
-    report.waits = flow::presence(program, groups, &of, &reads_only, &mut order)?;
+    report.waits = flow::presence(program, groups, &of, &only, &mut order)?;
     flow::additions(program, groups, &of)?;
     links(program, machine, &mut report);
     Ok(report)
@@ -60,7 +61,7 @@ struct Walk<'a, 'b> {
     groups: &'a [Group],
     of: &'a [usize],
     order: &'b mut Order<'a>,
-    reads_only: &'b mut [bool],
+    only: &'b mut flow::Only,
 }
 
 /// What is known of a group's vector unit so far.
@@ -106,7 +107,7 @@ impl Walk<'_, '_> {
                 }
                 continue;
             }
-            let mut did = Did { reads_only: true, ..Did::default() };
+            let mut did = Did { reads_only: true, writes_only: true, ..Did::default() };
             let mut wrong = None;
             let done = view.steps(program, instruction.work, &mut |set, step| {
                 if wrong.is_none() {
@@ -117,7 +118,7 @@ impl Walk<'_, '_> {
                 return Err(wrong);
             }
             done.map_err(|problem| Wrong::Strange { operator: operator.clone(), instruction: i, problem })?;
-            self.reads_only[i] = did.reads_only;
+            (self.only.reads[i], self.only.writes[i]) = (did.reads_only, did.writes_only);
             if !did.gave.is_empty() {
                 own.instructions.push(i);
                 own.gave.extend(did.gave);

@@ -51,7 +51,15 @@ fn missing(groups: &[Group], met: &[bool], range: std::ops::Range<usize>) -> Res
     }
 }
 
-/// Every instruction comes after all that completes what its operator uses. `reads_only` says which only read the banks: what lies there needs no one.
+/// Instructions that do nothing but read the banks, and nothing but write them.
+#[derive(Debug)]
+pub(super) struct Only {
+    pub reads: Vec<bool>,
+    pub writes: Vec<bool>,
+}
+
+/// Every instruction comes after all that completes what its operator uses. What is only read from the banks needs no one; what is only written to
+/// them is for the next step, and completes no value.
 ///
 /// # Errors
 /// One does not wait.
@@ -59,20 +67,20 @@ pub(super) fn presence(
     program: &Program,
     groups: &[Group],
     of: &[usize],
-    reads_only: &[bool],
+    only: &Only,
     order: &mut Order<'_>,
 ) -> Result<u64, Wrong> {
     let mut exits: Vec<Vec<usize>> = vec![Vec::new(); groups.len()];
     let mut followed = vec![false; program.instructions.len()];
     for i in 0..program.instructions.len() {
         for before in order.before(i) {
-            if of[before] == of[i] {
+            if of[before] == of[i] && !only.writes[i] {
                 followed[before] = true;
             }
         }
     }
     for (i, group) in of.iter().enumerate() {
-        if !followed[i] {
+        if !followed[i] && !only.writes[i] {
             exits[*group].push(i);
         }
     }
@@ -87,7 +95,7 @@ pub(super) fn presence(
     let mut checked = 0;
     for i in 0..program.instructions.len() {
         let group = of[i];
-        if reads_only[i] {
+        if only.reads[i] {
             continue;
         }
         let behind = order.before(i).any(|b| of[b] == group && waits[b]);

@@ -50,6 +50,8 @@ pub(super) struct Did {
     pub used: Vec<(u32, u64, usize)>,
     /// It read the banks, and did nothing else.
     pub reads_only: bool,
+    /// It wrote the banks, and did nothing else.
+    pub writes_only: bool,
 }
 
 /// Bytes by level.
@@ -130,6 +132,9 @@ impl<'a> Memory<'a> {
         if !matches!(step, DataStep::Access { write: false, .. }) {
             did.reads_only = false;
         }
+        if !matches!(step, DataStep::Access { write: true, .. }) {
+            did.writes_only = false;
+        }
         match step {
             DataStep::Load { columns } => {
                 if columns > self.units.buffer_columns {
@@ -161,10 +166,20 @@ impl<'a> Memory<'a> {
             }
             DataStep::Multiply { bank, row, column, columns, buffer, sum } => {
                 self.traffic.to_units += u64::from(columns) * bytes * u64::from(self.units.units) * n;
+                let mut own = false;
+                let mut wrong = None;
                 for channel in set.iter() {
                     for column in column..column + columns {
-                        self.multiply(who, (channel, bank, u64::from(row), column), buffer, sum, did)?;
+                        match self.multiply(who, (channel, bank, u64::from(row), column), buffer, sum, did) {
+                            Ok(()) => own = true,
+                            // What channels do that have nothing of it, nobody reads.
+                            Err(error @ Wrong::Address { .. }) if self.shared_accesses => wrong = wrong.or(Some(error)),
+                            Err(error) => return Err(error),
+                        }
                     }
+                }
+                if let (false, Some(error)) = (own, wrong) {
+                    return Err(error);
                 }
             }
             DataStep::Read { .. } => {
