@@ -631,6 +631,8 @@ pub enum FileFormat {
     Model,
     /// An experiment that trains.
     Training,
+    /// An experiment on a published system by its own simulator's rules.
+    Published,
 }
 
 /// A schema to print.

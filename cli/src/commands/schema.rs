@@ -1,6 +1,6 @@
 //! `banksia schema`.
 
-use banksia_experiments::schema::{controller, device, experiment, machine, model, sweep, training};
+use banksia_experiments::schema::{controller, device, experiment, machine, model, published, sweep, training};
 
 use crate::CliError;
 use crate::args::{FileFormat, SchemaArgs};
@@ -15,6 +15,7 @@ pub(super) fn execute(args: &SchemaArgs) -> Result<(), CliError> {
         FileFormat::Controller => controller(),
         FileFormat::Model => model(),
         FileFormat::Training => training(),
+        FileFormat::Published => published(),
     };
     let text = serde_json::to_string_pretty(&schema);
     print(&format!("{}\n", text.map_err(|e| CliError::Failed(format!("the schema cannot be written: {e}")))?))

@@ -43,6 +43,7 @@ fn format(path: &Path, table: &toml::Table) -> Format {
     let has = |key: &str| table.contains_key(key);
     match () {
         () if has("training") => Format::Training,
+        () if has("published") => Format::Published,
         () if has("experiments") || has("sweeps") => Format::Sweep,
         () if has("workload") => Format::Experiment,
         () if has("layers") || has("blocks") => Format::Model,
@@ -60,11 +61,20 @@ enum Format {
     Controller,
     Model,
     Training,
+    Published,
 }
 
 impl Format {
-    const ALL: [Self; 7] =
-        [Self::Experiment, Self::Sweep, Self::Machine, Self::Device, Self::Controller, Self::Model, Self::Training];
+    const ALL: [Self; 8] = [
+        Self::Experiment,
+        Self::Sweep,
+        Self::Machine,
+        Self::Device,
+        Self::Controller,
+        Self::Model,
+        Self::Training,
+        Self::Published,
+    ];
 
     fn schema(self) -> Value {
         json(match self {
@@ -75,6 +85,7 @@ impl Format {
             Self::Controller => schema::controller(),
             Self::Model => schema::model(),
             Self::Training => schema::training(),
+            Self::Published => schema::published(),
         })
     }
 }
