@@ -644,6 +644,8 @@ pub enum FileFormat {
     Collective,
     /// A fabric: devices, switches, links.
     Fabric,
+    /// An experiment on a published system by its own simulator's rules.
+    Published,
 }
 
 /// A schema to print.

@@ -13,6 +13,7 @@ pub use banksia_hw::net::noc::schema as net;
 pub use banksia_hw::system::machine_schema as machine;
 pub use banksia_workloads::schema::schema as model;
 
+use crate::published::file::PublishedFile;
 use crate::training::TrainingFile;
 
 /// The schema of a DRAM device's file.
@@ -23,6 +24,11 @@ pub fn device() -> Schema {
 /// The schema of an experiment that trains.
 pub fn training() -> Schema {
     of_file::<TrainingFile>("Banksia: a training experiment")
+}
+
+/// The schema of an experiment on a published system.
+pub fn published() -> Schema {
+    of_file::<PublishedFile>("Banksia: an experiment on a published system")
 }
 
 /// The schema of a memory controller's file.

@@ -20,9 +20,11 @@ fn streams_come_near_the_peak() {
     // A PIM machine's plain accesses: 90 % without refresh, of which its refresh leaves 93 %.
     // A row of a whole pseudo-channel for a unit in the buffer die: the map does not spread a stream over its banks.
     // Refresh as fitted to a hot GPU: each bank is away for 275 ns, twice as often.
-    let bound =
-        [&bound_by_the_queue[..], &[("hbm3e-h200", 0.85), ("gddr6-pim-gpt", 0.83), ("hbm3-attacc-buffer", 0.4)]]
-            .concat();
+    let bound = [
+        &bound_by_the_queue[..],
+        &[("hbm3e-h200", 0.85), ("gddr6-pim-gpt", 0.83), ("hbm3-attacc-buffer", 0.4), ("hbm3-duplex", 0.45)],
+    ]
+    .concat();
     let mut low = Vec::new();
     for name in catalog::names() {
         let device = catalog::load(name).unwrap();

@@ -75,3 +75,87 @@ impl Beside {
         self.waited
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::outcome::Outcome;
+    use crate::program::Program;
+    use crate::system::{Books, RunError, Share};
+
+    /// A device that has held the pins for a while, and one instruction of it.
+    struct Fake {
+        length: u64,
+        pins: u64,
+        first: bool,
+    }
+
+    impl Executor for Fake {
+        fn load(&mut self, _: &Arc<Program>, _: Share<'_>, _: Time) -> Result<(), RunError> {
+            Ok(())
+        }
+        fn release(&mut self, _: u32, _: Time) -> Result<(), RunError> {
+            Ok(())
+        }
+        fn next(&mut self) -> Option<Time> {
+            None
+        }
+        fn advance(&mut self, _: Time, _: &mut Vec<(Time, u32)>) -> Result<(), RunError> {
+            Ok(())
+        }
+        fn unfinished(&self) -> usize {
+            0
+        }
+        fn waits(&self) -> Vec<String> {
+            Vec::new()
+        }
+        fn end_step(&mut self, _: Time) -> f64 {
+            0.0
+        }
+        fn granule(&self) -> Option<Time> {
+            None
+        }
+        fn move_epoch(&mut self, _: Time) {}
+        fn books(&mut self, _: Time) -> Books {
+            Books::default()
+        }
+        fn metrics(&self, _: &Outcome) -> BTreeMap<String, f64> {
+            BTreeMap::new()
+        }
+        fn pins_of(&self, _: u32) -> Option<(Time, Time)> {
+            (!self.first).then_some((Time::from_fs(self.length), Time::from_fs(self.pins)))
+        }
+        fn pins_between(&mut self, _: Time, _: Time) -> Time {
+            Time::from_fs(if self.first { self.pins } else { 0 })
+        }
+    }
+
+    /// How long an instruction of 100 that holds the pins for `own` is put off beside one that holds them for `theirs`.
+    fn put_off(own: u64, theirs: u64) -> u64 {
+        let device = |first, pins| -> Box<dyn Executor> { Box::new(Fake { length: 100, pins, first }) };
+        let mut executors = vec![device(false, own), device(true, theirs)];
+        let mut beside = Beside::new(2, &[0, 1]);
+        let end = Time::from_fs(500);
+        if !beside.put_off(&mut executors, 0, 7, end) {
+            return 0;
+        }
+        assert_eq!(beside.ended(end), None);
+        let late = beside.next().map_or(0, |t| t.as_fs());
+        assert_eq!(beside.ended(Time::from_fs(late)), Some((Time::from_fs(late), 7)));
+        late - 500
+    }
+
+    /// A channel's pins carry one burst at a time: what does not fit is added, and what fits costs nothing.
+    #[test]
+    fn pins_are_not_given_twice() {
+        assert_eq!(put_off(60, 40), 0);
+        assert_eq!(put_off(80, 50), 30);
+        assert_eq!(put_off(100, 100), 100);
+        assert_eq!(put_off(0, 100), 0);
+        // One that is longer than its bytes by itself waits for no more than what the others had.
+        assert_eq!(put_off(130, 20), 20);
+    }
+}

@@ -43,6 +43,7 @@ fn format(path: &Path, table: &toml::Table) -> Format {
     let has = |key: &str| table.contains_key(key);
     match () {
         () if has("training") => Format::Training,
+        () if has("published") => Format::Published,
         () if has("experiments") || has("sweeps") => Format::Sweep,
         () if has("workload") => Format::Experiment,
         () if has("collective") => Format::Collective,
@@ -66,10 +67,11 @@ enum Format {
     Net,
     Collective,
     Fabric,
+    Published,
 }
 
 impl Format {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Experiment,
         Self::Sweep,
         Self::Machine,
@@ -80,6 +82,7 @@ impl Format {
         Self::Net,
         Self::Collective,
         Self::Fabric,
+        Self::Published,
     ];
 
     fn schema(self) -> Value {
@@ -94,6 +97,7 @@ impl Format {
             Self::Net => schema::net(),
             Self::Collective => schema::collective(),
             Self::Fabric => schema::fabric(),
+            Self::Published => schema::published(),
         })
     }
 }
