@@ -83,3 +83,30 @@ fn four_hundred_billion_parameters() {
     assert!(mape(&hopper) <= 10.0, "{:.1} %", mape(&hopper));
     assert!(mape(&blackwell) > 10.0, "the gap has closed: ask for 10 %");
 }
+
+/// Kendall's tau over pairs of settings of one model on as many devices with one batch.
+fn tau_within(pairs: &[Pair], group: impl Fn(&Pair) -> String) -> f64 {
+    let (mut agree, mut all) = (0_i32, 0_i32);
+    for (i, a) in pairs.iter().enumerate() {
+        for b in pairs.iter().skip(i + 1).filter(|b| group(a) == group(b)) {
+            let order = (a.measured - b.measured) * (a.predicted - b.predicted);
+            all += 1;
+            agree += if order > 0.0 { 1 } else { -1 };
+        }
+    }
+    assert!(all > 20, "{all} pairs");
+    f64::from(agree) / f64::from(all)
+}
+
+/// Settings of a model come in their order. Known gap: Kendall's tau within a model is below the 0.85 asked for. A quarter of the pairs that are turned differ by less than 2 % as
+/// measured, less than the suite's error; of the others five in six have one of seven rows that took a sixth to two fifths longer than is simulated, while their neighbours in
+/// stages, replicas and tensor ranks are met to a few per cent: no mechanism is known that slows these alone (docs/search.md).
+#[test]
+#[ignore = "minutes: every row of the suite"]
+fn settings_of_a_model_come_in_their_order() {
+    let all = pairs("vtrain-multi", "vtrain_a100_multi_node.csv", 1, "step_s");
+    let model = |p: &Pair| p.label.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    let tau = tau_within(&all, model);
+    assert!(tau > 0.4, "{tau:.2}");
+    assert!(tau < 0.85, "the gap has closed: ask for 0.85");
+}

@@ -18,6 +18,8 @@ pub mod engine;
 mod error;
 pub mod experiment;
 pub mod floor;
+#[cfg(test)]
+mod floor_laws;
 mod greedy;
 pub mod inference;
 pub mod lists;
