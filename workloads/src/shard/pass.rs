@@ -125,7 +125,9 @@ impl Pass<'_> {
                 _ => true,
             };
         // Sums that go into such an operator are scattered.
-        let scattered = states.contains(&State::Rows) || (partial > 0 && !terms && place != Place::After);
+        let lone = |from: &NodeIndex| self.own.operator(*from).is_some_and(|n| n.outputs.len() == 1);
+        let sums = partial > 0 && !terms && place != Place::After && sources.iter().all(|(from, _)| lone(from));
+        let scattered = states.contains(&State::Rows) || sums;
         let rows = self.sequence && by_token(&node.op) && (stream || scattered);
         let mut node = node.clone();
         // Logits are chosen from whole.
@@ -142,7 +144,7 @@ impl Pass<'_> {
             let state = self.state(*from);
             let input = match state {
                 State::Partial if terms => self.plain(*from, tensor),
-                State::Partial => self.brought(*from, rows),
+                State::Partial => self.brought(*from, tensor, rows),
                 State::Rows if rows => self.plain(*from, tensor),
                 State::Rows => self.gathered_rows(*from),
                 State::Whole if chosen => self.gathered_features(*from, tensor),
@@ -209,9 +211,13 @@ impl Pass<'_> {
         at
     }
 
-    fn brought(&mut self, from: NodeIndex, rows: bool) -> (NodeIndex, Tensor) {
+    fn brought(&mut self, from: NodeIndex, tensor: &Tensor, rows: bool) -> (NodeIndex, Tensor) {
         let at = self.bring(from, rows);
-        (at, self.output(at))
+        // Of a product whose result is split, the part that is read.
+        let outputs = self.own.operator(from).map_or(&[][..], |n| &n.outputs);
+        let part = outputs.iter().position(|o| o.name == tensor.name).unwrap_or(0);
+        let found = self.out.operator(at).and_then(|n| n.outputs.get(part).cloned());
+        (at, found.unwrap_or_else(|| self.output(at)))
     }
 
     fn gathered_rows(&mut self, from: NodeIndex) -> (NodeIndex, Tensor) {
@@ -247,10 +253,14 @@ impl Pass<'_> {
             _ => producer.outputs.first().map(last),
         };
         let ranks = self.sharding.tp;
-        let node = node_of(&producer, what, ranks, whole, width.unwrap_or(0), self.shared_tokens(whole.1));
-        let carried = producer.outputs.first().cloned();
+        let mut node = node_of(&producer, what, ranks, whole, width.unwrap_or(0), self.shared_tokens(whole.1));
+        if what == Communication::AllReduce && producer.outputs.len() > 1 {
+            let own = |o: &Tensor| Tensor { name: format!("{}.{}", node.name, o.name), ..o.clone() };
+            node.outputs = producer.outputs.iter().map(own).collect();
+            node.op = Op::Collective { what, ranks, width: producer.outputs.iter().map(last).sum() };
+        }
         let at = self.out.add(node);
-        if let Some(tensor) = carried {
+        for tensor in producer.outputs {
             self.out.connect(source, at, tensor);
         }
         at
@@ -262,7 +272,7 @@ impl Pass<'_> {
         let rows = (producer.batch, producer.tokens);
         let width = last(tensor);
         let mut node = node_of(&producer, what, self.sharding.ep, rows, width, rows.1);
-        node.label = format!("expert {}", what.name());
+        node.label = format!("expert exchange {}", what.name());
         let at = self.out.add(node);
         self.out.connect(from, at, tensor.clone());
         (at, self.output(at))
