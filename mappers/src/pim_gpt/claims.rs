@@ -99,7 +99,7 @@ impl Adding<'_> {
                 }
             }
             Op::Linear { .. } | Op::HeadLinear { .. } | Op::ExpertLinear { .. } => {
-                self.product(&mut own, index, node, group)
+                self.product(&mut own, index, node, group);
             }
             _ => {
                 own.in_place = true;

@@ -163,7 +163,7 @@ impl Memory<'_> {
 fn new_of(fresh: Fresh) -> String {
     match fresh {
         Fresh::Nothing => "nothing of it is written in this step".into(),
-        Fresh::Outputs { first, count } if count == 1 => format!("the step's token is output {first}"),
+        Fresh::Outputs { first, count: 1 } => format!("the step's token is output {first}"),
         Fresh::Outputs { first, count } => format!("the step's token is outputs {first} to {}", first + count - 1),
         Fresh::Input(at) => format!("the step's token is input {at} of every output"),
         Fresh::All => "all of it is written".into(),
