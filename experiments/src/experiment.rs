@@ -62,6 +62,7 @@ use banksia_workloads::schema::ModelKey;
 use banksia_workloads::{Generation, GenerationFile, GptFile, Model, explain_key, load_model, zoo};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::published;
 use crate::serving::{Load, ServingFile};
@@ -339,6 +340,11 @@ impl Experiment {
             }
         };
         Ok((file, model, generation, machine, configuration))
+    }
+
+    /// The hash of all that a result depends on, in hexadecimal digits.
+    pub fn configuration_sha256(&self) -> String {
+        Sha256::digest(self.configuration.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
     }
 
     /// The generation as the mapping runs it: without what it leaves to a host.

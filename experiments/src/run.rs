@@ -15,7 +15,6 @@ use banksia_reports::{
     ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
 };
 use banksia_sim::Time;
-use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::experiment::Experiment;
@@ -202,7 +201,7 @@ const MOST_PROGRAM_BYTES: u64 = 4 << 30;
 
 /// The hash of all that a result depends on.
 pub fn configuration_sha256(experiment: &Experiment) -> String {
-    hex(&Sha256::digest(experiment.configuration.as_bytes()))
+    experiment.configuration_sha256()
 }
 
 /// The report of an outcome.
@@ -302,10 +301,6 @@ fn footprint(experiment: &Experiment) -> BTreeMap<String, u64> {
 
 fn ratio(a: f64, b: f64) -> f64 {
     if b > 0.0 { a / b } else { 0.0 }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Operators with their share of what belongs to none: background, refresh and idle power go by latency.

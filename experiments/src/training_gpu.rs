@@ -31,7 +31,6 @@ use banksia_workloads::backward::{Optimizer, Precision, Recompute, TrainingSpec}
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::experiment::Experiment;
-use crate::run::configuration_sha256;
 use crate::training_step::{self, Step, StepError};
 
 /// Elements of a block of moments of eight bits with one scale (bitsandbytes).
@@ -303,7 +302,7 @@ fn report(
         banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
         name: experiment.name.clone(),
         seed: experiment.seed,
-        configuration_sha256: configuration_sha256(experiment),
+        configuration_sha256: experiment.configuration_sha256(),
         configuration: experiment.configuration.clone(),
         machine: MachineInfo {
             name: experiment.machine.name.clone(),

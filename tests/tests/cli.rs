@@ -251,7 +251,7 @@ fn exact_stepping_gives_the_same_bytes() {
         (&odd, &["machine.memory.refresh=false", "workload.generation.generated_tokens=5"]),
         (&odd, &["device.organization.pin_gbps=2.0", "machine.memory.channels=5"]),
         (&odd, &["device.timing_ns.tREFI=600.0"]),
-        (&odd, &["machine.vector_unit.clock_mhz=333.3", "machine.vector_unit.sram_bytes=16384"]),
+        (&odd, &["machine.vector_unit.clock_mhz=333.3", "machine.vector_unit.sram_bytes=24576"]),
         (&odd, &["device.organization.count.bank=1", "mapping.lm_head=host"]),
         (&odd, &["device.clock_ps=833.0", "machine.link.latency_ns=0.7"]),
         (&odd, &["workload.model.kv_heads=5", "workload.model.gated=true", "workload.model.positions=rotary"]),

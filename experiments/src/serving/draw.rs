@@ -6,8 +6,8 @@ use banksia_input::{InputError, Source};
 use banksia_sim::rng;
 use rand::RngExt;
 
+use super::file::{MOST_REQUESTS, MOST_TOKENS, Process, ServingFile};
 use super::load::Lengths;
-use super::settings::{MOST_REQUESTS, MOST_TOKENS, Process, ServingFile};
 
 /// Lengths of each request, and when it comes where that is not left to answers.
 #[derive(Debug)]

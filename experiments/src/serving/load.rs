@@ -488,10 +488,10 @@ mod tests {
         let served = serve(&[(1000, 4); 3], Arrivals::At(&times), WHOLE, &mut cost).unwrap();
         let first: Vec<f64> = served.answered.iter().map(|a| a.first_s).collect();
         assert_eq!(first, [3.0, 7.0, 102.0]);
-        assert_eq!(served.answered.iter().map(|a| a.end_s).collect::<Vec<_>>(), [8.0, 10.0, 105.0]);
+        assert_eq!(served.answered.iter().map(|a| a.end_s).collect::<Vec<_>>(), [7.0, 10.0, 105.0]);
         assert_eq!((served.idle_s, served.end_s), (91.0, 105.0));
         let steps = formed(&[(1000, 4); 3], Arrivals::At(&times), WHOLE);
-        assert_eq!(steps, [(1000, 0), (0, 1), (1000, 1), (0, 2), (0, 1), (1000, 0), (0, 1)]);
+        assert_eq!(steps, [(1000, 0), (0, 1), (1000, 1), (0, 1), (1000, 0), (0, 1)]);
     }
 
     #[test]

@@ -25,6 +25,8 @@
 //! how many.
 
 mod draw;
+mod engine;
+mod file;
 pub mod load;
 mod report;
 mod settings;
@@ -36,7 +38,8 @@ use banksia_hw::gpu::LaunchCache;
 use banksia_hw::system::RunOptions;
 use banksia_reports::RunReport;
 
-pub(crate) use settings::{Load, ServingFile};
+pub(crate) use file::ServingFile;
+pub(crate) use settings::Load;
 
 use crate::error::Error;
 use crate::experiment::Experiment;
@@ -52,7 +55,7 @@ pub(crate) fn run(
     cache: Option<&Arc<dyn LaunchCache>>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<RunReport, Error> {
-    let engine = load.engine(experiment)?;
+    let engine = engine::engine(load, experiment)?;
     let timeline = options.timeline_step.is_some();
     let options = RunOptions { timeline_step: None, ..options };
     let mut steps = steps::Simulated::new(experiment, load, options, cache, progress);

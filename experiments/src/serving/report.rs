@@ -12,7 +12,6 @@ use super::load::{Answered, Served};
 use super::settings::Load;
 use super::steps::{PHASES, Simulated};
 use crate::experiment::Experiment;
-use crate::run::configuration_sha256;
 
 /// Requests of a timeline, at most: their lanes are to be read.
 const MOST_LANES: usize = 200;
@@ -184,7 +183,7 @@ pub(super) fn report(
         banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
         name: experiment.name.clone(),
         seed: experiment.seed,
-        configuration_sha256: configuration_sha256(experiment),
+        configuration_sha256: experiment.configuration_sha256(),
         configuration: experiment.configuration.clone(),
         machine: MachineInfo {
             name: experiment.machine.name.clone(),

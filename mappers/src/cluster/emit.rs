@@ -7,9 +7,9 @@ use banksia_hw::net::fabric::group::Collective;
 use banksia_hw::program::{InstructionId, Program, ProgramBuilder, Work};
 use banksia_workloads::{Communication, Phase, Place, Step};
 
-use super::plan::Cluster;
 use super::ranks::Exchange;
 use super::stages::{Item, Round, items};
+use super::state::Cluster;
 use crate::gpu::model::ChosenPart;
 
 /// A program under construction.

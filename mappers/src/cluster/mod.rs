@@ -8,6 +8,7 @@ mod layout;
 mod plan;
 mod ranks;
 mod stages;
+mod state;
 
 use banksia_hw::system::Machine;
 use banksia_input::InputError;
@@ -18,8 +19,8 @@ pub use ranks::{AllReduce, Exchange, Placement, Ranks};
 use crate::gpu::model::launches;
 use crate::plan::{Mapper, Plan, Problem};
 use crate::space::Knob;
-use plan::Cluster;
 use ranks::ClusterOptions;
+use state::Cluster;
 
 /// The strategy of this module.
 #[derive(Debug, Clone, Copy)]

@@ -13,26 +13,9 @@ use super::emit;
 use super::layout::Layout;
 use super::ranks::{ClusterOptions, Exchange, Ranks};
 use super::stages::Round;
+use super::state::Cluster;
 use crate::gpu::model::{ChosenPart, GpuModel, Parts, no_judge};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Plan, Problem, Unsupported};
-
-/// A model on ranks, ready to be lowered step by step.
-#[derive(Debug, Clone)]
-pub(super) struct Cluster {
-    /// Of all sequences, and of those of one part of a replica's batch.
-    generation: Generation,
-    own: Generation,
-    pub(super) ranks: Ranks,
-    pub(super) options: ClusterOptions,
-    pub(super) layout: Layout,
-    /// Elements of the hidden state.
-    pub(super) width: u64,
-    /// Experts of a token.
-    pub(super) top_k: u32,
-    /// By role.
-    models: Vec<GpuModel>,
-    machine: Machine,
-}
 
 impl Cluster {
     /// Lays a model out.

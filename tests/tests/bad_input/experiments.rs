@@ -10,7 +10,7 @@ fn experiment_files_that_cannot_be_used() {
     let edits: &[(&str, &str, &[&str])] = &[
         ("[mapping]", "[maping]", &["exp.toml:13: `maping` is not a key", "did you mean `mapping`"]),
         ("[machine]", "[machines]", &["`machine", "help:"]),
-        ("base = \"pim-gpt\"\n", "", &["exp.toml:3: `machine.base` is missing", "add it"]),
+        ("base = \"pim-gpt\"\n", "", &["exp.toml:3: `machine.base` is missing", "or a cluster"]),
         ("model = \"gpt2-small\"\n", "", &["`workload.model` is missing"]),
         ("prompt_tokens = 1\n", "", &["exp.toml:9: `workload.generation.prompt_tokens` is missing"]),
         (

@@ -77,7 +77,7 @@ fn programs_that_cannot_be_run() {
         (
             "columns",
             edited(&|p| p["patterns"][column]["steps"][0]["count"] = 65.into()),
-            &["column count 65 is beyond the machine's 64"],
+            &["column 65 is beyond the machine's 64"],
         ),
         (
             "SRAM",

@@ -1,6 +1,6 @@
 //! Sizes of a model divided over ranks.
 
-use super::Sharding;
+use super::sharding::Sharding;
 use crate::model::{ExpertsSpec, Mixer, Model};
 
 /// A size that so many ranks cannot share.

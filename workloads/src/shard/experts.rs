@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use petgraph::visit::EdgeRef;
 
-use super::Sharding;
+use super::sharding::Sharding;
 use crate::graph::Graph;
 use crate::model::Routing;
 use crate::op::{Op, OperatorNode};

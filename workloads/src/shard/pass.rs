@@ -6,7 +6,7 @@ use petgraph::Direction::Incoming;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
-use super::Sharding;
+use super::sharding::Sharding;
 use crate::build::Place;
 use crate::graph::Graph;
 use crate::op::{Communication, Op, OperatorNode};
