@@ -66,7 +66,10 @@ fn of_store(path: &Path, args: &ReportArgs) -> Result<PageData, CliError> {
     let sweeps = store.sweeps()?;
     let mut provenance = Vec::new();
     for sweep in &sweeps {
-        provenance.push(("sweep".to_owned(), format!("{} ({} points)", sweep.path, sweep.points)));
+        // A search says no number of points.
+        let points =
+            if sweep.points < u64::from(u32::MAX) { format!(" ({} points)", sweep.points) } else { String::new() };
+        provenance.push(("sweep".to_owned(), format!("{}{points}", sweep.path)));
     }
     for b in store.builds()? {
         let current = if b.build == build() { ", this program" } else { "" };

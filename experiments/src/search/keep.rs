@@ -57,6 +57,8 @@ impl Keep {
             name: format!("search of {name}"),
             keys,
             objectives: vec!["latency_s".to_owned(), "energy_j".to_owned()],
+            // As many as it will evaluate: none of them is left over from a longer list.
+            points: u64::from(u32::MAX),
             ..SweepInfo::default()
         })?;
         let known = store.evaluations(kept::build())?;

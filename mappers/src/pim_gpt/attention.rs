@@ -31,6 +31,7 @@ struct Shape<'a> {
 /// Heads whose scores are there: the first and the one after the last, the softmax they came from.
 struct Pass {
     heads: (u32, u32),
+    broadcast: InstructionId,
     softmax: InstructionId,
 }
 
@@ -82,10 +83,16 @@ impl Lowering<'_> {
         let block = u32::try_from(map.sram_bytes / 2 / score_bytes.max(1)).unwrap_or(u32::MAX).clamp(1, shape.heads);
         let whole_rounds = block / map.geometry.channels * map.geometry.channels * shape.group;
         let block = if whole_rounds > 0 { whole_rounds.min(block) } else { block };
+        let bytes = self.bytes(heads * head_dim);
         let mut first = 0;
         while first < shape.heads {
             let to = (first + block).min(shape.heads);
             let passes = self.scores(scores_op, softmax_op, &shape, (first, to), score_bytes, &inputs);
+            if let Some(pass) = passes.first().filter(|_| first == 0 && to < shape.heads) {
+                // Where the mixed heads go is taken before scores of later blocks can take what is left: those wait for
+                // room that this block's values give back, and these for none.
+                self.builder.acquire(pass.broadcast, bytes);
+            }
             if !values_written {
                 // The values go into the banks while the vector unit is at the softmax.
                 let written = self.append_values(append_op, &shape, &inputs);
@@ -101,8 +108,7 @@ impl Lowering<'_> {
             first_broadcast = first_broadcast.or(broadcast);
             first = to;
         }
-        let bytes = self.bytes(heads * head_dim);
-        if let Some(first) = first_broadcast {
+        if let Some(first) = first_broadcast.filter(|_| block >= shape.heads) {
             // Where the mixed heads go is taken with the first of them. (With the broadcast, since the products themselves wait
             // for nothing but their turn.)
             self.builder.acquire(first, bytes);
@@ -211,7 +217,7 @@ impl Lowering<'_> {
                 products = vec![self.vector(cap, function, &products)];
             }
             let done = self.vector(softmax, map.functions.softmax(rows, shape.context), &products);
-            passes.push(Pass { heads: (first, last), softmax: done });
+            passes.push(Pass { heads: (first, last), broadcast, softmax: done });
             first = last;
         }
         passes
