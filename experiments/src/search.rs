@@ -1,6 +1,6 @@
 //! The best mapping of an experiment: its mapper's space, bounded and simulated.
 //!
-//! A plan is a value for every [`Knob`] that the experiment leaves open. Each has a lower bound; plans are simulated in the order of their bounds,
+//! A plan is a value for every [`banksia_mappers::space::Knob`] that the experiment leaves open. Each has a lower bound; plans are simulated in the order of their bounds,
 //! and the search ends when no plan that is left can be better than the best that was simulated: that one is then the optimum, with proof. It
 //! also ends when its budget is spent; the gap to the least bound that is left says how much better the optimum may be.
 //!

@@ -146,7 +146,7 @@ pub(crate) fn run(
         ("peak", peak),
     ];
     let on_host = offloaded(experiment, train, &plan, &step)?;
-    Ok(report(experiment, train, &plan, &step, &memory, on_host))
+    Ok(report(experiment, train, &plan, &step, &memory, on_host.as_ref()))
 }
 
 /// The experiment's GPU.
@@ -199,7 +199,7 @@ fn report(
     plan: &TrainingPlan,
     step: &Step,
     memory: &[(&str, u64)],
-    on_host: Option<OnHost>,
+    on_host: Option<&OnHost>,
 ) -> RunReport {
     let facts = experiment.machine.facts(dtype_of(experiment.model.types.operands()));
     let kept = |name: &str| on_host.is_none() || name != "update";
@@ -207,7 +207,7 @@ fn report(
     let device_s: f64 = passes.iter().map(|p| p.seconds).sum();
     let dropped = step.device_s() - device_s;
     let before_host = (step.latency_s - dropped).max(device_s);
-    let latency_s = before_host + on_host.as_ref().map_or(0.0, |h| h.seconds);
+    let latency_s = before_host + on_host.map_or(0.0, |h| h.seconds);
     let device_j: f64 = passes.iter().map(|p| p.joules).sum();
     // While the device waits it draws what an idle one with clocks running does.
     let waits = (latency_s - device_s).max(0.0);
@@ -277,7 +277,7 @@ fn report(
         ("hardware_flops_utilization".to_owned(), share(flops / facts.peak_flops_per_s)),
     ]
     .into();
-    if let Some(host) = &on_host {
+    if let Some(host) = on_host {
         metrics.extend(host.figures.iter().map(|(name, v)| ((*name).to_owned(), *v)));
     }
     let mut start_s = 0.0;

@@ -1,5 +1,5 @@
 //! Experiments that serve requests: from their file to a report.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::float_cmp)] // counts are whole, and equal loads are equal to the bit
 
 use crate::common::{Folder, ODD_MODEL, fails, succeeds};
 
@@ -20,7 +20,7 @@ const LOAD: &str = "requests = 12\nrate_per_s = 2000.0\nprompt_tokens = 24\noutp
 #[test]
 fn a_load_is_served_and_its_parts_add_up() {
     let folder = Folder::new("serving-report");
-    let path = folder.write("s.toml", &experiment(LOAD));
+    let path = folder.write("s.toml", experiment(LOAD));
     let r = report(&path, &[]);
     let number = |key: &str| r[key].as_f64().unwrap();
     let sum =
@@ -45,16 +45,16 @@ fn one_request_takes_what_its_generation_takes() {
     let folder = Folder::new("serving-one");
     // A prompt and contexts that lie on the grid: 16 tokens, and contexts below 128 count as that.
     let load = "requests = 1\nconcurrency = 1\nprompt_tokens = 16\noutput_tokens = 3";
-    let path = folder.write("s.toml", &experiment(load));
+    let path = folder.write("s.toml", experiment(load));
     let served = report(&path, &[]);
     let generation = experiment("").replace("[serving]", "[workload.generation]");
     let prompt = folder.write(
         "p.toml",
-        &format!("{generation}prompt_tokens = 16\ngenerated_tokens = 1\nignore_position_limit = true\n"),
+        format!("{generation}prompt_tokens = 16\ngenerated_tokens = 1\nignore_position_limit = true\n"),
     );
     let token = folder.write(
         "t.toml",
-        &format!(
+        format!(
             "{generation}context_tokens = 127\nprompt_tokens = 0\ngenerated_tokens = 1\nignore_position_limit = true\n"
         ),
     );
@@ -68,7 +68,7 @@ fn one_request_takes_what_its_generation_takes() {
 #[test]
 fn who_comes_faster_waits_longer() {
     let folder = Folder::new("serving-rates");
-    let path = folder.write("s.toml", &experiment(LOAD));
+    let path = folder.write("s.toml", experiment(LOAD));
     let slow = report(&path, &["serving.rate_per_s=1.0", "serving.engine.max_sequences=1"]);
     let fast = report(&path, &["serving.rate_per_s=1e6", "serving.engine.max_sequences=1"]);
     let ttft = |r: &serde_json::Value| r["ttft_s"].as_f64().unwrap();
@@ -81,7 +81,7 @@ fn who_comes_faster_waits_longer() {
 fn a_trace_says_when_and_how_long() {
     let folder = Folder::new("serving-trace");
     folder.write("t.csv", "arrival_s,prompt_tokens,output_tokens\n0.0,16,4\n5.0,24,2\n");
-    let path = folder.write("s.toml", &experiment("trace = \"t.csv\""));
+    let path = folder.write("s.toml", experiment("trace = \"t.csv\""));
     let r = report(&path, &[]);
     assert_eq!(r["tokens"], 6);
     assert!(r["latency_s"].as_f64().unwrap() > 5.0);
@@ -101,7 +101,7 @@ fn wrong_loads_are_refused_by_name() {
         ("rate_per_s = 1.0\nprompt_tokens = 1000000\noutput_tokens = 4", "serving.prompt_tokens"),
         ("concurrency = 1\nprompt_tokens = 20\noutput_tokens = 9\nengine = { cache_tokens = 16 }", "cannot be served"),
     ] {
-        let path = folder.write("s.toml", &experiment(load));
+        let path = folder.write("s.toml", experiment(load));
         let (code, error) = fails(&["run", &path]);
         assert!(code == 2 && error.contains(said), "{load}: {error}");
     }

@@ -21,7 +21,7 @@
 //! tpot_ms = 20.0
 //! ```
 //!
-//! The engine forms every step of the load ([`load`]). A step's time and energy lie between those of steps that the machine runs ([`steps`]): that is sampled, and the report says of
+//! The engine forms every step of the load ([`load`]). A step's time and energy lie between those of steps that the machine runs (`steps`): that is sampled, and the report says of
 //! how many.
 
 mod draw;

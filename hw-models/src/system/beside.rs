@@ -143,7 +143,7 @@ mod tests {
             return 0;
         }
         assert_eq!(beside.ended(end), None);
-        let late = beside.next().map_or(0, |t| t.as_fs());
+        let late = beside.next().map_or(0, Time::as_fs);
         assert_eq!(beside.ended(Time::from_fs(late)), Some((Time::from_fs(late), 7)));
         late - 500
     }

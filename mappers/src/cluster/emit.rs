@@ -76,12 +76,12 @@ impl Emitter<'_> {
             let (_, first_layer, repeat) = first.layers();
             for layer in first_layer..first_layer.saturating_add(repeat) {
                 let named = matches!(first.place(), Place::Layers | Place::Encoder).then_some(layer);
-                for k in at..at + region.len() {
-                    match plan[k].exchange() {
-                        Some(exchange) => self.exchange(leader, &roles, plan[k].label(), exchange, &mut waits),
+                for (k, own) in region.iter().enumerate() {
+                    match own.exchange() {
+                        Some(exchange) => self.exchange(leader, &roles, own.label(), exchange, &mut waits),
                         None => {
                             for (n, &r) in roles.iter().enumerate() {
-                                let Some(part) = parts[r].get(k) else { continue };
+                                let Some(part) = parts[r].get(at + k) else { continue };
                                 self.builder.on(r as u32);
                                 let copies = self.plan.layout.roles[r].copies;
                                 if let Some(last) = part.emit_of(&mut self.builder, named, "", &waits[n], copies) {

@@ -140,11 +140,11 @@ pub(super) struct ClusterOptions {
 }
 
 impl ClusterOptions {
-    pub(super) const fn of_gpu(&self) -> GpuOptions {
+    pub(super) const fn of_gpu(self) -> GpuOptions {
         GpuOptions { launch: self.launch, attention: self.attention, framework: self.framework }
     }
 
-    pub(super) fn sums(&self) -> AllReduce {
+    pub(super) fn sums(self) -> AllReduce {
         self.all_reduce.unwrap_or_else(|| AllReduce::of(self.framework))
     }
 }

@@ -87,7 +87,7 @@ impl Weights {
                 (true, false) => this.of_gpu = this.of_gpu.saturating_sub(entry.bytes),
                 // A table to look tokens up in is not converted for a row of it.
                 (true, true) if copies == Copies::Two || name == TABLE => {
-                    this.twice = this.twice.saturating_add(entry.bytes)
+                    this.twice = this.twice.saturating_add(entry.bytes);
                 }
                 (true, true) => {
                     this.of_gpu = this.of_gpu.saturating_sub(entry.bytes);

@@ -16,7 +16,7 @@ pub(super) fn divided(graph: &Graph, sharding: &Sharding, experts: &[u32], routi
         out.add(own(node, graph, sharding, experts, routing));
     }
     let mut edges: Vec<_> = graph.petgraph().edge_references().collect();
-    edges.sort_unstable_by_key(|e| e.id());
+    edges.sort_unstable_by_key(EdgeRef::id);
     for edge in edges {
         out.connect(edge.source(), edge.target(), edge.weight().clone());
     }

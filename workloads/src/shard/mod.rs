@@ -1,9 +1,9 @@
 //! What one rank has of a model that several ranks share: heads, columns, rows and experts divided, layers by stage, and the collectives that
 //! put the parts together.
 //!
-//! A shard is made in two passes. [`cut`] divides the sizes of a stage's mixers, so that the graph of the shard is built as every graph is. The
+//! A shard is made in two passes. `cut` divides the sizes of a stage's mixers, so that the graph of the shard is built as every graph is. The
 //! graph of the whole stage stands beside it, and where an operator of the shard sums over fewer terms than its counterpart its result is a part of
-//! a sum: [`pass`] follows such parts through operators that are linear, and puts a collective where one is needed whole. So no operator
+//! a sum: `pass` follows such parts through operators that are linear, and puts a collective where one is needed whole. So no operator
 //! has to be named, and models of any pattern are divided alike (Megatron-LM, arXiv 1909.08053; sequence parallel, arXiv 2205.05198).
 
 mod cut;

@@ -74,7 +74,6 @@ impl Cluster {
         };
         let within = group.nodes == 1 && call.collective == Collective::AllReduce && group.ranks_per_node > 1;
         Ok(match call.kernels {
-            Kernels::Nccl => cost(call)?,
             Kernels::Torch => {
                 let c = cost(call)?;
                 Exchanged { seconds: c.seconds + node.torch.graph_us * 1e-6, ..c }
@@ -89,7 +88,8 @@ impl Cluster {
                 let seconds = of(Algorithm::OneShot).min(of(Algorithm::TwoShot));
                 Exchanged { seconds: seconds.min(c.seconds + node.torch.graph_us * 1e-6), ..c }
             }
-            Kernels::Custom | Kernels::Symmetric => cost(call)?,
+            // Kernels over peers' memory are for sums within a node: the others are NCCL's.
+            Kernels::Nccl | Kernels::Custom | Kernels::Symmetric => cost(call)?,
             Kernels::Experts { top_k } => self.experts(call, top_k, Way::Forwarded)?,
             Kernels::ExpertsLowLatency { top_k } => self.experts(call, top_k, Way::LowLatency { nvlink: true })?,
         })
