@@ -64,6 +64,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::about::About;
 use crate::published;
 use crate::serving::{Load, ServingFile};
 use crate::shipped;
@@ -340,6 +341,18 @@ impl Experiment {
             }
         };
         Ok((file, model, generation, machine, configuration))
+    }
+
+    /// What reports say of it.
+    pub(crate) fn about(&self) -> About<'_> {
+        About {
+            name: &self.name,
+            seed: self.seed,
+            configuration: &self.configuration,
+            sha256: self.configuration_sha256(),
+            model: &self.model,
+            machine: &self.machine,
+        }
     }
 
     /// The hash of all that a result depends on, in hexadecimal digits.

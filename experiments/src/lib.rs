@@ -1,6 +1,7 @@
 //! Experiments: files that say which model runs on which machine, mapped how; sweeps of them; and the loop that runs them
 //! and makes their reports. Prints nothing.
 
+mod about;
 pub mod assumed;
 pub mod cache;
 pub mod comparison;

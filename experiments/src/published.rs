@@ -21,6 +21,7 @@ pub(crate) mod file;
 
 use std::collections::BTreeMap;
 
+use crate::about::About;
 use banksia_hw::roofline::node::{RooflineNode, Work};
 use banksia_hw::roofline::nodes;
 use banksia_hw::roofline::stacks::PimStacks;
@@ -32,7 +33,7 @@ use banksia_mappers::pim_systems::pimba::{PimbaSystem, UnitRuns};
 use banksia_mappers::pim_systems::recurrent::{RecurrentModel, Token, recurrent_model};
 use banksia_mappers::pim_systems::state_stream::Design;
 use banksia_mappers::pim_systems::transformer::{Batch, DenseModel, dense_model};
-use banksia_reports::{ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, WorkloadInfo};
+use banksia_reports::{ComponentReport, MachineInfo, OperatorReport, RunReport, StepReport, WorkloadInfo};
 use banksia_workloads::{Generation, GptFile, Model};
 use file::{Published, PublishedGeneration, Settings};
 
@@ -317,12 +318,6 @@ impl System {
             _ => 0.0,
         };
         RunReport {
-            schema: SCHEMA,
-            banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
-            name: about.name.to_owned(),
-            seed: about.seed,
-            configuration_sha256: about.sha256.clone(),
-            configuration: about.configuration.to_owned(),
             machine: MachineInfo {
                 name: format!("{} x {}, by its own simulator", self.node.gpus, self.node.name),
                 kind: "published".to_owned(),
@@ -357,11 +352,7 @@ impl System {
             energy_parts_j: parts,
             operators: of.operators.iter().map(operator).collect(),
             steps: of.steps,
-            traffic_bytes: BTreeMap::new(),
-            metrics: BTreeMap::new(),
-            commands: BTreeMap::new(),
-            timeline: Vec::new(),
-            footprint_bytes: BTreeMap::new(),
+            ..about.report()
         }
     }
 }
@@ -376,14 +367,4 @@ fn operator((name, sum): &(String, Sum)) -> OperatorReport {
         flops: sum.flops,
         ..OperatorReport::default()
     }
-}
-
-/// What a report says of its experiment.
-#[derive(Debug)]
-pub(crate) struct About<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) seed: u64,
-    pub(crate) configuration: &'a str,
-    pub(crate) sha256: String,
-    pub(crate) model: &'a Model,
 }

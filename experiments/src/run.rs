@@ -9,16 +9,13 @@ use banksia_hw::outcome::Outcome;
 use banksia_hw::program::Program;
 use banksia_hw::system::{RunError, RunOptions, System};
 use banksia_input::InputError;
-use banksia_mappers::dtype_of;
 use banksia_mappers::replay::{CheckReport, check as check_program};
-use banksia_reports::{
-    ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
-};
+use banksia_reports::{ComponentReport, OperatorReport, RunReport, StepReport, TimelineSpan, WorkloadInfo};
 use banksia_sim::Time;
 
 use crate::error::Error;
 use crate::experiment::Experiment;
-use crate::{published, serving, training, training_gpu};
+use crate::{serving, training, training_gpu};
 
 /// Runs an experiment. `progress` is called with the programs done so far.
 ///
@@ -42,39 +39,8 @@ pub fn run_with(
     cache: Option<&Arc<dyn LaunchCache>>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(RunReport, Outcome), Error> {
-    if let Some(train) = experiment.training.as_ref().and_then(|step| step.device) {
-        let report = training_gpu::run(experiment, &train, options, cache)?;
-        report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
-        progress(1);
-        return Ok((report, Outcome::default()));
-    }
-    if let Some(step) = &experiment.training {
-        let (trained, events) = step.run(&experiment.model, cache)?;
-        let about = training::About {
-            name: &experiment.name,
-            seed: experiment.seed,
-            configuration: &experiment.configuration,
-            model: &experiment.model,
-            machine: &experiment.machine,
-        };
-        let events = if options.timeline_step.is_some() { events.as_slice() } else { &[] };
-        let report = training::report(&about, step, &trained, events, configuration_sha256(experiment));
-        report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
-        return Ok((report, Outcome::default()));
-    }
-    if let Some(load) = &experiment.serving {
-        return Ok((serving::run(experiment, load, options, cache, progress)?, Outcome::default()));
-    }
-    if let Some(system) = &experiment.published {
-        let report = system.run(&published::About {
-            name: &experiment.name,
-            seed: experiment.seed,
-            configuration: &experiment.configuration,
-            sha256: configuration_sha256(experiment),
-            model: &experiment.model,
-        })?;
-        report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
-        return Ok((report, Outcome::default()));
+    if let Some(report) = without_programs(experiment, options, cache, progress)? {
+        return Ok((sound(experiment, report)?, Outcome::default()));
     }
     let mut plan = experiment.plan.boxed();
     let mut system = System::new(&experiment.machine, options);
@@ -88,6 +54,38 @@ pub fn run_with(
     }
     let outcome = system.finish();
     Ok((checked(experiment, &outcome)?, outcome))
+}
+
+/// The report of what is not a generation: a training step, a load, a published system by its own rules; none of a generation.
+fn without_programs(
+    experiment: &Experiment,
+    options: RunOptions,
+    cache: Option<&Arc<dyn LaunchCache>>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Option<RunReport>, Error> {
+    if let Some(step) = &experiment.training {
+        if let Some(train) = &step.device {
+            let report = training_gpu::run(experiment, train, options, cache)?;
+            progress(1);
+            return Ok(Some(report));
+        }
+        let (trained, events) = step.run(&experiment.model, cache)?;
+        let events = if options.timeline_step.is_some() { events.as_slice() } else { &[] };
+        return Ok(Some(training::report(&experiment.about(), step, &trained, events)));
+    }
+    if let Some(load) = &experiment.serving {
+        return serving::run(experiment, load, options, cache, progress).map(Some);
+    }
+    match &experiment.published {
+        Some(system) => Ok(Some(system.run(&experiment.about())?)),
+        None => Ok(None),
+    }
+}
+
+/// A report whose parts add up to the whole.
+fn sound(experiment: &Experiment, report: RunReport) -> Result<RunReport, Error> {
+    report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
+    Ok(report)
 }
 
 /// The program of one step of an experiment: what `banksia map --program` writes.
@@ -159,8 +157,8 @@ pub fn run_program(
 
 fn checked(experiment: &Experiment, outcome: &Outcome) -> Result<RunReport, Error> {
     let report = report(experiment, outcome);
-    let checked = report.check().and_then(|()| within_the_machine(&report));
-    checked.map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
+    let report = sound(experiment, report)?;
+    within_the_machine(&report).map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
     Ok(report)
 }
 
@@ -206,7 +204,7 @@ pub fn configuration_sha256(experiment: &Experiment) -> String {
 
 /// The report of an outcome.
 fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
-    let facts = experiment.machine.facts(dtype_of(experiment.model.types.operands()));
+    let base = experiment.about().report();
     let latency_s = outcome.latency.as_secs_f64();
     let mut energy_parts_j: BTreeMap<String, f64> = BTreeMap::new();
     let mut traffic_bytes: BTreeMap<String, u64> = BTreeMap::new();
@@ -233,27 +231,12 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
     let flops: f64 = outcome.operators.iter().map(|o| o.flops).sum();
     let latencies = first_and_each(experiment, outcome);
     RunReport {
-        schema: SCHEMA,
-        banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
-        name: experiment.name.clone(),
-        seed: experiment.seed,
-        configuration_sha256: configuration_sha256(experiment),
-        configuration: experiment.configuration.clone(),
-        machine: MachineInfo {
-            name: experiment.machine.name.clone(),
-            kind: experiment.machine.kind.clone(),
-            peak_flops_per_s: facts.peak_flops_per_s,
-            peak_bandwidth_bytes_per_s: facts.peak_bandwidth_bytes_per_s,
-            capacity_bytes: facts.capacity_bytes,
-        },
         workload: WorkloadInfo {
-            model: experiment.model.name.clone(),
-            parameters: experiment.model.parameters(),
-            weight_bytes: experiment.model.weight_bytes(),
             prompt_tokens: generation.prompt_tokens,
             generated_tokens: generation.generated_tokens,
             batch: generation.batch,
             flops,
+            ..base.workload
         },
         latency_s,
         energy_j,
@@ -271,6 +254,7 @@ fn report(experiment: &Experiment, outcome: &Outcome) -> RunReport {
         timeline: timeline(outcome),
         energy_parts_j,
         traffic_bytes,
+        ..base
     }
 }
 

@@ -28,14 +28,16 @@ use banksia_mappers::parallel::experiment::{Training, run};
 use banksia_mappers::parallel::pipeline::Event;
 use banksia_mappers::parallel::schedule::Kind;
 use banksia_mappers::parallel::{Energy, Parallel, Train, TrainReport};
-use banksia_mappers::{Bound, Footprint, Judges, LayoutReport, Plan, Unsupported, dtype_of};
+use banksia_mappers::{Bound, Footprint, Judges, LayoutReport, Plan, Unsupported};
 use banksia_reports::{
-    ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
+    ComponentReport, MachineInfo, OperatorReport, RunReport, StepReport, TimelineSpan, WorkloadInfo,
 };
 use banksia_workloads::schema::ModelKey;
 use banksia_workloads::{Generation, Model};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::about::About;
 
 /// A model that is trained on the nodes of a cluster: how it is cut, and what a step is.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -117,25 +119,11 @@ impl Step {
     }
 }
 
-/// What a report says of its experiment.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct About<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) seed: u64,
-    pub(crate) configuration: &'a str,
-    pub(crate) model: &'a Model,
-    pub(crate) machine: &'a Machine,
-}
-
 /// The record of a step that every table, plot and store takes.
-pub(crate) fn report(
-    experiment: &About<'_>,
-    step: &Step,
-    t: &TrainReport,
-    events: &[Event],
-    sha256: String,
-) -> RunReport {
-    let device = experiment.machine.facts(dtype_of(experiment.model.types.operands()));
+pub(crate) fn report(experiment: &About<'_>, step: &Step, t: &TrainReport, events: &[Event]) -> RunReport {
+    let base = experiment.report();
+    // Of one device.
+    let device = base.machine.clone();
     let devices = f64::from(t.devices);
     let (latency_s, energy_j) = (t.step_s, t.energy_j);
     let share = |seconds: f64| if latency_s > 0.0 { seconds / latency_s } else { 0.0 };
@@ -202,12 +190,6 @@ pub(crate) fn report(
     });
     let tokens = t.tokens_per_s * latency_s;
     RunReport {
-        schema: SCHEMA,
-        banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
-        name: experiment.name.to_owned(),
-        seed: experiment.seed,
-        configuration_sha256: sha256,
-        configuration: experiment.configuration.to_owned(),
         machine: MachineInfo {
             name: format!("{} x {} ({})", t.devices, experiment.machine.name, step.cluster),
             kind: "cluster".to_owned(),
@@ -216,28 +198,22 @@ pub(crate) fn report(
             capacity_bytes: device.capacity_bytes.saturating_mul(u64::from(t.devices)),
         },
         workload: WorkloadInfo {
-            model: experiment.model.name.clone(),
-            parameters: experiment.model.parameters(),
-            weight_bytes: experiment.model.weight_bytes(),
             flops: t.mfu_pct / 100.0 * device.peak_flops_per_s * devices * latency_s,
-            ..WorkloadInfo::default()
+            ..base.workload
         },
         latency_s,
         energy_j,
         power_w: if latency_s > 0.0 { energy_j / latency_s } else { 0.0 },
         tokens: Some(tokens.round() as u64),
         tokens_per_s: Some(t.tokens_per_s),
-        ttft_s: None,
-        tpot_s: None,
         footprint_bytes: footprint.unwrap_or_default(),
         energy_parts_j,
-        traffic_bytes: BTreeMap::new(),
         metrics,
-        commands: BTreeMap::new(),
         operators: operators(t, idle_j),
         components: components.collect(),
         steps: steps.collect(),
         timeline: events.iter().map(span).collect(),
+        ..base
     }
 }
 

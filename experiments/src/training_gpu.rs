@@ -20,11 +20,10 @@ use std::sync::Arc;
 use banksia_hw::gpu::{GpuSpec, LaunchCache};
 use banksia_hw::system::{Device, RunOptions};
 use banksia_input::InputError;
-use banksia_mappers::dtype_of;
 use banksia_mappers::gpu::training::{TrainingError, TrainingPlan};
 use banksia_mappers::offload::{self, Offload, Rates};
 use banksia_mappers::parallel::{Optimizer as Asked, Precision as Numbers, Recompute as Again, Train};
-use banksia_reports::{ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, WorkloadInfo};
+use banksia_reports::{ComponentReport, OperatorReport, RunReport, StepReport, WorkloadInfo};
 use banksia_workloads::DataType;
 use banksia_workloads::backward::{Optimizer, Precision, Recompute, TrainingSpec};
 
@@ -201,7 +200,7 @@ fn report(
     memory: &[(&str, u64)],
     on_host: Option<&OnHost>,
 ) -> RunReport {
-    let facts = experiment.machine.facts(dtype_of(experiment.model.types.operands()));
+    let base = experiment.about().report();
     let kept = |name: &str| on_host.is_none() || name != "update";
     let passes: Vec<_> = step.passes.iter().filter(|p| kept(&p.name)).collect();
     let device_s: f64 = passes.iter().map(|p| p.seconds).sum();
@@ -274,7 +273,7 @@ fn report(
     let mut metrics: BTreeMap<String, f64> = [
         ("micro_batches".to_owned(), plan.step().spec.accumulate as f64),
         ("device_busy_share".to_owned(), share(device_s).min(1.0)),
-        ("hardware_flops_utilization".to_owned(), share(flops / facts.peak_flops_per_s)),
+        ("hardware_flops_utilization".to_owned(), share(flops / base.machine.peak_flops_per_s)),
     ]
     .into();
     if let Some(host) = on_host {
@@ -298,42 +297,19 @@ fn report(
         start_s += length;
     }
     RunReport {
-        schema: SCHEMA,
-        banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
-        name: experiment.name.clone(),
-        seed: experiment.seed,
-        configuration_sha256: experiment.configuration_sha256(),
-        configuration: experiment.configuration.clone(),
-        machine: MachineInfo {
-            name: experiment.machine.name.clone(),
-            kind: experiment.machine.kind.clone(),
-            peak_flops_per_s: facts.peak_flops_per_s,
-            peak_bandwidth_bytes_per_s: facts.peak_bandwidth_bytes_per_s,
-            capacity_bytes: facts.capacity_bytes,
-        },
-        workload: WorkloadInfo {
-            model: experiment.model.name.clone(),
-            parameters: experiment.model.parameters(),
-            weight_bytes: experiment.model.weight_bytes(),
-            batch: u64::from(train.global_batch),
-            flops,
-            ..WorkloadInfo::default()
-        },
+        workload: WorkloadInfo { batch: u64::from(train.global_batch), flops, ..base.workload },
         latency_s,
         energy_j,
         power_w: share(energy_j),
         tokens: Some(tokens),
         tokens_per_s: Some(share(tokens as f64)),
-        ttft_s: None,
-        tpot_s: None,
         footprint_bytes: memory.iter().map(|(name, bytes)| ((*name).to_owned(), *bytes)).collect(),
         energy_parts_j,
         traffic_bytes,
         metrics,
-        commands: BTreeMap::new(),
         operators,
         components,
         steps,
-        timeline: Vec::new(),
+        ..base
     }
 }

@@ -12,7 +12,7 @@ pub const SCHEMA: u32 = 1;
 /// Laws, checked by [`RunReport::check`]: the operators' `latency_s` add up to `latency_s`, as do the steps'; the energy
 /// parts, the operators' energies and the components' energies each add up to `energy_j`; the operators' bytes add up to
 /// the components' bytes, channel of traffic by channel of traffic.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
     /// See [`SCHEMA`].
     pub schema: u32,

@@ -61,7 +61,5 @@ pub(crate) fn run(
     let mut steps = steps::Simulated::new(experiment, load, options, cache, progress);
     let served = load::serve(&load.lengths, load.arrivals(), engine, &mut steps)
         .map_err(|problem| load.source.error("serving", format!("cannot be served: {problem}")))?;
-    let report = report::report(experiment, load, &served, &steps, timeline);
-    report.check().map_err(|reason| Error::Inconsistent { name: experiment.name.clone(), reason })?;
-    Ok(report)
+    Ok(report::report(experiment, load, &served, &steps, timeline))
 }

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use banksia_hw::system::Device;
-use banksia_mappers::dtype_of;
-use banksia_reports::{
-    ComponentReport, MachineInfo, OperatorReport, RunReport, SCHEMA, StepReport, TimelineSpan, WorkloadInfo,
-};
+use banksia_reports::{ComponentReport, OperatorReport, RunReport, StepReport, TimelineSpan, WorkloadInfo};
 
 use super::load::{Answered, Served};
 use super::settings::Load;
@@ -95,7 +92,7 @@ pub(super) fn report(
     steps: &Simulated<'_>,
     timeline: bool,
 ) -> RunReport {
-    let facts = experiment.machine.facts(dtype_of(experiment.model.types.operands()));
+    let base = experiment.about().report();
     let mut sums = Sums::default();
     let mut phases: Vec<StepReport> = Vec::new();
     for (phase, weights) in PHASES.iter().zip(&steps.weights) {
@@ -179,27 +176,12 @@ pub(super) fn report(
     );
     let footprint = experiment.plan.footprint();
     RunReport {
-        schema: SCHEMA,
-        banksia_version: env!("CARGO_PKG_VERSION").to_owned(),
-        name: experiment.name.clone(),
-        seed: experiment.seed,
-        configuration_sha256: experiment.configuration_sha256(),
-        configuration: experiment.configuration.clone(),
-        machine: MachineInfo {
-            name: experiment.machine.name.clone(),
-            kind: experiment.machine.kind.clone(),
-            peak_flops_per_s: facts.peak_flops_per_s,
-            peak_bandwidth_bytes_per_s: facts.peak_bandwidth_bytes_per_s,
-            capacity_bytes: facts.capacity_bytes,
-        },
         workload: WorkloadInfo {
-            model: experiment.model.name.clone(),
-            parameters: experiment.model.parameters(),
-            weight_bytes: experiment.model.weight_bytes(),
             prompt_tokens: prompts / (requests.len() as u64).max(1),
             generated_tokens: answers / (requests.len() as u64).max(1),
             batch: ratio(steps.tokens[0], decoding).round() as u64,
             flops: operators.iter().map(|o| o.flops).sum(),
+            ..base.workload
         },
         latency_s,
         energy_j,
@@ -210,13 +192,12 @@ pub(super) fn report(
         tpot_s,
         footprint_bytes: [("weights".to_owned(), footprint.weights)].into(),
         energy_parts_j: sums.energy_parts_j,
-        traffic_bytes: BTreeMap::new(),
         metrics,
-        commands: BTreeMap::new(),
         operators,
         components,
         steps: phases,
         timeline: if timeline { spans(requests) } else { Vec::new() },
+        ..base
     }
 }
 

@@ -118,7 +118,7 @@ impl<'a> Simulated<'a> {
     }
 
     /// The number of a step that is run, if it was not yet.
-    fn ran(&mut self, point: Point) -> Result<usize, String> {
+    fn number_of(&mut self, point: Point) -> Result<usize, String> {
         if let Some(known) = self.known.get(&point) {
             return known.clone();
         }
@@ -171,7 +171,7 @@ impl<'a> Simulated<'a> {
         let mut blend = Blend::new();
         let mut failure = None;
         for (at, weight) in (0..1 << N).map(corner).filter(|(_, weight)| *weight != 0.0) {
-            match self.ran(point(at)) {
+            match self.number_of(point(at)) {
                 Ok(number) => blend.push((number, weight)),
                 Err(e) => {
                     failure = Some(e);
@@ -182,14 +182,14 @@ impl<'a> Simulated<'a> {
         let Some(failure) = failure else { return Ok(blend) };
         // The upper points have no room: on from the lower ones.
         let below = places.map(|p| p.below);
-        let Ok(base) = self.ran(point(below)) else { return Err(failure) };
+        let Ok(base) = self.number_of(point(below)) else { return Err(failure) };
         let mut blend = vec![(base, 1.0)];
         for (i, p) in places.iter().enumerate() {
             let Some(further) = p.further.filter(|_| p.share > 0.0) else { continue };
             let slope = p.share * (p.above - p.below) as f64 / (p.below - further) as f64;
             let mut at = below;
             at[i] = further;
-            let number = self.ran(point(at))?;
+            let number = self.number_of(point(at))?;
             blend.extend([(base, slope), (number, -slope)]);
         }
         Ok(blend)
@@ -210,7 +210,7 @@ impl<'a> Simulated<'a> {
             let context = step.context as f64 / step.decodes as f64;
             let decode = self.between([step.decodes as f64, context], [SEQUENCES, CONTEXT], Point::Decode)?;
             if step.entered > 0 {
-                let [one, two] = [1, 2].map(|n| self.ran(Point::Decode([n, CONTEXT.0])));
+                let [one, two] = [1, 2].map(|n| self.number_of(Point::Decode([n, CONTEXT.0])));
                 let (one, two) = (one?, two?);
                 let shared = 2.0 * self.reports[one].latency_s - self.reports[two].latency_s;
                 let most = self.seconds_of(&whole).min(self.seconds_of(&decode));
