@@ -10,7 +10,7 @@ use banksia_hw::program::{InstructionId, ProgramBuilder};
 
 use super::gemm::Gemm;
 use super::libraries::Library;
-use super::select::{self, FINALISTS, Found};
+use super::select::{self, Effort, Found};
 
 /// Memory that a tensor of a kernel lies in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -83,7 +83,7 @@ pub fn resolve(items: Vec<Item>, judge: &mut dyn Judge) -> Result<Vec<Launch>, G
         match item {
             Item::Kernel(launch) => launches.push(launch),
             Item::Product(gemm, library, found, names) => {
-                let (plan, _) = select::gemm_of(judge, library, &gemm, found, FINALISTS)?;
+                let (plan, _) = select::gemm_of(judge, library, &gemm, found, Effort::DEFAULT)?;
                 let swapped = plan.swapped;
                 launches.extend(plan.steps.into_iter().map(|(kernel, _)| {
                     let operands = operands_of_product(&kernel, swapped, &names);

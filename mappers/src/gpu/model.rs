@@ -38,7 +38,7 @@ use part::{Launches, Part};
 
 use super::frameworks::Framework;
 use super::launch::{self, Item, Launch, operands_of_product};
-use super::select::{self, FINALISTS};
+use super::select::{self, Effort};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 use crate::replay::{Claims, Group, OnGpu};
 use crate::space::Knob;
@@ -389,7 +389,8 @@ impl GpuModel {
                 let (kernels, swapped) = match known {
                     Some(known) => known,
                     None => {
-                        let (plan, _) = select::gemm(judge, &g, found, FINALISTS).map_err(Unsupported::Kernel)?;
+                        let (plan, _) =
+                            select::gemm(judge, &g, found, Effort::DEFAULT.finalists).map_err(Unsupported::Kernel)?;
                         (plan.steps.into_iter().map(|(k, _)| Arc::new(k)).collect(), plan.swapped)
                     }
                 };

@@ -212,8 +212,19 @@ fn ranked(judge: &dyn Judge, library: Library, g: &Gemm, found: Found) -> Vec<(f
     ranked
 }
 
-/// Products are simulated with so many of the kernels of the best estimates.
-pub(crate) const FINALISTS: usize = 2;
+/// How many kernels of a product are simulated before one is chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Effort {
+    /// So many of the best estimates, and some that tie with the best.
+    pub finalists: usize,
+    /// Where the best estimate is longer than this, in seconds, only that one is.
+    pub sure_s: f64,
+}
+
+impl Effort {
+    /// What commands use by themselves.
+    pub const DEFAULT: Self = Self { finalists: 2, sure_s: f64::INFINITY };
+}
 
 /// Estimates that lie as close as this say nothing about which is less: they leave out what kernels of equal tiles and bytes differ in, and have
 /// fixed costs only roughly (`tests/gpu_estimate.rs`).
@@ -246,7 +257,7 @@ fn finalists_of(ranked: &[(f64, Candidate)], count: usize) -> Vec<&Candidate> {
 /// # Errors
 /// The machine runs none of them: the type is not one of the device's.
 pub fn gemm(judge: &mut dyn Judge, g: &Gemm, found: Found, finalists: usize) -> Result<(Plan, LaunchTotals), GpuError> {
-    gemm_of(judge, Library::Cublas, g, found, finalists)
+    gemm_of(judge, Library::Cublas, g, found, Effort { finalists, ..Effort::DEFAULT })
 }
 
 /// The same of another library.
@@ -258,13 +269,18 @@ pub fn gemm_of(
     library: Library,
     g: &Gemm,
     found: Found,
-    finalists: usize,
+    effort: Effort,
 ) -> Result<(Plan, LaunchTotals), GpuError> {
     let spec = judge.spec().clone();
     let ranked = ranked(judge, library, g, found);
+    let sure = ranked.first().is_some_and(|(estimate, _)| *estimate > effort.sure_s);
+    let finalists = finalists_of(&ranked, effort.finalists);
     let mut best: Option<(Plan, LaunchTotals)> = None;
     let mut failure = None;
-    for c in finalists_of(&ranked, finalists) {
+    for c in finalists {
+        if sure && best.is_some() {
+            break;
+        }
         let p = plan(&spec, g, c, found);
         match judge.judge(&p.steps) {
             Ok(outcome) => {

@@ -10,7 +10,7 @@ use banksia_hw::gpu::{CacheState, Cached, EnergyParts, Gpu, GpuError, LaunchCach
 use crate::gpu::attention::{Attention, Flash3, flash2, flash3};
 use crate::gpu::gemm::Gemm;
 use crate::gpu::libraries::Library;
-use crate::gpu::select::{self, Found};
+use crate::gpu::select::{self, Effort, Found};
 use crate::gpu::training::attention;
 
 use super::error::ParallelError;
@@ -27,17 +27,23 @@ const BACKWARD_RATE: f64 = 0.8;
 /// Sizes of L2 that a stream is run over: beyond, its time grows in proportion to its bytes.
 const IN_L2S: u64 = 8;
 
+/// Of a product of more than a millisecond the estimate's best is taken at its word: what an estimate leaves out are microseconds. On a trillion parameters' step
+/// on A100 all of 13 such products come out within 0.02 % of the best of six, in a quarter of the time.
+const EFFORT: Effort = Effort { finalists: 2, sure_s: 1e-3 };
+
 /// A GPU that is asked for operators.
 pub struct Engine<'a> {
     gpu: &'a mut Gpu,
     detail: Detail,
     cached: Cached,
+    /// Streams that have been run, by bytes read and written: parts of long ones are often the same.
+    streams: Vec<((u64, u64), LaunchTotals)>,
 }
 
 impl<'a> Engine<'a> {
     /// A device's machine, and how finely it runs kernels.
     pub fn new(gpu: &'a mut Gpu, detail: Detail) -> Self {
-        Self { gpu, detail, cached: Cached::default() }
+        Self { gpu, detail, cached: Cached::default(), streams: Vec::new() }
     }
 
     /// The same, with what others have worked out.
@@ -55,7 +61,7 @@ impl<'a> Engine<'a> {
                 let input = u64::from(m) * u64::from(k) * u64::from(batch) * u64::from(dtype.bits()) / 8;
                 let found = Found { a: input < l2 / 2, b: false, c: false };
                 let mut judge = Simulation::new(self.gpu, self.detail);
-                let (_, mut totals) = select::gemm_of(&mut judge, Library::Cublas, &g, found, 2)?;
+                let (_, mut totals) = select::gemm_of(&mut judge, Library::Cublas, &g, found, EFFORT)?;
                 if accumulate {
                     // The epilogue reads what it adds to. Its stream beside the product's: what a kernel of so many bytes takes less its launch.
                     let read = u64::from(m) * u64::from(n) * u64::from(batch) * u64::from(out_bytes);
@@ -143,6 +149,9 @@ impl<'a> Engine<'a> {
     }
 
     fn streamed(&mut self, read: u64, written: u64) -> Result<LaunchTotals, GpuError> {
+        if let Some((_, known)) = self.streams.iter().find(|(of, _)| *of == (read, written)) {
+            return Ok(*known);
+        }
         let kernel = stream(read, written);
         let held = read + written <= self.gpu.spec().l2.bytes / 2;
         let cache = if held && read > 0 {
@@ -150,7 +159,9 @@ impl<'a> Engine<'a> {
         } else {
             CacheState::Foreign { dirty: DIRTY }
         };
-        self.run(&kernel, cache)
+        let totals = self.run(&kernel, cache)?;
+        self.streams.push(((read, written), totals));
+        Ok(totals)
     }
 }
 

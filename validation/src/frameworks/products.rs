@@ -83,7 +83,8 @@ fn predict(row: &Row, devices: &mut Devices, dtype: &str, detail: Detail) -> Res
     let found = Found { a: if taken.activations && !narrow { stays } else { fits }, b: stays, c: true };
     let library = frameworks::library(taken.framework, kind, g.block_scales);
     let (plan, outcome) =
-        select::gemm_of(&mut Simulation::new(gpu, detail), library, &g, found, 2).map_err(|e| e.to_string())?;
+        select::gemm_of(&mut Simulation::new(gpu, detail), library, &g, found, select::Effort::DEFAULT)
+            .map_err(|e| e.to_string())?;
     let mut time = outcome.latency_s;
     let launches = f64::from(taken.copies);
     let share = throttled_share(time, WARM_ROUNDS * launches, TIMED_ROUNDS * launches);

@@ -4,7 +4,7 @@ use banksia_hw::gpu::estimate::Judge;
 use banksia_hw::gpu::{CacheState, occupancy};
 use banksia_workloads::{Phase, Step, StepGraph};
 
-use super::super::select::FINALISTS;
+use super::super::select::Effort;
 use super::choice::Choice;
 use super::emit::Parts;
 use super::part::{Launches, Part};
@@ -54,7 +54,7 @@ fn choices(
     for part in parts {
         let estimates = match model.lowering(phase).launches(&part)? {
             // A candidate that cannot run has no place among the estimates; the choice goes on without it.
-            Launches::Product(g, found, _) => select::estimates(judge, &g, found, FINALISTS),
+            Launches::Product(g, found, _) => select::estimates(judge, &g, found, Effort::DEFAULT.finalists),
             Launches::Items(_) => Vec::new(),
         };
         let launches = model.chosen(phase, &part, judge)?;

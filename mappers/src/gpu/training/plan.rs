@@ -20,7 +20,7 @@ use super::optimizer::both;
 use super::optimizers;
 use crate::gpu::gemm::Gemm;
 use crate::gpu::launch::{Item, Launch, Operand, operands_of_product};
-use crate::gpu::select::{self, FINALISTS};
+use crate::gpu::select::{self, Effort};
 use crate::plan::Unsupported;
 
 /// Why there is no plan.
@@ -124,7 +124,7 @@ impl TrainingPlan {
         if let Some(known) = self.products.get(&key) {
             return Ok(known.clone());
         }
-        let (plan, _) = select::gemm(judge, g, found, FINALISTS).map_err(Unsupported::Kernel)?;
+        let (plan, _) = select::gemm(judge, g, found, Effort::DEFAULT.finalists).map_err(Unsupported::Kernel)?;
         let kernels: Arc<[Arc<Kernel>]> = plan.steps.into_iter().map(|(k, _)| Arc::new(k)).collect();
         self.products.insert(key, (Arc::clone(&kernels), plan.swapped));
         Ok((kernels, plan.swapped))
