@@ -70,8 +70,8 @@ fn schedules_come_in_their_order() {
     assert!(two.predicted / one.predicted < 1.02, "the gap has closed: ask for the lead");
 }
 
-/// Llama 3.1 405B on Hopper. Known gap: on B200 it errs by more than the 10 % asked for, since the newer rounds ran products of four bits and eight are
-/// taken (docs/parallel.md).
+/// Llama 3.1 405B on Hopper and on racks of GB200. Known gap: on nodes of B200 it errs by more than the 10 % asked for. They take 13 % longer a sequence than GB200 does, and the same is
+/// predicted (docs/parallel.md).
 #[test]
 fn four_hundred_billion_parameters() {
     let all = pairs("mlperf", "mlperf_training_llm.csv", 1, "step_s");
@@ -79,8 +79,9 @@ fn four_hundred_billion_parameters() {
         let large = all.iter().filter(|p| p.label.contains("405b"));
         large.filter(|p| device.iter().any(|d| p.label.contains(d))).cloned().collect()
     };
-    let (hopper, blackwell) = (of(&["xh100", "xh200"]), of(&["xb200"]));
+    let (hopper, racks, blackwell) = (of(&["xh100", "xh200"]), of(&["xgb200"]), of(&["xb200"]));
     assert!(mape(&hopper) <= 10.0, "{:.1} %", mape(&hopper));
+    assert!(mape(&racks) <= 10.0, "{:.1} %", mape(&racks));
     assert!(mape(&blackwell) > 10.0, "the gap has closed: ask for 10 %");
 }
 

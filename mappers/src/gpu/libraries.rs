@@ -323,7 +323,7 @@ fn ummas(spec: &GpuSpec, g: &Gemm) -> Vec<Candidate> {
                     }
                     let raster = Raster::cublas(sms, (HEIGHT, bn), cluster, swap);
                     let ctas = cluster.0 * cluster.1;
-                    let grid = (sms / ctas).max(1) * ctas;
+                    let grid = spec.cluster_slots(ctas);
                     let mut tile = Umma { bn, pair, cluster, stages: 2, split, raster, grid };
                     let room = spec.sm.shared_memory_per_cta_bytes.saturating_sub(tile.shared_bytes(&s));
                     tile.stages = (2 + room / tile.step_bytes(&s).max(1)).min(16);
