@@ -97,7 +97,8 @@ impl Lagged for Fraction {
 #[derive(Debug, Clone)]
 struct Generator<T> {
     state: [T; LONG],
-    buffer: [T; MADE + LONG],
+    /// With room for a few more than are made.
+    buffer: [T; MADE + LONG + TOGETHER],
     at: usize,
 }
 
@@ -130,7 +131,7 @@ impl<T: Lagged> Generator<T> {
         let mut state = [T::ZERO; LONG];
         state[LONG - SHORT..].copy_from_slice(&x[..SHORT]);
         state[..LONG - SHORT].copy_from_slice(&x[SHORT..LONG]);
-        let mut generator = Generator { state, buffer: [T::ZERO; MADE + LONG], at: LONG };
+        let mut generator = Generator { state, buffer: [T::ZERO; MADE + LONG + TOGETHER], at: LONG };
         for _ in 0..10 {
             generator.make(2 * LONG - 1);
         }
@@ -141,13 +142,16 @@ impl<T: Lagged> Generator<T> {
     fn make(&mut self, count: usize) {
         self.buffer[..LONG].copy_from_slice(&self.state);
         // As many at once as do not depend on one another.
-        for start in (LONG..count + LONG).step_by(TOGETHER) {
+        let mut start = LONG;
+        while start < count + LONG {
             let (made, rest) = self.buffer.split_at_mut(start);
-            let fresh = (count + LONG - start).min(TOGETHER);
-            let (long, short) = (&made[start - LONG..][..fresh], &made[start - SHORT..][..fresh]);
-            for ((next, long), short) in rest[..fresh].iter_mut().zip(long).zip(short) {
+            let (long, short) = (&made[start - LONG..], &made[start - SHORT..]);
+            let chunks = (rest.first_chunk_mut::<TOGETHER>(), long.first_chunk::<TOGETHER>(), short.first_chunk());
+            let (Some(rest), Some(long), Some(short)) = chunks else { break };
+            for ((next, long), short) in rest.iter_mut().zip(long).zip::<&[T; TOGETHER]>(short) {
                 *next = long.combine(*short);
             }
+            start += TOGETHER;
         }
         self.state.copy_from_slice(&self.buffer[count..][..LONG]);
     }
@@ -201,8 +205,11 @@ pub(super) struct Trials {
     below: u64,
     /// Trials that fail, whose fractions are drawn already.
     fails: u64,
-    /// Whether the one after these succeeds. Its fraction is not drawn yet.
+    /// Whether the one after these succeeds.
     then_succeeds: bool,
+    /// Of the fractions that were made at last: those that succeed, a bit each, of which the lowest ones are drawn already, and how many.
+    succeed: u128,
+    drawn: u32,
 }
 
 /// How many trials are looked at ahead, at least, if none succeeds.
@@ -211,7 +218,7 @@ const AHEAD: u64 = 1 << 16;
 impl Trials {
     pub(super) fn new(probability: f64) -> Trials {
         let below = (probability * (1_u64 << FRACTION_BITS) as f64).ceil() as u64;
-        Trials { below, fails: 0, then_succeeds: false }
+        Trials { below, fails: 0, then_succeeds: false, succeed: 0, drawn: LONG as u32 }
     }
 
     /// The trials from the next one on that are known to fail.
@@ -235,27 +242,38 @@ impl Trials {
                 return None;
             }
             failed += std::mem::take(&mut self.fails);
-            if std::mem::take(&mut self.then_succeeds) {
-                sequence.fraction.at += 1;
-                self.look_ahead(&mut sequence.fraction);
+            let succeeds = std::mem::take(&mut self.then_succeeds);
+            self.look_ahead(&mut sequence.fraction);
+            if succeeds {
                 return Some(failed);
             }
-            self.look_ahead(&mut sequence.fraction);
         }
     }
 
+    /// Looks for the next success. The fractions of a batch are all drawn when it is made.
     fn look_ahead(&mut self, fractions: &mut Generator<Fraction>) {
         while self.fails < AHEAD {
-            let (ready, below) = (fractions.ready(), self.below);
-            // Without branches first: most often none succeeds, or one of the first.
-            let any: u64 = ready.iter().map(|f| f.units().wrapping_sub(below) >> 63).sum();
-            let failing = if any == 0 { ready.len() } else { ready.iter().take_while(|f| f.units() >= below).count() };
-            fractions.at += failing;
-            self.fails += failing as u64;
-            if any > 0 {
+            if self.drawn == LONG as u32 {
+                fractions.at = LONG;
+                let below = self.below;
+                let word = |batch: &[Fraction]| {
+                    let bits = batch.iter().enumerate();
+                    bits.fold(0, |word, (i, f)| word | (f.units().wrapping_sub(below) >> 63) << i)
+                };
+                let (low, high) = fractions.ready().split_at(LONG / 2);
+                self.succeed = u128::from(word(low)) | u128::from(word(high)) << (LONG / 2);
+                (self.drawn, fractions.at) = (0, LONG);
+            }
+            let left = self.succeed >> self.drawn;
+            if left != 0 {
+                let failing = left.trailing_zeros();
+                self.fails += u64::from(failing);
+                self.drawn += failing + 1;
                 self.then_succeeds = true;
                 return;
             }
+            self.fails += u64::from(LONG as u32 - self.drawn);
+            self.drawn = LONG as u32;
         }
     }
 }

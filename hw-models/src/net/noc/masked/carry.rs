@@ -13,7 +13,7 @@ impl Fabric for Masked {
 
     fn deliver(&mut self, now: u64, to_terminals: &mut Deliveries) {
         let index = now as usize & (self.slots.len() - 1);
-        if !bits::get(&self.pending, index) {
+        if self.pending >> index & 1 == 0 {
             return;
         }
         for at in self.slots[index].opens.drain(..) {
@@ -60,10 +60,10 @@ impl Fabric for Masked {
             }
         }
         let index = now as usize & (self.slots.len() - 1);
-        if !bits::get(&self.pending, index) {
+        if self.pending >> index & 1 == 0 {
             return;
         }
-        bits::clear(&mut self.pending, index);
+        self.pending &= !(1 << index);
         // A router whose heads cross alone is not among those above. Nothing comes up in this cycle for this cycle.
         for event in 0..self.slots[index].crossings.len() {
             let (at, flit) = self.slots[index].crossings[event];
@@ -76,10 +76,11 @@ impl Fabric for Masked {
         if self.busy.iter().any(|w| *w != 0) {
             return Some(now);
         }
-        let length = self.slots.len();
-        let start = now as usize & (length - 1);
-        let place = bits::next(&self.pending, start).or_else(|| bits::next(&self.pending, 0))?;
-        Some(now + ((place + length - start) & (length - 1)) as u64)
+        // The slots' number divides that of the bits of a word.
+        let length = self.slots.len() as u64;
+        let repeated = (0..64 / length).fold(0, |word, turn| word | self.pending << (turn * length));
+        let ahead = u64::from(repeated.rotate_right((now % length) as u32).trailing_zeros());
+        (repeated != 0).then(|| now + ahead)
     }
 
     fn moved(&self) -> u64 {

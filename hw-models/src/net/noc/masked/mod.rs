@@ -50,8 +50,8 @@ pub(super) struct Masked {
     /// By terminal: cycles from a flit's arrival until its slot is usable again.
     exit_delays: Vec<u16>,
     slots: Vec<Slot>,
-    /// Slots of the wheel that have something.
-    pending: Vec<u64>,
+    /// Slots of the wheel that have something: there are 64 at most.
+    pending: u64,
     degrees: Vec<u32>,
     moved: u64,
     /// The output for each terminal, a row a router, where it depends on nothing else; empty elsewhere.
@@ -155,7 +155,7 @@ impl Masked {
             entries: topology.entries.iter().map(|end| far(end, 1)).collect(),
             exit_delays: topology.exits.iter().map(|end| far(end, 1 + c.credit_delay).delay).collect(),
             slots: (0..slots).map(|_| Slot::default()).collect(),
-            pending: vec![0; bits::words(slots)],
+            pending: 0,
             degrees: topology.routers.iter().map(|r| r.outputs.len() as u32).collect(),
             moved: 0,
             table: Vec::new(),
@@ -186,28 +186,28 @@ impl Masked {
         self.table = table;
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot(&mut self, at: u64) -> &mut Slot {
         let slot = at as usize & (self.slots.len() - 1);
-        bits::set(&mut self.pending, slot);
+        self.pending |= 1 << slot;
         &mut self.slots[slot]
     }
 
     /// Where a place lies among those of all routers. Numbers on the wheel are a router's times the bits of a word, plus the place.
-    #[inline]
+    #[inline(always)]
     fn index(&self, at: usize) -> usize {
         at / PLACES * self.stride + at % PLACES
     }
 
     /// Where the front flit of a virtual channel of an input lies.
-    #[inline]
+    #[inline(always)]
     fn front(&self, index: usize) -> usize {
         index * self.depth + usize::from(self.inputs[index].start)
     }
 
     /// A flit is on its way to an input, in which it arrives at cycle `seen`: when its sender knows of a free slot again, if it is not in
     /// the next cycle.
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, now: u64, seen: u64, at: usize, mut flit: Packed) -> Option<u64> {
         let index = self.index(at);
         let vc = &self.inputs[index];
@@ -233,7 +233,7 @@ impl Masked {
     }
 
     /// Leaves a head that comes in cycle `seen` alone until it crosses, if no other one crosses to its output then.
-    #[inline]
+    #[inline(always)]
     fn leave_alone(&mut self, now: u64, seen: u64, at: usize, port: u8, flit: Packed) -> bool {
         let (router, place) = (at / PLACES, at % PLACES);
         let crosses = seen + 1 + u64::from(self.routes_here);
@@ -247,7 +247,7 @@ impl Masked {
     }
 
     /// The route of a head that is in a virtual channel of an input.
-    #[inline]
+    #[inline(always)]
     fn route(&mut self, at: usize, packed: &mut Packed) -> Route {
         let (router, place) = (at / PLACES, at % PLACES);
         if let Some(port) = self.table.get(router * self.entries.len() + packed.to as usize) {

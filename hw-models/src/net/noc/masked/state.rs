@@ -101,19 +101,19 @@ impl InputVc {
     }
 
     /// The virtual channels of the output that the head may take.
-    #[inline]
+    #[inline(always)]
     pub(super) fn vcs(&self) -> u64 {
         (u64::MAX >> (63 - (self.last - self.first))) << self.first
     }
 
     /// Slots that have a flit, or for which one is on its way.
-    #[inline]
+    #[inline(always)]
     pub(super) fn occupied(&self) -> u32 {
         u32::from(self.len) + u32::from(self.coming)
     }
 
     /// A credit leaves in cycle `now`, and counts `delay` cycles later.
-    #[inline]
+    #[inline(always)]
     pub(super) fn give_credit(&mut self, now: u64, delay: u64) {
         self.credits = advanced(self.credits, self.credits_from, now) | 1 << delay;
         self.credits_from = now as u32;
@@ -126,7 +126,7 @@ impl InputVc {
     }
 
     /// In cycle `now`: when the sender knows of a free slot again, if it is not in the next cycle.
-    #[inline]
+    #[inline(always)]
     pub(super) fn full_until(&self, now: u64, depth: usize) -> Option<u64> {
         // Credits that count in the next cycle are in time.
         let later = advanced(self.credits, self.credits_from, now) >> 2;
@@ -181,14 +181,14 @@ impl Output {
     }
 
     /// The virtual channels that no packet owns in the midst of cycle `now`, which may be over.
-    #[inline]
+    #[inline(always)]
     pub(super) fn free(&self, now: u64) -> u64 {
         let held = if self.last_crossed == now as u32 { self.held_then } else { 0 };
         !(self.owned | held)
     }
 
     /// In cycle `now`, reserves the one `ahead` cycles later; whether it was free.
-    #[inline]
+    #[inline(always)]
     pub(super) fn reserve(&mut self, now: u64, ahead: u64) -> bool {
         self.reserved = advanced(self.reserved, self.reserved_from, now);
         self.reserved_from = now as u32;

@@ -204,7 +204,7 @@ impl Masked {
     }
 
     /// The slot of the front flit of a virtual channel is free; its turn among those of the input is over.
-    #[inline]
+    #[inline(always)]
     fn give_back(&mut self, router: usize, input: usize, lane: usize, now: u64) {
         let into = &mut self.ports_in[router * self.ports + input];
         into.lane_turn = if lane + 1 == self.vcs { 0 } else { lane as u8 + 1 };
@@ -221,7 +221,7 @@ impl Masked {
     }
 
     /// A flit leaves by a virtual channel of an output.
-    #[inline]
+    #[inline(always)]
     fn forward(&mut self, router: usize, port: usize, out_vc: usize, mut flit: Packed, now: u64) {
         flit.hops += 1;
         let output = &mut self.outputs[router * self.ports + port];
@@ -250,7 +250,7 @@ impl Masked {
 
     /// A head that was left alone crosses in this cycle, as if the steps since it came had been made, this one among them; unless they were
     /// made up.
-    #[inline]
+    #[inline(always)]
     pub(super) fn cross_alone(&mut self, at: usize, flit: Packed, now: u64) {
         let (router, place) = (at / PLACES, at % PLACES);
         let (base, outputs) = (router * self.stride, router * self.ports);

@@ -108,7 +108,7 @@ impl Synthetic {
             next: vec![0; nodes],
             words: (0..nodes as u64).map(|n| mix(mix(u64::from(traffic.seed)) ^ n << 32)).collect(),
             ready: vec![0; bits::words(nodes)],
-            calendar: Calendar::new(),
+            calendar: Calendar::new(nodes),
             replies: vec![VecDeque::new(); if traffic.read_write.is_some() { nodes } else { 0 }],
             fresh: Vec::new(),
             records: Vec::new(),
