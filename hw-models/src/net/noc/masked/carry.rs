@@ -13,8 +13,18 @@ impl Fabric for Masked {
 
     fn deliver(&mut self, now: u64, to_terminals: &mut Deliveries) {
         let index = now as usize & (self.slots.len() - 1);
-        if self.pending >> index & 1 == 0 {
+        if !bits::get(&self.pending, index) {
             return;
+        }
+        for at in self.slots[index].credits.drain(..) {
+            let (router, place) = (at as usize / PLACES, at as usize % PLACES);
+            self.inputs[router * self.stride + place].far_credits -= 1;
+            let feed = self.ports_in[router * self.ports + (place >> self.lanes)].feed;
+            if !feed.terminal {
+                let to = feed.to as usize;
+                let port = (to % PLACES) >> self.lanes;
+                self.outputs[to / PLACES * self.ports + port].full &= !(1 << (place & ((1 << self.lanes) - 1)));
+            }
         }
         for at in self.slots[index].opens.drain(..) {
             let at = at as usize;
@@ -60,10 +70,10 @@ impl Fabric for Masked {
             }
         }
         let index = now as usize & (self.slots.len() - 1);
-        if self.pending >> index & 1 == 0 {
+        if !bits::get(&self.pending, index) {
             return;
         }
-        self.pending &= !(1 << index);
+        bits::clear(&mut self.pending, index);
         // A router whose heads cross alone is not among those above. Nothing comes up in this cycle for this cycle.
         for event in 0..self.slots[index].crossings.len() {
             let (at, flit) = self.slots[index].crossings[event];
@@ -76,11 +86,10 @@ impl Fabric for Masked {
         if self.busy.iter().any(|w| *w != 0) {
             return Some(now);
         }
-        // The slots' number divides that of the bits of a word.
-        let length = self.slots.len() as u64;
-        let repeated = (0..64 / length).fold(0, |word, turn| word | self.pending << (turn * length));
-        let ahead = u64::from(repeated.rotate_right((now % length) as u32).trailing_zeros());
-        (repeated != 0).then(|| now + ahead)
+        let length = self.slots.len();
+        let start = now as usize & (length - 1);
+        let place = bits::next(&self.pending, start).or_else(|| bits::next(&self.pending, 0))?;
+        Some(now + ((place + length - start) & (length - 1)) as u64)
     }
 
     fn moved(&self) -> u64 {

@@ -50,8 +50,8 @@ pub(super) struct Masked {
     /// By terminal: cycles from a flit's arrival until its slot is usable again.
     exit_delays: Vec<u16>,
     slots: Vec<Slot>,
-    /// Slots of the wheel that have something: there are 64 at most.
-    pending: u64,
+    /// Slots of the wheel that have something.
+    pending: Vec<u64>,
     degrees: Vec<u32>,
     moved: u64,
     /// The output for each terminal, a row a router, where it depends on nothing else; empty elsewhere.
@@ -98,9 +98,14 @@ impl Masked {
             Draws::Script(_) => false,
         };
         let small = config.router.buffer_flits < usize::from(u16::MAX) / 2;
+        // Terminals give slots back by bits.
+        let mut exits = topology
+            .exits
+            .iter()
+            .map(|end| (2 * u64::from(end.latency) + 3).saturating_add(config.router.credit_delay));
         routes
             && small
-            && longest_wait(topology, config.router.credit_delay) <= HORIZON
+            && exits.all(|wait| wait <= HORIZON)
             && routing_delay <= 1
             && internal_speedup <= 1.0
             && ports * virtual_channels.next_power_of_two() <= PLACES
@@ -155,7 +160,7 @@ impl Masked {
             entries: topology.entries.iter().map(|end| far(end, 1)).collect(),
             exit_delays: topology.exits.iter().map(|end| far(end, 1 + c.credit_delay).delay).collect(),
             slots: (0..slots).map(|_| Slot::default()).collect(),
-            pending: 0,
+            pending: vec![0; bits::words(slots)],
             degrees: topology.routers.iter().map(|r| r.outputs.len() as u32).collect(),
             moved: 0,
             table: Vec::new(),
@@ -189,7 +194,7 @@ impl Masked {
     #[inline(always)]
     fn slot(&mut self, at: u64) -> &mut Slot {
         let slot = at as usize & (self.slots.len() - 1);
-        self.pending |= 1 << slot;
+        bits::set(&mut self.pending, slot);
         &mut self.slots[slot]
     }
 
@@ -237,6 +242,9 @@ impl Masked {
     fn leave_alone(&mut self, now: u64, seen: u64, at: usize, port: u8, flit: Packed) -> bool {
         let (router, place) = (at / PLACES, at % PLACES);
         let crosses = seen + 1 + u64::from(self.routes_here);
+        if crosses - now > HORIZON {
+            return false;
+        }
         if !self.outputs[router * self.ports + usize::from(port)].reserve(now, crosses - now) {
             return false;
         }

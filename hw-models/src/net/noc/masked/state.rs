@@ -67,6 +67,8 @@ pub(super) struct InputVc {
     credits_from: u32,
     /// The cycle in which a head that is left alone comes, in its lower bits.
     pub(super) since: u32,
+    /// Credits that take longer than bits reach: each is told when it counts.
+    pub(super) far_credits: u16,
     pub(super) start: u16,
     pub(super) len: u16,
     /// Flits on the wire, whose slots after the others are written already.
@@ -82,7 +84,7 @@ pub(super) struct InputVc {
     pub(super) turn: u8,
 }
 
-/// Cycles ahead that credits and reservations may lie, at most.
+/// Cycles ahead that bits of credits and reservations reach.
 pub(super) const HORIZON: u64 = 60;
 
 /// When a virtual channel that is full has room again: it is not yet known.
@@ -122,7 +124,7 @@ impl InputVc {
     /// Whether the sender knows of a slot that is free in cycle `now`.
     pub(super) fn has_room(&self, now: u64, depth: usize) -> bool {
         let later = advanced(self.credits, self.credits_from, now) >> 1;
-        ((self.occupied() + later.count_ones()) as usize) < depth
+        ((self.occupied() + u32::from(self.far_credits) + later.count_ones()) as usize) < depth
     }
 
     /// In cycle `now`: when the sender knows of a free slot again, if it is not in the next cycle.
@@ -131,7 +133,8 @@ impl InputVc {
         // Credits that count in the next cycle are in time.
         let later = advanced(self.credits, self.credits_from, now) >> 2;
         if later == 0 {
-            return (self.occupied() as usize == depth).then_some(UNKNOWN);
+            let taken = self.occupied() + u32::from(self.far_credits);
+            return (taken as usize == depth).then_some(UNKNOWN);
         }
         let full = (self.occupied() + later.count_ones()) as usize == depth;
         full.then(|| now + 2 + u64::from(later.trailing_zeros()))
@@ -228,6 +231,8 @@ impl Stages {
 pub(super) struct Slot {
     /// Virtual channels of inputs that get a flit.
     pub(super) arrivals: Vec<u32>,
+    /// Virtual channels of inputs one of whose slots counts as free again.
+    pub(super) credits: Vec<u32>,
     /// Virtual channels of outputs that were full and are no longer.
     pub(super) opens: Vec<u32>,
     /// Flits that come to terminals.

@@ -2,7 +2,7 @@
 
 use super::super::bits;
 use super::Masked;
-use super::state::{PLACES, Packed, State, UNKNOWN, in_turn, pop};
+use super::state::{HORIZON, PLACES, Packed, State, UNKNOWN, in_turn, pop};
 
 impl Masked {
     /// The bits of a place that tell the virtual channels of a port apart.
@@ -213,10 +213,17 @@ impl Masked {
         let was_full = vc.occupied() as usize == self.depth;
         vc.start = if usize::from(vc.start) + 1 == self.depth { 0 } else { vc.start + 1 };
         vc.len -= 1;
+        let usable = now + u64::from(feed.delay);
+        if u64::from(feed.delay) > HORIZON {
+            vc.far_credits += 1;
+            let at = router * PLACES + (input << self.lanes) + lane;
+            self.slot(usable).credits.push(at as u32);
+            return;
+        }
         vc.give_credit(now, u64::from(feed.delay));
         // An output is told that waits for it.
         if was_full && !feed.terminal {
-            self.slot(now + u64::from(feed.delay)).opens.push(feed.to + lane as u32);
+            self.slot(usable).opens.push(feed.to + lane as u32);
         }
     }
 
