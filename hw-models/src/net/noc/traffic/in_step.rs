@@ -55,15 +55,15 @@ impl InStep {
             self.trials.pass((now - self.next) * self.sources as u64);
             self.next = now;
         }
-        for word in 0..idle.len() {
+        for (word, &idle) in idle.iter().enumerate() {
             let sources = (self.sources - word * 64).min(64) as u32;
             let late = self.late[word];
-            let mut fall_behind = u64::MAX >> (64 - sources) & !idle[word] & !late;
+            let mut fall_behind = u64::MAX >> (64 - sources) & !idle & !late;
             self.late[word] |= fall_behind;
             while fall_behind != 0 {
                 self.late_next[word * 64 + take(&mut fall_behind)] = now;
             }
-            let mut left = idle[word];
+            let mut left = idle;
             while left != 0 {
                 // Sources that ask once, up to the first that is late.
                 let waits = left & late;

@@ -150,14 +150,9 @@ impl Synthetic {
         }
         match self.phase {
             Phase::Draining { from } if self.gaps => self.next.iter().any(|next| *next < from),
-            Phase::Draining { from } if self.in_step.is_some() => self.awaits(from),
+            Phase::Draining { from } => self.in_step.as_ref().map_or(self.undrained > 0, |s| s.is_behind(from)),
             _ => self.undrained > 0,
         }
-    }
-
-    /// Whether a source that is asked in each cycle has not been for the cycle `from`.
-    fn awaits(&self, from: u64) -> bool {
-        self.in_step.as_ref().is_some_and(|sources| sources.is_behind(from))
     }
 
     /// The cycle of a source's next packet, from `from` on.
