@@ -15,6 +15,7 @@ use crate::memory::output_file::{OutputFile, check_apart};
 use crate::progress::Progress;
 
 mod collective;
+mod loads;
 
 /// How to print what a network does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -43,7 +44,8 @@ pub struct NetArgs {
     /// Write each link's load for a heat map, a row a link: at the last stable rate, or at the last size of each algorithm.
     #[arg(long, value_name = "FILE.csv")]
     pub links: Option<PathBuf>,
-    /// Draw a heat map of the loads of a fabric's links by the first algorithm: an `.svg`, `.png` or `.pdf` file.
+    /// Draw a heat map of link loads, a cell a router of a chip or a row a kind of a fabric's links (by the first algorithm): an `.svg`, `.png`
+    /// or `.pdf` file.
     #[arg(long, value_name = "FILE.svg")]
     pub heatmap: Option<PathBuf>,
     /// Print tables, JSON or CSV.
@@ -68,10 +70,6 @@ pub fn output(args: &NetArgs) -> Result<String, CliError> {
     if is_collective(&source) {
         return on_fabric(args, &source, folder);
     }
-    if figure.is_some() {
-        let error = source.error("topology", "is a network on a chip, of which no heat map is drawn");
-        return Err(error.help("`--links FILE.csv` writes the load of each link").into());
-    }
     let net = NetRun::of(&source, folder)?;
     let mut plot = args.plot.as_deref().map(|p| OutputFile::create("--plot", p)).transpose()?;
     let mut links = args.links.as_deref().map(|p| OutputFile::create("--links", p)).transpose()?;
@@ -89,6 +87,9 @@ pub fn output(args: &NetArgs) -> Result<String, CliError> {
         file.writer().write_all(links_csv(&report).as_bytes()).map_err(|e| unwritten(&e))?;
     }
     plot.into_iter().chain(links).try_for_each(OutputFile::finish)?;
+    if let Some(path) = figure {
+        loads::figure(&report, &net.config.shape, path)?;
+    }
     match args.format {
         NetFormat::Json => crate::output::json("network", &report),
         NetFormat::Csv => Ok(curve_csv(&report)),

@@ -16,10 +16,14 @@ pub(super) struct Deliveries {
 /// A network's routers and wires. A flit or credit sent in cycle `t` over a channel of latency `l` is seen at the other end in cycle
 /// `t + l + 1`. A terminal takes every flit at once, and gives its slot back in the same cycle.
 pub(super) trait Fabric {
+    /// Whether it says itself what room terminals have to send to, rather than by credits.
+    const TELLS_ROOM: bool;
     /// What the wires bring in a cycle, to routers and to terminals.
     fn deliver(&mut self, now: u64, to_terminals: &mut Deliveries);
     /// The virtual channels that a head may take into the network, first and last.
     fn entry_vcs(&self, class: u8, packet: u32, now: u64, draws: &mut Draws) -> (usize, usize);
+    /// Whether a virtual channel that a terminal sends to has room, if the fabric tells that.
+    fn has_room(&self, now: u64, terminal: usize, vc: usize) -> bool;
     /// A terminal sends a flit.
     fn send(&mut self, now: u64, terminal: usize, flit: Flit, draws: &mut Draws);
     /// A step of all routers that have something to do, or of all.

@@ -118,6 +118,8 @@ impl Queued {
 }
 
 impl Fabric for Queued {
+    const TELLS_ROOM: bool = false;
+
     fn deliver(&mut self, now: u64, to_terminals: &mut Deliveries) {
         let events = self.wheel.take(now);
         for event in &events {
@@ -144,6 +146,10 @@ impl Fabric for Queued {
 
     fn entry_vcs(&self, class: u8, packet: u32, now: u64, draws: &mut Draws) -> (usize, usize) {
         self.common.routing.entry_vcs(class, packet, now, draws)
+    }
+
+    fn has_room(&self, _: u64, _: usize, _: usize) -> bool {
+        true
     }
 
     fn send(&mut self, now: u64, terminal: usize, mut flit: Flit, draws: &mut Draws) {

@@ -9,9 +9,15 @@ const SHORT: usize = 37;
 const MADE: usize = 1009;
 /// How far apart the sequences of two seeds are at least: 2^70 numbers.
 const APART: u32 = 70;
-const MODULUS: i64 = 1 << 30;
+/// How many numbers are made at once without a look at one another: an even number below the short lag.
+const TOGETHER: usize = 36;
+/// Bits of a whole number.
+const WHOLE_BITS: u32 = 30;
 
-/// Numbers of a lagged Fibonacci sequence, whole or fractions.
+/// Bits of a fraction.
+const FRACTION_BITS: u32 = 52;
+
+/// Numbers of a lagged Fibonacci sequence. They are kept in the upper bits of words, so that the modulus is a word's.
 trait Lagged: Copy {
     const ZERO: Self;
     fn combine(self, other: Self) -> Self;
@@ -19,49 +25,71 @@ trait Lagged: Copy {
     fn bootstrap(seed: i64) -> [Self; LONG];
 }
 
-impl Lagged for i64 {
-    const ZERO: i64 = 0;
-
-    fn combine(self, other: i64) -> i64 {
-        (self - other) & (MODULUS - 1)
-    }
-
-    fn bootstrap(seed: i64) -> [i64; LONG] {
-        let mut at = (seed + 2) & (MODULUS - 2);
-        let mut first = [0; LONG];
-        for number in &mut first {
-            *number = at;
-            at <<= 1;
-            if at >= MODULUS {
-                at -= MODULUS - 2;
-            }
+/// The first numbers of a seed as whole numbers below a modulus that is even.
+fn doubled(start: i64, modulus: i64) -> [i64; LONG] {
+    let (mut at, mut first) = (start, [0; LONG]);
+    for number in &mut first {
+        *number = at;
+        at <<= 1;
+        if at >= modulus {
+            at -= modulus - 2;
         }
-        first[1] += 1;
-        first
+    }
+    first[1] += 1;
+    first
+}
+
+/// A whole number below the modulus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Whole(u32);
+
+impl Whole {
+    fn value(self) -> usize {
+        (self.0 >> (u32::BITS - WHOLE_BITS)) as usize
     }
 }
 
-impl Lagged for f64 {
-    const ZERO: f64 = 0.0;
+impl Lagged for Whole {
+    const ZERO: Whole = Whole(0);
 
-    fn combine(self, other: f64) -> f64 {
-        let sum = self + other;
-        sum - f64::from(sum as i32)
+    #[inline]
+    fn combine(self, other: Whole) -> Whole {
+        Whole(self.0.wrapping_sub(other.0))
     }
 
-    fn bootstrap(seed: i64) -> [f64; LONG] {
-        let last_place = f64::EPSILON;
-        let mut at = 2.0 * last_place * ((seed & (MODULUS - 1)) + 2) as f64;
-        let mut first = [0.0; LONG];
-        for number in &mut first {
-            *number = at;
-            at += at;
-            if at >= 1.0 {
-                at -= 1.0 - 2.0 * last_place;
-            }
-        }
-        first[1] += last_place;
-        first
+    fn bootstrap(seed: i64) -> [Whole; LONG] {
+        let modulus = 1 << WHOLE_BITS;
+        doubled((seed + 2) & (modulus - 2), modulus).map(|n| Whole((n as u32) << (u32::BITS - WHOLE_BITS)))
+    }
+}
+
+/// A fraction below 1: their sums are exact in Knuth's program too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fraction(u64);
+
+impl Fraction {
+    /// In units of the last place.
+    #[inline]
+    fn units(self) -> u64 {
+        self.0 >> (u64::BITS - FRACTION_BITS)
+    }
+
+    fn value(self) -> f64 {
+        self.units() as f64 / (1_u64 << FRACTION_BITS) as f64
+    }
+}
+
+impl Lagged for Fraction {
+    const ZERO: Fraction = Fraction(0);
+
+    #[inline]
+    fn combine(self, other: Fraction) -> Fraction {
+        Fraction(self.0.wrapping_add(other.0))
+    }
+
+    fn bootstrap(seed: i64) -> [Fraction; LONG] {
+        let start = 2 * ((seed & ((1 << WHOLE_BITS) - 1)) + 2);
+        doubled(start, 1 << FRACTION_BITS).map(|n| Fraction((n as u64) << (u64::BITS - FRACTION_BITS)))
     }
 }
 
@@ -69,7 +97,8 @@ impl Lagged for f64 {
 #[derive(Debug, Clone)]
 struct Generator<T> {
     state: [T; LONG],
-    buffer: Vec<T>,
+    /// With room for a few more than are made.
+    buffer: [T; MADE + LONG + TOGETHER],
     at: usize,
 }
 
@@ -77,7 +106,7 @@ impl<T: Lagged> Generator<T> {
     fn new(seed: i64) -> Generator<T> {
         let mut x = [T::ZERO; 2 * LONG - 1];
         x[..LONG].copy_from_slice(&T::bootstrap(seed));
-        let (mut left, mut rounds) = (seed & (MODULUS - 1), APART - 1);
+        let (mut left, mut rounds) = (seed & ((1 << WHOLE_BITS) - 1), APART - 1);
         while rounds > 0 {
             // The polynomial whose coefficients these are is squared, and multiplied by z where the seed's bit is set.
             for j in (1..LONG).rev() {
@@ -102,43 +131,54 @@ impl<T: Lagged> Generator<T> {
         let mut state = [T::ZERO; LONG];
         state[LONG - SHORT..].copy_from_slice(&x[..SHORT]);
         state[..LONG - SHORT].copy_from_slice(&x[SHORT..LONG]);
-        let mut generator = Generator { state, buffer: Vec::new(), at: 0 };
+        let mut generator = Generator { state, buffer: [T::ZERO; MADE + LONG + TOGETHER], at: LONG };
         for _ in 0..10 {
             generator.make(2 * LONG - 1);
         }
-        generator.buffer.clear();
         generator
     }
 
     /// Makes `count` numbers and the state after them.
     fn make(&mut self, count: usize) {
-        self.buffer.clear();
-        self.buffer.extend_from_slice(&self.state);
-        for j in LONG..count + LONG {
-            let next = self.buffer[j - LONG].combine(self.buffer[j - SHORT]);
-            self.buffer.push(next);
+        self.buffer[..LONG].copy_from_slice(&self.state);
+        // As many at once as do not depend on one another.
+        let mut start = LONG;
+        while start < count + LONG {
+            let (made, rest) = self.buffer.split_at_mut(start);
+            let (long, short) = (&made[start - LONG..], &made[start - SHORT..]);
+            let chunks = (rest.first_chunk_mut::<TOGETHER>(), long.first_chunk::<TOGETHER>(), short.first_chunk());
+            let (Some(rest), Some(long), Some(short)) = chunks else { break };
+            for ((next, long), short) in rest.iter_mut().zip(long).zip::<&[T; TOGETHER]>(short) {
+                *next = long.combine(*short);
+            }
+            start += TOGETHER;
         }
-        self.state.copy_from_slice(&self.buffer[count..]);
-        self.buffer.truncate(count);
+        self.state.copy_from_slice(&self.buffer[count..][..LONG]);
     }
 
-    fn next(&mut self) -> T {
-        if self.at == self.buffer.len() {
+    /// The numbers that are made and not drawn yet, at least one. Of those made at once only the first are drawn.
+    #[inline]
+    fn ready(&mut self) -> &[T] {
+        if self.at == LONG {
             self.make(MADE);
-            // Of the numbers made only the first are used.
-            self.buffer.truncate(LONG);
             self.at = 0;
         }
+        &self.buffer[self.at..LONG]
+    }
+
+    #[inline]
+    fn next(&mut self) -> T {
+        let next = self.ready()[0];
         self.at += 1;
-        self.buffer[self.at - 1]
+        next
     }
 }
 
 /// Both generators of a seed: numbers in the order in which they are drawn.
 #[derive(Debug, Clone)]
 pub(super) struct Sequence {
-    whole: Generator<i64>,
-    fraction: Generator<f64>,
+    whole: Generator<Whole>,
+    fraction: Generator<Fraction>,
 }
 
 impl Sequence {
@@ -148,12 +188,93 @@ impl Sequence {
 
     /// A whole number from 0 to `most`.
     pub(super) fn upto(&mut self, most: usize) -> usize {
-        self.whole.next() as usize % (most + 1)
+        self.whole.next().value() % (most + 1)
     }
 
     /// A fraction below 1.
     pub(super) fn fraction(&mut self) -> f64 {
-        self.fraction.next()
+        self.fraction.next().value()
+    }
+}
+
+/// Trials in a row, each of which succeeds if a fraction is below a probability, with those known that fail before the next success: many
+/// are passed over at once. Nothing else draws fractions.
+#[derive(Debug, Clone)]
+pub(super) struct Trials {
+    /// Fractions that succeed are below this, in units of their last place.
+    below: u64,
+    /// Trials that fail, whose fractions are drawn already.
+    fails: u64,
+    /// Whether the one after these succeeds.
+    then_succeeds: bool,
+    /// Of the fractions that were made at last: those that succeed, a bit each, of which the lowest ones are drawn already, and how many.
+    succeed: u128,
+    drawn: u32,
+}
+
+/// How many trials are looked at ahead, at least, if none succeeds.
+const AHEAD: u64 = 1 << 16;
+
+impl Trials {
+    pub(super) fn new(probability: f64) -> Trials {
+        let below = (probability * (1_u64 << FRACTION_BITS) as f64).ceil() as u64;
+        Trials { below, fails: 0, then_succeeds: false, succeed: 0, drawn: LONG as u32 }
+    }
+
+    /// The trials from the next one on that are known to fail.
+    pub(super) fn known_to_fail(&self) -> u64 {
+        self.fails
+    }
+
+    /// Makes trials that are known to fail.
+    pub(super) fn pass(&mut self, count: u64) {
+        self.fails -= count;
+    }
+
+    /// Makes trials up to the first that succeeds, `count` at most: how many failed before it, if one succeeded.
+    #[inline]
+    pub(super) fn first(&mut self, count: u64, sequence: &mut Sequence) -> Option<u64> {
+        let mut failed = 0;
+        loop {
+            let left = count - failed;
+            if self.fails >= left {
+                self.fails -= left;
+                return None;
+            }
+            failed += std::mem::take(&mut self.fails);
+            let succeeds = std::mem::take(&mut self.then_succeeds);
+            self.look_ahead(&mut sequence.fraction);
+            if succeeds {
+                return Some(failed);
+            }
+        }
+    }
+
+    /// Looks for the next success. The fractions of a batch are all drawn when it is made.
+    fn look_ahead(&mut self, fractions: &mut Generator<Fraction>) {
+        while self.fails < AHEAD {
+            if self.drawn == LONG as u32 {
+                fractions.at = LONG;
+                let below = self.below;
+                let word = |batch: &[Fraction]| {
+                    let bits = batch.iter().enumerate();
+                    bits.fold(0, |word, (i, f)| word | (f.units().wrapping_sub(below) >> 63) << i)
+                };
+                let (low, high) = fractions.ready().split_at(LONG / 2);
+                self.succeed = u128::from(word(low)) | u128::from(word(high)) << (LONG / 2);
+                (self.drawn, fractions.at) = (0, LONG);
+            }
+            let left = self.succeed >> self.drawn;
+            if left != 0 {
+                let failing = left.trailing_zeros();
+                self.fails += u64::from(failing);
+                self.drawn += failing + 1;
+                self.then_succeeds = true;
+                return;
+            }
+            self.fails += u64::from(LONG as u32 - self.drawn);
+            self.drawn = LONG as u32;
+        }
     }
 }
 
@@ -227,20 +348,37 @@ pub(super) fn mix(word: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Generator;
+    use super::{Fraction, Generator, Sequence, Trials, Whole};
 
     /// The checks that Knuth gives with his programs.
     #[test]
     fn the_generators_give_the_published_numbers() {
-        let mut whole = Generator::<i64>::new(310_952);
+        let mut whole = Generator::<Whole>::new(310_952);
         for _ in 0..2010 {
             whole.make(1009);
         }
-        assert_eq!(whole.buffer[0], 995_235_265);
-        let mut fraction = Generator::<f64>::new(310_952);
+        assert_eq!(whole.buffer[0].value(), 995_235_265);
+        let mut fraction = Generator::<Fraction>::new(310_952);
         for _ in 0..2009 {
             fraction.make(1009);
         }
-        assert!((fraction.state[0] - 0.364_105_143_775_696_8).abs() < 1e-18);
+        assert!((fraction.state[0].value() - 0.364_105_143_775_696_8).abs() < 1e-18);
+    }
+
+    #[test]
+    fn trials_passed_over_are_those_that_fail_one_by_one() {
+        for probability in [0.0, 1e-5, 0.003, 0.2, 0.77, 1.0] {
+            let (mut plain, mut quick, mut trials) = (Sequence::new(7), Sequence::new(7), Trials::new(probability));
+            let mut count = 1;
+            for _ in 0..400 {
+                count = (count * 31 + 17) % 997;
+                if trials.known_to_fail() >= count {
+                    trials.pass(count);
+                    assert!((0..count).all(|_| plain.fraction() >= probability));
+                }
+                let expected = (0..count).find(|_| plain.fraction() < probability);
+                assert_eq!(trials.first(count, &mut quick), expected);
+            }
+        }
     }
 }

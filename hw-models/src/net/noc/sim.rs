@@ -5,6 +5,7 @@
 
 use super::bits;
 use super::config::{NocConfig, NocError, Priority};
+use super::credits::Credits;
 use super::fabric::{Deliveries, Fabric};
 use super::random::Draws;
 use super::source::{Start, Terminal};
@@ -44,7 +45,8 @@ pub(super) fn age(time: u64) -> i32 {
 impl<F: Fabric> Simulation<F> {
     pub(super) fn new(config: &NocConfig, topology: &Topology, fabric: F, draws: Draws, skip: bool) -> Simulation<F> {
         let (c, ends) = (&config.router, topology.entries.len());
-        let terminal = || Terminal::new(c.virtual_channels, c.buffer_flits, c.wait_for_tail_credit);
+        let credits = || Credits::new(c.virtual_channels, c.buffer_flits, c.wait_for_tail_credit);
+        let terminal = || Terminal::new((!F::TELLS_ROOM).then(credits));
         let mut idle = vec![0; bits::words(ends)];
         (0..ends).for_each(|t| bits::set(&mut idle, t));
         Simulation {
@@ -162,7 +164,8 @@ impl<F: Fabric> Simulation<F> {
                     Some(packet) => self.fabric.entry_vcs(packet.class, packet.packet, now, &mut self.draws),
                     None => (0, 0),
                 };
-                let Some(mut flit) = terminal.next_flit(range) else { continue };
+                let fabric = &self.fabric;
+                let Some(mut flit) = terminal.next_flit(range, |vc| fabric.has_room(now, place, vc)) else { continue };
                 if self.network_age {
                     flit.priority = age(now);
                 }

@@ -23,17 +23,20 @@ pub(super) struct Terminal {
     /// The packet that is being sent, and those of its flits that have left.
     current: Option<(Start, u32)>,
     vc: u8,
-    credits: Credits,
+    /// What it knows of the buffers that it sends to, if nobody tells it.
+    credits: Option<Credits>,
     last_vc: Option<u8>,
 }
 
 impl Terminal {
-    pub(super) fn new(vcs: usize, depth: usize, wait_for_tail: bool) -> Terminal {
-        Terminal { current: None, vc: 0, credits: Credits::new(vcs, depth, wait_for_tail), last_vc: None }
+    pub(super) fn new(credits: Option<Credits>) -> Terminal {
+        Terminal { current: None, vc: 0, credits, last_vc: None }
     }
 
     pub(super) fn restore(&mut self, mask: u64) {
-        self.credits.restore(mask);
+        if let Some(credits) = &mut self.credits {
+            credits.restore(mask);
+        }
     }
 
     /// Whether it sends nothing.
@@ -50,27 +53,38 @@ impl Terminal {
         self.current.filter(|(_, sent)| *sent == 0).map(|(packet, _)| packet)
     }
 
-    /// The next flit, if a virtual channel has room for it. A head takes the next virtual channel in turn of its range that is free and
-    /// has room; if the last one taken was not of its range, it looks at the first one alone.
-    pub(super) fn next_flit(&mut self, (first, last): (usize, usize)) -> Option<Flit> {
+    /// The next flit, if a virtual channel has room for it, which `has_room` tells where there are no credits. A head takes the next
+    /// virtual channel in turn of its range that is free and has room; if the last one taken was not of its range, it looks at the first
+    /// one alone.
+    #[inline]
+    pub(super) fn next_flit(
+        &mut self,
+        (first, last): (usize, usize),
+        has_room: impl Fn(usize) -> bool,
+    ) -> Option<Flit> {
         let (packet, sent) = self.current.as_mut()?;
+        let credits = self.credits.as_ref();
+        let has_room = |vc: usize| credits.map_or_else(|| has_room(vc), |c| !c.is_full(vc));
         let head = *sent == 0;
         if head {
-            let free = |vc: &usize| self.credits.is_free(*vc) && !self.credits.is_full(*vc);
-            let count = last - first + 1;
+            let free = |vc: &usize| credits.is_none_or(|c| c.is_free(*vc)) && has_room(*vc);
             let vc = match self.last_vc.map(usize::from).filter(|vc| (first..=last).contains(vc)) {
                 None => Some(first).filter(free),
-                Some(vc) => (1..=count).map(|i| first + (vc - first + i) % count).find(free),
+                Some(vc) => (vc + 1..=last).chain(first..=vc).find(free),
             }?;
             self.vc = vc as u8;
-            self.credits.take(vc);
             self.last_vc = Some(vc as u8);
-        } else if self.credits.is_full(usize::from(self.vc)) {
+            if let Some(credits) = &mut self.credits {
+                credits.take(vc);
+            }
+        } else if !has_room(usize::from(self.vc)) {
             return None;
         }
         *sent += 1;
         let tail = *sent == packet.flits;
-        self.credits.send(usize::from(self.vc), tail);
+        if let Some(credits) = &mut self.credits {
+            credits.send(usize::from(self.vc), tail);
+        }
         let flit = Flit {
             packet: packet.packet,
             to: packet.to,

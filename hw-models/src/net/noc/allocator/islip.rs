@@ -29,6 +29,11 @@ impl Islip {
         }
     }
 
+    /// Whether no priority counts.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.by_priority
+    }
+
     pub(super) fn allocate(&mut self, r: &mut Requests) {
         if !self.by_priority && r.inputs <= 64 && r.outputs <= 64 {
             self.allocate_in_words(r);

@@ -46,6 +46,17 @@ impl Allocator {
         Allocator { requests: Requests::new(inputs, outputs), method }
     }
 
+    /// Whether an allocation depends on who asks for what alone, and sides are bits of a word.
+    pub(super) fn is_plain(&self) -> bool {
+        let fits = self.requests.inputs <= 64 && self.requests.outputs <= 64;
+        fits && matches!(&self.method, Method::Islip(islip) if islip.is_plain())
+    }
+
+    /// An input asks for outputs, which are the bits of a word, where [`Allocator::is_plain`] says that nothing else counts.
+    pub(super) fn ask_plain(&mut self, input: usize, outputs: u64) {
+        self.requests.add_plain(input, outputs);
+    }
+
     /// Forgets the requests and the matching.
     pub(super) fn clear(&mut self) {
         self.requests.clear();

@@ -66,6 +66,18 @@ impl Requests {
         bits::set(&mut self.busy_outputs, output);
     }
 
+    /// Puts requests of an input for outputs, which are the bits of a word, where nothing but who asks for what counts.
+    pub(super) fn add_plain(&mut self, input: usize, outputs: u64) {
+        self.rows[input] |= outputs;
+        self.busy_inputs[0] |= 1 << input;
+        self.busy_outputs[0] |= outputs;
+        let mut left = outputs;
+        while left != 0 {
+            self.columns[left.trailing_zeros() as usize] |= 1 << input;
+            left &= left - 1;
+        }
+    }
+
     /// The request of an input for an output, if there is one.
     pub(in crate::net::noc) fn get(&self, input: usize, output: usize) -> Option<Request> {
         bits::get(&self.rows[input * self.row_words..], output).then(|| self.matrix[input * self.outputs + output])

@@ -9,39 +9,52 @@ use super::Masked;
 use super::state::{InputVc, PLACES, Packed, State};
 
 impl Fabric for Masked {
+    const TELLS_ROOM: bool = true;
+
     fn deliver(&mut self, now: u64, to_terminals: &mut Deliveries) {
         let index = now as usize & (self.slots.len() - 1);
-        let mut slot = std::mem::take(&mut self.slots[index]);
-        for at in slot.credits.drain(..) {
+        if !bits::get(&self.pending, index) {
+            return;
+        }
+        for at in self.slots[index].credits.drain(..) {
+            let (router, place) = (at as usize / PLACES, at as usize % PLACES);
+            self.inputs[router * self.stride + place].far_credits -= 1;
+            let feed = self.ports_in[router * self.ports + (place >> self.lanes)].feed;
+            if !feed.terminal {
+                let to = feed.to as usize;
+                let port = (to % PLACES) >> self.lanes;
+                self.outputs[to / PLACES * self.ports + port].full &= !(1 << (place & ((1 << self.lanes) - 1)));
+            }
+        }
+        for at in self.slots[index].opens.drain(..) {
             let at = at as usize;
-            let index = self.index(at);
-            self.output_vcs[index].taken -= 1;
             let (port, vc) = ((at % PLACES) >> self.lanes, at & ((1 << self.lanes) - 1));
             self.outputs[at / PLACES * self.ports + port].full &= !(1 << vc);
         }
-        for at in slot.arrivals.drain(..) {
-            self.arrive(now, at as usize);
+        let exits = self.slots[index].exits.drain(..);
+        to_terminals.flits.extend(exits.map(|(terminal, flit)| (terminal, flit.flit())));
+        if !self.slots[index].arrivals.is_empty() {
+            // The slot keeps its memory.
+            let mut arrivals = std::mem::take(&mut self.slots[index].arrivals);
+            for at in arrivals.drain(..) {
+                self.arrive(now, at as usize);
+            }
+            self.slots[index].arrivals = arrivals;
         }
-        for (terminal, flit) in slot.exits.drain(..) {
-            let exit = self.exits[terminal as usize];
-            let usable = now + u64::from(exit.latency) + 1 + self.credit_delay;
-            self.slot(usable).credits.push(exit.to + u32::from(flit.vc));
-            to_terminals.flits.push((terminal, flit));
-        }
-        to_terminals.credits.extend(slot.terminal_credits.drain(..).map(|(terminal, vc)| (terminal, 1 << vc)));
-        // The slot keeps its memory, and the crossings of this cycle.
-        slot.events = 0;
-        std::mem::swap(&mut self.slots[index], &mut slot);
     }
 
     fn entry_vcs(&self, class: u8, packet: u32, now: u64, draws: &mut Draws) -> (usize, usize) {
         self.routing.entry_vcs(class, packet, now, draws)
     }
 
+    fn has_room(&self, now: u64, terminal: usize, vc: usize) -> bool {
+        self.inputs[self.index(self.entries[terminal].to as usize + vc)].has_room(now, self.depth)
+    }
+
     fn send(&mut self, now: u64, terminal: usize, flit: Flit, _: &mut Draws) {
         let entry = self.entries[terminal];
-        let seen = now + u64::from(entry.latency) + 1;
-        self.write(seen, entry.to as usize + usize::from(flit.vc), Packed::new(&flit));
+        let seen = now + u64::from(entry.delay);
+        self.write(now, seen, entry.to as usize + usize::from(flit.vc), Packed::new(&flit));
     }
 
     fn step(&mut self, now: u64, _: &mut Draws, _: bool) {
@@ -56,13 +69,17 @@ impl Fabric for Masked {
                 }
             }
         }
-        // A router whose heads cross alone is not among those.
         let index = now as usize & (self.slots.len() - 1);
-        let mut crossings = std::mem::take(&mut self.slots[index].crossings);
-        for at in crossings.drain(..) {
-            self.cross_alone(at as usize / PLACES, now);
+        if !bits::get(&self.pending, index) {
+            return;
         }
-        self.slots[index].crossings = crossings;
+        bits::clear(&mut self.pending, index);
+        // A router whose heads cross alone is not among those above. Nothing comes up in this cycle for this cycle.
+        for event in 0..self.slots[index].crossings.len() {
+            let (at, flit) = self.slots[index].crossings[event];
+            self.cross_alone(at as usize, flit, now);
+        }
+        self.slots[index].crossings.clear();
     }
 
     fn next(&self, now: u64) -> Option<u64> {
@@ -70,7 +87,9 @@ impl Fabric for Masked {
             return Some(now);
         }
         let length = self.slots.len();
-        (now..now + length as u64).find(|t| self.slots[*t as usize & (length - 1)].events > 0)
+        let start = now as usize & (length - 1);
+        let place = bits::next(&self.pending, start).or_else(|| bits::next(&self.pending, 0))?;
+        Some(now + ((place + length - start) & (length - 1)) as u64)
     }
 
     fn moved(&self) -> u64 {
@@ -90,12 +109,12 @@ impl Fabric for Masked {
     fn waits(&self) -> Vec<Wait> {
         let mut waits = Vec::new();
         let waiting = |vc: &InputVc| vc.len > 0 && vc.state != State::Idle;
-        for (index, vc) in self.inputs.iter().enumerate().filter(|(_, vc)| waiting(vc)) {
+        for (index, vc) in self.inputs[..self.turns.len()].iter().enumerate().filter(|(_, vc)| waiting(vc)) {
             let router = index / self.stride;
             let active = vc.state == State::Active;
-            let port = usize::from(if active { vc.out_port } else { vc.route.port });
+            let port = usize::from(if active { vc.out_port } else { vc.port });
             let output = &self.outputs[router * self.ports + port];
-            let vcs: u64 = if active { 1 << vc.out_vc } else { vc.route.vcs() & output.owned };
+            let vcs: u64 = if active { 1 << vc.out_vc } else { vc.vcs() & output.owned };
             if output.end.terminal || vcs == 0 || (active && vcs & output.full == 0) {
                 continue;
             }

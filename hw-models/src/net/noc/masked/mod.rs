@@ -1,10 +1,12 @@
 //! Routers of the usual kind, whose state is a few words of bits: iSLIP allocators of one cycle, no speed-ups, no speculation, no
 //! priorities, and routing that looks at nothing. They do what the general routers do, flit by flit and cycle by cycle.
 //!
-//! Three things make them fast. What waits in a stage is a bit of a word, and so is what a stage may grant. A flit is written once into
-//! the buffer that it goes to, when it is sent; its arrival is a number on the wheel. And heads that come to a router in which no others
-//! wait, each to an output of its own in its cycle, are left alone until the cycle in which they cross, for what happens to them until
-//! then is known; if anything comes in between, the steps that were left out are made up.
+//! Four things make them fast. What waits in a stage is a bit of a word, and so is what a stage may grant. A flit is written once into
+//! the buffer that it goes to, when it is sent. Credits are no events: a buffer knows in which cycles those that it gave count, and only
+//! an output that has no slot left is told when it has one. And heads that come to a router in which no others wait, each to
+//! an output of its own in its cycle, are left alone until the cycle in which they cross, for what happens to them until then is known:
+//! such a hop is one event, made when the head is sent, which takes the head past all buffers. If anything comes in between, the steps that were left out are made up, and heads
+//! that have not come yet come as others do.
 
 mod carry;
 mod state;
@@ -12,10 +14,11 @@ mod step;
 
 use super::bits;
 use super::config::{AllocatorKind, NocConfig, Priority, RouterConfig};
+use super::flit::Flit;
 use super::random::Draws;
 use super::routing::{Route, Routing, Surroundings};
 use super::topology::{End, Topology};
-use state::{Far, Input, InputVc, Output, OutputVc, PLACES, Packed, Scratch, Slot, Stages, State, pop};
+use state::{Far, HORIZON, Input, InputVc, Output, PLACES, Packed, Scratch, Slot, Stages, State, pop};
 
 /// Routes that are worked out at the beginning, at most.
 const MOST_ROUTES: usize = 1 << 22;
@@ -31,26 +34,35 @@ pub(super) struct Masked {
     depth: usize,
     /// Whether routes are computed in a cycle of their own, rather than a hop ahead.
     routes_here: bool,
-    credit_delay: u64,
     iterations: [u32; 2],
     stages: Vec<Stages>,
     busy: Vec<u64>,
     /// Places of a router.
     stride: usize,
+    /// Virtual channels of inputs, and after them those of terminals, of which only credits count.
     inputs: Vec<InputVc>,
     flits: Vec<Packed>,
     outputs: Vec<Output>,
     ports_in: Vec<Input>,
-    output_vcs: Vec<OutputVc>,
+    /// By virtual channel of an output: whose turn among the heads it is.
+    turns: Vec<u8>,
     entries: Vec<Far>,
-    exits: Vec<Far>,
+    /// By terminal: cycles from a flit's arrival until its slot is usable again.
+    exit_delays: Vec<u16>,
     slots: Vec<Slot>,
+    /// Slots of the wheel that have something.
+    pending: Vec<u64>,
     degrees: Vec<u32>,
     moved: u64,
     /// The output for each terminal, a row a router, where it depends on nothing else; empty elsewhere.
     table: Vec<u8>,
     draws: Draws,
     scratch: Scratch,
+}
+
+/// Cycles that anything lies ahead, at most: a terminal's credit for a flit that crosses now.
+fn longest_wait(topology: &Topology, credit_delay: u64) -> u64 {
+    (2 * topology.longest()).saturating_add(credit_delay).saturating_add(8)
 }
 
 impl Masked {
@@ -86,8 +98,14 @@ impl Masked {
             Draws::Script(_) => false,
         };
         let small = config.router.buffer_flits < usize::from(u16::MAX) / 2;
+        // Terminals give slots back by bits.
+        let mut exits = topology
+            .exits
+            .iter()
+            .map(|end| (2 * u64::from(end.latency) + 3).saturating_add(config.router.credit_delay));
         routes
             && small
+            && exits.all(|wait| wait <= HORIZON)
             && routing_delay <= 1
             && internal_speedup <= 1.0
             && ports * virtual_channels.next_power_of_two() <= PLACES
@@ -102,28 +120,27 @@ impl Masked {
             AllocatorKind::Islip { iterations } => iterations,
             _ => 1,
         });
-        let far = |end: &End| Far {
+        let far = |end: &End, more: u64| Far {
             to: if end.terminal { end.to } else { end.to * PLACES as u32 + (u32::from(end.port) << lanes) },
-            latency: end.latency,
+            delay: end.latency.saturating_add(more as u16),
             terminal: end.terminal,
         };
-        let nowhere = Far { to: 0, latency: 1, terminal: true };
-        let mut outputs =
-            vec![
-                Output { owned: 0, full: 0, crossed: 0, last_crossed: 0, held_then: 0, end: nowhere, turn: 0, sent: 0 };
-                routers * ports
-            ];
+        let nowhere = Far { to: 0, delay: 1, terminal: true };
+        let mut outputs = vec![Output::new(nowhere); routers * ports];
         let mut ports_in = vec![Input { feed: nowhere, turn: 0, lane_turn: 0 }; routers * ports];
         for (router, ends) in topology.routers.iter().enumerate() {
             for (port, end) in ends.outputs.iter().enumerate() {
-                outputs[router * ports + port].end = far(end);
+                // A cycle for the crossbar, the channel's, and one to be seen.
+                outputs[router * ports + port].end = far(end, 2);
             }
             for (port, end) in ends.inputs.iter().enumerate() {
-                ports_in[router * ports + port].feed = far(end);
+                // A terminal sees a credit when it comes.
+                ports_in[router * ports + port].feed = far(end, if end.terminal { 1 } else { 1 + c.credit_delay });
             }
         }
-        let longest = topology.longest() + 3 + c.credit_delay;
-        let slots = (longest + 2).next_power_of_two() as usize;
+        let slots = longest_wait(topology, c.credit_delay).next_power_of_two() as usize;
+        let places = routers * (ports << lanes);
+        let buffers = places + (topology.entries.len() << lanes);
         let mut masked = Masked {
             routing,
             ports,
@@ -131,19 +148,19 @@ impl Masked {
             lanes,
             depth,
             routes_here: c.routing_delay > 0,
-            credit_delay: c.credit_delay,
             iterations,
             stages: vec![Stages::default(); routers],
             busy: vec![0; bits::words(routers)],
             stride: ports << lanes,
-            inputs: vec![InputVc::default(); routers * (ports << lanes)],
-            flits: vec![Packed::default(); routers * (ports << lanes) * depth],
+            inputs: vec![InputVc::default(); buffers],
+            flits: vec![Packed::default(); places * depth],
             outputs,
             ports_in,
-            output_vcs: vec![OutputVc::default(); routers * (ports << lanes)],
-            entries: topology.entries.iter().map(far).collect(),
-            exits: topology.exits.iter().map(far).collect(),
+            turns: vec![0; places],
+            entries: topology.entries.iter().map(|end| far(end, 1)).collect(),
+            exit_delays: topology.exits.iter().map(|end| far(end, 1 + c.credit_delay).delay).collect(),
             slots: (0..slots).map(|_| Slot::default()).collect(),
+            pending: vec![0; bits::words(slots)],
             degrees: topology.routers.iter().map(|r| r.outputs.len() as u32).collect(),
             moved: 0,
             table: Vec::new(),
@@ -174,46 +191,78 @@ impl Masked {
         self.table = table;
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot(&mut self, at: u64) -> &mut Slot {
         let slot = at as usize & (self.slots.len() - 1);
-        let slot = &mut self.slots[slot];
-        slot.events += 1;
-        slot
+        bits::set(&mut self.pending, slot);
+        &mut self.slots[slot]
     }
 
     /// Where a place lies among those of all routers. Numbers on the wheel are a router's times the bits of a word, plus the place.
-    #[inline]
+    #[inline(always)]
     fn index(&self, at: usize) -> usize {
         at / PLACES * self.stride + at % PLACES
     }
 
     /// Where the front flit of a virtual channel of an input lies.
-    #[inline]
+    #[inline(always)]
     fn front(&self, index: usize) -> usize {
         index * self.depth + usize::from(self.inputs[index].start)
     }
 
-    /// Writes a flit into the buffer of an input, in which it arrives at cycle `seen`.
-    #[inline]
-    fn write(&mut self, seen: u64, at: usize, flit: Packed) {
+    /// A flit is on its way to an input, in which it arrives at cycle `seen`: when its sender knows of a free slot again, if it is not in
+    /// the next cycle.
+    #[inline(always)]
+    fn write(&mut self, now: u64, seen: u64, at: usize, mut flit: Packed) -> Option<u64> {
         let index = self.index(at);
+        let vc = &self.inputs[index];
+        if vc.state == State::Idle && vc.coming == 0 && self.stages[at / PLACES].is_idle() {
+            // It will be the front flit. Its route depends on nothing that changes, and may be known now.
+            let route = self.route(at, &mut flit);
+            let alone = self.leave_alone(now, seen, at, route.port, flit);
+            let vc = &mut self.inputs[index];
+            vc.set_route(route);
+            if alone {
+                (vc.state, vc.len) = (State::Asking, 1);
+                return vc.full_until(now, self.depth);
+            }
+            vc.state = State::Coming;
+        }
         let vc = &mut self.inputs[index];
-        let slot = usize::from(vc.start) + usize::from(vc.len) + usize::from(vc.coming);
-        vc.coming += 1;
+        let slot = usize::from(vc.start) + vc.occupied() as usize;
         self.flits[index * self.depth + if slot >= self.depth { slot - self.depth } else { slot }] = flit;
+        vc.coming += 1;
+        let full = vc.full_until(now, self.depth);
         self.slot(seen).arrivals.push(at as u32);
+        full
+    }
+
+    /// Leaves a head that comes in cycle `seen` alone until it crosses, if no other one crosses to its output then.
+    #[inline(always)]
+    fn leave_alone(&mut self, now: u64, seen: u64, at: usize, port: u8, flit: Packed) -> bool {
+        let (router, place) = (at / PLACES, at % PLACES);
+        let crosses = seen + 1 + u64::from(self.routes_here);
+        if crosses - now > HORIZON {
+            return false;
+        }
+        if !self.outputs[router * self.ports + usize::from(port)].reserve(now, crosses - now) {
+            return false;
+        }
+        self.stages[router].alone |= 1 << place;
+        self.inputs[router * self.stride + place].since = seen as u32;
+        self.slot(crosses).crossings.push((at as u32, flit));
+        true
     }
 
     /// The route of a head that is in a virtual channel of an input.
-    #[inline]
+    #[inline(always)]
     fn route(&mut self, at: usize, packed: &mut Packed) -> Route {
         let (router, place) = (at / PLACES, at % PLACES);
         if let Some(port) = self.table.get(router * self.entries.len() + packed.to as usize) {
             return self.routing.to_port(*port, packed.class());
         }
         let mut nothing = Surroundings { draws: &mut self.draws, used: &[], first_output: &[] };
-        let mut flit = packed.flit(place & ((1 << self.lanes) - 1));
+        let mut flit = Flit { vc: (place & ((1 << self.lanes) - 1)) as u8, ..packed.flit() };
         let route = self.routing.next(router, place >> self.lanes, &mut flit, &mut nothing);
         (packed.phase, packed.way) = (flit.phase, flit.way);
         route
@@ -226,16 +275,15 @@ impl Masked {
         vc.coming -= 1;
         vc.len += 1;
         match vc.state {
-            State::Idle => {
-                let route = self.ask(at);
-                let crosses = now + 1 + u64::from(self.routes_here);
-                let output = &mut self.outputs[router * self.ports + usize::from(route.port)];
-                let stages = &mut self.stages[router];
-                if stages.is_idle() && output.crossed != crosses as u32 {
-                    output.crossed = crosses as u32;
-                    stages.alone |= 1 << place;
-                    self.inputs[index].since = now as u32;
-                    self.slot(crosses).crossings.push(at as u32);
+            State::Idle | State::Coming => {
+                if vc.state == State::Idle {
+                    self.ask(at);
+                }
+                let front = self.flits[self.front(index)];
+                let vc = &mut self.inputs[index];
+                vc.state = State::Asking;
+                let port = vc.port;
+                if self.stages[router].is_idle() && self.leave_alone(now, now, at, port, front) {
                     return;
                 }
                 self.make_up(router, now);
@@ -251,7 +299,7 @@ impl Masked {
     }
 
     /// A head is at the front of its virtual channel. Its route depends on nothing that changes: it is worked out at once.
-    fn ask(&mut self, at: usize) -> Route {
+    fn ask(&mut self, at: usize) {
         let index = self.index(at);
         let front = self.front(index);
         let mut flit = self.flits[front];
@@ -260,8 +308,8 @@ impl Masked {
             self.flits[front] = flit;
         }
         let vc = &mut self.inputs[index];
-        (vc.route, vc.state) = (route, State::Asking);
-        route
+        vc.set_route(route);
+        vc.state = State::Asking;
     }
 
     /// A head whose route is known goes to the first stage.
@@ -276,23 +324,41 @@ impl Masked {
 
     /// Makes the steps before `now` that a router left out for heads that were left alone. What is in its stages has come there since.
     fn make_up(&mut self, router: usize, now: u64) {
-        let left = std::mem::take(&mut self.stages[router].alone);
+        let mut left = std::mem::take(&mut self.stages[router].alone);
         if left == 0 {
             return;
         }
+        let base = router * self.stride;
         let later = std::mem::take(&mut self.stages[router]);
-        let age = |masked: &Masked, place: usize| {
-            (now as u32).wrapping_sub(masked.inputs[router * masked.stride + place].since)
-        };
+        let age = |masked: &Masked, place: usize| (now as u32).wrapping_sub(masked.inputs[base + place].since) as i32;
         let places = |mut left: u64| std::iter::from_fn(move || (left != 0).then(|| pop(&mut left)));
-        let oldest = places(left).map(|place| age(self, place)).max().unwrap_or(0);
+        let mut oldest = 0;
+        for place in places(left) {
+            let (ago, at) = (age(self, place), router * PLACES + place);
+            oldest = oldest.max(ago);
+            // It lies in the buffer from now on.
+            let crosses = (now + 1 + u64::from(self.routes_here)).wrapping_add_signed(-i64::from(ago));
+            let slot = crosses as usize & (self.slots.len() - 1);
+            let event = self.slots[slot].crossings.iter().find(|(place, _)| *place as usize == at);
+            let flit = event.map_or_else(Packed::default, |(_, flit)| *flit);
+            let front = self.front(base + place);
+            self.flits[front] = flit;
+            let vc = &mut self.inputs[base + place];
+            self.outputs[router * self.ports + usize::from(vc.port)].reserved = 0;
+            if ago < 0 {
+                // It has not come yet, and comes as others do.
+                left &= !(1 << place);
+                (vc.state, vc.len, vc.coming) = (State::Coming, 0, vc.coming + 1);
+                self.slot(now + u64::from(ago.unsigned_abs())).arrivals.push(at as u32);
+            }
+        }
         for ago in (1..=oldest).rev() {
             for place in places(left) {
                 if age(self, place) == ago {
                     self.begin(router * PLACES + place);
                 }
             }
-            self.step_router(router, now - u64::from(ago));
+            self.step_router(router, now - u64::from(ago.unsigned_abs()));
         }
         for place in places(left) {
             if age(self, place) == 0 {

@@ -2,7 +2,7 @@
 
 use super::super::bits;
 use super::Masked;
-use super::state::{PLACES, State, in_turn, pop};
+use super::state::{HORIZON, PLACES, Packed, State, UNKNOWN, in_turn, pop};
 
 impl Masked {
     /// The bits of a place that tell the virtual channels of a port apart.
@@ -31,9 +31,9 @@ impl Masked {
         let mut left = asking;
         while left != 0 {
             let place = pop(&mut left);
-            let route = self.inputs[base + place].route;
-            let port = usize::from(route.port);
-            let free = (self.outputs[outputs + port].free(now) & route.vcs()) << (port << self.lanes);
+            let vc = &self.inputs[base + place];
+            let port = usize::from(vc.port);
+            let free = (self.outputs[outputs + port].free(now) & vc.vcs()) << (port << self.lanes);
             if free != 0 {
                 self.scratch.granted[place] = free;
                 asks |= 1 << place;
@@ -67,7 +67,7 @@ impl Masked {
                 let out = pop(&mut outs);
                 let heads = self.scratch.wanted[out] & !given;
                 if heads != 0 {
-                    let place = in_turn(heads, self.output_vcs[base + out].turn);
+                    let place = in_turn(heads, self.turns[base + out]);
                     self.scratch.granted[place] |= 1 << out;
                     accepting |= 1 << place;
                 }
@@ -94,7 +94,7 @@ impl Masked {
     fn give(&mut self, router: usize, place: usize, out: usize, turns: bool) {
         let base = router * self.stride;
         if turns {
-            self.output_vcs[base + out].turn = place as u8 + 1;
+            self.turns[base + out] = place as u8 + 1;
             self.inputs[base + place].turn = out as u8 + 1;
         }
         let (port, vc) = (out >> self.lanes, out & self.lane_mask());
@@ -177,52 +177,21 @@ impl Masked {
         self.ports_in[router * self.ports + input].turn = port as u8 + 1;
     }
 
-    /// The front flit of a virtual channel crosses: its slot is given back, one of the next buffer is taken, and the flit is on its way.
+    /// The front flit of a virtual channel crosses.
     fn cross(&mut self, router: usize, input: usize, lane: usize, now: u64) {
         let place = (input << self.lanes) + lane;
         let index = router * self.stride + place;
-        let into = &mut self.ports_in[router * self.ports + input];
-        into.lane_turn = if lane + 1 == self.vcs { 0 } else { lane as u8 + 1 };
-        let feed = into.feed;
-        let front = self.front(index);
-        let mut flit = self.flits[front];
-        let vc = &mut self.inputs[index];
-        vc.start = if usize::from(vc.start) + 1 == self.depth { 0 } else { vc.start + 1 };
-        vc.len -= 1;
-        let (len, port, out_vc) = (vc.len, usize::from(vc.out_port), usize::from(vc.out_vc));
-        flit.hops += 1;
-        // The credit.
-        let back = now + u64::from(feed.latency) + 1;
-        if feed.terminal {
-            self.slot(back).terminal_credits.push((feed.to, lane as u8));
-        } else {
-            let usable = back + self.credit_delay;
-            self.slot(usable).credits.push(feed.to + lane as u32);
-        }
-        // The slot behind the output.
-        let out = router * self.stride + (port << self.lanes) + out_vc;
-        let behind = &mut self.output_vcs[out];
-        behind.taken += 1;
-        let full = usize::from(behind.taken) == self.depth;
-        let output = &mut self.outputs[router * self.ports + port];
-        if full {
-            output.full |= 1 << out_vc;
-        }
+        let flit = self.flits[self.front(index)];
+        let vc = &self.inputs[index];
+        let (port, out_vc) = (usize::from(vc.out_port), usize::from(vc.out_vc));
         if flit.is_tail() {
-            output.owned &= !(1 << out_vc);
+            self.outputs[router * self.ports + port].owned &= !(1 << out_vc);
         }
-        output.sent += 1;
-        let end = output.end;
-        self.moved = now;
-        // A cycle for the crossbar, the channel's, and one to be seen.
-        let seen = now + u64::from(end.latency) + 2;
-        if end.terminal {
-            self.slot(seen).exits.push((end.to, flit.flit(out_vc)));
-        } else {
-            self.write(seen, end.to as usize + out_vc, flit);
-        }
+        self.give_back(router, input, lane, now);
+        self.forward(router, port, out_vc, flit, now);
         // What comes next in this virtual channel.
-        if len == 0 {
+        let left = self.inputs[index].len;
+        if left == 0 {
             self.stages[router].switching &= !(1 << place);
             if flit.is_tail() {
                 self.inputs[index].state = State::Idle;
@@ -234,49 +203,104 @@ impl Masked {
         }
     }
 
-    /// Heads that were left alone in a router cross in this cycle, as if the steps since they came had been made, this one among them.
-    pub(super) fn cross_alone(&mut self, router: usize, now: u64) {
+    /// The slot of the front flit of a virtual channel is free; its turn among those of the input is over.
+    #[inline(always)]
+    fn give_back(&mut self, router: usize, input: usize, lane: usize, now: u64) {
+        let into = &mut self.ports_in[router * self.ports + input];
+        into.lane_turn = if lane + 1 == self.vcs { 0 } else { lane as u8 + 1 };
+        let feed = into.feed;
+        let vc = &mut self.inputs[router * self.stride + (input << self.lanes) + lane];
+        let was_full = vc.occupied() as usize == self.depth;
+        vc.start = if usize::from(vc.start) + 1 == self.depth { 0 } else { vc.start + 1 };
+        vc.len -= 1;
+        let usable = now + u64::from(feed.delay);
+        if u64::from(feed.delay) > HORIZON {
+            vc.far_credits += 1;
+            let at = router * PLACES + (input << self.lanes) + lane;
+            self.slot(usable).credits.push(at as u32);
+            return;
+        }
+        vc.give_credit(now, u64::from(feed.delay));
+        // An output is told that waits for it.
+        if was_full && !feed.terminal {
+            self.slot(usable).opens.push(feed.to + lane as u32);
+        }
+    }
+
+    /// A flit leaves by a virtual channel of an output.
+    #[inline(always)]
+    fn forward(&mut self, router: usize, port: usize, out_vc: usize, mut flit: Packed, now: u64) {
+        flit.hops += 1;
+        let output = &mut self.outputs[router * self.ports + port];
+        output.sent += 1;
+        let end = output.end;
+        self.moved = now;
+        let seen = now + u64::from(end.delay);
+        let full = if end.terminal {
+            self.slot(seen).exits.push((end.to, flit));
+            // The terminal gives the slot back when the flit comes.
+            let delay = u64::from(end.delay + self.exit_delays[end.to as usize]);
+            let vc = &mut self.inputs[self.turns.len() + ((end.to as usize) << self.lanes) + out_vc];
+            vc.give_credit(now, delay);
+            vc.full_until(now, self.depth)
+        } else {
+            self.write(now, seen, end.to as usize + out_vc, flit)
+        };
+        if let Some(until) = full {
+            self.outputs[router * self.ports + port].full |= 1 << out_vc;
+            if until != UNKNOWN {
+                let out = router * PLACES + (port << self.lanes) + out_vc;
+                self.slot(until).opens.push(out as u32);
+            }
+        }
+    }
+
+    /// A head that was left alone crosses in this cycle, as if the steps since it came had been made, this one among them; unless they were
+    /// made up.
+    #[inline(always)]
+    pub(super) fn cross_alone(&mut self, at: usize, flit: Packed, now: u64) {
+        let (router, place) = (at / PLACES, at % PLACES);
         let (base, outputs) = (router * self.stride, router * self.ports);
         let since = (now as u32).wrapping_sub(1 + u32::from(self.routes_here));
-        let (mut left, mut due) = (self.stages[router].alone, 0_u64);
-        while left != 0 {
-            let place = pop(&mut left);
-            let vc = &self.inputs[base + place];
-            if vc.since != since {
-                continue;
-            }
-            let port = usize::from(vc.route.port);
-            let output = &self.outputs[outputs + port];
-            // It asked in the cycle before.
-            let free = output.free(now.wrapping_sub(1)) & vc.route.vcs();
-            let out = if free == 0 { 0 } else { in_turn(free << (port << self.lanes), self.inputs[base + place].turn) };
-            if free == 0 || output.full >> (out & self.lane_mask()) & 1 == 1 {
-                // It has to wait, and the step is made for all.
-                while due != 0 {
-                    self.scratch.wanted[pop(&mut due)] = 0;
-                }
-                self.make_up(router, now);
-                self.step_router(router, now);
-                return;
-            }
-            due |= 1 << place;
-            self.scratch.wanted[place] = out as u64;
+        let vc = &mut self.inputs[base + place];
+        let stages = &mut self.stages[router];
+        if stages.alone >> place & 1 == 0 || vc.since != since {
+            return;
         }
-        while due != 0 {
-            let place = pop(&mut due);
-            let out = std::mem::take(&mut self.scratch.wanted[place]) as usize;
-            let port = out >> self.lanes;
-            self.stages[router].alone &= !(1 << place);
-            self.give(router, place, out, true);
-            self.turn(router, place >> self.lanes, port);
-            self.stages[router].switching |= 1 << place;
-            let held = 1 << (out & self.lane_mask());
-            let output = &mut self.outputs[outputs + port];
-            (output.last_crossed, output.held_then) = (now as u32, held);
-            self.cross(router, place >> self.lanes, place & self.lane_mask(), now);
+        let (port, lane_mask) = (usize::from(vc.port), (1 << self.lanes) - 1);
+        let output = &mut self.outputs[outputs + port];
+        // It asked for a virtual channel in the cycle before.
+        let free = output.free(now.wrapping_sub(1)) & vc.vcs();
+        let out = in_turn(free << (port << self.lanes), vc.turn);
+        let out_vc = out & lane_mask;
+        if free == 0 || output.full >> out_vc & 1 == 1 {
+            // It has to wait, and the step is made for all.
+            self.make_up(router, now);
+            self.step_router(router, now);
+            return;
         }
-        if !self.stages[router].is_idle() {
+        stages.alone &= !(1 << place);
+        let (input, lane) = (place >> self.lanes, place & lane_mask);
+        (output.turn, vc.turn) = (input as u8 + 1, out as u8 + 1);
+        (output.last_crossed, output.held_then) = (now as u32, 1 << out_vc);
+        self.turns[base + out] = place as u8 + 1;
+        self.ports_in[outputs + input].turn = port as u8 + 1;
+        if flit.is_tail() {
+            vc.state = State::Idle;
+        } else {
+            output.owned |= 1 << out_vc;
+            (vc.out_port, vc.out_vc, vc.state) = (port as u8, out_vc as u8, State::Active);
+        }
+        self.give_back(router, input, lane, now);
+        self.forward(router, port, out_vc, flit, now);
+        if self.inputs[base + place].len > 0 {
             // What follows asks from the next step on, and so does what is left alone.
+            if flit.is_tail() {
+                self.ask(at);
+                self.begin(at);
+            } else {
+                self.stages[router].switching |= 1 << place;
+            }
             self.make_up(router, now + 1);
             bits::set(&mut self.busy, router);
         }

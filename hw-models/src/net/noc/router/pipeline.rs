@@ -8,6 +8,7 @@ impl Router {
     /// Heads ask for each virtual channel of their route that has no owner.
     pub(super) fn evaluate_vcs(&mut self, now: u64, common: &Common) {
         let c = &common.config;
+        let plain = self.vc_allocator.is_plain();
         for work in &mut self.allocating {
             if work.done != UNSET {
                 break;
@@ -22,6 +23,12 @@ impl Router {
                     free &= credits.with_room();
                 }
                 asked |= free != 0;
+                if plain {
+                    if free != 0 {
+                        self.vc_allocator.ask_plain(place, free << (port * self.vcs));
+                    }
+                    continue;
+                }
                 while free != 0 {
                     let out_vc = free.trailing_zeros() as usize;
                     free &= free - 1;

@@ -1,5 +1,6 @@
 //! Routing in meshes and concentrated meshes.
 
+use super::cube::Stop;
 use super::{Flit, Route, Routing, RoutingFunction, Surroundings, half};
 
 impl Routing {
@@ -7,15 +8,12 @@ impl Routing {
     pub(super) fn mesh(
         &self,
         function: RoutingFunction,
-        router: usize,
-        input: usize,
+        stop: Stop,
         flit: &mut Flit,
         at: &mut Surroundings<'_>,
     ) -> Route {
         use RoutingFunction as R;
-        let all = self.classes[usize::from(flit.class)];
-        let to = flit.to as usize;
-        let exit = 2 * self.dimensions;
+        let Stop { router, input, to, all, exit } = stop;
         match function {
             R::XyYx | R::AdaptiveXyYx => {
                 if router == to {
@@ -34,20 +32,18 @@ impl Routing {
             R::Romm | R::Valiant | R::LooseValiant => {
                 if self.enters(input) {
                     flit.phase = 0;
-                    let way = if function == R::Romm {
-                        self.in_the_box(router, to, flit, at)
+                    if function == R::Romm {
+                        flit.way = self.in_the_box(router, to, flit, at) as u32;
                     } else {
-                        at.draw(self.nodes - 1, flit, router)
-                    };
-                    flit.way = way as u32;
+                        self.draw_way(stop, flit, at);
+                    }
                 }
                 if router == flit.way as usize {
                     flit.phase = 1;
                 }
-                let goal = if flit.phase == 0 { flit.way as usize } else { to };
-                // At its destination a packet may take any; one that only passes it may not, or there is a ring.
-                let leaves = router == to && (flit.phase == 1 || function == R::LooseValiant);
-                Route::new(self.ascending(router, goal), if leaves { all } else { half(all, flit.phase == 1) })
+                let port = self.ascending(router, Self::goal(stop, flit, flit.phase));
+                let leaves = Self::may_leave(stop, function, flit.phase);
+                Route::new(port, if leaves { all } else { half(all, flit.phase == 1) })
             }
             R::MinimalAdaptive | R::FirstOfAdaptive => {
                 if router == to {
@@ -61,7 +57,7 @@ impl Routing {
                 }
                 route
             }
-            R::PlanarAdaptive | R::FirstOfPlanar => self.planar(function, router, input, flit),
+            R::PlanarAdaptive | R::FirstOfPlanar => self.planar(function, stop),
             _ => Route::new(self.ascending(router, to), all),
         }
     }
@@ -131,13 +127,12 @@ impl Routing {
 
     /// Planar adaptive routing: in the plane of dimensions `d` and `d + 1` for as long as dimension `d` is not done. Dimension `d` has the
     /// upper third of the virtual channels; dimension `d + 1` the lower or the middle one, by which way the packet goes in dimension `d`.
-    fn planar(&self, function: RoutingFunction, router: usize, input: usize, flit: &Flit) -> Route {
-        let all = self.classes[usize::from(flit.class)];
-        let to = flit.to as usize;
+    fn planar(&self, function: RoutingFunction, stop: Stop) -> Route {
+        let Stop { router, input, to, all, exit } = stop;
         let third = (all.1 - all.0 + 1) / 3;
         let place = |r: usize, d: usize| r / self.powers[d] % self.radix;
         let Some(d) = (0..self.dimensions).find(|d| place(router, *d) != place(to, *d)) else {
-            return Route::new(2 * self.dimensions, all);
+            return Route::new(exit, all);
         };
         let up = place(router, d) < place(to, d);
         let mut route = Route::new(2 * d + usize::from(!up), (all.0 + 2 * third, all.1));

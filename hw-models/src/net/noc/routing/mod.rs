@@ -1,5 +1,6 @@
 //! Where a packet goes next: the routing functions.
 
+mod cube;
 mod flattened;
 mod mesh;
 mod torus;
@@ -183,8 +184,8 @@ impl Routing {
         let all = self.classes[usize::from(flit.class)];
         let to = flit.to as usize;
         match self.kind {
-            Kind::Mesh(function) => self.mesh(function, router, input, flit, at),
-            Kind::Torus(function) => self.torus(function, router, input, flit, at),
+            Kind::Mesh(function) => self.cube(false, function, (router, input), flit, at),
+            Kind::Torus(function) => self.cube(true, function, (router, input), flit, at),
             Kind::Butterfly => {
                 let stage = router / self.powers[self.dimensions - 1];
                 Route::new(to / self.powers[self.dimensions - 1 - stage] % self.radix, all)

@@ -1,36 +1,35 @@
 //! Routing in tori.
 
+use super::cube::Stop;
 use super::{Flit, Route, Routing, RoutingFunction, Surroundings, half};
 
 impl Routing {
+    /// A torus: the ports of a mesh.
     pub(super) fn torus(
         &self,
         function: RoutingFunction,
-        router: usize,
-        input: usize,
+        stop: Stop,
         flit: &mut Flit,
         at: &mut Surroundings<'_>,
     ) -> Route {
         use RoutingFunction as R;
-        let all = self.classes[usize::from(flit.class)];
-        let to = flit.to as usize;
-        let exit = 2 * self.dimensions;
+        let Stop { router, input, to, all, exit } = stop;
         match function {
             R::Valiant | R::LooseValiant => {
                 let (mut phase, mut from) = (flit.phase / 2, input);
                 if self.enters(input) {
                     phase = 0;
-                    flit.way = at.draw(self.nodes - 1, flit, router) as u32;
+                    self.draw_way(stop, flit, at);
                 }
                 if phase == 0 && router == flit.way as usize {
                     // The second phase begins as if the packet came in here.
                     (phase, from) = (1, exit);
                 }
-                let goal = if phase == 0 { flit.way as usize } else { to };
+                let goal = Self::goal(stop, flit, phase);
                 let mut upper = flit.phase & 1;
                 let port = self.ring(router, from, goal, &mut upper, false, flit, at);
                 flit.phase = 2 * phase + upper;
-                let leaves = router == to && (phase == 1 || function == R::LooseValiant);
+                let leaves = Self::may_leave(stop, function, phase);
                 let vcs = if leaves { all } else { half(half(all, upper == 1), phase == 1) };
                 Route::new(port, vcs)
             }

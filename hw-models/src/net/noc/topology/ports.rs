@@ -51,7 +51,7 @@ impl Topology {
     /// Cycles of the longest channel.
     pub(in crate::net::noc) fn longest(&self) -> u64 {
         let ends = self.routers.iter().flat_map(|r| r.outputs.iter().chain(&r.inputs));
-        ends.chain(&self.entries).map(|e| u64::from(e.latency)).max().unwrap_or(1)
+        ends.chain(&self.entries).chain(&self.exits).map(|e| u64::from(e.latency)).max().unwrap_or(1)
     }
 
     /// Where each router's outputs begin when all routers' are numbered after each other.

@@ -8,10 +8,15 @@ use super::super::bits;
 /// Cycles of the ring.
 const RING: u64 = 1024;
 
-/// Sources of the next cycles in a ring, others in a heap.
+/// No source.
+const NONE: u32 = u32::MAX;
+
+/// Sources of the next cycles in a ring, others in a heap. A source is in it once at most.
 #[derive(Debug)]
 pub(super) struct Calendar {
-    ring: Vec<Vec<u32>>,
+    /// The first source of each cycle of the ring, and the one after each source.
+    first: Vec<u32>,
+    after: Vec<u32>,
     /// Places of the ring that have something.
     taken: Vec<u64>,
     far: BinaryHeap<Reverse<(u64, u32)>>,
@@ -20,9 +25,15 @@ pub(super) struct Calendar {
 }
 
 impl Calendar {
-    pub(super) fn new() -> Calendar {
-        let ring = vec![Vec::new(); RING as usize];
-        Calendar { ring, taken: vec![0; bits::words(RING as usize)], far: BinaryHeap::new(), from: 0 }
+    pub(super) fn new(sources: usize) -> Calendar {
+        let taken = vec![0; bits::words(RING as usize)];
+        Calendar {
+            first: vec![NONE; RING as usize],
+            after: vec![NONE; sources],
+            taken,
+            far: BinaryHeap::new(),
+            from: 0,
+        }
     }
 
     /// The first cycle that was not taken.
@@ -33,7 +44,7 @@ impl Calendar {
     pub(super) fn put(&mut self, at: u64, source: u32) {
         if at < self.from + RING {
             let place = (at % RING) as usize;
-            self.ring[place].push(source);
+            self.after[source as usize] = std::mem::replace(&mut self.first[place], source);
             bits::set(&mut self.taken, place);
         } else {
             self.far.push(Reverse((at, source)));
@@ -52,7 +63,11 @@ impl Calendar {
         while let Some(at) = self.near().filter(|at| *at <= now) {
             let place = (at % RING) as usize;
             bits::clear(&mut self.taken, place);
-            self.ring[place].drain(..).for_each(&mut take);
+            let mut source = std::mem::replace(&mut self.first[place], NONE);
+            while source != NONE {
+                take(source);
+                source = self.after[source as usize];
+            }
             self.from = at + 1;
         }
         self.from = self.from.max(now + 1);

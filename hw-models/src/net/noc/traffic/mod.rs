@@ -1,6 +1,7 @@
 //! Traffic that is made, not recorded.
 
 mod calendar;
+mod in_step;
 mod offered;
 mod pattern;
 mod process;

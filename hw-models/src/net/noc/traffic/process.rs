@@ -54,6 +54,11 @@ impl Sources {
         Ok(Sources { process, rate: of_on, log_none: (-of_on).ln_1p(), on })
     }
 
+    /// The probability of a packet, where it is the same in each cycle.
+    pub(super) fn probability(&self) -> Option<f64> {
+        (self.process == Process::Bernoulli).then_some(self.rate)
+    }
+
     /// Whether a source makes a packet in its next cycle.
     pub(super) fn makes(&mut self, source: usize, draws: &mut Sequence) -> bool {
         if let Process::OnOff { on: up, off: down } = self.process {

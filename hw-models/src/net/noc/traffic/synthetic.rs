@@ -10,6 +10,7 @@ use super::super::sim::age;
 use super::super::source::Start;
 use super::super::workload::Workload;
 use super::calendar::Calendar;
+use super::in_step::InStep;
 use super::offered::{ReadWrite, Sampling, Traffic};
 use super::pattern::Destinations;
 use super::process::Sources;
@@ -59,6 +60,8 @@ pub(in crate::net::noc) struct Synthetic {
     gaps: bool,
     /// The sequence that traffic draws from when sources are not asked in each cycle.
     own: Option<Box<Sequence>>,
+    /// Sources that are asked in each cycle and draw nothing but whether they make a packet.
+    in_step: Option<InStep>,
     /// By source: the cycle that is to be decided on, or that of the next packet.
     next: Vec<u64>,
     /// By source with gaps: the state of its random numbers.
@@ -88,9 +91,13 @@ impl Synthetic {
         traffic.check()?;
         let gaps = traffic.sampling == Sampling::Gaps;
         let weights: usize = traffic.sizes.iter().map(|s| s.1 as usize).sum();
+        let sources = Sources::new(traffic.process, traffic.packet_rate, nodes)?;
+        let plain = !gaps && traffic.read_write.is_none();
+        let in_step = sources.probability().filter(|_| plain).map(|p| InStep::new(p, nodes));
         let mut synthetic = Synthetic {
             nodes,
-            sources: Sources::new(traffic.process, traffic.packet_rate, nodes)?,
+            sources,
+            in_step,
             destinations: Destinations::new(&traffic.pattern, nodes, traffic.digits)?,
             sizes: traffic.sizes.clone(),
             most_size: weights.max(1) - 1,
@@ -101,7 +108,7 @@ impl Synthetic {
             next: vec![0; nodes],
             words: (0..nodes as u64).map(|n| mix(mix(u64::from(traffic.seed)) ^ n << 32)).collect(),
             ready: vec![0; bits::words(nodes)],
-            calendar: Calendar::new(),
+            calendar: Calendar::new(nodes),
             replies: vec![VecDeque::new(); if traffic.read_write.is_some() { nodes } else { 0 }],
             fresh: Vec::new(),
             records: Vec::new(),
@@ -143,6 +150,7 @@ impl Synthetic {
         }
         match self.phase {
             Phase::Draining { from } if self.gaps => self.next.iter().any(|next| *next < from),
+            Phase::Draining { from } => self.in_step.as_ref().map_or(self.undrained > 0, |s| s.is_behind(from)),
             _ => self.undrained > 0,
         }
     }
@@ -262,6 +270,11 @@ impl Synthetic {
 
     /// Asks each source that sends nothing for each cycle up to now, until it has a packet.
     fn ask(&mut self, now: u64, idle: &[u64], draws: &mut Sequence, started: &mut Vec<(u32, Start)>) {
+        if let Some(mut sources) = self.in_step.take() {
+            sources.ask(now, idle, draws, |source, time, draws| self.make(source as u32, 0, time, draws, started));
+            self.in_step = Some(sources);
+            return;
+        }
         for source in bits::each(idle) {
             while self.next[source] <= now {
                 if self.reply(source as u32, draws, started) {
@@ -332,6 +345,10 @@ impl Workload for Synthetic {
     fn next(&self, now: u64, idle: &[u64]) -> Option<u64> {
         if self.phase == Phase::Emptying {
             return None;
+        }
+        if let Some(sources) = &self.in_step {
+            let counted = matches!(self.phase, Phase::Draining { from } if sources.is_behind(from));
+            return Some(if counted { now } else { sources.busy(now) });
         }
         if !self.gaps || !self.fresh.is_empty() || self.ready.iter().zip(idle).any(|(r, i)| r & i != 0) {
             return Some(now);
