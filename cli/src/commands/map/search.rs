@@ -20,6 +20,7 @@ pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
         seed: args.seed,
         jobs: args.jobs,
         exhaustive: args.exhaustive,
+        local: args.local,
         cache: Some(match &args.cache {
             Some(path) => Cache::with_file(path)?,
             None => Cache::in_memory(),
