@@ -9,6 +9,7 @@
 //! instruction takes by itself, less the opening of a row, and the machine's idle power over the bound of the time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use banksia_hw::pim::{Drive, PimMachine};
@@ -59,12 +60,45 @@ struct Alone {
     closed_s: f64,
     /// Of a block of commands that refresh interrupts: how many interruptions may cost nothing.
     free: Option<f64>,
+    /// Such a block in steps: loads of buffers, beside which a refresh goes on, and what lies between them. Empty where it is one step.
+    steps: Arc<[Unit]>,
 }
+
+impl Alone {
+    /// The interruptions that cost something, of so many seconds.
+    fn interruptions(&self, dues: &Dues, seconds: f64) -> f64 {
+        let Some(free) = self.free else { return 0.0 };
+        let of_steps: f64 =
+            self.in_steps(seconds).iter().filter(|u| u.free.is_some()).map(|u| dues.within(u.seconds)).sum();
+        of_steps.max(dues.within(seconds) - free).max(0.0)
+    }
+
+    /// Its steps when it takes so many seconds: what they are more is taken off the last.
+    fn in_steps(&self, seconds: f64) -> Vec<Unit> {
+        if self.steps.is_empty() {
+            return vec![Unit { seconds, free: self.free }];
+        }
+        let mut more = self.steps.iter().map(|u| u.seconds).sum::<f64>() - seconds;
+        let mut steps = self.steps.to_vec();
+        for step in steps.iter_mut().rev() {
+            let less = more.min(step.seconds);
+            step.seconds -= less;
+            more -= less;
+        }
+        steps
+    }
+}
+
+/// An instruction of a block: its name, channels, columns, bank and row.
+type Command = (String, ChannelSet, u32, u32, u32);
+
+/// Loads of buffers by which a block is cut into steps at most.
+const MOST_STEPS: usize = 32;
 
 /// What an instruction does, wherever it does it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Content {
-    Instructions(Vec<(String, ChannelSet, u32, u32, u32)>),
+    Instructions(Vec<Command>),
     Accesses(Block),
     Pattern(Pattern, ChannelSet, u32),
     Vector(VectorFunction),
@@ -160,9 +194,9 @@ impl Bounder {
         let mut ends: Vec<End> = Vec::with_capacity(own.len());
         // Until when each unit works, and on what.
         let mut units: Vec<(f64, Option<usize>)> = Vec::new();
-        let refreshed = |alone: &Alone, seconds: f64| match (alone.free, &self.dues) {
-            (Some(free), Some(dues)) => seconds + dues.adds_s * (dues.within(seconds) - free).max(0.0),
-            _ => seconds,
+        let refreshed = |alone: &Alone, seconds: f64| match &self.dues {
+            Some(dues) => seconds + dues.adds_s * alone.interruptions(dues, seconds),
+            None => seconds,
         };
         for (place, (instruction, alone)) in program.instructions.iter().zip(&own).enumerate() {
             let waited = dependencies(program, instruction)
@@ -198,8 +232,8 @@ impl Bounder {
             if let Some(instruction) = program.instructions.get(i) {
                 let name = operator(program, instruction);
                 chain.operators.entry(name.to_owned()).or_default().seconds += refreshed(alone, end.own);
-                let unit = Unit { seconds: end.own, free: alone.free.filter(|_| self.dues.is_some()) };
-                chain.links.push(Link { operator: name.to_owned(), unit });
+                let link = |unit| Link { operator: name.to_owned(), unit };
+                chain.links.extend(alone.in_steps(end.own).into_iter().rev().map(link));
             }
             at = end.before;
         }
@@ -248,11 +282,55 @@ impl Bounder {
             }
             Content::Instructions(list) => {
                 (alone.open_s, alone.closed_s) = (self.row_cycle_s, 0.05 * self.row_cycle_s);
-                alone.free = loads(list);
+                alone.free = loads(list).map(|loads| loads.len() as f64);
+                if alone.free.is_some() && self.dues.is_some() {
+                    alone.steps = self.steps(program, instruction, list, seconds)?.into();
+                }
             }
         }
         self.known.insert(content, alone.clone());
         Ok(alone)
+    }
+
+    /// The steps of a block of so many seconds: how long it takes until each load of buffers begins and ends, from running it until there.
+    fn steps(
+        &self,
+        program: &Program,
+        instruction: &Instruction,
+        list: &[Command],
+        seconds: f64,
+    ) -> Result<Vec<Unit>, Error> {
+        let loads = loads(list).unwrap_or_default();
+        if loads.len() > MOST_STEPS {
+            return Ok(Vec::new());
+        }
+        let until = |count: usize| -> Result<f64, Error> {
+            if count == 0 || count == list.len() {
+                return Ok(if count == 0 { 0.0 } else { seconds });
+            }
+            let mut part = one(program, instruction);
+            let blocks = part.blocks.iter().map(|block| match &**block {
+                Block::Instructions(all) => Arc::new(Block::Instructions(all.iter().take(count).cloned().collect())),
+                Block::Accesses(_) => Arc::clone(block),
+            });
+            part.blocks = blocks.collect();
+            let mut system = System::new(&self.machine, RunOptions::default());
+            system.run(&Arc::new(part))?;
+            Ok(system.finish().latency.as_secs_f64().min(seconds))
+        };
+        let (mut steps, mut at) = (Vec::new(), 0.0);
+        let mut to = |end: f64, free: Option<f64>| {
+            if end > at {
+                steps.push(Unit { seconds: end - at, free });
+                at = end;
+            }
+        };
+        for load in loads {
+            to(until(load.start)?, Some(0.0));
+            to(until(load.end)?, None);
+        }
+        to(seconds, Some(0.0));
+        Ok(steps)
     }
 
     /// Seconds of a list of accesses after the same list.
@@ -310,23 +388,29 @@ fn shares_rows(program: &Program) -> Vec<bool> {
     shared
 }
 
-/// How often a block goes on for longer than reading a result and writing a register without an open row, as it does where it loads buffers: a refresh that comes there may
+/// Where a block goes on for longer than reading a result and writing a register without an open row, as it does where it loads buffers: a refresh that comes there may
 /// cost nothing. `None` where a refresh may wait until the block is over: ordinary accesses hold it up.
-fn loads(list: &[(String, ChannelSet, u32, u32, u32)]) -> Option<f64> {
+fn loads(list: &[Command]) -> Option<Vec<Range<usize>>> {
     if list.iter().any(|i| i.0 == "R MEM" || i.0 == "W MEM") {
         return None;
     }
-    // Stretches between two instructions that have a row: how many commands each is.
-    let mut count = 0.0;
-    let mut stretch = 0;
-    for (_, _, columns, _, row) in list {
-        let before = stretch;
-        stretch = if *row > 0 { 0 } else { stretch + columns };
-        if before <= SHORT && stretch > SHORT {
-            count += 1.0;
+    // Stretches between two instructions that have a row, and how many commands each is.
+    let mut all = Vec::new();
+    let (mut start, mut commands) = (0, 0);
+    for (place, (_, _, columns, _, row)) in list.iter().enumerate() {
+        if *row == 0 {
+            commands += columns;
+            continue;
         }
+        if commands > SHORT {
+            all.push(start..place);
+        }
+        (start, commands) = (place + 1, 0);
     }
-    Some(count)
+    if commands > SHORT {
+        all.push(start..list.len());
+    }
+    Some(all)
 }
 
 /// When an instruction ends at the earliest, how much of that is its own, and what it came after.
