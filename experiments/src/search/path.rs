@@ -31,9 +31,9 @@ impl Dues {
         ((seconds - self.waits_s) / self.interval_s).floor().max(0.0)
     }
 
-    /// When a block ends at least that begins at a time, of so many seconds without refresh, `free` of whose interruptions may cost nothing.
-    fn ends(&self, from: f64, seconds: f64, free: f64) -> f64 {
-        let before = self.until(from);
+    /// When a block ends at least that begins at a time until which so many have fallen due, of so many seconds without refresh, `free` of whose
+    /// interruptions may cost nothing.
+    fn ends(&self, (from, before): (f64, f64), seconds: f64, free: f64) -> f64 {
         let mut interrupted = 0.0;
         loop {
             let end = from + seconds + self.adds_s * (interrupted - free).max(0.0);
@@ -47,9 +47,10 @@ impl Dues {
 
     /// The same of one that begins at that time or later.
     fn ends_at_least(&self, from: f64, seconds: f64, free: f64) -> f64 {
-        let at_once = self.ends(from, seconds, free);
-        let due = self.first_s + self.interval_s * self.until(from);
-        if due + seconds >= at_once { at_once } else { at_once.min(self.ends(due, seconds, free)) }
+        let before = self.until(from);
+        let at_once = self.ends((from, before), seconds, free);
+        let due = self.first_s + self.interval_s * before;
+        if due + seconds >= at_once { at_once } else { at_once.min(self.ends((due, before + 1.0), seconds, free)) }
     }
 }
 
