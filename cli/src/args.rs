@@ -381,7 +381,7 @@ pub struct MapArgs {
     /// Most plans that are simulated.
     #[arg(long, value_name = "N", default_value_t = 512, requires = "search")]
     pub budget: u64,
-    /// Orders plans whose bounds are equal.
+    /// Orders plans whose bounds are equal, and draws those of local search.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "search")]
     pub seed: u64,
     /// Plans at once [default: the number of cores]; the result is the same with any number.
@@ -390,6 +390,9 @@ pub struct MapArgs {
     /// Simulate every plan, whatever the bounds say.
     #[arg(long, requires = "search")]
     pub exhaustive: bool,
+    /// Local search alone, by changing one choice at a time: no proof. Large spaces are searched so first without it too.
+    #[arg(long, requires = "search", conflicts_with = "exhaustive")]
+    pub local: bool,
     /// For each choice: what was chosen, what excluded each alternative, and what it loses.
     #[arg(long, requires = "search")]
     pub why: bool,

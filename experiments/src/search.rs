@@ -13,13 +13,16 @@ mod evaluate;
 mod found;
 mod keep;
 mod lattice;
+mod local;
 mod objective;
 mod options;
 mod parallel;
+mod path;
+mod refined;
+mod rounds;
 mod space;
 mod why;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::error::Error;
@@ -29,18 +32,22 @@ use evaluate::Evaluator;
 pub use found::{Found, Open};
 use found::{no_legal, open};
 use lattice::Lattice;
-use objective::Best;
 pub use objective::Objective;
 use options::gap;
 pub use options::{Ranked, SearchOptions};
+use refined::Refined;
+use rounds::Rounds;
 use space::Bounded;
 pub use why::Why;
 
-/// Plans simulated between two looks at the bounds: a number of its own, so that the result does not depend on the number of threads.
-const AT_ONCE: usize = 8;
-
 /// Plans that may be passed by one by one where bounds do not come in the order in which plans are excluded.
 const MOST_PASSED: u64 = 1 << 18;
+
+/// Plans of a space for which local search is tried before all are gone through in order.
+const LARGE: f64 = 4096.0;
+/// Plans of such a space that come first in the order of their bounds, and those that local search then has at most.
+const FIRST: usize = 16;
+const AROUND: usize = 112;
 
 /// Searches for the best mapping of an experiment. `progress` is told how many plans have been simulated.
 ///
@@ -59,64 +66,45 @@ pub fn search(
     let problem = space::Space::read(path, settings)?;
     let evaluator = Evaluator::new(path, settings, &problem, options)?;
     let bounded = Bounded::new(path, settings, &problem)?;
+    let plans = space::Space::plans(&bounded);
     let mut lattice = Lattice::new(&bounded, options.objective, options.seed);
-    let written = evaluator.run(&[problem.written()], &bounded, progress)?;
-    let written = written.into_iter().next().and_then(Result::ok);
-    let mut best = Best::new(options.objective);
-    if let Some(w) = &written {
-        best.take(w.value, [w.latency_s, w.energy_j]);
-    }
-    let open_still = |best: &Best, candidate: &lattice::Candidate| {
-        let least = bounded.of(&candidate.choice).unwrap_or_default();
-        options.exhaustive || best.may_be_beaten_by(candidate.bound, [least.seconds, least.joules])
-    };
-    // Plans that were passed by since another beats their bound in every objective.
-    let mut passed = 0_u64;
-    let mut seen: BTreeSet<Vec<Option<usize>>> = [problem.written()].into();
-    let mut refused = bounded.refused.clone();
-    let mut done: Vec<evaluate::Simulated> = Vec::new();
+    let mut rounds = Rounds::new(&evaluator, &bounded, options.objective, options.budget, progress);
+    rounds.write(problem.written())?;
     let mut next = lattice.next();
-    loop {
-        let mut round = Vec::new();
-        while let Some(candidate) = &next
-            && round.len() < AT_ONCE
-            && (done.len() + round.len()) < usize::try_from(options.budget).unwrap_or(usize::MAX)
-            && passed < MOST_PASSED
-        {
-            if !open_still(&best, candidate) {
-                if best.is_ordered() {
-                    break;
-                }
-                passed += 1;
-            } else if seen.insert(candidate.choice.clone()) {
-                round.push(candidate.choice.clone());
-            }
-            next = lattice.next();
+    // Of a large space some in the order of their bounds, then local search, then the others in their order again. When each begins depends on nothing
+    // but the space, so that a search with a larger budget begins as one with a smaller does.
+    if options.local || plans > LARGE && !options.exhaustive {
+        if !options.local {
+            ordered(&mut rounds, &mut lattice, &mut next, FIRST, false)?;
         }
-        if round.is_empty() {
-            break;
-        }
-        for result in evaluator.run(&round, &bounded, progress)? {
-            match result {
-                Ok(simulated) => {
-                    best.take(simulated.value, [simulated.latency_s, simulated.energy_j]);
-                    done.push(simulated);
-                }
-                Err(reason) => *refused.entry(reason).or_insert(0) += 1,
-            }
-        }
+        let best = rounds.done.iter().min_by(|a, b| a.value.total_cmp(&b.value)).map(|d| d.choice.clone());
+        let first = best.or_else(|| next.as_ref().map(|c| c.choice.clone()));
+        let until = if options.local { usize::MAX } else { FIRST + AROUND };
+        local::search(&mut rounds, &problem, first, options.seed, until)?;
     }
-    // What is left has at least the bound of the next; what was refused or simulated is no more.
-    let left = next.as_ref().map(|c| c.bound);
-    let left_open = next.as_ref().is_some_and(|c| !best.is_ordered() || open_still(&best, c));
+    // The least bound of what is left, where something may still be better.
+    let left = if bounded.has_courses() && rounds.best.is_ordered() && !options.exhaustive {
+        let refined = Refined::new(&rounds, &mut lattice, next);
+        if !options.local {
+            refined.run(&mut rounds)?;
+        }
+        refined.left(&rounds)
+    } else {
+        if !options.local {
+            ordered(&mut rounds, &mut lattice, &mut next, usize::MAX, options.exhaustive)?;
+        }
+        let is_open = |c: &lattice::Candidate| !rounds.best.is_ordered() || may_be_best(&rounds, c);
+        next.filter(is_open).map(|c| c.bound)
+    };
+    let Rounds { refused, mut done, written, .. } = rounds;
     done.extend(written.clone().filter(|w| !done.iter().any(|d| d.choice == w.choice)));
     if done.is_empty() {
         return Err(no_legal(path, &refused));
     }
     done.sort_by(|a, b| a.value.total_cmp(&b.value).then_with(|| a.choice.cmp(&b.choice)));
     let value = done.first().map_or(0.0, |d| d.value);
-    let proved = !left_open;
-    let bound = left.filter(|_| left_open).map_or(value, |b| b.min(value));
+    let proved = left.is_none() && !options.local;
+    let bound = left.map_or(value, |b| b.min(value));
     let ranked = |(place, s): (usize, &evaluate::Simulated)| s.ranked(place as u64 + 1, &problem, bound, &done);
     let ranking: Vec<Ranked> = done.iter().enumerate().map(ranked).collect();
     let written = written.and_then(|w| ranking.iter().find(|r| r.settings == problem.settings(&w.choice)).cloned());
@@ -131,7 +119,7 @@ pub fn search(
         seed: options.seed,
         space: problem.knobs.iter().map(open).collect(),
         pinned: problem.pinned.clone(),
-        plans: space::Space::plans(&bounded),
+        plans,
         simulated,
         taken,
         operators: 0,
@@ -145,4 +133,43 @@ pub fn search(
         mapping: problem.mapping(&best_choice),
         ranking,
     })
+}
+
+/// Whether the plans from a candidate on may be better than all that were simulated.
+fn may_be_best(rounds: &Rounds<'_>, candidate: &lattice::Candidate) -> bool {
+    let least = rounds.bounded.of(&candidate.choice).unwrap_or_default();
+    rounds.best.may_be_beaten_by(candidate.bound, [least.seconds, least.joules])
+}
+
+/// Simulates plans from `next` on in the order of their bounds, until so many have been, or none that is left can be the best.
+fn ordered(
+    rounds: &mut Rounds<'_>,
+    lattice: &mut Lattice<'_>,
+    next: &mut Option<lattice::Candidate>,
+    until: usize,
+    exhaustive: bool,
+) -> Result<(), Error> {
+    // Plans that were passed by since another beats their bound in every objective.
+    let mut passed = 0_u64;
+    loop {
+        let mut round = Vec::new();
+        while let Some(candidate) = next.as_ref()
+            && round.len() < rounds::AT_ONCE.min(rounds.room(until))
+            && passed < MOST_PASSED
+        {
+            if !exhaustive && !may_be_best(rounds, candidate) {
+                if rounds.best.is_ordered() {
+                    break;
+                }
+                passed += 1;
+            } else if rounds.seen.insert(candidate.choice.clone()) {
+                round.push(candidate.choice.clone());
+            }
+            *next = lattice.next();
+        }
+        if round.is_empty() {
+            return Ok(());
+        }
+        rounds.run(&round)?;
+    }
 }

@@ -105,6 +105,43 @@ fn bounds_are_never_above_the_simulation_of_10_000_mappings() {
     bounds_hold(10_000);
 }
 
+/// The same of models of more layers, whose plans are bounded by the course of one layer taken as often as there are: on each machine, with refresh.
+#[test]
+fn bounds_of_many_layers_are_never_above_the_simulation() {
+    let folder = Folder::new("search-bounds-layers");
+    for (case, (machine, channels)) in [("aim", 4), ("attacc", 4), ("hbm-pim", 4), ("aim", 8)].into_iter().enumerate() {
+        let case = case as u32;
+        let sizes = (3 + case, 2 + case, 64, 512 + 256 * case);
+        let path = folder.write("e.toml", experiment(machine, channels, sizes, 60 + 311 * case, ""));
+        let options = SearchOptions { budget: 24, seed: u64::from(case), ..SearchOptions::default() };
+        for found in [found(&path, &options), found(&path, &SearchOptions { exhaustive: true, ..options.clone() })] {
+            assert!(found.simulated > 8 && found.broken_bounds == 0, "{machine}: {found:?}");
+            assert!(found.bound <= found.ranking[0].value && found.bound > 0.0);
+        }
+    }
+}
+
+/// Local search alone finds the optimum of small spaces from most seeds, says the same on any number of threads, and never claims a proof.
+#[test]
+fn local_search_finds_the_optimum_from_most_seeds() {
+    let folder = Folder::new("search-local");
+    let (mut met, mut all) = (0, 0);
+    for (case, channels) in [4u32, 8].into_iter().enumerate() {
+        let path = folder.write("e.toml", experiment("aim", channels, (2, 4, 64, 256), 150 + 400 * case as u32, SMALL));
+        let whole = found(&path, &SearchOptions { exhaustive: true, budget: 1 << 20, ..SearchOptions::default() });
+        assert!(whole.proved && whole.simulated > 20, "{}", whole.simulated);
+        for seed in 0..4 {
+            let options = SearchOptions { local: true, seed, budget: 24, jobs: Some(1), ..SearchOptions::default() };
+            let one = found(&path, &options);
+            assert_eq!(one, found(&path, &SearchOptions { jobs: Some(4), ..options }));
+            assert!(!one.proved && one.simulated <= 25 && one.bound <= whole.ranking[0].value, "{one:?}");
+            all += 1;
+            met += u32::from(one.ranking[0].value == whole.ranking[0].value);
+        }
+    }
+    assert!(4 * met >= 3 * all, "{met} of {all}");
+}
+
 #[test]
 fn the_result_is_the_same_on_any_number_of_threads_and_can_be_fed_back() {
     let folder = Folder::new("search-threads");

@@ -1,17 +1,23 @@
 //! The least that a step can take, from the program that a plan makes of it.
 //!
 //! An instruction by itself, on a machine at rest that does not refresh, takes no longer than among others, but for a row that another left
-//! open: that is worth one row cycle at most, and is taken off. A block of commands that goes on for longer than refresh can wait is
-//! interrupted: each refresh that falls due in it takes its time, less a row cycle that it may share with the closing of rows. It begins after those that it waits for, and each channel and the vector unit work on
+//! open: that is worth one row cycle at most, and is taken off where another instruction of the program uses its rows. A list of a host's accesses finds the rows
+//! open that its mode leaves open: it is run after itself too, and the less counts. A block of commands is
+//! interrupted: each refresh that falls due in it takes its time, but for those that come where the units' buffers are loaded, which goes on beside it ([`Dues`]).
+//! An instruction begins after those that it waits for, and each channel and the vector unit work on
 //! one after the other, in the order of the program. Along a chain of such waits these times add up, and the longest chain is a bound. Energy: what each
 //! instruction takes by itself, less the opening of a row, and the machine's idle power over the bound of the time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
+
+use banksia_hw::pim::{Drive, PimMachine};
 
 use banksia_hw::program::{Block, ChannelSet, Instruction, Pattern, Program, ProgramOperator, VectorFunction, Work};
 use banksia_hw::system::{Machine, RunOptions, System};
 
+use super::path::{Dues, Link, Unit};
 use crate::error::Error;
 
 /// The least of one thing.
@@ -28,6 +34,8 @@ pub struct Least {
 pub struct Chain {
     /// Of each operator: seconds on the longest chain, joules of all its instructions.
     pub operators: BTreeMap<String, Least>,
+    /// The longest chain, step by step.
+    pub(super) links: Vec<Link>,
 }
 
 impl Chain {
@@ -38,50 +46,87 @@ impl Chain {
     }
 }
 
-/// An instruction by itself.
-#[derive(Debug, Clone)]
+/// Commands without a row between two multiplications of a row that take no longer than a row cycle: a result that is read, a register that is written.
+const SHORT: u32 = 2;
+
+/// An instruction by itself, without refresh.
+#[derive(Debug, Clone, Default)]
 struct Alone {
     least: Least,
     /// Seconds for which each unit works on it: channels, then the vector unit.
     busy: Arc<[f64]>,
+    /// What it may take less where a row that it needs is open, and where none is.
+    open_s: f64,
+    closed_s: f64,
+    /// Of a block of commands that refresh interrupts: how many interruptions may cost nothing.
+    free: Option<f64>,
+    /// Such a block in steps: loads of buffers, beside which a refresh goes on, and what lies between them. Empty where it is one step.
+    steps: Arc<[Unit]>,
 }
+
+impl Alone {
+    /// The interruptions that cost something, of so many seconds.
+    fn interruptions(&self, dues: &Dues, seconds: f64) -> f64 {
+        let Some(free) = self.free else { return 0.0 };
+        let of_steps: f64 =
+            self.in_steps(seconds).iter().filter(|u| u.free.is_some()).map(|u| dues.within(u.seconds)).sum();
+        of_steps.max(dues.within(seconds) - free).max(0.0)
+    }
+
+    /// Its steps when it takes so many seconds: what they are more is taken off the last.
+    fn in_steps(&self, seconds: f64) -> Vec<Unit> {
+        if self.steps.is_empty() {
+            return vec![Unit { seconds, free: self.free }];
+        }
+        let mut more = self.steps.iter().map(|u| u.seconds).sum::<f64>() - seconds;
+        let mut steps = self.steps.to_vec();
+        for step in steps.iter_mut().rev() {
+            let less = more.min(step.seconds);
+            step.seconds -= less;
+            more -= less;
+        }
+        steps
+    }
+}
+
+/// An instruction of a block: its name, channels, columns, bank and row.
+type Command = (String, ChannelSet, u32, u32, u32);
+
+/// Loads of buffers by which a block is cut into steps at most.
+const MOST_STEPS: usize = 32;
 
 /// What an instruction does, wherever it does it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Content {
-    Instructions(Vec<(String, ChannelSet, u32, u32, u32)>),
+    Instructions(Vec<Command>),
     Accesses(Block),
     Pattern(Pattern, ChannelSet, u32),
     Vector(VectorFunction),
 }
 
-/// Refresh of a channel as a whole.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Refresh {
-    interval_s: f64,
-    /// What one adds to what it interrupts at least.
-    adds_s: f64,
-}
-
-impl Refresh {
-    /// Of a machine whose channels refresh, all banks at once.
-    fn of(machine: &Machine, row_cycle_s: f64) -> Option<Self> {
-        let machine = machine.lone_pim_machine()?;
-        let device = &machine.device;
-        let refresh = device.refresh.filter(|_| machine.file.memory.refresh)?;
-        let scope = device.spec(refresh.command).scope.0 as usize;
-        if device.levels.get(scope)?.nodes != 1 {
-            return None;
+/// Refresh of a machine whose channels refresh, all banks at once.
+fn dues(machine: &Machine, row_cycle_s: f64) -> Option<Dues> {
+    let machine: &PimMachine = machine.lone_pim_machine()?;
+    let device = &machine.device;
+    let refresh = device.refresh.filter(|_| machine.file.memory.refresh)?;
+    let scope = device.spec(refresh.command).scope.0 as usize;
+    if device.levels.get(scope)?.nodes != 1 {
+        return None;
+    }
+    let cycle_s = device.clock_fs as f64 * 1e-15;
+    let takes_s = device.timing("nRFC")? * cycle_s * f64::from(device.ticks_per_clock);
+    let interval_s = refresh.interval as f64 * cycle_s;
+    Some(match machine.drive {
+        // Every access needs an open row, and none opens while a refresh goes on. The first falls due half an interval after the start.
+        Drive::Accesses(_) => {
+            Dues { first_s: interval_s / 2.0, interval_s, adds_s: takes_s, waits_s: 2.0 * row_cycle_s }
         }
-        let cycle_s = device.clock_fs as f64 * 1e-15;
-        let takes_s = device.timing("nRFC")? * cycle_s * f64::from(device.ticks_per_clock);
-        Some(Self { interval_s: refresh.interval as f64 * cycle_s, adds_s: (takes_s - row_cycle_s).max(0.0) })
-    }
-
-    /// A block of so many seconds without refresh, with it: the first falls due at any time in it, and the last may wait until it ends.
-    fn within(self, seconds: f64) -> f64 {
-        seconds + ((seconds / self.interval_s).floor() - 2.0).max(0.0) * self.adds_s
-    }
+        // Reads of results, and what is written to registers before the next row is needed, go on beside it: a row cycle. It goes out between two instructions.
+        _ => {
+            let adds_s = (takes_s - row_cycle_s).max(0.0);
+            Dues { first_s: interval_s, interval_s, adds_s, waits_s: 4.0 * row_cycle_s }
+        }
+    })
 }
 
 /// Bounds programs of one PIM machine.
@@ -93,7 +138,7 @@ pub struct Bounder {
     /// A row cycle.
     row_cycle_s: f64,
     /// Of the machine as it is, where it refreshes.
-    refresh: Option<Refresh>,
+    dues: Option<Dues>,
     /// The least power that the machine takes at rest.
     idle_w: f64,
 }
@@ -106,8 +151,13 @@ impl Bounder {
         // A device without these names rows otherwise: a tenth of a microsecond is more than any row cycle.
         let row_cycle_s =
             cycles.map_or(1e-7, |n| n * device.clock_fs as f64 * f64::from(device.ticks_per_clock) * 1e-15);
-        let refresh = Refresh::of(machine, row_cycle_s);
-        Some(Self { machine: still.clone(), known: HashMap::new(), row_cycle_s, refresh, idle_w: f64::INFINITY })
+        let dues = dues(machine, row_cycle_s);
+        Some(Self { machine: still.clone(), known: HashMap::new(), row_cycle_s, dues, idle_w: f64::INFINITY })
+    }
+
+    /// When refresh falls due, where the machine refreshes.
+    pub(super) fn dues(&self) -> Option<&Dues> {
+        self.dues.as_ref()
     }
 
     /// The least power that the machine takes while nothing is done, of what has been bounded so far.
@@ -139,50 +189,62 @@ impl Bounder {
             };
             own.push(alone);
         }
+        let shared = shares_rows(program);
         // The longest chain that ends with each instruction, and the one before it there.
         let mut ends: Vec<End> = Vec::with_capacity(own.len());
         // Until when each unit works, and on what.
         let mut units: Vec<(f64, Option<usize>)> = Vec::new();
+        let refreshed = |alone: &Alone, seconds: f64| match &self.dues {
+            Some(dues) => seconds + dues.adds_s * alone.interruptions(dues, seconds),
+            None => seconds,
+        };
         for (place, (instruction, alone)) in program.instructions.iter().zip(&own).enumerate() {
-            let from = instruction.first_dependency as usize;
-            let after = program.dependencies.get(from..from + instruction.dependencies as usize).unwrap_or_default();
-            let waited = after
+            let waited = dependencies(program, instruction)
                 .iter()
                 .filter_map(|i| Some((ends.get(*i as usize)?.at, *i as usize)))
                 .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
             let ready = waited.map_or(0.0, |w| w.0);
-            let mut end =
-                End { at: ready + alone.least.seconds, own: alone.least.seconds, before: waited.map(|w| w.1) };
+            let less = if shared.get(place).is_none_or(|s| *s) { alone.open_s } else { alone.closed_s };
+            let seconds = (alone.least.seconds - less).max(0.0);
+            let mut end = End { at: ready + refreshed(alone, seconds), own: seconds, before: waited.map(|w| w.1) };
             units.resize(units.len().max(alone.busy.len()), (0.0, None));
-            for (unit, busy) in units.iter_mut().zip(alone.busy.iter()).filter(|(_, busy)| **busy > 0.0) {
-                if unit.0 > ready && unit.0 + busy > end.at {
-                    end = End { at: unit.0 + busy, own: *busy, before: unit.1 };
+            for (unit, busy) in units.iter_mut().zip(alone.busy.iter()) {
+                let busy = (busy - alone.open_s).max(0.0);
+                if busy <= 0.0 {
+                    continue;
                 }
-                *unit = (unit.0.max(ready) + busy, Some(place));
+                let at = unit.0 + refreshed(alone, busy);
+                if unit.0 > ready && at > end.at {
+                    end = End { at, own: busy, before: unit.1 };
+                }
+                *unit = (unit.0.max(ready) + refreshed(alone, busy), Some(place));
             }
             ends.push(end);
         }
         let mut chain = Chain::default();
-        let name = |i: &Instruction| program.operators.get(i.operator as usize).map_or("", |o| o.name.as_str());
         for (instruction, alone) in program.instructions.iter().zip(&own) {
-            chain.operators.entry(name(instruction).to_owned()).or_default().joules += alone.least.joules;
+            chain.operators.entry(operator(program, instruction).to_owned()).or_default().joules += alone.least.joules;
         }
         let last = (0..ends.len()).max_by(|a, b| ends[*a].at.total_cmp(&ends[*b].at).then(b.cmp(a)));
         let mut at = last;
         while let Some(i) = at {
-            let Some(end) = ends.get(i) else { break };
+            let (Some(end), Some(alone)) = (ends.get(i), own.get(i)) else { break };
             if let Some(instruction) = program.instructions.get(i) {
-                chain.operators.entry(name(instruction).to_owned()).or_default().seconds += end.own;
+                let name = operator(program, instruction);
+                chain.operators.entry(name.to_owned()).or_default().seconds += refreshed(alone, end.own);
+                let link = |unit| Link { operator: name.to_owned(), unit };
+                chain.links.extend(alone.in_steps(end.own).into_iter().rev().map(link));
             }
             at = end.before;
         }
+        chain.links.reverse();
         Ok(chain)
     }
 
     /// An instruction on the machine at rest.
     fn alone(&mut self, program: &Program, instruction: &Instruction) -> Result<Alone, Error> {
         let Some(content) = content(program, instruction) else {
-            return Ok(Alone { least: Least::default(), busy: Arc::default() });
+            return Ok(Alone::default());
         };
         if let Some(alone) = self.known.get(&content) {
             return Ok(alone.clone());
@@ -203,24 +265,152 @@ impl Bounder {
         let of_memory = !matches!(instruction.work, Work::Vector { .. });
         // Of the rows that it opens one may be open already.
         let opened = (done - without) * (1.0 - 1.0 / rows(&content));
-        let slack = if of_memory { self.row_cycle_s } else { 0.0 };
         let joules = if of_memory { without + opened } else { done };
-        // Refreshes are counted where commands follow one another by themselves: patterns may put theirs off to the end of an iteration.
-        let refresh = self.refresh.filter(|_| matches!(instruction.work, Work::Block { .. }));
-        let interrupted = |seconds: f64| {
-            let least = (seconds - slack).max(0.0);
-            refresh.map_or(least, |r| r.within(least))
-        };
-        let busy = outcome.components.iter().map(|c| interrupted(c.busy.as_secs_f64()));
-        let busy: Arc<[f64]> = match of_memory {
-            true => busy.collect(),
-            false => outcome.components.iter().map(|c| c.busy.as_secs_f64()).collect(),
-        };
-        let seconds = if of_memory { interrupted(seconds) } else { seconds };
-        let alone = Alone { least: Least { seconds, joules }, busy };
+        let busy: Vec<f64> = outcome.components.iter().map(|c| c.busy.as_secs_f64()).collect();
+        let mut alone = Alone { least: Least { seconds, joules }, busy: busy.into(), ..Alone::default() };
+        match &content {
+            Content::Vector(_) => {}
+            // Patterns may put refreshes off to the end of an iteration.
+            Content::Pattern(..) => (alone.open_s, alone.closed_s) = (self.row_cycle_s, self.row_cycle_s),
+            Content::Accesses(_) => {
+                let again = self.again(program, instruction)?;
+                alone.least.seconds = seconds.min(again);
+                alone.busy = alone.busy.iter().map(|b| b.min(again)).collect();
+                // Clocks' edges may lie otherwise.
+                (alone.open_s, alone.closed_s) = (0.1 * self.row_cycle_s, 0.1 * self.row_cycle_s);
+                alone.free = Some(0.0);
+            }
+            Content::Instructions(list) => {
+                (alone.open_s, alone.closed_s) = (self.row_cycle_s, 0.05 * self.row_cycle_s);
+                alone.free = loads(list).map(|loads| loads.len() as f64);
+                if alone.free.is_some() && self.dues.is_some() {
+                    alone.steps = self.steps(program, instruction, list, seconds)?.into();
+                }
+            }
+        }
         self.known.insert(content, alone.clone());
         Ok(alone)
     }
+
+    /// The steps of a block of so many seconds: how long it takes until each load of buffers begins and ends, from running it until there.
+    fn steps(
+        &self,
+        program: &Program,
+        instruction: &Instruction,
+        list: &[Command],
+        seconds: f64,
+    ) -> Result<Vec<Unit>, Error> {
+        let loads = loads(list).unwrap_or_default();
+        if loads.len() > MOST_STEPS {
+            return Ok(Vec::new());
+        }
+        let until = |count: usize| -> Result<f64, Error> {
+            if count == 0 || count == list.len() {
+                return Ok(if count == 0 { 0.0 } else { seconds });
+            }
+            let mut part = one(program, instruction);
+            let blocks = part.blocks.iter().map(|block| match &**block {
+                Block::Instructions(all) => Arc::new(Block::Instructions(all.iter().take(count).cloned().collect())),
+                Block::Accesses(_) => Arc::clone(block),
+            });
+            part.blocks = blocks.collect();
+            let mut system = System::new(&self.machine, RunOptions::default());
+            system.run(&Arc::new(part))?;
+            Ok(system.finish().latency.as_secs_f64().min(seconds))
+        };
+        let (mut steps, mut at) = (Vec::new(), 0.0);
+        let mut to = |end: f64, free: Option<f64>| {
+            if end > at {
+                steps.push(Unit { seconds: end - at, free });
+                at = end;
+            }
+        };
+        for load in loads {
+            to(until(load.start)?, Some(0.0));
+            to(until(load.end)?, None);
+        }
+        to(seconds, Some(0.0));
+        Ok(steps)
+    }
+
+    /// Seconds of a list of accesses after the same list.
+    fn again(&self, program: &Program, instruction: &Instruction) -> Result<f64, Error> {
+        let mut twice = one(program, instruction);
+        let first = twice.instructions.first().copied();
+        twice.dependencies = vec![0];
+        twice.instructions.extend(first.map(|f| Instruction { first_dependency: 0, dependencies: 1, ..f }));
+        let seconds = |program: Program| -> Result<f64, Error> {
+            let mut system = System::new(&self.machine, RunOptions::default());
+            system.run(&Arc::new(program))?;
+            Ok(system.finish().latency.as_secs_f64())
+        };
+        Ok(seconds(twice)? - seconds(one(program, instruction))?)
+    }
+}
+
+/// The instructions that one waits for.
+fn dependencies<'a>(program: &'a Program, instruction: &Instruction) -> &'a [u32] {
+    let from = instruction.first_dependency as usize;
+    program.dependencies.get(from..from + instruction.dependencies as usize).unwrap_or_default()
+}
+
+/// The operator of an instruction; reads of the results of a product are that product's.
+fn operator<'a>(program: &'a Program, instruction: &Instruction) -> &'a str {
+    let name = |i: &Instruction| program.operators.get(i.operator as usize).map_or("", |o| o.name.as_str());
+    let own = name(instruction);
+    if own != "read results" {
+        return own;
+    }
+    let product = dependencies(program, instruction).first().and_then(|i| program.instructions.get(*i as usize));
+    product.map_or(own, name)
+}
+
+/// Whether each instruction uses a row that another uses too, so that it may find it open. Loads and reads of results have no row: theirs is 0.
+fn shares_rows(program: &Program) -> Vec<bool> {
+    let mut users: HashMap<u32, usize> = HashMap::new();
+    let mut shared = vec![false; program.instructions.len()];
+    for (place, instruction) in program.instructions.iter().enumerate() {
+        let Work::Block { block } = instruction.work else { continue };
+        let Some(Block::Instructions(list)) = program.blocks.get(block as usize).map(|b| &**b) else { continue };
+        let mut last = 0;
+        for row in list.iter().map(|i| i.row).filter(|row| *row > 0) {
+            if row == last {
+                continue;
+            }
+            last = row;
+            let first = *users.entry(row).or_insert(place);
+            if first != place {
+                shared[first] = true;
+                shared[place] = true;
+            }
+        }
+    }
+    shared
+}
+
+/// Where a block goes on for longer than reading a result and writing a register without an open row, as it does where it loads buffers: a refresh that comes there may
+/// cost nothing. `None` where a refresh may wait until the block is over: ordinary accesses hold it up.
+fn loads(list: &[Command]) -> Option<Vec<Range<usize>>> {
+    if list.iter().any(|i| i.0 == "R MEM" || i.0 == "W MEM") {
+        return None;
+    }
+    // Stretches between two instructions that have a row, and how many commands each is.
+    let mut all = Vec::new();
+    let (mut start, mut commands) = (0, 0);
+    for (place, (_, _, columns, _, row)) in list.iter().enumerate() {
+        if *row == 0 {
+            commands += columns;
+            continue;
+        }
+        if commands > SHORT {
+            all.push(start..place);
+        }
+        (start, commands) = (place + 1, 0);
+    }
+    if commands > SHORT {
+        all.push(start..list.len());
+    }
+    Some(all)
 }
 
 /// When an instruction ends at the earliest, how much of that is its own, and what it came after.

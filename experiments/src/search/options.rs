@@ -22,6 +22,8 @@ pub struct SearchOptions {
     pub jobs: Option<usize>,
     /// Simulate every plan, whatever the bounds say.
     pub exhaustive: bool,
+    /// Local search alone, also where the space is small: no proof.
+    pub local: bool,
     /// Results of launches that are known.
     pub cache: Option<Arc<dyn LaunchCache>>,
     /// A results store: evaluations that it has are taken, others are put there.
@@ -39,6 +41,7 @@ impl Default for SearchOptions {
             seed,
             jobs: None,
             exhaustive: false,
+            local: false,
             cache: None,
             store: None,
             revision: String::new(),

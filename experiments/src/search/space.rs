@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use banksia_hw::system::{Machine, RunOptions, System};
-use banksia_input::InputError;
+use banksia_input::{InputError, Source};
 use banksia_mappers::{Knob, Plan, Problem, choose};
+use banksia_workloads::{Generation, Model};
 use rayon::prelude::*;
 
 use super::bound::{Bounder, Chain, Least};
+use super::path::{Dues, Path as Course};
 use crate::error::Error;
 use crate::experiment::Experiment;
 
@@ -65,6 +67,15 @@ impl Space {
         })
     }
 
+    /// A plan in the form in which the space has it: what changes nothing is left to the experiment, and what changes something again has its own value.
+    pub(super) fn complete(&self, mut choice: Choice) -> Choice {
+        for (slot, knob) in choice.iter_mut().zip(&self.knobs).filter(|(slot, _)| slot.is_none()) {
+            *slot = Some(knob.default.unwrap_or(0));
+        }
+        self.leave_out(&mut choice);
+        choice
+    }
+
     /// Leaves to the experiment what changes nothing beside the other values of a plan.
     fn leave_out(&self, choice: &mut Choice) {
         for (place, knob) in self.knobs.iter().enumerate() {
@@ -119,6 +130,15 @@ pub(super) struct Branch {
     pub(super) outer: Choice,
     pub(super) base: Least,
     pub(super) inner: Vec<Inner>,
+    /// The chains of plans as courses in time, where they are alike.
+    pub(super) courses: Option<Courses>,
+}
+
+/// The course of a plan, and of those that differ from it in one knob.
+#[derive(Debug, Clone)]
+pub(super) struct Courses {
+    base: Course,
+    of: BTreeMap<(usize, usize), Course>,
 }
 
 /// A space with its bounds.
@@ -131,6 +151,8 @@ pub(super) struct Bounded {
     pub(super) tokens: f64,
     /// Values that are not tried, by the constraint that they break while all else is as it is written.
     pub(super) refused: BTreeMap<String, u64>,
+    /// When refresh falls due.
+    pub(super) dues: Option<Dues>,
 }
 
 /// Programs of a long generation that are bounded: the first of so many equal parts stands for the others, which have longer contexts.
@@ -145,7 +167,13 @@ impl Bounded {
             branches.push(tools.branch(space, choice)?);
         }
         let idle_w = tools.bounder.as_ref().map_or(0.0, Bounder::idle_w);
-        Ok(Self { branches, idle_w, tokens: tools.tokens, refused: tools.refused })
+        let dues = tools.bounder.as_ref().and_then(Bounder::dues).copied();
+        Ok(Self { branches, idle_w, tokens: tools.tokens, refused: tools.refused, dues })
+    }
+
+    /// Whether plans have a bound beyond the sum of their operators'.
+    pub(super) fn has_courses(&self) -> bool {
+        self.branches.iter().any(|b| b.courses.is_some())
     }
 
     /// The bound of one plan.
@@ -157,6 +185,12 @@ impl Bounded {
             let value = (*choice.get(inner.knob)?)?;
             let (_, least) = inner.values.iter().find(|(v, _)| *v == value)?;
             sum = total([sum, *least].iter());
+        }
+        if let Some(courses) = &branch.courses {
+            let value = |inner: &Inner| Some((inner.knob, (*choice.get(inner.knob)?)?));
+            let own = branch.inner.iter().filter_map(value);
+            let chosen: BTreeMap<usize, &Course> = own.filter_map(|key| Some((key.0, courses.of.get(&key)?))).collect();
+            sum.seconds = sum.seconds.max(courses.base.seconds(&chosen, self.dues.as_ref()));
         }
         Some(self.with_idle(sum))
     }
@@ -195,6 +229,10 @@ fn combinations(space: &Space, knobs: &[usize]) -> Vec<Choice> {
 struct Tools<'a> {
     path: &'a Path,
     settings: &'a [String],
+    source: Source,
+    model: Model,
+    generation: Generation,
+    machine: Machine,
     bounder: Option<Bounder>,
     tokens: f64,
     refused: BTreeMap<String, u64>,
@@ -204,7 +242,7 @@ impl<'a> Tools<'a> {
     fn new(path: &'a Path, settings: &'a [String], space: &Space) -> Result<Self, Error> {
         let source = Experiment::source(path)?.with_settings(settings)?;
         let beside = path.exists().then_some(path);
-        let (_, generation, machine) = Experiment::parts(&source, beside)?;
+        let (model, generation, machine) = Experiment::parts(&source, beside)?;
         let per_operator = space.knobs.iter().any(|k| !k.operators.is_empty());
         let bounder = if per_operator && machine.lone_pim_machine().is_some() {
             let still = source.with_settings(&["machine.memory.refresh=false"])?;
@@ -213,7 +251,7 @@ impl<'a> Tools<'a> {
             None
         };
         let tokens = generation.generated_tokens.saturating_mul(generation.batch) as f64;
-        Ok(Self { path, settings, bounder, tokens, refused: BTreeMap::new() })
+        Ok(Self { path, settings, source, model, generation, machine, bounder, tokens, refused: BTreeMap::new() })
     }
 
     fn is_inner(&self, space: &Space, knob: usize) -> bool {
@@ -225,34 +263,36 @@ impl<'a> Tools<'a> {
         Experiment::read(self.path, &settings)
     }
 
-    /// The chains of the programs of a plan, by operator; of a plan that is not legal, why.
+    /// The chains of the programs of a plan, by operator, and as a course; of a plan that is not legal, why.
     ///
     /// Layers that are alike take alike: of a model of one kind of layer the chains of one and of two are enough.
-    fn chain(&mut self, space: &Space, choice: &Choice) -> Result<Result<Chain, InputError>, Error> {
-        let settings: Vec<String> = self.settings.iter().cloned().chain(space.set(choice)).collect();
-        let beside = self.path.exists().then_some(self.path);
-        let source = Experiment::source(self.path)?.with_settings(&settings)?;
-        let (model, generation, machine) = match Experiment::parts(&source, beside) {
-            Ok(parts) => parts,
+    fn chain(&mut self, space: &Space, choice: &Choice) -> Result<Result<(Chain, Option<Course>), InputError>, Error> {
+        let source = match self.source.with_settings(&space.set(choice)) {
+            Ok(source) => source,
             Err(error) => return Ok(Err(error)),
         };
+        let (model, generation, machine) = (self.model.clone(), self.generation.clone(), self.machine.clone());
         let problem = Problem { model: &model, generation: &generation, machine: &machine, source: &source };
         let mapper = choose(&problem)?;
         let whole = match mapper.plan(&problem) {
             Ok(plan) => plan,
             Err(error) => return Ok(Err(error)),
         };
+        let knob_of = |operator: &str| space.knobs.iter().position(|k| k.operators.iter().any(|o| o == operator));
+        // Of a long generation only some programs are bounded, each for others that follow it: when these begin is not known.
+        let single = whole.programs() == 1;
         let layers = match model.pattern.as_slice() {
             [alike] if model.encoder.is_none() && alike.layers > 2 => alike.layers,
-            _ => return self.chain_of(whole, &machine).map(Ok),
+            _ => return self.of_whole(whole, &knob_of, single),
         };
         let of = |layers: u32| {
             let mut few = model.clone();
             few.pattern.iter_mut().for_each(|p| p.layers = layers);
             mapper.plan(&Problem { model: &few, ..problem })
         };
-        let (Ok(one), Ok(two)) = (of(1), of(2)) else { return self.chain_of(whole, &machine).map(Ok) };
+        let (Ok(one), Ok(two)) = (of(1), of(2)) else { return self.of_whole(whole, &knob_of, single) };
         let (one, two) = (self.chain_of(one, &machine)?, self.chain_of(two, &machine)?);
+        let course = if single { Course::of_layers(&one.links, &two.links, layers, &knob_of) } else { None };
         let more = f64::from(layers - 1);
         let with = |name: &String, least: &Least| {
             let first = one.operators.get(name).copied().unwrap_or_default();
@@ -262,7 +302,21 @@ impl<'a> Tools<'a> {
                 Least { seconds: add(first.seconds, least.seconds), joules: add(first.joules, least.joules) },
             )
         };
-        Ok(Ok(Chain { operators: two.operators.iter().map(|(name, l)| with(name, l)).collect() }))
+        let operators = two.operators.iter().map(|(name, l)| with(name, l)).collect();
+        Ok(Ok((Chain { operators, links: Vec::new() }, course)))
+    }
+
+    /// The chain of a plan as it is.
+    fn of_whole(
+        &mut self,
+        plan: Box<dyn Plan>,
+        knob_of: &dyn Fn(&str) -> Option<usize>,
+        single: bool,
+    ) -> Result<Result<(Chain, Option<Course>), InputError>, Error> {
+        let machine = self.machine.clone();
+        let chain = self.chain_of(plan, &machine)?;
+        let course = single.then(|| Course::whole(&chain.links, knob_of));
+        Ok(Ok((chain, course)))
     }
 
     fn chain_of(&mut self, mut plan: Box<dyn Plan>, machine: &Machine) -> Result<Chain, Error> {
@@ -278,6 +332,7 @@ impl<'a> Tools<'a> {
             let end = starts.get(place + 1).copied().unwrap_or(programs);
             let times = (end - start) as f64;
             let chain = bounder.bound(&plan.lower(*start, &mut system)?)?;
+            sum.links = chain.links;
             for (name, least) in chain.operators {
                 let own = sum.operators.entry(name).or_default();
                 own.seconds += least.seconds * times;
@@ -291,20 +346,31 @@ impl<'a> Tools<'a> {
         let inner: Vec<usize> = (0..space.knobs.len()).filter(|k| self.is_inner(space, *k)).collect();
         if inner.is_empty() {
             let base = self.of_plan(space, &outer)?;
-            return Ok(Branch { outer, base, inner: Vec::new() });
+            return Ok(Branch { outer, base, inner: Vec::new(), courses: None });
         }
         // Each value by itself, the others as they are written.
         let mut base: Option<Chain> = None;
         let mut found: HashMap<(usize, usize), Chain> = HashMap::new();
+        let mut courses: Option<Courses> = None;
+        let mut alike = true;
         for knob in &inner {
             for value in 0..space.knobs.get(*knob).map_or(0, |k| k.values.len()) {
                 let mut choice = outer.clone();
                 choice[*knob] = Some(value);
                 // A value that is not legal while the others are as written is not tried.
                 match self.chain(space, &choice)? {
-                    Ok(chain) => {
+                    Ok((chain, course)) => {
                         found.insert((*knob, value), chain.clone());
                         base.get_or_insert(chain);
+                        match course {
+                            Some(course) => {
+                                let all = courses
+                                    .get_or_insert_with(|| Courses { base: course.clone(), of: BTreeMap::new() });
+                                alike &= all.base.is_like(&course);
+                                all.of.insert((*knob, value), course);
+                            }
+                            None => alike = false,
+                        }
                     }
                     Err(error) => *self.refused.entry(reason(&error)).or_insert(0) += 1,
                 }
@@ -322,7 +388,7 @@ impl<'a> Tools<'a> {
             });
             Inner { knob: *knob, values: values.collect() }
         };
-        Ok(Branch { outer, base: rest, inner: own.iter().map(of_knob).collect() })
+        Ok(Branch { outer, base: rest, inner: own.iter().map(of_knob).collect(), courses: courses.filter(|_| alike) })
     }
 
     /// The mapper's own bound of a plan; of one that is not legal nothing.

@@ -64,13 +64,28 @@ impl PimAttention {
         first_row: u32,
         channels: Option<u32>,
     ) -> Result<Self, String> {
+        Self::in_waves(machine, sizes, [sequences; 2], first_row, channels)
+    }
+
+    /// As [`PimAttention::new`], of so many sequences of which the second number is at work at once: each head has an even share of all channels among
+    /// the heads of these.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn in_waves(
+        machine: &PimMachine,
+        sizes: Sizes,
+        [sequences, wave]: [u64; 2],
+        first_row: u32,
+        channels: Option<u32>,
+    ) -> Result<Self, String> {
         let context = sizes.context;
         let banks = Banks::new(machine).ok_or_else(|| {
             format!("the channels of {} have neither instructions nor kernels of their own", machine.file.name)
         })?;
         let items = sequences.saturating_mul(sizes.kv_heads);
         let most = channels.map_or(banks.channels, |width| banks.channels / width.max(1)).max(1);
-        let at_once = items.min(u64::from(most)).max(1);
+        let at_once = wave.min(sequences).saturating_mul(sizes.kv_heads).min(u64::from(most)).max(1);
         let even = u32::try_from(u64::from(banks.channels) / at_once).unwrap_or(1).max(1);
         let width = channels.unwrap_or(even).max(1);
         let sets: Vec<ChannelSet> = (0..at_once as u32).map(|i| ChannelSet::range(i * width, width)).collect();

@@ -71,7 +71,22 @@ impl Layout {
         let mut this = Self::of_weights(banks, graph, owners, chosen, 0);
         this.put_states(banks, graph);
         let first = u32::try_from(this.all_rows()).ok().filter(|r| u64::from(*r) <= banks.rows)?;
-        this.put_attention(machine, graph, generation.batch, first, chosen.attention_channels)?;
+        this.put_attention(machine, graph, [generation.batch; 2], first, chosen.attention_channels)?;
+        Some(this)
+    }
+
+    /// The same with keys and values laid out for waves of so many sequences; `None` where they do not fit.
+    pub(super) fn with_attention_of(
+        &self,
+        machine: &PimMachine,
+        graph: &Graph,
+        generation: &Generation,
+        wave: u64,
+        chosen: &Chosen,
+    ) -> Option<Self> {
+        let mut this = Self { attentions: Vec::new(), places: Vec::new(), ..self.clone() };
+        let first = u32::try_from(this.all_rows()).ok()?;
+        this.put_attention(machine, graph, [generation.batch, wave], first, chosen.attention_channels)?;
         Some(this)
     }
 
@@ -157,11 +172,12 @@ impl Layout {
         self.attentions.iter().fold(self.all_rows(), |sum, (_, a)| sum.saturating_add(a.rows()))
     }
 
+    /// Keys and values of so many sequences, of which the second number is at work at once.
     fn put_attention(
         &mut self,
         machine: &PimMachine,
         graph: &Graph,
-        sequences: u64,
+        sequences: [u64; 2],
         first_row: u32,
         channels: Option<u32>,
     ) -> Option<()> {
@@ -192,7 +208,7 @@ impl Layout {
         }
         let mut row = first_row;
         for sizes in kinds {
-            let attention = PimAttention::new(machine, sizes, sequences, row, channels).ok()?;
+            let attention = PimAttention::in_waves(machine, sizes, sequences, row, channels).ok()?;
             row = u32::try_from(u64::from(row).saturating_add(attention.rows())).ok()?;
             self.attentions.push((sizes, attention));
         }

@@ -13,6 +13,8 @@ pub struct Pim {
     pub(super) generation: Generation,
     pub(super) banks: Banks,
     pub(super) layout: Layout,
+    /// Sequences of a batch that go through a step together.
+    pub(super) wave: u64,
     pub(super) functions: Functions,
     /// The step of one token of every sequence, with and without what follows the last layer.
     pub(super) last_token: Graph,

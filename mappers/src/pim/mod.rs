@@ -13,6 +13,7 @@ mod map;
 mod operators;
 mod options;
 mod summary;
+mod waves;
 
 use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::program::{InstructionId, ProgramBuilder};
@@ -68,7 +69,13 @@ impl Mapper for PimMapper {
         let generation = problem.generation;
         let step = Step::decode(generation.batch, generation.last_context());
         let graph = problem.model.step_graph(&step, generation);
-        Ok(options::space(&graph, &banks, generation.batch))
+        // What stands where nothing is said depends on how many sequences go together.
+        let as_written = (generation.batch > 1).then(|| {
+            let (machine, options) = (problem.machine.lone_pim_machine()?, problem.options(self).ok()?);
+            Pim::with_options(problem.model.clone(), generation.clone(), machine, &options, problem.source).ok()
+        });
+        let wave = as_written.flatten().map_or(generation.batch, |plan| plan.wave);
+        Ok(options::space(&graph, &banks, wave))
     }
 
     fn accepts(&self, machine: &Machine) -> bool {
@@ -147,9 +154,10 @@ impl Pim {
             let problem = format!("is {sram}: a token of `{}` has {} elements at once", model.name, widest / 2);
             return Err(source.error("machine.vector_unit.sram_bytes", problem).help("give the vector unit more SRAM"));
         }
-        Ok(Self {
+        let mut this = Self {
             functions: Functions { series: machine.file.vector_unit.series, element_bytes: 2 },
             moves: model.as_gpt().is_some(),
+            wave: generation.batch,
             model,
             generation,
             banks,
@@ -159,14 +167,20 @@ impl Pim {
             activations,
             peak_macs_per_s: peak_macs_per_s(machine),
             peak_bytes_per_s: peak_bandwidth_bytes_per_s(machine),
-        })
+        };
+        this.wave = this.together(sram);
+        if this.wave < this.generation.batch {
+            // Heads of one wave are at work at once: each has as many channels as they leave it.
+            let laid = this.layout.with_attention_of(machine, &this.last_token, &this.generation, this.wave, &chosen);
+            this.layout = laid.unwrap_or_else(|| this.layout.clone());
+            this.wave = this.together(sram);
+        }
+        Ok(this)
     }
 
     /// The graph of a token of one sequence.
     pub(crate) fn graph_of_one(&self, context: u64) -> Graph {
-        let last = context >= self.generation.context_tokens + self.generation.prompt_tokens;
-        let generation = Generation { batch: 1, lm_head: self.generation.lm_head && last, ..self.generation.clone() };
-        self.model.step_graph(&Step::decode(1, context), &generation)
+        self.graph_of(context, 1)
     }
 
     /// Adds a token of one sequence, as [`Pim::graph_of_one`] has it, to a program that has more. The last of its instructions.
@@ -284,17 +298,32 @@ impl Plan for Pim {
 
     fn lower(&mut self, index: u64, _: &mut dyn Judges) -> Result<banksia_hw::program::Program, Unsupported> {
         let context = self.generation.context_tokens + index + 1;
-        let graph = self.graph(context);
         let prompt = self.generation.context_tokens + self.generation.prompt_tokens;
-        lower::program(self, &graph, if context <= prompt { "prefill" } else { "decode" }, context)
+        let phase = if context <= prompt { "prefill" } else { "decode" };
+        if self.wave >= self.generation.batch {
+            let graph = self.graph(context);
+            return lower::program(self, &graph, phase, context);
+        }
+        let (mut builder, mut after) = (ProgramBuilder::new(phase, context), Vec::new());
+        for wave in self.waves() {
+            let graph = self.graph_of(context, wave.end - wave.start);
+            after = lower::part(self, &mut builder, &graph, context, wave, &after)?;
+        }
+        Ok(builder.finish())
     }
 
     fn claims(&mut self, index: u64, _: &mut dyn Judges) -> Result<Option<Claims>, Unsupported> {
         let context = self.generation.context_tokens + index + 1;
-        let graph = self.graph(context);
         let mut claims = Claims::default();
         let mut banks = InBanks::new(0, "channels");
-        claims::add(self, &graph, context, 0..self.generation.batch, (&mut claims, &mut banks), None);
+        let mut before = None;
+        for wave in self.waves() {
+            let graph = match wave.end - wave.start {
+                all if all == self.generation.batch => self.graph(context),
+                some => self.graph_of(context, some),
+            };
+            before = claims::add(self, &graph, context, wave, (&mut claims, &mut banks), before);
+        }
         claims.banks.push(banks);
         Ok(Some(claims))
     }

@@ -74,6 +74,7 @@ impl PimOperators {
             generation: generation.clone(),
             banks,
             layout,
+            wave: generation.batch,
             last_token: graph,
             inner_token: Graph::new(),
             activations: 0,

@@ -7,7 +7,7 @@ use banksia_hw::program::{Program, Work};
 use banksia_hw::system::{Device, Machine};
 
 use super::cells::Cells;
-use super::claims::{Claims, Group, InBanks};
+use super::claims::{Claims, Group, InBanks, most_alive};
 use super::flow;
 use super::kernels;
 use super::memory::{Did, Memory, Who};
@@ -209,27 +209,9 @@ fn held(
         now = left;
     }
     let taken = fits("", most)?;
-    let mut last = vec![0; groups.len()];
-    for (g, group) in groups.iter().enumerate() {
-        group.after.iter().for_each(|a| last[*a] = g);
-    }
-    let mut most = (0u64, String::new());
     let used: std::collections::BTreeSet<usize> = mine().map(|(_, g)| *g).collect();
-    let mut live: Vec<usize> = Vec::new();
-    for g in used {
-        let sum = |ends: bool| {
-            let of = live.iter().filter(|l| (last[**l] <= g) == ends);
-            of.fold(0u64, |sum, l| sum.saturating_add(groups[*l].live_bytes))
-        };
-        let (ending, own) = (sum(true), groups[g].live_bytes);
-        let now = if groups[g].in_place { ending.max(own) } else { ending.saturating_add(own) };
-        let bytes = sum(false).saturating_add(now);
-        live.push(g);
-        if bytes > most.0 {
-            most = (bytes, groups[g].name.clone());
-        }
-        live.retain(|l| last[*l] > g);
-    }
+    let (bytes, at) = most_alive(groups, |g| used.contains(&g));
+    let most = (bytes, at.map_or_else(String::new, |g| groups[g].name.clone()));
     let values = fits(" of values that are still to be used", most)?;
     let level =
         |level: &str, most| Level { device: banks.name.clone(), level: level.into(), unit: "bytes", most, capacity };

@@ -60,6 +60,31 @@ pub struct OnGpu {
     pub capacity_bytes: u64,
 }
 
+/// The most bytes of results that are alive at once, and the group at which they are, of groups that run one after the other.
+pub(crate) fn most_alive(groups: &[Group], runs: impl Fn(usize) -> bool) -> (u64, Option<usize>) {
+    let mut last = vec![0; groups.len()];
+    for (g, group) in groups.iter().enumerate() {
+        group.after.iter().for_each(|a| last[*a] = g);
+    }
+    let mut most = (0u64, None);
+    let mut live: Vec<usize> = Vec::new();
+    for g in (0..groups.len()).filter(|g| runs(*g)) {
+        let sum = |ends: bool| {
+            let of = live.iter().filter(|l| (last[**l] <= g) == ends);
+            of.fold(0u64, |sum, l| sum.saturating_add(groups[*l].live_bytes))
+        };
+        let (ending, own) = (sum(true), groups[g].live_bytes);
+        let now = if groups[g].in_place { ending.max(own) } else { ending.saturating_add(own) };
+        let bytes = sum(false).saturating_add(now);
+        live.push(g);
+        if bytes > most.0 {
+            most = (bytes, Some(g));
+        }
+        live.retain(|l| last[*l] > g);
+    }
+    most
+}
+
 impl InBanks {
     /// Of a device, empty.
     pub(crate) fn new(device: u32, name: &str) -> Self {

@@ -89,6 +89,8 @@ pub(super) struct Memory<'a> {
     pub buffer_most: u32,
     /// An access says no channel: it is for those whose data it is of.
     shared_accesses: bool,
+    /// What is wrong need not be said: another channel may have what an access is for.
+    silent: bool,
 }
 
 /// Who does it: the instruction, its operator, and its group.
@@ -122,6 +124,7 @@ impl<'a> Memory<'a> {
             traffic: BankTraffic::default(),
             buffer_most: 0,
             shared_accesses: units.sums_by_lane,
+            silent: false,
         }
     }
 
@@ -168,18 +171,21 @@ impl<'a> Memory<'a> {
                 self.traffic.to_units += u64::from(columns) * bytes * u64::from(self.units.units) * n;
                 let mut own = false;
                 let mut wrong = None;
+                self.silent = self.shared_accesses;
                 for channel in set.iter() {
                     for column in column..column + columns {
-                        match self.multiply(who, (channel, bank, u64::from(row), column), buffer, sum, did) {
+                        let place = (channel, bank, u64::from(row), column);
+                        match self.multiply(who, place, buffer, sum, did) {
                             Ok(()) => own = true,
                             // What channels do that have nothing of it, nobody reads.
-                            Err(error @ Wrong::Address { .. }) if self.shared_accesses => wrong = wrong.or(Some(error)),
+                            Err(Wrong::Address { .. }) if self.shared_accesses => wrong = wrong.or(Some(place)),
                             Err(error) => return Err(error),
                         }
                     }
                 }
-                if let (false, Some(error)) = (own, wrong) {
-                    return Err(error);
+                self.silent = false;
+                if let (false, Some(place)) = (own, wrong) {
+                    return self.multiply(who, place, buffer, sum, did);
                 }
             }
             DataStep::Read { .. } => {
@@ -229,15 +235,18 @@ impl<'a> Memory<'a> {
                     for column in column..column + columns {
                         let mut right = false;
                         let mut wrong = None;
+                        self.silent = self.shared_accesses;
                         for channel in set.iter() {
-                            match self.access(who, write, (channel, bank, u64::from(row), column), did) {
+                            let place = (channel, bank, u64::from(row), column);
+                            match self.access(who, write, place, did) {
                                 Ok(()) => right = true,
-                                Err(error) if self.shared_accesses => wrong = wrong.or(Some(error)),
+                                Err(_) if self.shared_accesses => wrong = wrong.or(Some(place)),
                                 Err(error) => return Err(error),
                             }
                         }
-                        if let (false, Some(error)) = (right, wrong) {
-                            return Err(error);
+                        self.silent = false;
+                        if let (false, Some(place)) = (right, wrong) {
+                            return self.access(who, write, place, did);
                         }
                     }
                 }

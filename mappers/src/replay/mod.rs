@@ -28,6 +28,7 @@ mod wrong;
 mod tests;
 
 pub use check::check;
+pub(crate) use claims::most_alive;
 pub use claims::{Claims, Group, InBanks, OnGpu};
 pub use memory::BankTraffic;
 pub use place::{Bounds, Fresh, PackedChunk, Piece, Place, Region};

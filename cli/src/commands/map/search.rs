@@ -20,6 +20,7 @@ pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
         seed: args.seed,
         jobs: args.jobs,
         exhaustive: args.exhaustive,
+        local: args.local,
         cache: Some(match &args.cache {
             Some(path) => Cache::with_file(path)?,
             None => Cache::in_memory(),
@@ -99,10 +100,8 @@ fn shown(found: &Found, args: &MapArgs) -> String {
         if found.proved {
             "nothing that was left out can be better: the first is the optimum of this space".to_owned()
         } else {
-            format!(
-                "the budget ended the search: the optimum is at most {} better",
-                percent(found.gap / (1.0 + found.gap))
-            )
+            let ended = if args.local { "local search proves nothing" } else { "the budget ended the search" };
+            format!("{ended}: the optimum is at most {} better", percent(found.gap / (1.0 + found.gap)))
         }
     ));
     for (reason, n) in &found.refused {

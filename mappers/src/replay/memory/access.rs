@@ -54,6 +54,10 @@ impl Memory<'_> {
         (channel, bank, row, column): (u32, u32, u64, u32),
         found: Option<&Found>,
     ) -> Wrong {
+        if self.silent {
+            let (operator, instruction, holds, right) = (String::new(), who.instruction, String::new(), String::new());
+            return Wrong::Address { operator, instruction, does, channel, bank, row, column, holds, right };
+        }
         let holds = found.map_or("nothing".to_owned(), |f| {
             let region = &self.cells.regions[f.region];
             format!("`{}`", region.name)

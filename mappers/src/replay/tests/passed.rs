@@ -76,6 +76,29 @@ fn hybrids_and_gpus_pass() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// A batch whose values are more than the vector unit's memory goes in waves, each of which fits; one sequence's values must fit by themselves.
+#[test]
+fn batches_go_in_waves_that_the_vector_unit_holds() {
+    let model = model(4, 2, 32, 96, 136);
+    for base in ["aim", "attacc", "hbm-pim"] {
+        let one = Case::new(&model, 30, 1, base, &small(base, 4)).unwrap().passes();
+        let alive = |report: &CheckReport| {
+            let level = report.levels.iter().find(|l| l.level.contains("values alive"));
+            level.map_or((0, 0), |l| (l.most, l.capacity))
+        };
+        let bytes = 3 * alive(&one).0;
+        let keys = format!("memory.channels = 4\nvector_unit.sram_bytes = {bytes}\n");
+        let whole = Case::new(&model, 30, 7, base, &small(base, 4)).unwrap();
+        let waves = Case::new(&model, 30, 7, base, &keys).unwrap();
+        let (together, report) = (whole.passes(), waves.passes());
+        assert!(alive(&together).0 > bytes, "{base}: {} fit {bytes}", alive(&together).0);
+        assert!(alive(&report).0 <= bytes && alive(&report).1 == bytes, "{base}: {:?}", alive(&report));
+        // Weights are read as often, and keys and values too.
+        assert_eq!(report.banks[0].to_units, together.banks[0].to_units, "{base}");
+        assert!(report.operators > together.operators, "{base}");
+    }
+}
+
 /// What adds and normalises in one kernel does so in the first layer too, where there is nothing to add yet: the mapping says so, and the check as well.
 #[test]
 fn the_first_fused_norm_is_taken_for_one_like_the_others() {
