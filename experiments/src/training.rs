@@ -27,7 +27,7 @@ use banksia_input::{InputError, Source};
 use banksia_mappers::parallel::experiment::{Training, run};
 use banksia_mappers::parallel::pipeline::Event;
 use banksia_mappers::parallel::schedule::Kind;
-use banksia_mappers::parallel::{Energy, Parallel, Train, TrainReport};
+use banksia_mappers::parallel::{Energy, Group, Parallel, Train, TrainReport};
 use banksia_mappers::{Bound, Footprint, Judges, LayoutReport, Plan, Unsupported};
 use banksia_reports::{
     ComponentReport, MachineInfo, OperatorReport, RunReport, StepReport, TimelineSpan, WorkloadInfo,
@@ -56,6 +56,10 @@ pub(crate) struct TrainingFile {
     /// What a step is: batches, sequence, recomputation, number format, optimiser.
     #[serde(default)]
     pub(crate) train: Train,
+    /// Sequences of different lengths in one step, and the ranks that have them; `train.sequence`, `train.micro_batch` and `train.global_batch` are
+    /// left out then.
+    #[serde(default)]
+    pub(crate) groups: Vec<Group>,
     /// What is trained.
     pub(crate) workload: TrainedModel,
 }

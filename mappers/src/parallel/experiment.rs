@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use super::collectives::ClusterTimes;
 use super::engine::Engine;
 use super::error::ParallelError;
+use super::groups::{Group, simulate_groups};
 use super::pipeline::Event;
 use super::report::TrainReport;
 use super::settings::{Parallel, Train};
@@ -48,6 +49,8 @@ struct Tables {
     parallel: Parallel,
     #[serde(default)]
     train: Train,
+    #[serde(default)]
+    groups: Vec<Group>,
 }
 
 /// The `[training]` table: on which machine, under what.
@@ -113,6 +116,8 @@ pub struct Setup {
     pub software: Software,
     /// `[parallel]` and `[train]`.
     pub written: Setting,
+    /// Groups of ranks with sequences of their own lengths; none where all are `train.sequence` long.
+    pub groups: Vec<Group>,
 }
 
 impl Setup {
@@ -131,7 +136,7 @@ impl Setup {
             software.host = host;
         }
         let written = Setting { parallel: tables.parallel, train: tables.train };
-        Ok(Self { shape, gpu, cluster, software, written })
+        Ok(Self { shape, gpu, cluster, software, written, groups: tables.groups })
     }
 }
 
@@ -160,5 +165,11 @@ pub fn run(
         if e.help.is_empty() { error } else { error.help(e.help) }
     };
     let Setting { parallel, train } = setup.written;
-    simulate(&setup.shape, &mut machine, &parallel, &train, Detail::default(), watch).map_err(told)
+    let (shape, detail) = (&setup.shape, Detail::default());
+    let report = if setup.groups.is_empty() {
+        simulate(shape, &mut machine, &parallel, &train, detail, watch)
+    } else {
+        simulate_groups(shape, &mut machine, (&parallel, &train), &setup.groups, detail, watch)
+    };
+    report.map_err(told)
 }
