@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use banksia_hw::net::fabric::call::{Call, Kernels};
-use banksia_hw::net::fabric::group::Collective;
+use banksia_hw::net::fabric::group::{Collective, Group};
 use banksia_hw::program::{InstructionId, Program, ProgramBuilder, Work};
 use banksia_workloads::{Communication, Phase, Place, Step};
 
@@ -60,6 +60,11 @@ fn hidden_bytes(plan: &Cluster, step: &Step) -> u64 {
     let whole = step.all_tokens().saturating_mul(plan.width).saturating_mul(2);
     let divided = plan.layout.sharding.sequence && step.phase == Phase::Prefill;
     if divided { whole.div_ceil(u64::from(plan.layout.tp)) } else { whole }
+}
+
+/// Ranks of a group that are in one node, and those of the same place in their nodes, all of which exchange at once.
+fn levels(group: Group) -> [Group; 2] {
+    [Group { nodes: 1, ..group }, Group { ranks_per_node: 1, nodes: group.nodes, concurrent: group.ranks_per_node }]
 }
 
 impl Emitter<'_> {
@@ -145,23 +150,30 @@ impl Emitter<'_> {
             Communication::Dispatch | Communication::Return => {
                 let top_k = self.plan.top_k.max(1);
                 let kernels = match (self.plan.ranks.exchange, self.phase) {
-                    (Exchange::Nccl, _) => sums.others(),
+                    (Exchange::Nccl | Exchange::Levels, _) => sums.others(),
                     (Exchange::Deepep, Phase::Prefill) => Kernels::Experts { top_k },
                     (Exchange::Deepep, Phase::Decode) => Kernels::ExpertsLowLatency { top_k },
                 };
                 // NCCL sends a row for each expert, DeepEP's kernels count tokens.
-                let bytes = if self.plan.ranks.exchange == Exchange::Nccl { bytes } else { bytes / u64::from(top_k) };
+                let counts_tokens = self.plan.ranks.exchange == Exchange::Deepep;
+                let bytes = if counts_tokens { bytes / u64::from(top_k) } else { bytes };
                 // The rank that gets most rows is waited for.
                 let bytes = (bytes as f64 * layout.hottest(self.phase)) as u64;
                 (Collective::AllToAll, layout.exchange, kernels, bytes)
             }
         };
         let ranks = roles.iter().map(|r| layout.roles[*r].copies).sum();
-        let call = Call { collective, bytes, group, kernels };
         let mut after: Vec<InstructionId> = waits.iter().flatten().copied().collect();
         after.sort_unstable();
         after.dedup();
-        let done = self.push(label, call, leader as u32, ranks, &after);
+        let exchanged = matches!(what, Communication::Dispatch | Communication::Return);
+        let in_levels = exchanged && self.plan.ranks.exchange == Exchange::Levels && group.nodes > 1;
+        let groups = if in_levels { levels(group).to_vec() } else { vec![group] };
+        for group in groups {
+            let call = Call { collective, bytes, group, kernels };
+            after = vec![self.push(label, call, leader as u32, ranks, &after)];
+        }
+        let Some(&done) = after.first() else { return };
         if beside {
             // The next part waits for the sum before this one.
             self.settled(waits);

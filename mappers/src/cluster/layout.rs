@@ -208,8 +208,12 @@ impl Layout {
             };
             let phases = [Phase::Decode, Phase::Prefill].map(|p| tokens(p).map(|t| loads(model, t)));
             let mut rows: Vec<Vec<u64>> = phases.iter().flatten().cloned().collect();
-            let (of_ranks, having) =
-                placed(experts, self.ep, placement, rows.first().map_or(&[][..], Vec::as_slice), extra);
+            // A balancer knows what experts get over all of it.
+            let mut known = vec![0u64; experts as usize];
+            for of_phase in &rows {
+                known.iter_mut().zip(of_phase).for_each(|(sum, n)| *sum = sum.saturating_add(*n));
+            }
+            let (of_ranks, having) = placed(experts, self.ep, placement, &known, extra);
             // Exchanges were measured with experts chosen by chance, whose unevenness is in their figures.
             let skewed = !matches!(model.routing, Routing::Balanced | Routing::Uniform { .. });
             for (hottest, rows) in self.hottest.iter_mut().zip(&phases).filter(|_| skewed) {

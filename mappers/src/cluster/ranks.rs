@@ -99,6 +99,9 @@ pub enum Exchange {
     Deepep,
     /// All-to-alls of NCCL.
     Nccl,
+    /// The same in two levels: within nodes, then between them among ranks of the same place (the hierarchical all-to-all of DeepSpeed-MoE, arXiv
+    /// 2201.05596; Tutel's 2DH, arXiv 2206.03382).
+    Levels,
 }
 
 /// Whose kernels sum over tensor-parallel ranks.

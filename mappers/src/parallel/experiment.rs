@@ -19,6 +19,7 @@
 //! precision = "fp16"
 //! ```
 
+use std::path::Path;
 use std::sync::Arc;
 
 use banksia_hw::gpu::sampling;
@@ -57,7 +58,7 @@ struct Tables {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
-    /// A machine of nodes, by its name in the catalog of networks.
+    /// A machine of nodes: its name in the catalog of networks, or a TOML file beside this one.
     #[serde(default)]
     pub cluster: String,
     /// In its place one GPU, by its name in the catalog, which PyTorch launches a whole step on, kernel by kernel; `[parallel]` is left out then.
@@ -120,6 +121,20 @@ pub struct Setup {
     pub groups: Vec<Group>,
 }
 
+/// The machine of nodes that `training.cluster` names: one of the catalog, or a file.
+///
+/// # Errors
+/// There is none, or its file is wrong.
+pub fn nodes(name: &str, experiment: &Source) -> Result<Cluster, InputError> {
+    let explained = |e: InputError| InputError { help: e.help, ..experiment.error("training.cluster", e.problem) };
+    if Path::new(name).extension().is_none_or(|e| e != "toml") {
+        return cluster(name).map_err(explained);
+    }
+    let folder = Path::new(experiment.name()).parent().unwrap_or_else(|| Path::new(""));
+    let source = Source::read(&folder.join(name)).map_err(explained)?;
+    Cluster::from_source(&source)
+}
+
 impl Setup {
     /// Reads the tables of an experiment.
     ///
@@ -129,7 +144,7 @@ impl Setup {
         let tables: Tables = source.parse()?;
         let mut shape = Shape::of(model).map_err(|problem| source.error("model", problem))?;
         shape.dropout |= tables.train.dropout;
-        let cluster = cluster(&tables.training.cluster).map_err(|e| source.error("training.cluster", e.problem))?;
+        let cluster = nodes(&tables.training.cluster, source)?;
         let gpu = banksia_hw::gpu::device(cluster.gpu())?;
         let mut software = tables.training.software.software();
         if let Some(host) = tables.training.host {

@@ -325,7 +325,9 @@ pub(super) fn report(
     let dtype = c.layer_dtype();
     let rate = gpu.tensor.fma_per_cycle.get(&dtype).copied().unwrap_or(1.0);
     let peak = 2.0 * rate * f64::from(gpu.sms()) * gpu.sm_clock_mhz * 1e6;
-    let per_token = c.shape.model_flops_per_token(c.train.sequence, false);
+    // Rows that go as one for a bucket are computed once.
+    let hashed = 1.0 - f64::from(c.parallel.expert_rows_pct) / 100.0;
+    let per_token = c.shape.model_flops_per_token(c.train.sequence, false) - hashed * c.shape.routed_flops_per_token();
     let all = f64::from(devices);
     let stages = ran.stages.len().max(1) as f64;
     let mut whole = Tally::default();
