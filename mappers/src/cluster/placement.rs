@@ -47,8 +47,17 @@ pub(super) fn placed(
                 sums[r] += share(&copies, e);
                 of[r].push(e);
             }
-            // No rank that has not got it has room: one copy fewer.
-            None => copies[e as usize] -= 1,
+            // No rank that has not got it has room: the hottest that fits goes in its place.
+            None => {
+                copies[e as usize] -= 1;
+                let Some(r) = (0..ranks as usize).find(|r| of[*r].len() < room) else { continue };
+                let fits = (0..experts).filter(|x| !of[r].contains(x));
+                let hottest = fits.max_by(|a, b| share(&copies, *a).total_cmp(&share(&copies, *b)).then(b.cmp(a)));
+                if let Some(x) = hottest {
+                    copies[x as usize] += 1;
+                    of[r].push(x);
+                }
+            }
         }
     }
     (of, copies)

@@ -88,6 +88,12 @@ pub fn check(c: &Context<'_>) -> Result<u32, ParallelError> {
         let help = format!("use {}", t.global_batch.next_multiple_of(per_replica));
         return Err(ParallelError::new("train.global_batch", problem).help(help));
     }
+    /// Most pieces: each has launches of its own.
+    const MOST_PIECES: u32 = 1024;
+    if p.overlap.expert_pieces > MOST_PIECES {
+        let problem = format!("is {}: must be at most {MOST_PIECES}", p.overlap.expert_pieces);
+        return Err(ParallelError::new("parallel.overlap.expert_pieces", problem));
+    }
     if !(1..=100).contains(&p.expert_rows_pct) {
         let problem = format!("is {}: is a share of the rows that are routed", p.expert_rows_pct);
         return Err(ParallelError::new("parallel.expert_rows_pct", problem).help("use 1 to 100"));

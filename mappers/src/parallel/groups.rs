@@ -43,6 +43,9 @@ pub struct Group {
     pub turn: u32,
 }
 
+/// Most devices.
+const MOST: u64 = 1 << 24;
+
 const fn one() -> u32 {
     1
 }
@@ -124,6 +127,12 @@ fn fitting(groups: &[Group], parallel: &Parallel, train: &Train) -> Result<Vec<C
         let problem = "is of steps of one length; `groups` are given";
         return Err(ParallelError::new("parallel.outer", problem).help("use 1, or leave groups out"));
     }
+    let all = [parallel.tp, parallel.cp, parallel.pp, parallel.dp];
+    let all = all.into_iter().fold(1_u64, |n, v| n.saturating_mul(u64::from(v)));
+    if all == 0 || all > MOST {
+        let problem = format!("makes {all} devices of tp x cp x pp x dp: must be 1 to {MOST}");
+        return Err(ParallelError::new("parallel.dp", problem));
+    }
     let cuts: Vec<Cut> =
         groups.iter().enumerate().map(|(at, g)| cut(g, parallel, train, at)).collect::<Result<_, _>>()?;
     for cut in &cuts {
@@ -194,7 +203,7 @@ pub fn simulate_groups(
         ran.step_s = if cut.turn == first { step_s } else { 0.0 };
         for mut rank in ranks(&c, ran, cut.micros, machine.gpu) {
             rank.role = format!("group {at}, {}", rank.role);
-            rank.stage += at as u32 * parallel.pp;
+            rank.stage = rank.stage.saturating_add((at as u32).saturating_mul(parallel.pp));
             rank.ranks = cut.ranks / parallel.pp.max(1);
             sum.energy_j += f64::from(rank.ranks) * rank.energy.total_j();
             sum.ranks.push(rank);
@@ -208,7 +217,7 @@ pub fn simulate_groups(
     sum.micro_batches = host.values().map(|(_, m)| m).sum();
     sum.bubble_fraction = (1.0 - busy_s / phases[0].max(f64::MIN_POSITIVE)).max(0.0);
     sum.phases_s = [("forward and backward", phases[0]), ("gradients", phases[1]), ("update", phases[2])];
-    sum.simulated_ranks = parallel.pp * cuts.len() as u32;
+    sum.simulated_ranks = parallel.pp.saturating_mul(cuts.len() as u32);
     sum.notes.push("groups of a turn wait for the longest of them".into());
     Ok(sum)
 }
