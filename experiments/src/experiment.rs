@@ -267,6 +267,10 @@ impl Experiment {
         model.check(source, "workload")?;
         let machine = training::device(source, &file.training)?;
         let device = file.training.device.is_some().then_some(file.train);
+        if device.is_some() && !file.groups.is_empty() {
+            let error = source.error("groups", "are of ranks, and `training.device` is one");
+            return Err(error.help("leave groups out, or set training.cluster"));
+        }
         if device.is_some() && file.parallel != Parallel::default() {
             let error = source.error("parallel", "cuts a model over devices, and `training.device` is one");
             return Err(error.help("leave [parallel] out, or set training.cluster"));

@@ -20,14 +20,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use banksia_hw::gpu::LaunchCache;
-use banksia_hw::net::fabric::cluster::cluster;
 use banksia_hw::program::Program;
 use banksia_hw::system::Machine;
 use banksia_input::{InputError, Source};
-use banksia_mappers::parallel::experiment::{Training, run};
+use banksia_mappers::parallel::experiment::{Training, nodes, run};
 use banksia_mappers::parallel::pipeline::Event;
 use banksia_mappers::parallel::schedule::Kind;
-use banksia_mappers::parallel::{Energy, Parallel, Train, TrainReport};
+use banksia_mappers::parallel::{Energy, Group, Parallel, Train, TrainReport};
 use banksia_mappers::{Bound, Footprint, Judges, LayoutReport, Plan, Unsupported};
 use banksia_reports::{
     ComponentReport, MachineInfo, OperatorReport, RunReport, StepReport, TimelineSpan, WorkloadInfo,
@@ -56,6 +55,10 @@ pub(crate) struct TrainingFile {
     /// What a step is: batches, sequence, recomputation, number format, optimiser.
     #[serde(default)]
     pub(crate) train: Train,
+    /// Sequences of different lengths in one step, and the ranks that have them; `train.sequence`, `train.micro_batch` and `train.global_batch` are
+    /// left out then.
+    #[serde(default)]
+    pub(crate) groups: Vec<Group>,
     /// What is trained.
     pub(crate) workload: TrainedModel,
 }
@@ -89,8 +92,7 @@ pub(crate) fn device(source: &Source, training: &Training) -> Result<Machine, In
         let error = source.error("training", "names neither a cluster nor a device");
         return Err(error.help("set training.cluster, as \"h100-eos\", or training.device, as \"h200\""));
     }
-    let nodes = cluster(&training.cluster)
-        .map_err(|e| InputError { help: e.help, ..source.error("training.cluster", e.problem) })?;
+    let nodes = nodes(&training.cluster, source)?;
     Ok(Machine::of_gpu(&banksia_hw::gpu::device(nodes.gpu())?))
 }
 
@@ -175,6 +177,11 @@ pub(crate) fn report(experiment: &About<'_>, step: &Step, t: &TrainReport, event
         ..StepReport::default()
     });
     let largest = t.ranks.iter().max_by(|a, b| a.total_bytes.total_cmp(&b.total_bytes));
+    if let Some(r) = largest {
+        // Sweeps have no footprint of their own.
+        metrics.insert("memory_bytes".to_owned(), r.total_bytes);
+        metrics.insert("optimizer_bytes".to_owned(), r.memory_bytes.optimizer);
+    }
     let footprint = largest.map(|r| {
         let m = &r.memory_bytes;
         [

@@ -55,6 +55,11 @@ fn spec_of(train: &Train, wrong: &dyn Fn(&str, String) -> InputError) -> Result<
         let help = format!("use {}", train.global_batch.next_multiple_of(train.micro_batch));
         return Err(wrong("train.global_batch", problem).help(help));
     }
+    let of_clusters = [("train.layerwise", train.layerwise), ("train.local_steps", train.local_steps != 1)];
+    if let Some((key, _)) = of_clusters.iter().find(|(_, set)| *set) {
+        let error = wrong(key, "is of steps over a cluster, and training.device is one GPU".into());
+        return Err(error.help("use training.cluster"));
+    }
     let (precision, moments) = match train.precision {
         Numbers::Bf16Pure => (Precision::Pure, DataType::Bf16),
         Numbers::Bf16 | Numbers::Fp16 => (Precision::Mixed, DataType::F32),
@@ -68,6 +73,10 @@ fn spec_of(train: &Train, wrong: &dyn Fn(&str, String) -> InputError) -> Result<
         Asked::Adam8bit => Optimizer::AdamW8 { block: BLOCK },
         Asked::Sgd => Optimizer::Sgd,
         Asked::LowRank => Optimizer::LowRank { rank: u64::from(train.rank.max(1)), moments },
+        Asked::LowRank8bit => {
+            let error = wrong("train.optimizer", "is low-rank-8bit, whose kernels on one GPU are not modelled".into());
+            return Err(error.help("use low-rank, or training.cluster in place of training.device"));
+        }
         Asked::Adafactor => Optimizer::Adafactor,
         Asked::Muon => Optimizer::Muon { moments },
         Asked::Frozen => Optimizer::None,

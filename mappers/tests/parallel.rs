@@ -8,7 +8,9 @@ use banksia_mappers::parallel::orders::orders;
 use banksia_mappers::parallel::schedule::{Kind, Lengths, Pipeline, most_in_flight};
 use banksia_mappers::parallel::times::{CollectiveTimes, CommCost, OpCost, OperatorTimes, Placed};
 use banksia_mappers::parallel::{
-    Detail, Machine, Parallel, ParallelError, Recompute, Schedule, Shape, Software, Train, TrainReport, Zero, simulate,
+    Context, Detail, Dispatch, Exchange, Experts, Group, Machine, Optimizer, OuterSum, Overlap, Parallel,
+    ParallelError, Precision, Recompute, Schedule, Shape, Software, Train, TrainReport, Zero, simulate,
+    simulate_groups,
 };
 
 /// Operators at the device's peak, streams at its bandwidth.
@@ -163,4 +165,205 @@ fn what_does_not_fit_is_refused() {
     let refused = step(&gpt(), &odd, &train, true).expect_err("five ranks do not share 32 heads");
     assert_eq!(refused.key, "parallel.tp");
     assert!(refused.help.contains('4'), "{}", refused.help);
+}
+
+fn mixture() -> Shape {
+    let experts = Experts { count: 32, top_k: 2, ffn: 8192, shared_ffn: 0 };
+    Shape { experts: Some(experts), dropout: false, ..Shape::gpt(4, 2048, 16, 51_200, 2048) }
+}
+
+fn of_experts(parallel: Parallel) -> TrainReport {
+    let train = Train { micro_batch: 4, global_batch: 64, sequence: 2048, ..Train::default() };
+    let parallel = Parallel { dp: 16, ep: 16, zero: Zero::Optimizer, ..parallel };
+    step(&mixture(), &parallel, &train, false).expect("fits")
+}
+
+fn seconds(r: &TrainReport, class: &str) -> f64 {
+    r.classes.iter().find(|c| c.name == class).map_or(0.0, |c| c.busy_s)
+}
+
+#[test]
+fn pieces_hide_exchanges_and_no_more_than_there_is_to_hide() {
+    let whole = of_experts(Parallel::default());
+    let in_pieces = |expert_pieces| {
+        of_experts(Parallel { overlap: Overlap { expert_pieces, ..Overlap::default() }, ..Parallel::default() })
+    };
+    let exposed = |r: &TrainReport| r.exposed_s.get("expert exchanges").copied().unwrap_or(0.0);
+    assert_eq!(in_pieces(1).step_s, whole.step_s);
+    let mut before = whole.step_s;
+    for pieces in [2, 4] {
+        let r = in_pieces(pieces);
+        assert!(r.step_s < before, "{pieces}: {} {before}", r.step_s);
+        assert!(exposed(&r) < exposed(&whole), "{pieces}");
+        // The first exchange and the last have nothing beside them.
+        assert!(
+            exposed(&r) > 0.9 * exposed(&whole) / f64::from(pieces),
+            "{pieces}: {} {}",
+            exposed(&r),
+            exposed(&whole)
+        );
+        before = r.step_s;
+    }
+    // Many pieces take their launches.
+    assert!(in_pieces(1024).step_s > whole.step_s);
+}
+
+#[test]
+fn rows_that_are_hashed_are_not_sent() {
+    let whole = of_experts(Parallel::default());
+    let hashed = of_experts(Parallel { expert_rows_pct: 20, ..Parallel::default() });
+    let sent = |r: &TrainReport| seconds(r, "expert exchanges");
+    // Beside ten microseconds an exchange.
+    let starts =
+        |r: &TrainReport| 1e-5 * r.classes.iter().find(|c| c.name == "expert exchanges").map_or(0.0, |c| c.times);
+    let share = (sent(&hashed) - starts(&hashed)) / (sent(&whole) - starts(&whole));
+    assert!((share - 0.2).abs() < 1e-3, "{share}");
+    assert!(seconds(&hashed, "experts") < 0.3 * seconds(&whole, "experts"));
+    assert!(seconds(&hashed, "routing") > seconds(&whole, "routing"), "hashing is not free");
+    let train = Train { global_batch: 8, ..Train::default() };
+    let none = Parallel { dp: 8, ep: 8, expert_rows_pct: 0, ..Parallel::default() };
+    let refused = step(&mixture(), &none, &train, false).expect_err("no rows");
+    assert_eq!(refused.key, "parallel.expert_rows_pct");
+}
+
+#[test]
+fn dense_dispatch_grows_with_the_square_of_the_tokens() {
+    let routing = |dispatch, micro_batch| {
+        let train = Train { micro_batch, global_batch: 16 * micro_batch, sequence: 2048, ..Train::default() };
+        let parallel = Parallel { dp: 16, ep: 16, dispatch, ..Parallel::default() };
+        seconds(&step(&mixture(), &parallel, &train, false).expect("fits"), "routing")
+    };
+    let (one, four) = (routing(Dispatch::Dense, 1), routing(Dispatch::Dense, 4));
+    assert!(four > 12.0 * one && four < 16.5 * one, "{one} {four}");
+    assert!(one > 3.0 * routing(Dispatch::Sparse, 1));
+}
+
+#[test]
+fn levels_send_within_the_node_first() {
+    // Links of this test are as fast however long messages are: two levels send more bytes, within nodes.
+    let direct = of_experts(Parallel::default());
+    let levels = of_experts(Parallel { exchange: Exchange::Levels, ..Parallel::default() });
+    let times = |r: &TrainReport| r.classes.iter().find(|c| c.name == "expert exchanges").map_or(0.0, |c| c.times);
+    assert_eq!(times(&levels), 2.0 * times(&direct));
+    assert!(seconds(&levels, "expert exchanges") > seconds(&direct, "expert exchanges"));
+    assert!(seconds(&levels, "expert exchanges") < 1.3 * seconds(&direct, "expert exchanges"));
+}
+
+#[test]
+fn a_sum_over_groups_waits_or_is_hidden() {
+    let train = Train { micro_batch: 4, global_batch: 16 * 8 * 4, sequence: 2048, ..Train::default() };
+    let of = |outer, local_steps, outer_sum| {
+        let parallel = Parallel { dp: 8, outer, ..Parallel::default() };
+        let train = Train { local_steps, outer_sum, global_batch: train.global_batch * outer / 16, ..train };
+        step(&gpt(), &parallel, &train, false)
+    };
+    let alone = of(1, 1, OuterSum::Waits).expect("fits");
+    let waits = of(16, 1, OuterSum::Waits).expect("fits");
+    let seldom = of(16, 4, OuterSum::Waits).expect("fits");
+    let delayed = of(16, 1, OuterSum::Delayed).expect("fits");
+    assert_eq!(waits.devices, 16 * alone.devices);
+    assert!(alone.step_s < seldom.step_s && seldom.step_s < waits.step_s);
+    let (often, rare) = (waits.step_s - alone.step_s, seldom.step_s - alone.step_s);
+    assert!((often / rare - 4.0).abs() < 1e-6, "{often} {rare}");
+    // Hidden but for the update that follows it, and never in less than the sum takes.
+    assert!(delayed.step_s < alone.step_s + 0.2 * often, "{} {}", delayed.step_s, alone.step_s);
+    let short = Train { sequence: 64, micro_batch: 1, global_batch: 128, outer_sum: OuterSum::Delayed, ..train };
+    let parallel = Parallel { dp: 8, outer: 16, ..Parallel::default() };
+    let bound = step(&gpt(), &parallel, &short, false).expect("fits");
+    let sum_s = 1e-5 + 2.0 * 2.0 * gpt().parameters() as f64 / 25e9;
+    assert!(bound.step_s >= sum_s * (1.0 - 1e-6), "{} {sum_s}", bound.step_s);
+    // It is kept in memory: beginnings, a momentum, the buffer.
+    let optimizer = |r: &TrainReport| r.ranks[0].memory_bytes.optimizer / r.ranks[0].parameters as f64;
+    assert_eq!(optimizer(&waits) - optimizer(&alone), 8.0);
+    assert_eq!(optimizer(&delayed) - optimizer(&alone), 14.0);
+    assert_eq!(of(1, 2, OuterSum::Waits).expect_err("one group").key, "train.local_steps");
+    assert_eq!(of(1, 1, OuterSum::Delayed).expect_err("one group").key, "train.outer_sum");
+}
+
+#[test]
+fn low_rank_states_are_those_of_the_projection() {
+    let llama = Shape::llama(32, 4096, [32, 32], 11008, 32_000);
+    let of = |optimizer| {
+        let train = Train {
+            optimizer,
+            rank: 1024,
+            precision: Precision::Bf16Pure,
+            recompute: Recompute::Full,
+            layerwise: true,
+            ..Train::default()
+        };
+        step(&llama, &Parallel::default(), &train, false).expect("fits").ranks[0].memory_bytes
+    };
+    let adam = of(Optimizer::Adam).optimizer;
+    // By hand: of a square matrix 3 x 1024 x 4096 elements for 2 x 4096 x 4096, of an inner one (2 x 11008 + 4096) x 1024 for 2 x 4096 x 11008; tables whole.
+    let (square, inner, tables) = (4096.0 * 4096.0, 4096.0 * 11008.0, 2.0 * 32_000.0 * 4096.0);
+    let low = 32.0 * (4.0 * 3.0 * 1024.0 * 4096.0 + 3.0 * 1024.0 * (2.0 * 11008.0 + 4096.0)) + 2.0 * tables;
+    let whole = 2.0 * (32.0 * (4.0 * square + 3.0 * inner) + tables);
+    let (saved, saved_8bit) =
+        (1.0 - of(Optimizer::LowRank).optimizer / adam, 1.0 - of(Optimizer::LowRank8bit).optimizer / adam);
+    assert!((saved - (1.0 - low / whole)).abs() < 1e-3, "{saved}");
+    assert!((saved_8bit - (1.0 - low / whole / 2.0)).abs() < 1e-3, "{saved_8bit}");
+    // Gradients of a layer, or of both tables; all of them without.
+    let kept = of(Optimizer::Adam).gradients;
+    assert!(kept <= 2.0 * tables && kept >= 2.0 * (4.0 * square + 3.0 * inner), "{kept}");
+    let train = Train { layerwise: true, global_batch: 2, ..Train::default() };
+    let refused = step(&llama, &Parallel::default(), &train, false).expect_err("two micro batches");
+    assert_eq!(refused.key, "train.layerwise");
+}
+
+fn in_groups(parallel: &Parallel, train: &Train, groups: &[Group]) -> Result<TrainReport, ParallelError> {
+    let gpu = gpu();
+    let mut operators = Peak(312e12, 1.6e12);
+    let mut machine =
+        Machine { gpu: &gpu, operators: &mut operators, collectives: &Links, software: Software::MEGATRON_CORE };
+    simulate_groups(&gpt(), &mut machine, (parallel, train), groups, Detail { exposed: true, fits: false }, |_| {})
+}
+
+#[test]
+fn groups_of_one_length_are_a_step_and_others_wait_for_the_longest() {
+    let parallel = Parallel { dp: 16, context: Context::Ulysses, zero: Zero::Weights, ..Parallel::default() };
+    let train = Train { recompute: Recompute::Full, ..Train::default() };
+    let group = |sequence, sequences, cp, ranks, turn| Group {
+        sequence,
+        sequences,
+        micro_batch: 1,
+        cp,
+        ranks: Some(ranks),
+        turn,
+    };
+    let of = |groups: &[Group]| in_groups(&parallel, &train, groups).expect("fits");
+    let one = of(&[group(4096, 32, 1, 16, 0)]);
+    let plain = {
+        let gpu = gpu();
+        let mut operators = Peak(312e12, 1.6e12);
+        let mut machine =
+            Machine { gpu: &gpu, operators: &mut operators, collectives: &Links, software: Software::MEGATRON_CORE };
+        let train = Train { sequence: 4096, global_batch: 32, ..train };
+        simulate(&gpt(), &mut machine, &parallel, &train, Detail { exposed: true, fits: false }, |_| {}).expect("fits")
+    };
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
+    assert!(near(one.step_s, plain.step_s) && near(one.energy_j, plain.energy_j) && near(one.mfu_pct, plain.mfu_pct));
+    assert!(near(one.tokens_per_s, plain.tokens_per_s));
+    // Two turns: the passes of both, what follows once.
+    let long = of(&[group(32_768, 4, 8, 16, 0)]);
+    let turns = of(&[group(4096, 32, 1, 16, 0), group(32_768, 4, 8, 16, 1)]);
+    assert!(near(turns.phases_s[0].1, one.phases_s[0].1 + long.phases_s[0].1));
+    assert!(near(turns.phases_s[2].1, one.phases_s[2].1));
+    // Side by side: as long as the longer one, here with half of the ranks each.
+    let beside = of(&[group(4096, 16, 1, 8, 0), group(32_768, 2, 8, 8, 0)]);
+    let halves = [of(&[group(4096, 32, 1, 16, 0)]), of(&[group(32_768, 4, 8, 16, 0)])].map(|r| r.phases_s[0].1);
+    assert!(near(beside.phases_s[0].1, halves[0].max(halves[1])), "{} {halves:?}", beside.phases_s[0].1);
+    assert_eq!(beside.devices, 16);
+    // Short sequences over one rank each beat short sequences over eight.
+    let cut = of(&[group(4096, 32, 8, 16, 0)]);
+    assert!(cut.step_s > one.step_s);
+    let errors = [
+        (vec![group(4096, 16, 1, 8, 0)], "groups"),
+        (vec![group(4096, 16, 3, 16, 0)], "groups[0].cp"),
+        (vec![group(4096, 15, 1, 16, 0)], "groups[0].sequences"),
+        (vec![group(4096, 32, 1, 32, 0)], "groups[0].ranks"),
+    ];
+    for (groups, key) in errors {
+        assert_eq!(in_groups(&parallel, &train, &groups).expect_err(key).key, key);
+    }
 }

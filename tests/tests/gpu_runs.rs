@@ -530,3 +530,35 @@ fn what_ranks_cannot_be_says_what_could() {
     let error = refused(RANKS, &large);
     assert!(error.contains("parallel.tp = 2"), "{error}");
 }
+
+#[test]
+fn copies_of_hot_experts_share_their_rows() {
+    let of = |extra: u32| {
+        let text = format!(
+            "{MIXTURE}\n[workload.routing]\ndistribution = \"shares\"\nshares = [8.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]\n"
+        );
+        let copies = format!("parallel.redundant_experts={extra}");
+        let settings =
+            ["parallel.dp=4", "parallel.ep=4", "workload.generation.batch=256", "parallel.placement=balanced"];
+        ranks_of(&text, &[&settings[..], &[&copies]].concat())
+    };
+    let (one, shared) = (of(0), of(4));
+    let prompt = |r: &RunReport| r.steps[0].latency_s;
+    assert!(prompt(&shared) < prompt(&one), "{} {}", prompt(&shared), prompt(&one));
+    // Copies are in memory: three experts a rank for two.
+    assert!(shared.footprint_bytes["weights"] > one.footprint_bytes["weights"]);
+    let error = refused(MIXTURE, &["parallel.dp=4", "parallel.ep=4", "parallel.redundant_experts=3"]);
+    assert!(error.contains("parallel.redundant_experts") && error.contains("multiple of parallel.ep"), "{error}");
+}
+
+#[test]
+fn sums_of_a_ladder_run_beside_the_next_part() {
+    let of = |residual: &str| ranks_of(RANKS, &["parallel.tp=4", &format!("parallel.residual={residual}")]);
+    let (standard, ladder) = (of("standard"), of("ladder"));
+    assert!(ladder.latency_s < standard.latency_s, "{} {}", ladder.latency_s, standard.latency_s);
+    let exposed = |r: &RunReport| r.metrics["fabric.exposed_communication_s"];
+    assert!(exposed(&ladder) < exposed(&standard));
+    // As many sums, of as many bytes; what is hidden is communication alone.
+    assert_eq!(ladder.traffic_bytes["nvlink"], standard.traffic_bytes["nvlink"]);
+    assert!(standard.latency_s - ladder.latency_s <= standard.metrics["fabric.communication_s"]);
+}

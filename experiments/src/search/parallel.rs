@@ -29,6 +29,10 @@ pub(super) fn search(
 ) -> Result<Found, Error> {
     let experiment = Experiment::read(path, settings)?;
     let setup = Setup::read(source, &experiment.model)?;
+    if !setup.groups.is_empty() {
+        let error = source.error("groups", "say by themselves how sequences are cut: there is nothing to search");
+        return Err(error.help("leave groups out").into());
+    }
     let said: Vec<&str> = settings.iter().filter_map(|s| Some(s.split_once('=')?.0.trim())).collect();
     let problem = problem::Problem::new(setup, &experiment.model.name, &|key| said.contains(&key));
     if problem.points.is_empty() {

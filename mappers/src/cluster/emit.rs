@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use banksia_hw::net::fabric::call::{Call, Kernels};
-use banksia_hw::net::fabric::group::Collective;
+use banksia_hw::net::fabric::group::{Collective, Group};
 use banksia_hw::program::{InstructionId, Program, ProgramBuilder, Work};
 use banksia_workloads::{Communication, Phase, Place, Step};
 
-use super::ranks::Exchange;
+use super::ranks::{Exchange, Residual};
 use super::stages::{Item, Round, items};
 use super::state::Cluster;
 use crate::gpu::model::ChosenPart;
@@ -21,6 +21,8 @@ struct Emitter<'a> {
     builder: ProgramBuilder,
     /// What each role has last been given.
     last: Vec<Option<InstructionId>>,
+    /// A sum that the parts after the next one wait for.
+    pending: Option<InstructionId>,
 }
 
 /// The program of a round of a step: `parts` are those of each role.
@@ -29,7 +31,8 @@ pub(super) fn program(plan: &Cluster, step: &Step, round: Round, parts: &[Vec<Ch
     let mut builder = ProgramBuilder::new(phase, step.context());
     builder.launch(plan.options.launch);
     let layout = &plan.layout;
-    let mut e = Emitter { plan, phase: step.phase, parts, builder, last: vec![None; layout.roles.len()] };
+    let mut e =
+        Emitter { plan, phase: step.phase, parts, builder, last: vec![None; layout.roles.len()], pending: None };
     // What a stage waits for: its predecessor's result, the token before.
     let mut arrived: HashMap<(u32, u32, bool), InstructionId> = HashMap::new();
     let mut left: HashMap<u32, Vec<InstructionId>> = HashMap::new();
@@ -59,6 +62,11 @@ fn hidden_bytes(plan: &Cluster, step: &Step) -> u64 {
     if divided { whole.div_ceil(u64::from(plan.layout.tp)) } else { whole }
 }
 
+/// Ranks of a group that are in one node, and those of the same place in their nodes, all of which exchange at once.
+fn levels(group: Group) -> [Group; 2] {
+    [Group { nodes: 1, ..group }, Group { ranks_per_node: 1, nodes: group.nodes, concurrent: group.ranks_per_node }]
+}
+
 impl Emitter<'_> {
     /// A stage's part of a step, after what it waits for; the last of each of its roles.
     fn stage(&mut self, stage: u32, after: &[InstructionId]) -> Vec<InstructionId> {
@@ -78,7 +86,15 @@ impl Emitter<'_> {
                 let named = matches!(first.place(), Place::Layers | Place::Encoder).then_some(layer);
                 for (k, own) in region.iter().enumerate() {
                     match own.exchange() {
-                        Some(exchange) => self.exchange(leader, &roles, own.label(), exchange, &mut waits),
+                        Some(exchange) => {
+                            let beside = self.plan.ranks.residual == Residual::Ladder
+                                && exchange.0 == Communication::AllReduce
+                                && first.place() == Place::Layers;
+                            if !beside {
+                                self.settled(&mut waits);
+                            }
+                            self.exchange(leader, &roles, own.label(), exchange, &mut waits, beside);
+                        }
                         None => {
                             for (n, &r) in roles.iter().enumerate() {
                                 let Some(part) = parts[r].get(at + k) else { continue };
@@ -93,11 +109,19 @@ impl Emitter<'_> {
                 }
             }
             at += region.len();
+            self.settled(&mut waits);
         }
         for (n, &r) in roles.iter().enumerate() {
             self.last[r] = waits[n].last().copied();
         }
         waits.into_iter().flatten().collect()
+    }
+
+    /// Nothing goes on before the last sum is there.
+    fn settled(&mut self, waits: &mut [Vec<InstructionId>]) {
+        if let Some(sum) = self.pending.take() {
+            waits.iter_mut().for_each(|w| w.push(sum));
+        }
     }
 
     fn fabric(&self) -> u32 {
@@ -112,6 +136,7 @@ impl Emitter<'_> {
         label: &str,
         (what, _, bytes): (Communication, u32, u64),
         waits: &mut [Vec<InstructionId>],
+        beside: bool,
     ) {
         let layout = &self.plan.layout;
         let sums = self.plan.options.sums();
@@ -125,22 +150,37 @@ impl Emitter<'_> {
             Communication::Dispatch | Communication::Return => {
                 let top_k = self.plan.top_k.max(1);
                 let kernels = match (self.plan.ranks.exchange, self.phase) {
-                    (Exchange::Nccl, _) => sums.others(),
+                    (Exchange::Nccl | Exchange::Levels, _) => sums.others(),
                     (Exchange::Deepep, Phase::Prefill) => Kernels::Experts { top_k },
                     (Exchange::Deepep, Phase::Decode) => Kernels::ExpertsLowLatency { top_k },
                 };
                 // NCCL sends a row for each expert, DeepEP's kernels count tokens.
-                let bytes = if self.plan.ranks.exchange == Exchange::Nccl { bytes } else { bytes / u64::from(top_k) };
+                let counts_tokens = self.plan.ranks.exchange == Exchange::Deepep;
+                let bytes = if counts_tokens { bytes / u64::from(top_k) } else { bytes };
+                // The rank that gets most rows is waited for.
+                let bytes = (bytes as f64 * layout.hottest(self.phase)) as u64;
                 (Collective::AllToAll, layout.exchange, kernels, bytes)
             }
         };
         let ranks = roles.iter().map(|r| layout.roles[*r].copies).sum();
-        let call = Call { collective, bytes, group, kernels };
         let mut after: Vec<InstructionId> = waits.iter().flatten().copied().collect();
         after.sort_unstable();
         after.dedup();
-        let done = self.push(label, call, leader as u32, ranks, &after);
-        waits.iter_mut().for_each(|w| *w = vec![done]);
+        let exchanged = matches!(what, Communication::Dispatch | Communication::Return);
+        let in_levels = exchanged && self.plan.ranks.exchange == Exchange::Levels && group.nodes > 1;
+        let groups = if in_levels { levels(group).to_vec() } else { vec![group] };
+        for group in groups {
+            let call = Call { collective, bytes, group, kernels };
+            after = vec![self.push(label, call, leader as u32, ranks, &after)];
+        }
+        let Some(&done) = after.first() else { return };
+        if beside {
+            // The next part waits for the sum before this one.
+            self.settled(waits);
+            self.pending = Some(done);
+        } else {
+            waits.iter_mut().for_each(|w| *w = vec![done]);
+        }
     }
 
     /// The hidden state goes to the next stage: each rank's to its peer.

@@ -5,6 +5,7 @@
 
 mod emit;
 mod layout;
+mod placement;
 mod plan;
 mod ranks;
 mod stages;
@@ -14,7 +15,7 @@ use banksia_hw::system::Machine;
 use banksia_input::InputError;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-pub use ranks::{AllReduce, Exchange, Placement, Ranks};
+pub use ranks::{AllReduce, Exchange, Placement, Ranks, Residual};
 
 use crate::gpu::model::launches;
 use crate::plan::{Mapper, Plan, Problem};

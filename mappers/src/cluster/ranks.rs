@@ -35,8 +35,14 @@ pub struct Ranks {
     pub ep: i64,
     /// Which experts a rank has.
     pub placement: Placement,
+    /// Copies of experts beside one of each: those with most rows are on several ranks, which share their rows (redundant experts of DeepSeek-V3, arXiv 2412.19437,
+    /// section 3.4). A multiple of `ep`, so that all ranks have as many.
+    #[schemars(range(min = 0))]
+    pub redundant_experts: i64,
     /// Whose kernels carry tokens to their experts, where replicas exchange them.
     pub exchange: Exchange,
+    /// Which sums a layer's parts wait for.
+    pub residual: Residual,
     /// Every rank is simulated by itself, where those that do the same are otherwise simulated once: as slow as there are ranks, and to
     /// check that the result is the same.
     pub unfolded: bool,
@@ -52,7 +58,9 @@ impl Default for Ranks {
             dp: 1,
             ep: 1,
             placement: Placement::default(),
+            redundant_experts: 0,
             exchange: Exchange::default(),
+            residual: Residual::default(),
             unfolded: false,
         }
     }
@@ -71,6 +79,17 @@ pub enum Placement {
     Balanced,
 }
 
+/// Which sums over tensor-parallel ranks a layer's parts wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Residual {
+    /// Each part for the sum of the one before.
+    #[default]
+    Standard,
+    /// Each part for the sum of the one before that: the last goes beside it (Ladder-residual, arXiv 2501.06589; a model is trained for it).
+    Ladder,
+}
+
 /// Whose kernels carry tokens to their experts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -80,6 +99,9 @@ pub enum Exchange {
     Deepep,
     /// All-to-alls of NCCL.
     Nccl,
+    /// The same in two levels: within nodes, then between them among ranks of the same place (the hierarchical all-to-all of DeepSpeed-MoE, arXiv
+    /// 2201.05596; Tutel's 2DH, arXiv 2206.03382).
+    Levels,
 }
 
 /// Whose kernels sum over tensor-parallel ranks.

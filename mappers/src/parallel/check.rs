@@ -2,7 +2,7 @@
 
 use super::error::ParallelError;
 use super::lists::Context;
-use super::settings::{Context as Way, Schedule, Zero};
+use super::settings::{Context as Way, OuterSum, Schedule, Zero};
 
 /// Micro batches of a step.
 ///
@@ -15,8 +15,11 @@ pub fn check(c: &Context<'_>) -> Result<u32, ParallelError> {
         ("parallel.pp", p.pp),
         ("parallel.virtual_stages", p.virtual_stages),
         ("parallel.dp", p.dp),
+        ("parallel.outer", p.outer),
         ("parallel.ep", p.ep),
         ("parallel.cp", p.cp),
+        ("parallel.overlap.expert_pieces", p.overlap.expert_pieces),
+        ("train.local_steps", t.local_steps),
         ("train.micro_batch", t.micro_batch),
         ("train.global_batch", t.global_batch),
         ("train.sequence", t.sequence),
@@ -29,11 +32,11 @@ pub fn check(c: &Context<'_>) -> Result<u32, ParallelError> {
     if let Some((key, value)) = counts.iter().find(|(_, v)| *v > MOST) {
         return Err(ParallelError::new(*key, format!("is {value}: must be at most {MOST}")));
     }
-    let devices = [p.tp, p.cp, p.pp, p.dp].into_iter().fold(1_u64, |n, v| n.saturating_mul(u64::from(v)));
-    let batch = u64::from(p.dp) * u64::from(t.micro_batch);
+    let devices = [p.tp, p.cp, p.pp, p.dp, p.outer].into_iter().fold(1_u64, |n, v| n.saturating_mul(u64::from(v)));
+    let batch = u64::from(p.dp) * u64::from(p.outer) * u64::from(t.micro_batch);
     let experts = u64::from(p.ep) * u64::from(p.expert_tensor());
     if devices.max(batch).max(experts) > u64::from(MOST) {
-        let problem = format!("makes {} devices of tp x cp x pp x dp: must be at most {MOST}", devices);
+        let problem = format!("makes {} devices of tp x cp x pp x dp x outer: must be at most {MOST}", devices);
         return Err(ParallelError::new("parallel.dp", problem));
     }
     let divides = |key: &str, by: u32, what: &str, whole: u32| {
@@ -78,11 +81,31 @@ pub fn check(c: &Context<'_>) -> Result<u32, ParallelError> {
             ParallelError::new("parallel.ep", format!("is {}, but the model has no experts", p.ep)).help("use 1")
         );
     }
-    let per_replica = p.dp * t.micro_batch;
+    let per_replica = p.dp * p.outer * t.micro_batch;
     if !t.global_batch.is_multiple_of(per_replica) {
-        let problem = format!("is {}, which is not a multiple of micro_batch x dp ({per_replica})", t.global_batch);
+        let problem =
+            format!("is {}, which is not a multiple of micro_batch x dp x outer ({per_replica})", t.global_batch);
         let help = format!("use {}", t.global_batch.next_multiple_of(per_replica));
         return Err(ParallelError::new("train.global_batch", problem).help(help));
+    }
+    /// Most pieces: each has launches of its own.
+    const MOST_PIECES: u32 = 1024;
+    if p.overlap.expert_pieces > MOST_PIECES {
+        let problem = format!("is {}: must be at most {MOST_PIECES}", p.overlap.expert_pieces);
+        return Err(ParallelError::new("parallel.overlap.expert_pieces", problem));
+    }
+    if !(1..=100).contains(&p.expert_rows_pct) {
+        let problem = format!("is {}: is a share of the rows that are routed", p.expert_rows_pct);
+        return Err(ParallelError::new("parallel.expert_rows_pct", problem).help("use 1 to 100"));
+    }
+    if p.outer == 1 && (t.local_steps > 1 || t.outer_sum != OuterSum::Waits) {
+        let key = if t.local_steps > 1 { "train.local_steps" } else { "train.outer_sum" };
+        let problem = "is of groups of replicas that take steps of their own, and there is one group";
+        return Err(ParallelError::new(key, problem).help("set parallel.outer to how many groups there are"));
+    }
+    if t.layerwise && (t.global_batch > per_replica || p.pp > 1) {
+        let problem = "drops gradients after a layer's backward pass, and there are several micro batches or stages";
+        return Err(ParallelError::new("train.layerwise", problem).help("use one micro batch and parallel.pp = 1"));
     }
     if p.schedule == Schedule::ZbV && p.virtual_stages != 2 {
         return Err(ParallelError::new("parallel.virtual_stages", "must be 2 for the schedule zb-v").help("use 2"));

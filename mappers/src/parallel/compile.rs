@@ -192,18 +192,25 @@ impl Compiler<'_> {
         let etp = p.expert_tensor().max(1);
         // Without folding an expert's ranks are data-parallel ones.
         let expert_stride = if p.expert_tp == 0 || p.expert_tp == tp { tp * cp } else { etp };
+        let expert = (expert_stride.min(tp * cp * dp / p.ep.max(1)).max(1), p.ep.max(1));
         let (stride, ranks) = match axis {
             Axis::Tensor => (1, tp),
             Axis::Context => (tp, cp),
             Axis::Data => (tp, cp * dp),
-            Axis::Expert => (expert_stride.min(tp * cp * dp / p.ep.max(1)).max(1), p.ep.max(1)),
+            Axis::Expert | Axis::ExpertNode | Axis::ExpertRail => expert,
             Axis::ExpertTensor => (1, etp),
             Axis::ExpertData => (etp * p.ep.max(1), p.expert_data()),
+            Axis::Outer => (p.inner_ranks().max(1), p.outer.max(1)),
             Axis::Pipeline => (tp * cp * dp, 2),
         };
         let used = node.min(p.ranks());
         let ranks_per_node = (used / stride).clamp(1, ranks);
-        Placed { ranks_per_node, nodes: ranks.div_ceil(ranks_per_node), concurrent: (used / ranks_per_node).max(1) }
+        let nodes = ranks.div_ceil(ranks_per_node);
+        match axis {
+            Axis::ExpertNode => Placed { ranks_per_node, nodes: 1, concurrent: (used / ranks_per_node).max(1) },
+            Axis::ExpertRail => Placed { ranks_per_node: 1, nodes, concurrent: used.max(1) },
+            _ => Placed { ranks_per_node, nodes, concurrent: (used / ranks_per_node).max(1) },
+        }
     }
 }
 

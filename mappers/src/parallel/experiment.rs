@@ -19,6 +19,7 @@
 //! precision = "fp16"
 //! ```
 
+use std::path::Path;
 use std::sync::Arc;
 
 use banksia_hw::gpu::sampling;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use super::collectives::ClusterTimes;
 use super::engine::Engine;
 use super::error::ParallelError;
+use super::groups::{Group, simulate_groups};
 use super::pipeline::Event;
 use super::report::TrainReport;
 use super::settings::{Parallel, Train};
@@ -48,13 +50,15 @@ struct Tables {
     parallel: Parallel,
     #[serde(default)]
     train: Train,
+    #[serde(default)]
+    groups: Vec<Group>,
 }
 
 /// The `[training]` table: on which machine, under what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
-    /// A machine of nodes, by its name in the catalog of networks.
+    /// A machine of nodes: its name in the catalog of networks, or a TOML file beside this one.
     #[serde(default)]
     pub cluster: String,
     /// In its place one GPU, by its name in the catalog, which PyTorch launches a whole step on, kernel by kernel; `[parallel]` is left out then.
@@ -113,6 +117,22 @@ pub struct Setup {
     pub software: Software,
     /// `[parallel]` and `[train]`.
     pub written: Setting,
+    /// Groups of ranks with sequences of their own lengths; none where all are `train.sequence` long.
+    pub groups: Vec<Group>,
+}
+
+/// The machine of nodes that `training.cluster` names: one of the catalog, or a file.
+///
+/// # Errors
+/// There is none, or its file is wrong.
+pub fn nodes(name: &str, experiment: &Source) -> Result<Cluster, InputError> {
+    let explained = |e: InputError| InputError { help: e.help, ..experiment.error("training.cluster", e.problem) };
+    if Path::new(name).extension().is_none_or(|e| e != "toml") {
+        return cluster(name).map_err(explained);
+    }
+    let folder = Path::new(experiment.name()).parent().unwrap_or_else(|| Path::new(""));
+    let source = Source::read(&folder.join(name)).map_err(explained)?;
+    Cluster::from_source(&source)
 }
 
 impl Setup {
@@ -124,14 +144,14 @@ impl Setup {
         let tables: Tables = source.parse()?;
         let mut shape = Shape::of(model).map_err(|problem| source.error("model", problem))?;
         shape.dropout |= tables.train.dropout;
-        let cluster = cluster(&tables.training.cluster).map_err(|e| source.error("training.cluster", e.problem))?;
+        let cluster = nodes(&tables.training.cluster, source)?;
         let gpu = banksia_hw::gpu::device(cluster.gpu())?;
         let mut software = tables.training.software.software();
         if let Some(host) = tables.training.host {
             software.host = host;
         }
         let written = Setting { parallel: tables.parallel, train: tables.train };
-        Ok(Self { shape, gpu, cluster, software, written })
+        Ok(Self { shape, gpu, cluster, software, written, groups: tables.groups })
     }
 }
 
@@ -160,5 +180,11 @@ pub fn run(
         if e.help.is_empty() { error } else { error.help(e.help) }
     };
     let Setting { parallel, train } = setup.written;
-    simulate(&setup.shape, &mut machine, &parallel, &train, Detail::default(), watch).map_err(told)
+    let (shape, detail) = (&setup.shape, Detail::default());
+    let report = if setup.groups.is_empty() {
+        simulate(shape, &mut machine, &parallel, &train, detail, watch)
+    } else {
+        simulate_groups(shape, &mut machine, (&parallel, &train), &setup.groups, detail, watch)
+    };
+    report.map_err(told)
 }

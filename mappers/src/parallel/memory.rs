@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::ends::local_vocab;
 use super::lists::Context;
-use super::settings::{Offload, Optimizer, Precision, Recompute, Zero};
+use super::outer::outer_bytes;
+use super::settings::{Dispatch, Offload, Optimizer, Precision, Recompute, Zero};
 use super::update::{self, Local, owned};
 use crate::offload;
 
@@ -56,9 +57,12 @@ pub fn layer_activations(c: &Context<'_>, recompute: Recompute) -> f64 {
     bytes += match s.experts {
         None => 2.0 * tokens * f64::from(s.ffn) / tp * (ups + 1.0),
         Some(e) => {
-            let rows = tokens / tp * f64::from(e.top_k);
+            let routed = tokens / tp * f64::from(e.top_k);
+            let rows = routed * f64::from(c.parallel.expert_rows_pct) / 100.0;
             let inner = f64::from(e.ffn) * (ups + 1.0);
-            2.0 * rows * (2.0 * h + inner) + 2.0 * tokens * f64::from(e.shared_ffn) / tp * (ups + 1.0)
+            // Of tokens by places: the mask, and weights of the sum, in 16 bits.
+            let masks = if c.parallel.dispatch == Dispatch::Dense { 4.0 * tokens / tp * routed } else { 0.0 };
+            masks + 2.0 * rows * (2.0 * h + inner) + 2.0 * tokens * f64::from(e.shared_ffn) / tp * (ups + 1.0)
         }
     };
     bytes
@@ -72,7 +76,9 @@ pub fn memory(c: &Context<'_>, local: Local, layers_in_flight: f64, [embedding, 
     let sharded = |from: Zero, whole: f64| if p.zero as u8 >= from as u8 { own } else { whole };
     let frozen = c.train.optimizer == Optimizer::Frozen;
     let weight_bytes = if c.train.precision == Precision::Fp8 { 3.0 } else { 2.0 };
-    let states = update::state_bytes(c);
+    let [of_layers, of_tables] = update::state_bytes(c);
+    let tables = update::local(c, 0, embedding, head).dense as f64 / all.max(1.0);
+    let states = of_layers + (of_tables - of_layers) * tables.min(1.0) + outer_bytes(c);
     let mut activations = layer_activations(c, c.train.recompute) * layers_in_flight;
     let tokens = c.tokens() as f64;
     let hidden = f64::from(c.shape.hidden);
@@ -88,8 +94,17 @@ pub fn memory(c: &Context<'_>, local: Local, layers_in_flight: f64, [embedding, 
         let logits = tokens * local_vocab(c) as f64;
         transient = f64::max(transient, 6.0 * logits) + 4.0 * c.norm_tokens() as f64 * hidden;
     }
-    let gradient_bytes = f64::from(c.software.gradient_bytes);
+    let gradient_bytes = match c.train.precision {
+        Precision::Bf16Pure => 2.0,
+        _ => f64::from(c.software.gradient_bytes),
+    };
     let mut gradients = if frozen { 0.0 } else { gradient_bytes * sharded(Zero::Gradients, all) };
+    if c.train.layerwise {
+        // Of a layer, or of the tables, whichever is more.
+        let layer = update::local(c, 1, false, false);
+        let most = ((layer.dense + layer.routed) as f64).max(tables * all);
+        gradients = gradients.min(gradient_bytes * most);
+    }
     let mut optimizer = states * sharded(Zero::Optimizer, all);
     if c.train.offload != Offload::None {
         // Two groups of gradients on their way to the host, and, where the device updates in turns, two groups of states.

@@ -17,10 +17,12 @@ mod ends;
 pub mod engine;
 mod error;
 pub mod experiment;
+mod fits;
 pub mod floor;
 #[cfg(test)]
 mod floor_laws;
 mod greedy;
+mod groups;
 pub mod inference;
 pub mod lists;
 pub mod maxplus;
@@ -28,6 +30,7 @@ pub mod memory;
 mod moe;
 pub mod op;
 pub mod orders;
+mod outer;
 pub mod pipeline;
 mod power;
 mod report;
@@ -45,8 +48,11 @@ mod update;
 
 pub use crate::offload::Offload;
 pub use error::ParallelError;
+pub use groups::{Group, simulate_groups};
 pub use report::{ClassReport, Energy, RankReport, TrainReport};
-pub use settings::{Context, Optimizer, Overlap, Parallel, Precision, Recompute, Schedule, Train, Zero};
+pub use settings::{
+    Context, Dispatch, Exchange, Optimizer, OuterSum, Overlap, Parallel, Precision, Recompute, Schedule, Train, Zero,
+};
 pub use shape::{Experts, Shape};
 pub use simulate::{Detail, Machine, layer_seconds, simulate};
 pub use software::{EPYC_7742, HostCosts, Software};

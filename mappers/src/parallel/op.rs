@@ -218,10 +218,16 @@ pub enum Axis {
     Data,
     /// Expert-parallel ranks.
     Expert,
+    /// Expert-parallel ranks of one node.
+    ExpertNode,
+    /// Expert-parallel ranks of the same place in their nodes.
+    ExpertRail,
     /// Tensor-parallel ranks within an expert.
     ExpertTensor,
     /// Replicas of an expert.
     ExpertData,
+    /// Groups of replicas that take steps of their own.
+    Outer,
     /// Neighbouring pipeline stages.
     Pipeline,
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::memory::Memory;
 
 /// A training step.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TrainReport {
     /// Seconds of a step.
     pub step_s: f64,

@@ -23,10 +23,20 @@ pub struct Parallel {
     pub dp: u32,
     /// What data-parallel ranks share out among themselves (ZeRO, arXiv 1910.02054).
     pub zero: Zero,
+    /// Groups of replicas that take steps of their own, and whose parameters are brought together now and then (`train.local_steps`): local SGD,
+    /// SlowMo, CO2 (arXiv 2401.16265). The devices are as many times more; ZeRO shares out within a group.
+    pub outer: u32,
     /// Expert parallel: ranks that the experts are cut over.
     pub ep: u32,
     /// Tensor parallel within an expert; 0 for as much as `tp`.
     pub expert_tp: u32,
+    /// How tokens are put in the order of their experts, and back.
+    pub dispatch: Dispatch,
+    /// How rows go to the ranks of their experts, and back.
+    pub exchange: Exchange,
+    /// Rows that are sent to experts, per cent of those that are routed: less than 100 where tokens of a bucket of locality-sensitive hashing are
+    /// sent as one, their mean, and get its result with what they differ from it (LSH-MoE, arXiv 2411.08446).
+    pub expert_rows_pct: u32,
     /// Context parallel: ranks that a sequence is cut over.
     pub cp: u32,
     /// How attention sees the keys of other ranks' tokens.
@@ -51,8 +61,12 @@ impl Default for Parallel {
             schedule: Schedule::OneForwardOneBackward,
             dp: 1,
             zero: Zero::None,
+            outer: 1,
             ep: 1,
             expert_tp: 0,
+            dispatch: Dispatch::Sparse,
+            exchange: Exchange::Direct,
+            expert_rows_pct: 100,
             cp: 1,
             context: Context::Ring,
             ulysses: 1,
@@ -69,9 +83,14 @@ impl Parallel {
         self.tp * self.cp * self.pp
     }
 
+    /// Devices of replicas that take the same steps.
+    pub fn inner_ranks(&self) -> u32 {
+        self.model_ranks() * self.dp
+    }
+
     /// All devices.
     pub fn ranks(&self) -> u32 {
-        self.model_ranks() * self.dp
+        self.inner_ranks() * self.outer
     }
 
     /// Tensor parallel within an expert.
@@ -149,6 +168,39 @@ pub enum Context {
     AllGather,
 }
 
+/// How tokens are put in the order of their experts, and back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dispatch {
+    /// Rows are copied to where their experts find them (Tutel's fast encode and decode, Megatron-Core's permutation).
+    #[default]
+    Sparse,
+    /// Products with a mask of tokens by places of all experts, most of which is zeros (GShard, arXiv 2006.16668; Fairseq).
+    Dense,
+}
+
+/// How rows go to the ranks of their experts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exchange {
+    /// Each rank to each.
+    #[default]
+    Direct,
+    /// Within the node first, then from node to node among ranks of the same place: fewer, longer messages (Tutel's 2DH, arXiv 2206.03382).
+    Levels,
+}
+
+/// When the parameters of groups that take steps of their own are brought together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OuterSum {
+    /// The next step waits for the sum (local SGD, arXiv 1805.09767; SlowMo, arXiv 1910.00643).
+    #[default]
+    Waits,
+    /// It runs beside the next `local_steps` steps, which begin with what there is (CO2, arXiv 2401.16265).
+    Delayed,
+}
+
 /// What communication runs beside computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -165,6 +217,8 @@ pub struct Overlap {
     pub pipeline: bool,
     /// Dispatch and combination of experts beside the shared part.
     pub experts: bool,
+    /// Pieces that the rows of experts are cut in, so that products of one run beside the exchange of others (Tutel, arXiv 2206.03382); 1 for none.
+    pub expert_pieces: u32,
 }
 
 impl Default for Overlap {
@@ -176,6 +230,7 @@ impl Default for Overlap {
             parameters: false,
             pipeline: false,
             experts: false,
+            expert_pieces: 1,
         }
     }
 }
@@ -198,10 +253,16 @@ pub struct Train {
     pub precision: Precision,
     /// Attention, residuals and embeddings drop elements by chance (a model's file does not say).
     pub dropout: bool,
-    /// Rows that gradients of matrices are projected to; of `optimizer = "low-rank"`.
+    /// Rows that gradients of matrices are projected to; of `optimizer = "low-rank"` and `"low-rank-8bit"`.
     pub rank: u32,
+    /// Each layer's weights are updated as soon as its gradients are there, which are then dropped (LOMO, arXiv 2306.09782; GaLore's single-GPU runs).
+    pub layerwise: bool,
     /// Where the optimiser's states are, and who updates.
     pub offload: Offload,
+    /// Steps of a group of replicas between two sums over the groups (`parallel.outer`).
+    pub local_steps: u32,
+    /// What waits for that sum.
+    pub outer_sum: OuterSum,
 }
 
 impl Default for Train {
@@ -215,7 +276,10 @@ impl Default for Train {
             precision: Precision::Bf16,
             dropout: false,
             rank: 128,
+            layerwise: false,
             offload: Offload::None,
+            local_steps: 1,
+            outer_sum: OuterSum::Waits,
         }
     }
 }
@@ -246,6 +310,9 @@ pub enum Optimizer {
     Sgd,
     /// Adam on gradients of matrices that are projected to `rank` rows (GaLore, arXiv 2403.03507).
     LowRank,
+    /// The same with moments and projections of one byte (8-bit GaLore).
+    #[serde(rename = "low-rank-8bit")]
+    LowRank8bit,
     /// Second moments as sums of rows and of columns, no first moment (Adafactor, arXiv 1804.04235).
     Adafactor,
     /// Momentum whose matrices are made orthogonal by five Newton-Schulz steps (Muon, 2024); vectors and tables by Adam.

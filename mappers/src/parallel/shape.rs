@@ -195,6 +195,13 @@ impl Shape {
             + u64::from(self.positions) * u64::from(self.hidden)
     }
 
+    /// Operations of routed experts for a token, forward and backward: those of [`Shape::model_flops_per_token`].
+    pub fn routed_flops_per_token(&self) -> f64 {
+        let ups = if self.gated { 3.0 } else { 2.0 };
+        let inner = self.experts.map_or(0.0, |e| f64::from(e.ffn) * f64::from(e.top_k));
+        6.0 * f64::from(self.layers) * ups * f64::from(self.hidden) * inner
+    }
+
     /// Operations that the model needs for a token, forward and backward, without recomputation (the numerator of MFU): six a weight of a
     /// product, and of attention all scores where `causal` says that none is left out.
     pub fn model_flops_per_token(&self, sequence: u32, half_of_scores: bool) -> f64 {

@@ -7,11 +7,13 @@ use banksia_hw::gpu::GpuSpec;
 use super::check::{check, layers};
 use super::compile::{Compiler, Part, Tally};
 use super::error::ParallelError;
+use super::fits::refuse;
 use super::lists::Context;
 use super::maxplus::{CLOCKS, COMPUTE, HOST};
 use super::memory::{Memory, memory};
 use super::op::{Axis, Class, Comm, CommKind};
 use super::orders::orders;
+use super::outer::outer;
 use super::pipeline::{Event, Exchange, run};
 use super::report::{ClassReport, Energy, RankReport, TrainReport};
 use super::schedule::{Lengths, Pipeline, most_in_flight};
@@ -51,13 +53,13 @@ impl Default for Detail {
 }
 
 /// A step that has been run.
-struct Ran {
-    step_s: f64,
-    backward_s: f64,
-    reduced_s: f64,
+pub(super) struct Ran {
+    pub(super) step_s: f64,
+    pub(super) backward_s: f64,
+    pub(super) reduced_s: f64,
     stages: Vec<Stage>,
     in_flight: Vec<u32>,
-    ends: Tally,
+    pub(super) ends: Tally,
 }
 
 /// Simulates a step.
@@ -128,7 +130,11 @@ pub fn layer_seconds(
 }
 
 /// Runs the pipeline and what comes after it.
-fn ran(compiler: &mut Compiler<'_>, micros: u32, watch: &mut dyn FnMut(Event)) -> Result<Ran, ParallelError> {
+pub(super) fn ran(
+    compiler: &mut Compiler<'_>,
+    micros: u32,
+    watch: &mut dyn FnMut(Event),
+) -> Result<Ran, ParallelError> {
     let c = compiler.context;
     let p = c.parallel;
     let parts = Parts::of(compiler)?;
@@ -207,7 +213,8 @@ fn ran(compiler: &mut Compiler<'_>, micros: u32, watch: &mut dyn FnMut(Event)) -
         ends = ends.plus(&part.tally, 1.0 / f64::from(p.pp));
         step_s = step_s.max(end - if agree { 0.0 } else { span.begin });
     }
-    Ok(Ran { step_s, backward_s, reduced_s: together.max(reduced_s), stages, in_flight, ends })
+    let outer_s = outer(compiler, &stages, step_s, &mut ends)?;
+    Ok(Ran { step_s: outer_s, backward_s, reduced_s: together.max(reduced_s), stages, in_flight, ends })
 }
 
 /// Seconds of a stage's passes.
@@ -255,7 +262,7 @@ pub(super) fn exchange(compiler: &Compiler<'_>) -> Result<Exchange, ParallelErro
     })
 }
 
-fn ranks(c: &Context<'_>, ran: &Ran, micros: u32, gpu: &GpuSpec) -> Vec<RankReport> {
+pub(super) fn ranks(c: &Context<'_>, ran: &Ran, micros: u32, gpu: &GpuSpec) -> Vec<RankReport> {
     let stages = ran.stages.len();
     let mut out: Vec<RankReport> = Vec::new();
     for (i, (s, in_flight)) in ran.stages.iter().zip(&ran.in_flight).enumerate() {
@@ -287,49 +294,6 @@ fn ranks(c: &Context<'_>, ran: &Ran, micros: u32, gpu: &GpuSpec) -> Vec<RankRepo
     out
 }
 
-/// Bytes of a device that a step can use: less the context of CUDA, NCCL's buffers and the allocator's gaps, assumed 5 % and 1 GiB.
-pub(super) fn usable_bytes(gpu: &GpuSpec) -> f64 {
-    0.95 * gpu.dram.capacity_bytes as f64 - f64::from(1 << 30)
-}
-
-/// Refuses what does not fit, with what would make it.
-fn refuse(c: &Context<'_>, gpu: &GpuSpec, ranks: &[RankReport]) -> Result<(), ParallelError> {
-    let usable = usable_bytes(gpu);
-    let Some(rank) = ranks.iter().max_by(|a, b| a.total_bytes.total_cmp(&b.total_bytes)) else { return Ok(()) };
-    if rank.total_bytes <= usable {
-        return Ok(());
-    }
-    let m = &rank.memory_bytes;
-    let gib = |b: f64| b / f64::from(1 << 30);
-    let states = m.weights + m.gradients + m.optimizer;
-    let remedy = if m.activations > states {
-        match c.train.recompute {
-            Recompute::None => "use train.recompute = \"selective\" or \"full\", or a smaller train.micro_batch",
-            Recompute::Selective => {
-                "use train.recompute = \"full\", or parallel.sequence = true, or a smaller train.micro_batch"
-            }
-            Recompute::Full => "use more parallel.tp or parallel.cp, or a smaller train.micro_batch",
-        }
-    } else if c.parallel.zero == Zero::None && c.parallel.dp > 1 {
-        "use parallel.zero = \"optimizer\", or more parallel.tp or parallel.pp"
-    } else {
-        "use more parallel.tp or parallel.pp, or parallel.zero = \"weights\""
-    };
-    let problem = format!(
-        "needs {:.1} GiB on a rank of stage {} (weights {:.1}, gradients {:.1}, optimiser {:.1}, activations {:.1}, for a while {:.1}), and a {} has {:.1} to use",
-        gib(rank.total_bytes),
-        rank.stage,
-        gib(m.weights),
-        gib(m.gradients),
-        gib(m.optimizer),
-        gib(m.activations),
-        gib(m.transient),
-        gpu.name,
-        gib(usable),
-    );
-    Err(ParallelError::new("parallel", problem).help(remedy))
-}
-
 /// What was taken where nothing was said.
 fn notes(c: &Context<'_>) -> Vec<String> {
     let mut notes = Vec::new();
@@ -348,7 +312,7 @@ fn notes(c: &Context<'_>) -> Vec<String> {
     notes
 }
 
-fn report(
+pub(super) fn report(
     c: &Context<'_>,
     gpu: &GpuSpec,
     ran: &Ran,
@@ -361,7 +325,9 @@ fn report(
     let dtype = c.layer_dtype();
     let rate = gpu.tensor.fma_per_cycle.get(&dtype).copied().unwrap_or(1.0);
     let peak = 2.0 * rate * f64::from(gpu.sms()) * gpu.sm_clock_mhz * 1e6;
-    let per_token = c.shape.model_flops_per_token(c.train.sequence, false);
+    // Rows that go as one for a bucket are computed once.
+    let hashed = 1.0 - f64::from(c.parallel.expert_rows_pct) / 100.0;
+    let per_token = c.shape.model_flops_per_token(c.train.sequence, false) - hashed * c.shape.routed_flops_per_token();
     let all = f64::from(devices);
     let stages = ran.stages.len().max(1) as f64;
     let mut whole = Tally::default();

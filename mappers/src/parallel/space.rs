@@ -63,7 +63,7 @@ impl Settings {
     /// What is open beside a setting on as many devices; `pinned` says of a key (`parallel.tp`) whether it stays as written.
     pub fn new(shape: &Shape, software: &Software, written: Setting, pinned: &dyn Fn(&str) -> bool) -> Self {
         let p = written.parallel;
-        let devices = p.ranks();
+        let devices = p.inner_ranks();
         let counts = |key: &str, now: u32, all: Vec<u32>| if pinned(key) { vec![now] } else { all };
         // Frameworks without attention as one kernel do not cut a sequence either: their lists have no exchange of keys.
         let context_parallel = software.flash_attention || p.cp > 1;
@@ -165,7 +165,7 @@ impl Settings {
 
     /// Every setting on as many devices, whether or not it is legal; what changes nothing beside the others is left as it is.
     pub fn each(&self, mut visit: impl FnMut(Setting)) {
-        let devices = self.written.parallel.ranks();
+        let devices = self.written.parallel.inner_ranks();
         for (tp, cp, pp) in self.cuts(devices) {
             let dp = devices / (tp * cp * pp);
             if self.dp.is_some_and(|pinned| pinned != dp) {

@@ -3,6 +3,7 @@
 use super::lists::Context;
 use super::op::{Axis, Class, Comm, CommKind, HostWork, Item, LocalOp};
 use super::settings::{Optimizer, Precision, Zero};
+use super::shape::Shape;
 
 /// Parameters of a rank: outside of routed experts, and in them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -123,17 +124,18 @@ fn states(c: &Context<'_>, own: u64) -> Vec<Moved> {
         Optimizer::Frozen => Vec::new(),
         // Sums of squares by rows and columns, then the update by both: gradients twice, weights once each way.
         Optimizer::Adafactor => vec![Moved::Bytes(e * own, 0), Moved::Bytes(2 * e * own, e * own)],
-        Optimizer::LowRank => {
+        Optimizer::LowRank | Optimizer::LowRank8bit => {
             let (h, squares) = matrices(c, own);
             let rank = u64::from(c.train.rank).min(h);
             let low = squares * rank * h;
+            let moments = if c.train.optimizer == Optimizer::LowRank8bit { 2 } else { 2 * e };
             let mut all = Vec::new();
             for _ in 0..squares {
                 // To the low rank and back.
                 all.push(Moved::Product(LocalOp::product(rank, h, h, c.wide_dtype())));
                 all.push(Moved::Product(LocalOp::product(h, h, rank, c.wide_dtype())));
             }
-            all.extend([Moved::Bytes(3 * e * low, 3 * e * low), Moved::Bytes(2 * e * own, e * own)]);
+            all.extend([Moved::Bytes((e + moments) * low, (e + moments) * low), Moved::Bytes(2 * e * own, e * own)]);
             all
         }
         Optimizer::Muon => {
@@ -157,20 +159,45 @@ fn states(c: &Context<'_>, own: u64) -> Vec<Moved> {
 /// Newton-Schulz steps of Muon.
 const MUON_STEPS: u32 = 5;
 
-/// Bytes of a parameter's states that its rank keeps: the copy in 32 bits, moments.
-pub(super) fn state_bytes(c: &Context<'_>) -> f64 {
+/// Bytes of a parameter's states that its rank keeps: the copy in 32 bits, moments; of a layer, and of the tables at the model's ends.
+pub(super) fn state_bytes(c: &Context<'_>) -> [f64; 2] {
     let pure = c.train.precision == Precision::Bf16Pure;
     let (copy, moment) = if pure { (0.0, 2.0) } else { (4.0, 4.0) };
     let h = f64::from(c.shape.hidden.max(1));
-    let rank = f64::from(c.train.rank).min(h);
+    let all = |bytes: f64| [copy + bytes; 2];
     match c.train.optimizer {
-        Optimizer::Adam => copy + 2.0 * moment,
-        Optimizer::Adam8bit => copy + 2.0,
-        Optimizer::Sgd | Optimizer::Muon => copy + moment,
+        Optimizer::Adam => all(2.0 * moment),
+        Optimizer::Adam8bit => all(2.0),
+        Optimizer::Sgd | Optimizer::Muon => all(moment),
         // A number a row and a column.
-        Optimizer::Adafactor => copy + 2.0 * moment / h,
-        // Moments of the projected gradient, and the projection.
-        Optimizer::LowRank => copy + 3.0 * moment * rank / h,
-        Optimizer::Frozen => 0.0,
+        Optimizer::Adafactor => all(2.0 * moment / h),
+        // Tables have Adam's own states.
+        Optimizer::LowRank => [copy + moment * low_rank(c.shape, c.train.rank), copy + 2.0 * moment],
+        Optimizer::LowRank8bit => [copy + low_rank(c.shape, c.train.rank), copy + 2.0],
+        Optimizer::Frozen => [0.0; 2],
     }
+}
+
+/// Elements of states in low rank for each of a layer's parameters: of a matrix two moments of `rank` rows as long as its longer side, and the
+/// projection from its shorter side (GaLore, arXiv 2403.03507, section 3); of matrices smaller than that, two moments.
+fn low_rank(shape: &Shape, rank: u32) -> f64 {
+    let (h, q, kv) = (u64::from(shape.hidden), shape.query_width(), shape.kv_width());
+    let ups = if shape.gated { 2 } else { 1 };
+    let inner = |width: u32, count: u64| [(h, u64::from(width), count * ups), (u64::from(width), h, count)];
+    let mut matrices = vec![(h, q, 1), (h, kv, 2), (q, h, 1)];
+    match shape.experts {
+        None => matrices.extend(inner(shape.ffn, 1)),
+        Some(e) => {
+            matrices.extend(inner(e.ffn, u64::from(e.count)));
+            matrices.extend(inner(e.shared_ffn, 1));
+        }
+    }
+    let (mut parameters, mut states) = (0.0, 0.0);
+    for (a, b, count) in matrices {
+        let (short, long, count) = (a.min(b) as f64, a.max(b) as f64, count as f64);
+        let low = f64::from(rank) * (2.0 * long + short);
+        parameters += count * short * long;
+        states += count * low.min(2.0 * short * long);
+    }
+    if parameters > 0.0 { states / parameters } else { 2.0 }
 }

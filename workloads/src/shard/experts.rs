@@ -9,11 +9,17 @@ use crate::graph::Graph;
 use crate::model::Routing;
 use crate::op::{Op, OperatorNode};
 
+/// A rank's experts, and how many ranks have each expert of the model (one, where nothing is said).
+pub(super) struct Own<'a> {
+    pub(super) experts: &'a [u32],
+    pub(super) copies: &'a [u32],
+}
+
 /// A graph with a rank's experts alone, and the rows that they are sent: of the tokens of all replicas that exchange them.
-pub(super) fn divided(graph: &Graph, sharding: &Sharding, experts: &[u32], routing: &Routing) -> Graph {
+pub(super) fn divided(graph: &Graph, sharding: &Sharding, mine: &Own<'_>, routing: &Routing) -> Graph {
     let mut out = Graph::with_capacity(graph.petgraph().node_count());
     for node in graph.operators() {
-        out.add(own(node, graph, sharding, experts, routing));
+        out.add(own(node, graph, sharding, mine, routing));
     }
     let mut edges: Vec<_> = graph.petgraph().edge_references().collect();
     edges.sort_unstable_by_key(EdgeRef::id);
@@ -23,7 +29,7 @@ pub(super) fn divided(graph: &Graph, sharding: &Sharding, experts: &[u32], routi
     out
 }
 
-fn own(node: &OperatorNode, graph: &Graph, sharding: &Sharding, experts: &[u32], routing: &Routing) -> OperatorNode {
+fn own(node: &OperatorNode, graph: &Graph, sharding: &Sharding, mine: &Own<'_>, routing: &Routing) -> OperatorNode {
     let mut node = node.clone();
     if let Op::ExpertLinear { experts: all, .. } = &mut node.op {
         let mut load = node.load.to_vec();
@@ -37,15 +43,18 @@ fn own(node: &OperatorNode, graph: &Graph, sharding: &Sharding, experts: &[u32],
             let tokens = (rows / top_k).saturating_mul(u64::from(sharding.exchanging));
             load = routing.rows(*all, top_k, tokens);
         }
-        let of = |e: &u32| load.get(*e as usize).copied().unwrap_or(0);
-        let mine: Vec<u64> = experts.iter().map(of).collect();
-        *all = experts.len() as u64;
+        let of = |e: &u32| {
+            let rows = load.get(*e as usize).copied().unwrap_or(0);
+            rows.div_ceil(u64::from(mine.copies.get(*e as usize).copied().unwrap_or(1).max(1)))
+        };
+        let rows: Vec<u64> = mine.experts.iter().map(of).collect();
+        *all = rows.len() as u64;
         for weight in &mut node.weights {
             if let Some(first) = weight.shape.first_mut() {
                 *first = *all;
             }
         }
-        node.load = Arc::from(mine);
+        node.load = Arc::from(rows);
     }
     node
 }

@@ -37,6 +37,8 @@ pub struct Shard {
     sharding: Sharding,
     /// Experts that it has, by number.
     experts: Vec<u32>,
+    /// Ranks that have each of the model's experts; none where each is on one.
+    copies: Vec<u32>,
     last: bool,
 }
 
@@ -49,7 +51,13 @@ impl Shard {
         let stage = stage(model, span);
         let cut = cut::model(&stage, &sharding)?;
         let last = span.first.saturating_add(span.layers) >= model.layers();
-        Ok(Self { stage, model: cut, sharding, experts, last })
+        Ok(Self { stage, model: cut, sharding, experts, copies: Vec::new(), last })
+    }
+
+    /// The same where experts are on several ranks, which share an expert's rows: how many ranks have each expert of the model.
+    #[must_use]
+    pub fn with_copies(self, copies: Vec<u32>) -> Self {
+        Self { copies, ..self }
     }
 
     /// The model with the sizes that the rank has; of experts those of one, all of them.
@@ -79,7 +87,8 @@ impl Shard {
         let sequence = self.sharding.sequence && step.phase == Phase::Prefill && tokens >= u64::from(self.sharding.tp);
         for (region, whole) in own.regions.iter_mut().zip(&whole.regions) {
             if self.sharding.ep > 1 {
-                region.body = experts::divided(&region.body, &self.sharding, &self.experts, &self.model.routing);
+                let own = experts::Own { experts: &self.experts, copies: &self.copies };
+                region.body = experts::divided(&region.body, &self.sharding, &own, &self.model.routing);
             }
             region.body = pass::connected(&region.body, &whole.body, region.place, &self.sharding, sequence);
         }
