@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::{Case, DEVICES, mixed, model, small};
 use crate::plan::LayoutReport;
+use crate::replay::CheckReport;
 
 #[test]
 fn small_models_are_the_plain_products_bit_for_bit() {
