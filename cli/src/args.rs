@@ -647,6 +647,8 @@ pub enum FileFormat {
     Collective,
     /// A fabric: devices, switches, links.
     Fabric,
+    /// A cluster: GPUs of a node, NICs, what hops and launches cost.
+    Cluster,
     /// An experiment on a published system by its own simulator's rules.
     Published,
 }

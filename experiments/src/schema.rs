@@ -9,6 +9,7 @@ pub use crate::experiment::schema::schema as experiment;
 pub use crate::sweep::schema::schema as sweep;
 pub use banksia_hw::net::fabric::collective_file::schema as collective;
 pub use banksia_hw::net::fabric::file::schema as fabric;
+pub use banksia_hw::net::fabric::machine::schema as cluster;
 pub use banksia_hw::net::noc::schema as net;
 pub use banksia_hw::system::machine_schema as machine;
 pub use banksia_workloads::schema::schema as model;

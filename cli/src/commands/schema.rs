@@ -1,7 +1,7 @@
 //! `banksia schema`.
 
 use banksia_experiments::schema::{
-    collective, controller, device, experiment, fabric, machine, model, net, published, sweep, training,
+    cluster, collective, controller, device, experiment, fabric, machine, model, net, published, sweep, training,
 };
 
 use crate::CliError;
@@ -20,6 +20,7 @@ pub(super) fn execute(args: &SchemaArgs) -> Result<(), CliError> {
         FileFormat::Net => net(),
         FileFormat::Collective => collective(),
         FileFormat::Fabric => fabric(),
+        FileFormat::Cluster => cluster(),
         FileFormat::Published => published(),
     };
     let text = serde_json::to_string_pretty(&schema);

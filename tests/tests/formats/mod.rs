@@ -49,6 +49,7 @@ fn format(path: &Path, table: &toml::Table) -> Format {
         () if has("collective") => Format::Collective,
         () if has("topology") => Format::Net,
         () if has("parts") => Format::Fabric,
+        () if has("gpus_per_node") => Format::Cluster,
         () if has("layers") || has("blocks") => Format::Model,
         () if path.components().any(|c| c.as_os_str() == "memory") => Format::Controller,
         () => panic!("{}: of no format", path.display()),
@@ -67,11 +68,12 @@ enum Format {
     Net,
     Collective,
     Fabric,
+    Cluster,
     Published,
 }
 
 impl Format {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Experiment,
         Self::Sweep,
         Self::Machine,
@@ -82,6 +84,7 @@ impl Format {
         Self::Net,
         Self::Collective,
         Self::Fabric,
+        Self::Cluster,
         Self::Published,
     ];
 
@@ -97,6 +100,7 @@ impl Format {
             Self::Net => schema::net(),
             Self::Collective => schema::collective(),
             Self::Fabric => schema::fabric(),
+            Self::Cluster => schema::cluster(),
             Self::Published => schema::published(),
         })
     }
@@ -121,7 +125,10 @@ fn shipped() -> Vec<(PathBuf, toml::Table, Format)> {
     let of = |(folder, format): &(&str, Option<Format>)| -> Vec<_> {
         files(folder).into_iter().map(|path| read(path, *format)).collect()
     };
-    folders.iter().flat_map(of).collect()
+    // Tables of NCCL lie beside the clusters.
+    let clusters = banksia_hw::net::fabric::machine::CATALOG
+        .map(|(name, _)| read(root().join(format!("hw-models/catalog/network/{name}.toml")), Some(Format::Cluster)));
+    folders.iter().flat_map(of).chain(clusters).collect()
 }
 
 #[test]
@@ -260,12 +267,13 @@ fn pages_have_every_key() {
     const DEVICE: &str = "table: any key of the machine's DRAM device: [format-device.md](format-device.md)";
     const PART: &str = "table by name: `base`, any key of that machine, and `device`: any key of its DRAM device";
     type Elsewhere = &'static [(&'static str, &'static str)];
-    let pages: [(&str, Format, Elsewhere); 5] = [
+    let pages: [(&str, Format, Elsewhere); 6] = [
         ("experiment", Format::Experiment, &[("machine", MACHINE), ("device", DEVICE), ("workload.model", MODEL)]),
         ("machine", Format::Machine, &[("devices", PART)]),
         ("device", Format::Device, &[]),
         ("model", Format::Model, &[]),
         ("training", Format::Training, &[("workload.model", MODEL)]),
+        ("cluster", Format::Cluster, &[]),
     ];
     for (name, format, elsewhere) in pages {
         let path = root().join(format!("docs/format-{name}.md"));

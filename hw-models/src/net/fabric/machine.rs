@@ -1,6 +1,8 @@
 //! A machine of nodes, as data: `catalog/network/*.toml`.
 
+use banksia_input::schema::of_file;
 use banksia_input::{InputError, Source};
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::net::collective::links::{Fabric, fabric};
@@ -8,7 +10,7 @@ use crate::net::collective::links::{Fabric, fabric};
 use super::nccl::{Tables, tables};
 
 /// Makers of processors, by which NCCL has figures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Processor {
     /// AMD's.
@@ -18,8 +20,9 @@ pub enum Processor {
 }
 
 /// The file of a machine. The files say where each number comes from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ClusterFile")]
 pub struct MachineFile {
     /// The catalog's name.
     pub name: String,
@@ -48,8 +51,9 @@ pub struct MachineFile {
 }
 
 /// Energy of a bit moved from one GPU to another, picojoules.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ClusterEnergy")]
 pub struct LinkEnergy {
     /// Within a node: up to the switch and down from it.
     pub nvlink_pj_per_bit: f64,
@@ -66,8 +70,9 @@ impl Default for LinkEnergy {
 }
 
 /// NICs of a node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ClusterNic")]
 pub struct Nic {
     /// How many that carry GPUs' data.
     pub per_node: u32,
@@ -80,8 +85,9 @@ pub struct Nic {
 }
 
 /// A hop between nodes, by protocol, us.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ClusterHop")]
 pub struct Hop {
     /// LL.
     pub ll_us: f64,
@@ -94,8 +100,9 @@ pub struct Hop {
 }
 
 /// What a launch costs, us.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ClusterLaunch")]
 pub struct LaunchCost {
     /// Every channel beyond the first.
     pub channel_us: f64,
@@ -105,6 +112,11 @@ pub struct LaunchCost {
     pub copy_us: f64,
     /// Bytes read and written by a copy within one GPU, GB/s.
     pub copy_gb_s: f64,
+}
+
+/// The schema of a cluster's file.
+pub fn schema() -> Schema {
+    of_file::<MachineFile>("Banksia: a cluster of nodes")
 }
 
 /// A machine: its file, the links of one node, NCCL's tables.
