@@ -19,7 +19,7 @@ pub enum Processor {
     Intel,
 }
 
-/// The file of a machine. The files say where each number comes from.
+/// A cluster: nodes that are alike, and the network between them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ClusterFile")]
