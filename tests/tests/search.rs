@@ -115,7 +115,7 @@ fn bounds_of_many_layers_are_never_above_the_simulation() {
         let path = folder.write("e.toml", experiment(machine, channels, sizes, 60 + 311 * case, ""));
         let options = SearchOptions { budget: 24, seed: u64::from(case), ..SearchOptions::default() };
         for found in [found(&path, &options), found(&path, &SearchOptions { exhaustive: true, ..options.clone() })] {
-            assert!(found.simulated > 8 && found.broken_bounds == 0, "{machine}: {found:?}");
+            assert!((found.simulated > 8 || found.proved) && found.broken_bounds == 0, "{machine}: {found:?}");
             assert!(found.bound <= found.ranking[0].value && found.bound > 0.0);
         }
     }
@@ -129,12 +129,12 @@ fn local_search_finds_the_optimum_from_most_seeds() {
     for (case, channels) in [4u32, 8].into_iter().enumerate() {
         let path = folder.write("e.toml", experiment("aim", channels, (2, 4, 64, 256), 150 + 400 * case as u32, SMALL));
         let whole = found(&path, &SearchOptions { exhaustive: true, budget: 1 << 20, ..SearchOptions::default() });
-        assert!(whole.proved && whole.simulated > 20, "{}", whole.simulated);
+        assert!(whole.proved && whole.simulated > 12, "{}", whole.simulated);
         for seed in 0..4 {
-            let options = SearchOptions { local: true, seed, budget: 24, jobs: Some(1), ..SearchOptions::default() };
+            let options = SearchOptions { local: true, seed, budget: 10, jobs: Some(1), ..SearchOptions::default() };
             let one = found(&path, &options);
             assert_eq!(one, found(&path, &SearchOptions { jobs: Some(4), ..options }));
-            assert!(!one.proved && one.simulated <= 25 && one.bound <= whole.ranking[0].value, "{one:?}");
+            assert!(!one.proved && one.simulated <= 11 && one.bound <= whole.ranking[0].value, "{one:?}");
             all += 1;
             met += u32::from(one.ranking[0].value == whole.ranking[0].value);
         }

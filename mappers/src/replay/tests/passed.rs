@@ -95,7 +95,7 @@ fn batches_go_in_waves_that_the_vector_unit_holds() {
         assert!(alive(&together).0 > bytes, "{base}: {} fit {bytes}", alive(&together).0);
         assert!(alive(&report).0 <= bytes && alive(&report).1 == bytes, "{base}: {:?}", alive(&report));
         // Weights are read as often, and keys and values too.
-        assert_eq!(report.banks[0].to_units, together.banks[0].to_units, "{base}");
+        assert_eq!(report.banks[0].of_tensors, together.banks[0].of_tensors, "{base}");
         assert!(report.operators > together.operators, "{base}");
     }
 }
