@@ -3,7 +3,7 @@
 //! An instruction by itself, on a machine at rest that does not refresh, takes no longer than among others, but for a row that another left
 //! open: that is worth one row cycle at most, and is taken off where another instruction of the program uses its rows. A list of a host's accesses finds the rows
 //! open that its mode leaves open: it is run after itself too, and the less counts. A block of commands is
-//! interrupted: each refresh that falls due in it takes its time, but for those that come where the units' buffers are loaded, which goes on beside it ([`Dues`]).
+//! interrupted: each refresh that falls due in it takes its time, but for those that come where the units' buffers are loaded, which goes on beside it (`Dues`).
 //! An instruction begins after those that it waits for, and each channel and the vector unit work on
 //! one after the other, in the order of the program. Along a chain of such waits these times add up, and the longest chain is a bound. Energy: what each
 //! instruction takes by itself, less the opening of a row, and the machine's idle power over the bound of the time.
