@@ -53,7 +53,7 @@ fn residuals_that_hide_their_sums() {
 fn schedules_come_in_their_order() {
     let all = pairs("zero-bubble", "zero_bubble_tables4_5.csv", 1, "samples_per_gpu_s");
     let error = mape(&all);
-    assert!(error <= 12.0, "{error:.1} %");
+    assert!(error <= 11.0, "{error:.1} %");
     let group = |p: &Pair| p.label.rsplit_once(' ').map_or(String::new(), |(group, _)| group.to_owned());
     let mut compared = 0;
     for (i, a) in all.iter().enumerate() {

@@ -198,7 +198,7 @@ pub fn ranking(
 /// The candidates among which [`gemm`] chooses, with their estimates; nothing is simulated.
 pub fn estimates(judge: &dyn Judge, g: &Gemm, found: Found, finalists: usize) -> Vec<(f64, Plan)> {
     let ranked = ranked(judge, Library::Cublas, g, found);
-    let chosen = finalists_of(&ranked, finalists);
+    let chosen = finalists_of(&ranked, Effort { finalists, ..Effort::DEFAULT });
     let of = |c: &Candidate| ranked.iter().find(|(_, r)| std::ptr::eq(r, c)).map_or(f64::NAN, |r| r.0);
     chosen.into_iter().map(|c| (of(c), plan(judge.spec(), g, c, found))).collect()
 }
@@ -215,15 +215,15 @@ fn ranked(judge: &dyn Judge, library: Library, g: &Gemm, found: Found) -> Vec<(f
 /// How many kernels of a product are simulated before one is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {
-    /// So many of the best estimates, and some that tie with the best.
+    /// So many of the best estimates.
     pub finalists: usize,
-    /// Where the best estimate is longer than this, in seconds, only that one is.
-    pub sure_s: f64,
+    /// And some that tie with the best, where that is shorter than this, in seconds.
+    pub ties_below_s: f64,
 }
 
 impl Effort {
     /// What commands use by themselves.
-    pub const DEFAULT: Self = Self { finalists: 2, sure_s: f64::INFINITY };
+    pub const DEFAULT: Self = Self { finalists: 2, ties_below_s: f64::INFINITY };
 }
 
 /// Estimates that lie as close as this say nothing about which is less: they leave out what kernels of equal tiles and bytes differ in, and have
@@ -235,13 +235,14 @@ const MORE: usize = 4;
 
 /// The candidates that are simulated: so many of the best estimates, and some more of those that tie with the best. Of kernels that differ
 /// in buffers alone the first stands for all.
-fn finalists_of(ranked: &[(f64, Candidate)], count: usize) -> Vec<&Candidate> {
-    let count = count.max(1);
+fn finalists_of(ranked: &[(f64, Candidate)], effort: Effort) -> Vec<&Candidate> {
+    let count = effort.finalists.max(1);
     let best = ranked.first().map_or(0.0, |r| r.0);
+    let more = if best < effort.ties_below_s { MORE } else { 0 };
     let mut chosen: Vec<&Candidate> = Vec::new();
     for (estimate, c) in ranked {
         let tied = *estimate <= best * (1.0 + TIE) + TIE_S;
-        if chosen.len() >= count + MORE || (chosen.len() >= count && !tied) {
+        if chosen.len() >= count + more || (chosen.len() >= count && !tied) {
             break;
         }
         if !chosen.iter().any(|other| other.differs_in_buffers_alone(c)) {
@@ -273,14 +274,9 @@ pub fn gemm_of(
 ) -> Result<(Plan, LaunchTotals), GpuError> {
     let spec = judge.spec().clone();
     let ranked = ranked(judge, library, g, found);
-    let sure = ranked.first().is_some_and(|(estimate, _)| *estimate > effort.sure_s);
-    let finalists = finalists_of(&ranked, effort.finalists);
     let mut best: Option<(Plan, LaunchTotals)> = None;
     let mut failure = None;
-    for c in finalists {
-        if sure && best.is_some() {
-            break;
-        }
+    for c in finalists_of(&ranked, effort) {
         let p = plan(&spec, g, c, found);
         match judge.judge(&p.steps) {
             Ok(outcome) => {

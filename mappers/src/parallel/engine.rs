@@ -27,9 +27,9 @@ const BACKWARD_RATE: f64 = 0.8;
 /// Sizes of L2 that a stream is run over: beyond, its time grows in proportion to its bytes.
 const IN_L2S: u64 = 8;
 
-/// Of a product of more than a millisecond the estimate's best is taken at its word: what an estimate leaves out are microseconds. On a trillion parameters' step
-/// on A100 all of 13 such products come out within 0.02 % of the best of six, in a quarter of the time.
-const EFFORT: Effort = Effort { finalists: 2, sure_s: 1e-3 };
+/// Of products of more than a millisecond two kernels are simulated, and none that ties with them: most of a step's time to simulate would go there, for up to 3 % of such a product's time
+/// (`mappers/tests/gpu_estimate.rs`).
+const EFFORT: Effort = Effort { ties_below_s: 1e-3, ..Effort::DEFAULT };
 
 /// A GPU that is asked for operators.
 pub struct Engine<'a> {
