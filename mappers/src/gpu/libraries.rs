@@ -218,7 +218,7 @@ pub(super) fn candidates(spec: &GpuSpec, library: Library, g: &Gemm) -> Vec<Cand
                         }
                         let raster = if deep { Raster::rows(8) } else { Raster::cublas(sms, (bm, bn), cluster, swap) };
                         // Whole clusters.
-                        let grid = (sms / (cluster.0 * cluster.1)).max(1) * cluster.0 * cluster.1;
+                        let grid = spec.cluster_slots(cluster.0 * cluster.1);
                         let mut tile = Specialised { bm, bn, bk: 128 / e, stages: 2, cluster, split, raster, grid };
                         let room = spec.sm.shared_memory_per_cta_bytes.saturating_sub(tile.shared_bytes(&s));
                         tile.stages = (2 + room / ((bm + bn) * 128)).min(16);
