@@ -79,3 +79,27 @@ proptest! {
         prop_assert_eq!(by_channel(&plain), by_channel(&merged));
     }
 }
+
+/// A channel that waits long for its turn has refreshed meanwhile: it does not make up for all of it when its turn comes.
+#[test]
+fn channels_that_wait_for_their_turn_refresh_in_time() {
+    let device = catalog::load("hbm3-duplex").unwrap();
+    let set = IsaSet::load("hbm3-duplex", &device).unwrap().with_channels(160);
+    let interval = device.refresh.unwrap().interval;
+    let cycles = |refresh| {
+        let mut machine = IsaMachine::new(device.clone(), set.clone(), refresh).unwrap();
+        let mut one = |name: &str, columns: u32, channels: ChannelSet, row: u32| {
+            machine.run(&Instruction { kind: set.kind(name).unwrap(), columns, channels, bank: 0, row, column: 0 });
+        };
+        for row in 0..4 {
+            (0..160).for_each(|channel| one("LOAD", 256, ChannelSet::one(channel), 0));
+            one("MAC", 256, ChannelSet::first(160), row);
+            one("READ", 1, ChannelSet::first(160), 0);
+        }
+        machine.finish().cycles
+    };
+    let (with, without) = (cycles(true), cycles(false));
+    assert!(without > 4 * interval, "{without} cycles are not long");
+    // A refresh takes less than a tenth of the interval.
+    assert!(with as f64 <= 1.1 * without as f64 + interval as f64, "{with} cycles, {without} without refresh");
+}

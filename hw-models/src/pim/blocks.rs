@@ -9,7 +9,7 @@ use super::hbm_pim::HostKernel;
 use super::host_controller::HostController;
 use super::isa::IsaMachine;
 use super::isa_trace::{Instruction, IsaSet};
-use crate::dram::{Channel, Cycle, Device, Effect, Needs};
+use crate::dram::{Cycle, Device, Effect, Needs};
 use crate::program::{Block, ChannelSet, PimInstruction, Program, ProgramError};
 
 /// A block that has been checked against the machine.
@@ -32,12 +32,54 @@ pub(super) struct BlockRun {
     pub(super) counts: Vec<u64>,
 }
 
+#[derive(Clone)]
 enum Unit {
     Instructions(Box<IsaMachine>),
     Accesses { controller: Box<HostController>, busy: Cycle, busy_until: Cycle },
 }
 
+/// A block of a program by itself, on a machine at rest.
+pub struct BlockAlone {
+    unit: BlockUnit,
+    block: Checked,
+}
+
+/// When a block that was run by itself was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ran {
+    /// The first cycle in which everything is done.
+    pub done: Cycle,
+    /// Refreshes until then, over all channels: how many, and the sum of their cycles after the block's beginning (wrapping). Of two runs that differ in when the one
+    /// refresh of each channel falls due and in neither of these, the channels were refreshed in the same places.
+    pub refreshes: (u64, u64),
+}
+
+impl BlockAlone {
+    /// # Errors
+    /// Patterns of commands drive the machine's channels, or they cannot run the block.
+    pub fn new(machine: &PimMachine, program: &Program, block: u32) -> Result<Self, String> {
+        let unit = BlockUnit::new(machine, false).ok_or("its channels are not driven by blocks")?;
+        let block = unit.check(program, block)?;
+        Ok(Self { unit, block })
+    }
+
+    /// Runs it from a cycle on; a refresh that falls due before goes out when it does.
+    ///
+    /// # Errors
+    /// It can never be done, in words.
+    pub fn run(&self, start: Cycle) -> Result<Ran, String> {
+        let mut unit = self.unit.clone();
+        let done = unit.run(&self.block, start)?.done;
+        let (count, sum) = match &unit.unit {
+            Unit::Instructions(isa) => isa.refreshes(),
+            Unit::Accesses { .. } => (0, 0),
+        };
+        Ok(Ran { done, refreshes: (count, sum.wrapping_sub(count.wrapping_mul(start))) })
+    }
+}
+
 /// The channels of a machine that runs blocks, and the host that drives them: it hands blocks over one after the other.
+#[derive(Clone)]
 pub(super) struct BlockUnit {
     device: Arc<Device>,
     channels: u32,
@@ -52,7 +94,7 @@ impl BlockUnit {
         let unit = match &machine.drive {
             Drive::Patterns => return None,
             Drive::Instructions(isa) if stepping => Unit::Instructions(Box::new(isa.clone().stepping())),
-            Drive::Instructions(isa) => Unit::Instructions(Box::new(isa.clone())),
+            Drive::Instructions(isa) => Unit::Instructions(Box::new(isa.clone().merging())),
             Drive::Accesses(kernel) => {
                 Unit::Accesses { controller: Box::new(kernel.controller(refresh)), busy: 0, busy_until: 0 }
             }
@@ -101,11 +143,9 @@ impl BlockUnit {
         let before = self.counts();
         let (free, done, busy) = match (&mut self.unit, block) {
             (Unit::Instructions(isa), Checked::Instructions(list)) => {
-                let busy =
-                    |isa: &IsaMachine| isa.lanes().iter().map(|l| l.busy * u64::from(l.members.len())).sum::<u64>();
-                let was = busy(isa);
+                let was = isa.busy();
                 let (free, done) = isa.run_block(list, start);
-                (free, done, busy(isa) - was)
+                (free, done, isa.busy() - was)
             }
             (Unit::Accesses { controller, busy, busy_until }, Checked::Accesses(list)) => {
                 let Block::Accesses(list) = &**list else {
@@ -152,16 +192,12 @@ impl BlockUnit {
     /// What each channel has done until a cycle.
     pub(super) fn totals(&self, now: Cycle, mut book: impl FnMut(u32, ChannelTotals)) {
         match &self.unit {
-            Unit::Instructions(isa) => {
-                for lane in isa.lanes() {
-                    let totals = totals(&self.device, &lane.channel, lane.busy, now);
-                    for channel in lane.members.iter() {
-                        book(channel, totals.clone());
-                    }
-                }
-            }
+            Unit::Instructions(isa) => isa.did(now, |channel, did| {
+                book(channel, totals(&self.device, did.counts, did.active, did.busy));
+            }),
             Unit::Accesses { controller, busy, .. } => {
-                let mut totals = totals(&self.device, controller.channel(), *busy, now);
+                let channel = controller.channel();
+                let mut totals = totals(&self.device, channel.counts().to_vec(), channel.active_cycles(now), *busy);
                 // Accesses and misses are those of the bus; the rest is what they do.
                 totals.counts = controller.tally().counts().to_vec();
                 for channel in 0..self.channels {
@@ -173,15 +209,14 @@ impl BlockUnit {
 }
 
 /// A command that needs an open row is an access, one that opens a row a miss.
-fn totals(device: &Device, channel: &Channel, busy: Cycle, now: Cycle) -> ChannelTotals {
-    let counts = channel.counts().to_vec();
+fn totals(device: &Device, counts: Vec<u64>, active: Cycle, busy: Cycle) -> ChannelTotals {
     let of = |is: &dyn Fn(&crate::dram::device::Command) -> bool| {
         device.commands.iter().zip(&counts).filter(|(c, _)| is(c)).map(|(_, n)| *n).sum()
     };
     ChannelTotals {
         accesses: of(&|c| c.needs == Needs::Open),
         misses: of(&|c| c.effect == Effect::Open),
-        active: channel.active_cycles(now),
+        active,
         busy,
         counts,
     }

@@ -11,7 +11,7 @@ use banksia_input::InputError;
 
 use super::isa_access::QUEUE;
 use super::isa_lane::{Access, Lane, ready};
-use super::isa_merge::Merger;
+use super::isa_merge::{Did, Merger};
 use super::isa_trace::{Instruction, IsaSet};
 use super::isa_unroll::{Unroll, node_for};
 use super::outcome::{ChannelsOutcome, IsaOutcome};
@@ -23,7 +23,7 @@ use crate::program::ChannelSet;
 #[derive(Clone)]
 pub struct IsaMachine {
     device: Arc<Device>,
-    set: IsaSet,
+    set: Arc<IsaSet>,
     lanes: Vec<Lane>,
     /// The lane of each channel.
     lane_of: Vec<u32>,
@@ -33,6 +33,10 @@ pub struct IsaMachine {
     /// The first cycle at which a channel may get the next instruction.
     host: Cycle,
     end: Cycle,
+    /// When the block in hand began: until when each channel is at work is counted from there.
+    block: Option<Cycle>,
+    /// Refreshes so far, over all channels: how many, and the sum of their cycles.
+    refreshes: (u64, u64),
 }
 
 impl std::fmt::Debug for IsaMachine {
@@ -78,7 +82,8 @@ impl IsaMachine {
             busy_until: 0,
         }];
         let lane_of = vec![0; set.channels as usize];
-        Ok(Self { device, set, lanes, lane_of, merger: None, refresh, host: 1, end: 0 })
+        let set = Arc::new(set);
+        Ok(Self { device, set, lanes, lane_of, merger: None, refresh, host: 1, end: 0, block: None, refreshes: (0, 0) })
     }
 
     /// Puts channels together again that accesses to single ones have set apart, once nothing that comes can tell them apart. The results are the same.
@@ -192,12 +197,19 @@ impl IsaMachine {
         self.host = if handed > self.host { handed + 1 } else { self.host + 1 };
         if blocks {
             self.host = self.host.max(answered + 1);
-            if let Some(merger) = &mut self.merger
-                && merger.is_due(self.lanes.len())
-                && merger.merge(&mut self.lanes, self.host)
-            {
-                self.place();
+            if self.merger.as_mut().is_some_and(|m| m.is_due(self.lanes.len())) {
+                self.merge();
             }
+        }
+    }
+
+    /// Puts lanes together that nothing which the host hands over from now on can tell apart.
+    fn merge(&mut self) {
+        if let Some(merger) = &mut self.merger
+            && self.lanes.len() > 1
+            && merger.merge(&mut self.lanes, self.host, self.block.unwrap_or(self.host))
+        {
+            self.place();
         }
     }
 
@@ -238,12 +250,14 @@ impl IsaMachine {
         }
     }
 
-    /// Refreshes channels as often as it falls due until a cycle, each time from `from` on at the earliest.
+    /// Refreshes channels as often as it falls due until a cycle, each time from `from` on at the earliest: one that falls due while a channel waits for
+    /// its next instruction is put off until that comes, but no longer than until the next falls due.
     fn refresh(&mut self, channel: usize, until: Cycle, from: Cycle) {
         let Some(refresh) = self.device.refresh else { return };
         let nodes = self.device.levels[self.device.spec(refresh.command).scope.0 as usize].nodes;
         let lane = &mut self.lanes[channel];
         while lane.refresh_due <= lane.next.max(until) {
+            let from = from.min(lane.refresh_due.saturating_add(refresh.interval));
             let mut at = lane.next.max(from).max(lane.refresh_due);
             if lane.registers {
                 if let Some(change) = self.set.mode_change {
@@ -262,6 +276,9 @@ impl IsaMachine {
                     }
                 }
                 at = ready(&lane.channel, &self.device, refresh.command, node, at);
+                let members = u64::from(lane.members.len());
+                self.refreshes.0 += members;
+                self.refreshes.1 = self.refreshes.1.wrapping_add(at * members);
                 lane.issue(&self.device, (refresh.command, node), NO_ROW, None, at);
                 at += 1;
             }
@@ -309,9 +326,26 @@ impl IsaMachine {
         &self.set
     }
 
-    /// Channels that have been told the same so far.
-    pub(super) fn lanes(&self) -> &[Lane] {
-        &self.lanes
+    /// Refreshes so far, over all channels: how many, and the sum of their cycles.
+    pub(super) fn refreshes(&self) -> (u64, u64) {
+        self.refreshes
+    }
+
+    /// Cycles at work in blocks, all channels together.
+    pub(super) fn busy(&self) -> Cycle {
+        let of_lanes = self.lanes.iter().map(|l| l.busy * u64::from(l.members.len())).sum::<Cycle>();
+        of_lanes.saturating_add_signed(self.merger.as_ref().map_or(0, Merger::excess_busy))
+    }
+
+    /// What each channel has done until a cycle.
+    pub(super) fn did(&self, now: Cycle, mut take: impl FnMut(u32, Did)) {
+        let none = Merger::default();
+        let merger = self.merger.as_ref().unwrap_or(&none);
+        for lane in &self.lanes {
+            for channel in lane.members.iter() {
+                take(channel, merger.did(lane, channel, now));
+            }
+        }
     }
 
     /// Nothing comes before a cycle: what is still to be served is, and refreshes go out as they fall due.
@@ -329,6 +363,8 @@ impl IsaMachine {
     pub(super) fn run_block(&mut self, instructions: &[Instruction], start: Cycle) -> (Cycle, Cycle) {
         self.idle_until(start);
         self.host = self.host.max(start + 1);
+        self.block = Some(start);
+        self.merge();
         for instruction in instructions {
             self.run(instruction);
         }
@@ -342,6 +378,7 @@ impl IsaMachine {
                 done = done.max(end);
             }
         }
+        self.block = None;
         (self.host - 1, done)
     }
 }

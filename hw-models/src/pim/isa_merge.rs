@@ -21,6 +21,7 @@ struct Excess {
     counts: Vec<i64>,
     touched: Vec<i64>,
     active: i64,
+    busy: i64,
 }
 
 impl Excess {
@@ -30,6 +31,7 @@ impl Excess {
             counts: less(this.channel.counts(), other.channel.counts()),
             touched: less(this.tally.touched(), other.tally.touched()),
             active: this.channel.active_cycles(now) as i64 - other.channel.active_cycles(now) as i64,
+            busy: this.busy as i64 - other.busy as i64,
         }
     }
 
@@ -37,7 +39,19 @@ impl Excess {
         self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a += b);
         self.touched.iter_mut().zip(&other.touched).for_each(|(a, b)| *a += b);
         self.active += other.active;
+        self.busy += other.busy;
     }
+}
+
+/// What one channel did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Did {
+    /// Issues of each command.
+    pub(super) counts: Vec<u64>,
+    /// Cycles in which a row was open.
+    pub(super) active: Cycle,
+    /// Cycles at work.
+    pub(super) busy: Cycle,
 }
 
 /// Puts lanes together.
@@ -45,7 +59,8 @@ impl Excess {
 pub(super) struct Merger {
     excess: BTreeMap<u32, Excess>,
     waited: u32,
-    states: [RelativeState; 2],
+    states: Vec<RelativeState>,
+    state: RelativeState,
 }
 
 impl Merger {
@@ -59,44 +74,28 @@ impl Merger {
         true
     }
 
-    /// Puts lanes that are alike from `now` on together. Whether any were.
-    pub(super) fn merge(&mut self, lanes: &mut Vec<Lane>, now: Cycle) -> bool {
+    /// Puts lanes that are alike from `now` on together; when they ended what they did matters from `ends` on. Whether any were.
+    pub(super) fn merge(&mut self, lanes: &mut Vec<Lane>, now: Cycle, ends: Cycle) -> bool {
         let before = lanes.len();
         let mut kept: Vec<Lane> = Vec::with_capacity(before);
+        let (mut states, mut state) = (std::mem::take(&mut self.states), std::mem::take(&mut self.state));
+        states.resize_with(before, RelativeState::default);
         for lane in lanes.drain(..) {
-            match kept.iter_mut().find(|k| self.alike(k, &lane, now)) {
+            lane.channel.relative_state(now, 0, &mut state);
+            let alike = kept.iter().zip(&states).position(|(k, s)| *s == state && alike(k, &lane, now, ends));
+            match alike.and_then(|place| kept.get_mut(place)) {
                 Some(into) => self.absorb(into, &lane, now),
-                None => kept.push(lane),
+                None => {
+                    if let Some(slot) = states.get_mut(kept.len()) {
+                        std::mem::swap(slot, &mut state);
+                    }
+                    kept.push(lane);
+                }
             }
         }
+        (self.states, self.state) = (states, state);
         *lanes = kept;
         lanes.len() < before
-    }
-
-    /// Whether nothing that comes can tell two lanes apart.
-    fn alike(&mut self, a: &Lane, b: &Lane, now: Cycle) -> bool {
-        let later = |cycle: Cycle| cycle.max(now);
-        let same_taken =
-            a.taken.len() == b.taken.len() && a.taken.iter().zip(&b.taken).all(|(x, y)| later(*x) == later(*y));
-        if !a.accesses.is_empty()
-            || !b.accesses.is_empty()
-            || a.tally.keeps_commands()
-            || b.tally.keeps_commands()
-            || a.registers != b.registers
-            || a.writing != b.writing
-            || a.refresh_due != b.refresh_due
-            || (a.busy, a.busy_until) != (b.busy, b.busy_until)
-            || later(a.next) != later(b.next)
-            || later(a.pending) != later(b.pending)
-            || later(a.instructed) != later(b.instructed)
-            || !same_taken
-        {
-            return false;
-        }
-        let [first, second] = &mut self.states;
-        a.channel.relative_state(now, 0, first);
-        b.channel.relative_state(now, 0, second);
-        first == second
     }
 
     fn absorb(&mut self, into: &mut Lane, lane: &Lane, now: Cycle) {
@@ -144,6 +143,25 @@ impl Merger {
         all
     }
 
+    /// What a channel of a lane did until a cycle.
+    pub(super) fn did(&self, lane: &Lane, channel: u32, now: Cycle) -> Did {
+        let counts = lane.channel.counts();
+        let (active, busy) = (lane.channel.active_cycles(now), lane.busy);
+        match self.excess.get(&channel) {
+            None => Did { counts: counts.to_vec(), active, busy },
+            Some(e) => Did {
+                counts: counts.iter().zip(&e.counts).map(|(a, b)| a.saturating_add_signed(*b)).collect(),
+                active: active.saturating_add_signed(e.active),
+                busy: busy.saturating_add_signed(e.busy),
+            },
+        }
+    }
+
+    /// Cycles at work of channels beyond their lanes, all of them together.
+    pub(super) fn excess_busy(&self) -> i64 {
+        self.excess.values().map(|e| e.busy).sum()
+    }
+
     /// What channels did beyond their lanes, of each command.
     pub(super) fn excess_counts(&self, counts: &mut [u64]) {
         for excess in self.excess.values() {
@@ -152,4 +170,23 @@ impl Merger {
             }
         }
     }
+}
+
+/// Whether nothing that comes can tell two lanes apart whose channels are in the same state.
+fn alike(a: &Lane, b: &Lane, now: Cycle, ends: Cycle) -> bool {
+    let later = |cycle: Cycle| cycle.max(now);
+    let same_taken =
+        a.taken.len() == b.taken.len() && a.taken.iter().zip(&b.taken).all(|(x, y)| later(*x) == later(*y));
+    a.accesses.is_empty()
+        && b.accesses.is_empty()
+        && !a.tally.keeps_commands()
+        && !b.tally.keeps_commands()
+        && a.registers == b.registers
+        && a.writing == b.writing
+        && a.refresh_due == b.refresh_due
+        && a.busy_until.max(ends) == b.busy_until.max(ends)
+        && later(a.next) == later(b.next)
+        && a.pending.max(ends) == b.pending.max(ends)
+        && later(a.instructed) == later(b.instructed)
+        && same_taken
 }

@@ -30,6 +30,7 @@ pub mod vector;
 
 use banksia_input::InputError;
 
+pub use blocks::{BlockAlone, Ran};
 pub use channel::{BlockTiming, PimChannel};
 pub use config::{PimFile, PimMachine};
 pub use data::{DataStep, DataUnits, DataView};
