@@ -11,6 +11,7 @@
 pub mod bound;
 mod evaluate;
 mod found;
+mod interrupted;
 mod keep;
 mod lattice;
 mod local;
@@ -18,6 +19,7 @@ mod objective;
 mod options;
 mod parallel;
 mod path;
+mod queue;
 mod refined;
 mod rounds;
 mod space;

@@ -1,15 +1,14 @@
 //! The least that a step can take, from the program that a plan makes of it.
 //!
 //! An instruction by itself, on a machine at rest that does not refresh, takes no longer than among others, but for a row that another left
-//! open: that is worth one row cycle at most, and is taken off where another instruction of the program uses its rows. A list of a host's accesses finds the rows
-//! open that its mode leaves open: it is run after itself too, and the less counts. A block of commands is
-//! interrupted: each refresh that falls due in it takes its time, but for those that come where the units' buffers are loaded, which goes on beside it (`Dues`).
-//! An instruction begins after those that it waits for, and each channel and the vector unit work on
-//! one after the other, in the order of the program. Along a chain of such waits these times add up, and the longest chain is a bound. Energy: what each
-//! instruction takes by itself, less the opening of a row, and the machine's idle power over the bound of the time.
+//! open: that is worth one row cycle at most, and is taken off where another instruction of the program uses its rows. A block finds the rows
+//! open and the mode set that the one before it leaves: it is run after itself too, and the less counts. A block of commands is
+//! interrupted: each refresh that falls due in it adds what it adds at least where it does (`Interrupted`).
+//! An instruction begins after those that it waits for, and each channel works on one after the other, in the order of the program; the vector unit
+//! takes what is ready first. Along a chain of such waits these times add up, and the longest chain is a bound; so is all that the vector unit has to do.
+//! Energy: what each instruction takes by itself, less the opening of a row, and the machine's idle power over the bound of the time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
 use std::sync::Arc;
 
 use banksia_hw::pim::{Drive, PimMachine};
@@ -17,7 +16,9 @@ use banksia_hw::pim::{Drive, PimMachine};
 use banksia_hw::program::{Block, ChannelSet, Instruction, Pattern, Program, ProgramOperator, VectorFunction, Work};
 use banksia_hw::system::{Machine, RunOptions, System};
 
-use super::path::{Dues, Link, Unit};
+use super::interrupted::{Command, Interrupted, loads};
+use super::path::{Dues, Link, Refreshed, Unit};
+use super::queue::Queue;
 use crate::error::Error;
 
 /// The least of one thing.
@@ -46,54 +47,34 @@ impl Chain {
     }
 }
 
-/// Commands without a row between two multiplications of a row that take no longer than a row cycle: a result that is read, a register that is written.
-const SHORT: u32 = 2;
-
 /// An instruction by itself, without refresh.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Alone {
     least: Least,
-    /// Seconds for which each unit works on it: channels, then the vector unit.
+    /// Seconds for which each channel works on it.
     busy: Arc<[f64]>,
     /// What it may take less where a row that it needs is open, and where none is.
     open_s: f64,
     closed_s: f64,
-    /// Of a block of commands that refresh interrupts: how many interruptions may cost nothing.
-    free: Option<f64>,
-    /// Such a block in steps: loads of buffers, beside which a refresh goes on, and what lies between them. Empty where it is one step.
-    steps: Arc<[Unit]>,
+    refreshed: Refreshed,
 }
 
 impl Alone {
-    /// The interruptions that cost something, of so many seconds.
-    fn interruptions(&self, dues: &Dues, seconds: f64) -> f64 {
-        let Some(free) = self.free else { return 0.0 };
-        let of_steps: f64 =
-            self.in_steps(seconds).iter().filter(|u| u.free.is_some()).map(|u| dues.within(u.seconds)).sum();
-        of_steps.max(dues.within(seconds) - free).max(0.0)
+    fn new(least: Least, busy: &[f64]) -> Self {
+        Self { least, busy: busy.into(), open_s: 0.0, closed_s: 0.0, refreshed: Refreshed::Never }
     }
 
-    /// Its steps when it takes so many seconds: what they are more is taken off the last.
-    fn in_steps(&self, seconds: f64) -> Vec<Unit> {
-        if self.steps.is_empty() {
-            return vec![Unit { seconds, free: self.free }];
-        }
-        let mut more = self.steps.iter().map(|u| u.seconds).sum::<f64>() - seconds;
-        let mut steps = self.steps.to_vec();
-        for step in steps.iter_mut().rev() {
-            let less = more.min(step.seconds);
-            step.seconds -= less;
-            more -= less;
-        }
-        steps
+    /// It may take less after itself than on a machine at rest.
+    fn least_of_two(&mut self, again: f64) {
+        self.least.seconds = self.least.seconds.min(again);
+        self.busy = self.busy.iter().map(|b| b.min(again)).collect();
+    }
+
+    /// As a step of a chain that takes so many seconds.
+    fn step(&self, seconds: f64) -> Unit {
+        Unit { seconds, refreshed: self.refreshed.clone() }
     }
 }
-
-/// An instruction of a block: its name, channels, columns, bank and row.
-type Command = (String, ChannelSet, u32, u32, u32);
-
-/// Loads of buffers by which a block is cut into steps at most.
-const MOST_STEPS: usize = 32;
 
 /// What an instruction does, wherever it does it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -139,6 +120,7 @@ pub struct Bounder {
     row_cycle_s: f64,
     /// Of the machine as it is, where it refreshes.
     dues: Option<Dues>,
+    interrupted: Option<Interrupted>,
     /// The least power that the machine takes at rest.
     idle_w: f64,
 }
@@ -152,7 +134,15 @@ impl Bounder {
         let row_cycle_s =
             cycles.map_or(1e-7, |n| n * device.clock_fs as f64 * f64::from(device.ticks_per_clock) * 1e-15);
         let dues = dues(machine, row_cycle_s);
-        Some(Self { machine: still.clone(), known: HashMap::new(), row_cycle_s, dues, idle_w: f64::INFINITY })
+        let interrupted = dues.and(machine.lone_pim_machine()).zip(still.lone_pim_machine());
+        Some(Self {
+            machine: still.clone(),
+            known: HashMap::new(),
+            row_cycle_s,
+            dues,
+            interrupted: interrupted.map(|(machine, still)| Interrupted::new(machine, still)),
+            idle_w: f64::INFINITY,
+        })
     }
 
     /// When refresh falls due, where the machine refreshes.
@@ -190,17 +180,19 @@ impl Bounder {
             own.push(alone);
         }
         let shared = shares_rows(program);
+        let queue = Queue::new(program);
         // The longest chain that ends with each instruction, and the one before it there.
         let mut ends: Vec<End> = Vec::with_capacity(own.len());
         // Until when each unit works, and on what.
         let mut units: Vec<(f64, Option<usize>)> = Vec::new();
         let refreshed = |alone: &Alone, seconds: f64| match &self.dues {
-            Some(dues) => seconds + dues.adds_s * alone.interruptions(dues, seconds),
+            Some(dues) => seconds + dues.adds_at_least(&alone.step(seconds)),
             None => seconds,
         };
         for (place, (instruction, alone)) in program.instructions.iter().zip(&own).enumerate() {
             let waited = dependencies(program, instruction)
                 .iter()
+                .chain(queue.before(place))
                 .filter_map(|i| Some((ends.get(*i as usize)?.at, *i as usize)))
                 .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
             let ready = waited.map_or(0.0, |w| w.0);
@@ -226,14 +218,25 @@ impl Bounder {
             chain.operators.entry(operator(program, instruction).to_owned()).or_default().joules += alone.least.joules;
         }
         let last = (0..ends.len()).max_by(|a, b| ends[*a].at.total_cmp(&ends[*b].at).then(b.cmp(a)));
+        let vector = || {
+            let all = program.instructions.iter().zip(&own);
+            all.filter(|(i, _)| matches!(i.work, Work::Vector { .. })).map(|(i, a)| (i, a.least.seconds))
+        };
+        if vector().map(|v| v.1).sum::<f64>() > last.and_then(|l| ends.get(l)).map_or(0.0, |e| e.at) {
+            for (instruction, seconds) in vector() {
+                let name = operator(program, instruction);
+                chain.operators.entry(name.to_owned()).or_default().seconds += seconds;
+                chain.links.push(Link { operator: name.to_owned(), unit: Unit::going_on(seconds) });
+            }
+            return Ok(chain);
+        }
         let mut at = last;
         while let Some(i) = at {
             let (Some(end), Some(alone)) = (ends.get(i), own.get(i)) else { break };
             if let Some(instruction) = program.instructions.get(i) {
                 let name = operator(program, instruction);
                 chain.operators.entry(name.to_owned()).or_default().seconds += refreshed(alone, end.own);
-                let link = |unit| Link { operator: name.to_owned(), unit };
-                chain.links.extend(alone.in_steps(end.own).into_iter().rev().map(link));
+                chain.links.push(Link { operator: name.to_owned(), unit: alone.step(end.own) });
             }
             at = end.before;
         }
@@ -244,7 +247,7 @@ impl Bounder {
     /// An instruction on the machine at rest.
     fn alone(&mut self, program: &Program, instruction: &Instruction) -> Result<Alone, Error> {
         let Some(content) = content(program, instruction) else {
-            return Ok(Alone::default());
+            return Ok(Alone::new(Least::default(), &[]));
         };
         if let Some(alone) = self.known.get(&content) {
             return Ok(alone.clone());
@@ -266,25 +269,29 @@ impl Bounder {
         // Of the rows that it opens one may be open already.
         let opened = (done - without) * (1.0 - 1.0 / rows(&content));
         let joules = if of_memory { without + opened } else { done };
-        let busy: Vec<f64> = outcome.components.iter().map(|c| c.busy.as_secs_f64()).collect();
-        let mut alone = Alone { least: Least { seconds, joules }, busy: busy.into(), ..Alone::default() };
+        // The vector unit takes what is ready first, whatever the order of the program.
+        let channels = if of_memory { outcome.components.as_slice() } else { &[] };
+        let busy: Vec<f64> = channels.iter().map(|c| c.busy.as_secs_f64()).collect();
+        let mut alone = Alone::new(Least { seconds, joules }, &busy);
         match &content {
             Content::Vector(_) => {}
             // Patterns may put refreshes off to the end of an iteration.
             Content::Pattern(..) => (alone.open_s, alone.closed_s) = (self.row_cycle_s, self.row_cycle_s),
             Content::Accesses(_) => {
-                let again = self.again(program, instruction)?;
-                alone.least.seconds = seconds.min(again);
-                alone.busy = alone.busy.iter().map(|b| b.min(again)).collect();
+                alone.least_of_two(self.again(program, instruction)?);
                 // Clocks' edges may lie otherwise.
                 (alone.open_s, alone.closed_s) = (0.1 * self.row_cycle_s, 0.1 * self.row_cycle_s);
-                alone.free = Some(0.0);
+                alone.refreshed = self.dues.as_ref().map_or(Refreshed::Never, |d| d.whole(0.0));
             }
             Content::Instructions(list) => {
+                alone.least_of_two(self.again(program, instruction)?);
+                let seconds = alone.least.seconds;
                 (alone.open_s, alone.closed_s) = (self.row_cycle_s, 0.05 * self.row_cycle_s);
-                alone.free = loads(list).map(|loads| loads.len() as f64);
-                if alone.free.is_some() && self.dues.is_some() {
-                    alone.steps = self.steps(program, instruction, list, seconds)?.into();
+                if let (Some(dues), Some(loads), Some(known)) = (&self.dues, loads(list), &mut self.interrupted) {
+                    let found = known.of(&one(program, instruction), list, dues, seconds);
+                    let found = found.map_err(|problem| Error::Failed(format!("a block {problem}")))?;
+                    // One that may cost nothing for each load.
+                    alone.refreshed = found.unwrap_or_else(|| dues.whole(loads.len() as f64));
                 }
             }
         }
@@ -292,48 +299,7 @@ impl Bounder {
         Ok(alone)
     }
 
-    /// The steps of a block of so many seconds: how long it takes until each load of buffers begins and ends, from running it until there.
-    fn steps(
-        &self,
-        program: &Program,
-        instruction: &Instruction,
-        list: &[Command],
-        seconds: f64,
-    ) -> Result<Vec<Unit>, Error> {
-        let loads = loads(list).unwrap_or_default();
-        if loads.len() > MOST_STEPS {
-            return Ok(Vec::new());
-        }
-        let until = |count: usize| -> Result<f64, Error> {
-            if count == 0 || count == list.len() {
-                return Ok(if count == 0 { 0.0 } else { seconds });
-            }
-            let mut part = one(program, instruction);
-            let blocks = part.blocks.iter().map(|block| match &**block {
-                Block::Instructions(all) => Arc::new(Block::Instructions(all.iter().take(count).cloned().collect())),
-                Block::Accesses(_) => Arc::clone(block),
-            });
-            part.blocks = blocks.collect();
-            let mut system = System::new(&self.machine, RunOptions::default());
-            system.run(&Arc::new(part))?;
-            Ok(system.finish().latency.as_secs_f64().min(seconds))
-        };
-        let (mut steps, mut at) = (Vec::new(), 0.0);
-        let mut to = |end: f64, free: Option<f64>| {
-            if end > at {
-                steps.push(Unit { seconds: end - at, free });
-                at = end;
-            }
-        };
-        for load in loads {
-            to(until(load.start)?, Some(0.0));
-            to(until(load.end)?, None);
-        }
-        to(seconds, Some(0.0));
-        Ok(steps)
-    }
-
-    /// Seconds of a list of accesses after the same list.
+    /// Seconds of a block after the same block.
     fn again(&self, program: &Program, instruction: &Instruction) -> Result<f64, Error> {
         let mut twice = one(program, instruction);
         let first = twice.instructions.first().copied();
@@ -386,31 +352,6 @@ fn shares_rows(program: &Program) -> Vec<bool> {
         }
     }
     shared
-}
-
-/// Where a block goes on for longer than reading a result and writing a register without an open row, as it does where it loads buffers: a refresh that comes there may
-/// cost nothing. `None` where a refresh may wait until the block is over: ordinary accesses hold it up.
-fn loads(list: &[Command]) -> Option<Vec<Range<usize>>> {
-    if list.iter().any(|i| i.0 == "R MEM" || i.0 == "W MEM") {
-        return None;
-    }
-    // Stretches between two instructions that have a row, and how many commands each is.
-    let mut all = Vec::new();
-    let (mut start, mut commands) = (0, 0);
-    for (place, (_, _, columns, _, row)) in list.iter().enumerate() {
-        if *row == 0 {
-            commands += columns;
-            continue;
-        }
-        if commands > SHORT {
-            all.push(start..place);
-        }
-        (start, commands) = (place + 1, 0);
-    }
-    if commands > SHORT {
-        all.push(start..list.len());
-    }
-    Some(all)
 }
 
 /// When an instruction ends at the earliest, how much of that is its own, and what it came after.

@@ -1,0 +1,92 @@
+//! What the vector unit is sure to do before an instruction.
+//!
+//! It takes what is ready first. So an instruction waits for another if that cannot be ready later: if all that the other depends on is complete when all that
+//! it depends on itself is. Of what is complete when something else is, is known: what that depends on, and what came before it on channels that are all among its own.
+
+use banksia_hw::program::{Block, ChannelSet, Instruction, Program, Work};
+
+/// Instructions of the vector unit before one that are looked at.
+const LOOKED_AT: usize = 64;
+
+/// For each instruction of the vector unit, those that it does before it.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    before: Vec<Vec<u32>>,
+}
+
+impl Queue {
+    pub(super) fn new(program: &Program) -> Self {
+        let n = program.instructions.len();
+        let words = n.div_ceil(64);
+        // Of each instruction: what is complete when it is.
+        let mut complete: Vec<Vec<u64>> = Vec::with_capacity(n);
+        let mut before: Vec<Vec<u32>> = vec![Vec::new(); n];
+        let mut vectors: Vec<usize> = Vec::new();
+        let mut last: Option<(usize, ChannelSet)> = None;
+        for (place, instruction) in program.instructions.iter().enumerate() {
+            let mut own = vec![0_u64; words];
+            for dependency in of(program, instruction) {
+                join(&mut own, complete.get(*dependency as usize));
+            }
+            if let Work::Vector { .. } = instruction.work {
+                let ready = own.clone();
+                let surely = |other: &&usize| {
+                    let other = &program.instructions[**other];
+                    // One that waits for SRAM may be passed by one that needs none.
+                    let waits = other.acquire_bytes > 0 && instruction.acquire_bytes == 0;
+                    !waits && of(program, other).iter().all(|d| has(&ready, *d as usize))
+                };
+                for other in vectors.iter().rev().take(LOOKED_AT).filter(surely) {
+                    join(&mut own, complete.get(*other));
+                    before[place].push(*other as u32);
+                }
+                vectors.push(place);
+            } else if let Some(channels) = channels(program, instruction) {
+                if let Some((other, _)) = last.as_ref().filter(|(_, others)| others.within(&channels)) {
+                    join(&mut own, complete.get(*other));
+                }
+                last = Some((place, channels));
+            }
+            if let Some(word) = own.get_mut(place / 64) {
+                *word |= 1 << (place % 64);
+            }
+            complete.push(own);
+        }
+        Self { before }
+    }
+
+    /// What the vector unit does before an instruction, besides what that depends on.
+    pub(super) fn before(&self, instruction: usize) -> &[u32] {
+        self.before.get(instruction).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn join(into: &mut [u64], other: Option<&Vec<u64>>) {
+    for (a, b) in into.iter_mut().zip(other.into_iter().flatten()) {
+        *a |= b;
+    }
+}
+
+fn has(set: &[u64], place: usize) -> bool {
+    set.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
+}
+
+fn of<'a>(program: &'a Program, instruction: &Instruction) -> &'a [u32] {
+    let from = instruction.first_dependency as usize;
+    program.dependencies.get(from..from + instruction.dependencies as usize).unwrap_or_default()
+}
+
+/// The channels that an instruction is for; of a host's accesses all, which is the empty set here: each has those before it behind it.
+fn channels(program: &Program, instruction: &Instruction) -> Option<ChannelSet> {
+    match instruction.work {
+        Work::Pim { channels, .. } => program.channel_sets.get(channels as usize).cloned(),
+        Work::Block { block } => match &**program.blocks.get(block as usize)? {
+            Block::Instructions(list) => {
+                let sets = list.iter().filter_map(|i| program.channel_sets.get(i.channels as usize));
+                Some(sets.fold(ChannelSet::EMPTY, |all, set| all.or(set)))
+            }
+            Block::Accesses(_) => Some(ChannelSet::EMPTY),
+        },
+        Work::Vector { .. } | Work::Kernel { .. } | Work::Transfer { .. } | Work::Collective { .. } => None,
+    }
+}
