@@ -98,30 +98,29 @@ pub fn program(experiment: &Experiment, index: u64) -> Result<Program, Error> {
     Ok(plan.lower(index, &mut system)?)
 }
 
-/// Checks the program of one token of an experiment, or the one in a file, against what the experiment's plan claims, without running it.
+/// Checks the program of one token of an experiment, or the one in a file, against what the experiment's plan claims, without running it; `None` of a plan that
+/// claims nothing.
 ///
 /// # Errors
-/// The program does not do what the plan claims, or the plan has no programs: as of input that is wrong.
-pub fn check(experiment: &Experiment, token: u64, file: Option<&Path>) -> Result<CheckReport, Error> {
+/// The program does not do what the plan claims: as of input that is wrong.
+pub fn check(experiment: &Experiment, token: u64, file: Option<&Path>) -> Result<Option<CheckReport>, Error> {
     let mut plan = experiment.plan.boxed();
     let mut system = System::new(&experiment.machine, RunOptions::default());
     let index = plan.program_of(token);
-    let Some(claims) = plan.claims(index, &mut system)? else {
-        let problem = format!("is mapped by `{}`, which has no programs that could be checked", experiment.mapper);
-        return Err(InputError::new(&experiment.name, problem).into());
-    };
+    let Some(claims) = plan.claims(index, &mut system)? else { return Ok(None) };
     let (program, name) = match file {
         Some(path) => (read_program(path)?, path.display().to_string()),
         None => (plan.lower(index, &mut system)?, experiment.name.clone()),
     };
-    check_program(&program, &claims, &experiment.machine).map_err(|wrong| {
+    let report = check_program(&program, &claims, &experiment.machine).map_err(|wrong| {
         let error = InputError::new(name, wrong.to_string());
         let help = match file {
             Some(_) => "`banksia map --program` writes a program that its plan's check accepts",
             None => "this is a fault of the mapping, not of the experiment: please report it with the experiment file",
         };
-        error.help(help).into()
-    })
+        error.help(help)
+    })?;
+    Ok(Some(report))
 }
 
 /// Runs one program on an experiment's machine.

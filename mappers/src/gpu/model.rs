@@ -29,7 +29,7 @@ use banksia_workloads::{DataType, Generation, Model, Op, Phase, Place, Step};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 pub use choice::Choice;
-pub(crate) use emit::{ChosenPart, Parts, alike, resident};
+pub(crate) use emit::{ChosenPart, Parts, alike, delivered, resident};
 pub(crate) use state::launches;
 pub use state::{AttentionKernels, GpuModel, GpuOptions};
 
@@ -482,6 +482,7 @@ impl Plan for GpuModel {
             device: 0,
             name: self.spec.name.clone(),
             resident: resident(&parts, ""),
+            delivered: Vec::new(),
             alike: alike(&parts, ""),
             footprint_bytes: weights.saturating_add(kv).saturating_add(activations),
             capacity_bytes: self.spec.dram.capacity_bytes,

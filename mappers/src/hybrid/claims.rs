@@ -5,7 +5,7 @@ use banksia_workloads::{Phase, Step};
 
 use super::half::Half;
 use super::map::Hybrid;
-use crate::gpu::model::{Parts, alike, resident};
+use crate::gpu::model::{Parts, alike, delivered, resident};
 use crate::pim::OPERATORS;
 use crate::plan::{Plan, Unsupported};
 use crate::replay::{Claims, Group, InBanks, OnGpu};
@@ -15,11 +15,11 @@ impl Hybrid {
     pub(super) fn claims_of(&mut self, step: &Step, judge: &mut dyn Judge) -> Result<Claims, Unsupported> {
         let on_gpu = step.phase == Phase::Prefill || self.on_gpu;
         let mut claims = Claims::default();
-        let (mut buffers, mut first) = (Vec::new(), Vec::new());
+        let (mut buffers, mut first, mut sent) = (Vec::new(), Vec::new(), Vec::new());
         if on_gpu || self.parts.is_empty() {
             let wanted = if on_gpu { Parts::All } else { Parts::WithoutCache };
             let parts = self.whole.chosen_parts(step, wanted, judge)?;
-            (buffers, first) = (resident(&parts, ""), alike(&parts, ""));
+            (buffers, first, sent) = (resident(&parts, ""), alike(&parts, ""), delivered(&parts, ""));
         } else {
             for part in &mut self.parts {
                 let own = Step::decode(part.generation().batch, step.context());
@@ -27,6 +27,7 @@ impl Hybrid {
                 for half in &self.halves {
                     buffers.extend(resident(&parts, half.suffix));
                     first.extend(alike(&parts, half.suffix));
+                    sent.extend(delivered(&parts, half.suffix));
                 }
             }
         }
@@ -36,7 +37,9 @@ impl Hybrid {
         let kv = if on_gpu && self.on_gpu { kept.kv } else { 0 };
         let footprint_bytes = kept.weights.saturating_add(kept.activations).saturating_add(kv);
         let (device, name) = (self.site.gpu, self.site.gpu_name.clone());
-        claims.gpus.push(OnGpu { device, name, resident: buffers, alike: first, footprint_bytes, capacity_bytes });
+        let gpu =
+            OnGpu { device, name, resident: buffers, delivered: sent, alike: first, footprint_bytes, capacity_bytes };
+        claims.gpus.push(gpu);
         let kernels = |name: String, after: Vec<usize>, labels: &[&str]| Group {
             name,
             labels: labels.iter().map(|l| (*l).to_owned()).collect(),

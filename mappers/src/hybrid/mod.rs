@@ -256,6 +256,10 @@ impl Plan for Hybrid {
     }
 
     fn claims(&mut self, index: u64, judges: &mut dyn Judges) -> Result<Option<Claims>, Unsupported> {
+        // What products and experts in the banks do between the GPU's kernels is not claimed.
+        if self.operators.is_some() {
+            return Ok(None);
+        }
         let step = self.step_of(index)?;
         let mut judge = judges.of(self.site.gpu as usize).ok_or_else(no_judge)?;
         Ok(Some(self.claims_of(&step, &mut *judge)?))

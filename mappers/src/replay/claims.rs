@@ -52,6 +52,8 @@ pub struct OnGpu {
     pub name: String,
     /// Buffers that are there before the step: weights, caches, states, inputs.
     pub resident: Vec<String>,
+    /// Buffers that other devices write in it; that kernels which read them wait is in the order of the groups.
+    pub delivered: Vec<String>,
     /// Buffers that the first layer reads as the others do, though nothing comes before it: it is taken for one like them.
     pub alike: Vec<String>,
     /// Bytes that the plan keeps: weights, keys and values, activations.

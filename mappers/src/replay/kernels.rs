@@ -74,6 +74,7 @@ pub(super) fn check(
                     }
                 }
                 None if resident.contains(name.as_str()) || writes.contains(&tensor) => {}
+                None if gpu.delivered.contains(name) => {}
                 None if gpu.alike.contains(name) => {
                     let note = format!(
                         "`{}` of the first layer reads `{name}` as in other layers, though nothing comes before it",

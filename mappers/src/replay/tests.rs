@@ -65,7 +65,7 @@ impl Case {
         base: &str,
         keys: &str,
     ) -> Result<(Self, LayoutReport), InputError> {
-        let generation = Generation { context_tokens: context, prompt_tokens: 1, batch, ..Generation::default() };
+        let generation = Generation { context_tokens: context, prompt_tokens: 0, batch, ..Generation::default() };
         let source = Source::from_text("case.toml", format!("[machine]\nbase = \"{base}\"\n{keys}\n"));
         let machine = Machine::read(base, &source, None)?;
         let problem = Problem { model, generation: &generation, machine: &machine, source: &source };

@@ -2,6 +2,7 @@
 
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;
+use banksia_input::InputError;
 use banksia_mappers::replay::CheckReport;
 use banksia_reports::units::{count, percent, quantity};
 
@@ -10,7 +11,13 @@ use crate::args::{Format, MapArgs};
 use crate::output::{json, print};
 
 pub(super) fn execute(args: &MapArgs, experiment: &Experiment, token: u64) -> Result<(), CliError> {
-    let report = run::check(experiment, token, args.program.as_deref())?;
+    let Some(report) = run::check(experiment, token, args.program.as_deref())? else {
+        let problem =
+            format!("is mapped by `{}`, which claims nothing of this plan that could be checked", experiment.mapper);
+        let help =
+            "products or experts in the banks beside a GPU, and what `[published]` rules price, are not checked yet";
+        return Err(CliError::from(InputError::new(&experiment.name, problem).help(help)));
+    };
     print(&match args.format {
         Format::Json => json("check", &report)?,
         Format::Table => shown(experiment, &report),

@@ -78,7 +78,8 @@ fn checked(found: &Found, args: &MapArgs) -> Option<Checked> {
     let experiment = Experiment::read(&args.experiment, &settings).ok()?;
     let token = experiment.mapped_generation().generated_tokens;
     Some(match run::check(&experiment, token, None) {
-        Ok(r) => Checked { passed: true, wrong: None, outputs: r.outputs, instructions: r.instructions },
+        Ok(None) => return None,
+        Ok(Some(r)) => Checked { passed: true, wrong: None, outputs: r.outputs, instructions: r.instructions },
         Err(e) => Checked { passed: false, wrong: Some(e.to_string()), outputs: 0, instructions: 0 },
     })
 }

@@ -139,6 +139,10 @@ const FROM_OUTSIDE: [&str; 8] = [
 pub(crate) fn resident(parts: &[ChosenPart], suffix: &str) -> Vec<String> {
     let mut all: std::collections::BTreeSet<String> =
         FROM_OUTSIDE.iter().map(|name| format!("{name}{suffix}")).collect();
+    if !parts.iter().any(|part| part.place() == Place::Before) {
+        // A step without embedding begins with the hidden state.
+        all.insert(format!("hidden{suffix}"));
+    }
     for part in parts {
         let (_, first, repeat) = part.layers();
         let inside = matches!(part.place(), Place::Layers | Place::Encoder);
@@ -149,6 +153,12 @@ pub(crate) fn resident(parts: &[ChosenPart], suffix: &str) -> Vec<String> {
         }
     }
     all.into_iter().collect()
+}
+
+/// Names of the buffers into which another device puts results of parts that it runs.
+pub(crate) fn delivered(parts: &[ChosenPart], suffix: &str) -> Vec<String> {
+    let elsewhere = parts.iter().filter(|part| part.launches.is_empty());
+    elsewhere.map(|part| format!("{}{suffix}", part.part.output.name)).collect()
 }
 
 /// Names of the buffers that the first of all layers reads as the others do: the sum before its norm, which it does not have (`fuse.rs`).
