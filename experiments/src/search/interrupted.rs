@@ -175,15 +175,12 @@ impl Interrupted {
             let length = (end.min(whole) as usize).saturating_sub(at);
             let Some(added) = self.piece(&mut piece, all, list, [(load, after), (&next.0, &next.1)])? else {
                 // What is not known may cost nothing beside a load and where the piece ends.
-                let loaded = match load.is_empty() {
-                    true => 0,
-                    false => {
-                        piece.done(&self.still, all.get(..load.end).unwrap_or(all), 0)? as usize - at.min(load.end)
-                    }
-                };
+                let until = all.get(..load.end).filter(|_| !load.is_empty());
+                let loaded = until.map_or(Ok(0), |list| piece.done(&self.still, list, 0))? as usize;
+                let loaded = loaded.saturating_sub(at).min(length);
                 let waits = (dues.waits_s / cycle_s).ceil() as usize;
                 let adds = (dues.adds_s / cycle_s).floor() as u32;
-                let body = loaded.min(length)..length.saturating_sub(waits).max(loaded.min(length));
+                let body = loaded..length.saturating_sub(waits).max(loaded);
                 alone.resize(alone.len() + if place == 0 { before } else { 0 }, 0);
                 alone.extend((0..length).map(|p| if body.contains(&p) { adds } else { 0 }));
                 at += length;
@@ -228,7 +225,7 @@ impl Interrupted {
         [own, next]: [(&Range<usize>, &Range<usize>); 2],
     ) -> Result<Option<Arc<OfPiece>>, String> {
         let Some(kept) = repeats(list, own.1, KEPT) else { return Ok(None) };
-        let after = repeats(list, next.1, [1, 0]).unwrap_or_else(|| vec![next.1.start..next.1.start]);
+        let after = repeats(list, next.1, [1, 0]).unwrap_or_default();
         let places = |parts: &[Range<usize>]| parts.iter().cloned().flatten().collect::<Vec<usize>>();
         let load = places(std::slice::from_ref(own.0));
         let head: Vec<usize> = load.iter().copied().chain(kept.first().cloned().into_iter().flatten()).collect();
