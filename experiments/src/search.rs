@@ -8,6 +8,7 @@
 //! (`lattice`), so that spaces of millions of plans are never listed. The order depends on nothing but the experiment, the objective and the seed, not on
 //! the number of threads.
 
+mod added;
 pub mod bound;
 mod evaluate;
 mod found;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::interrupted::Added;
+use super::added::Added;
 
 /// When refresh of the channels falls due, and what one costs where nothing closer is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
