@@ -25,16 +25,15 @@ impl Queue {
         let mut last: Option<(usize, ChannelSet)> = None;
         for (place, instruction) in program.instructions.iter().enumerate() {
             let mut own = vec![0_u64; words];
-            for dependency in of(program, instruction) {
+            for dependency in program.dependencies_of(place) {
                 join(&mut own, complete.get(*dependency as usize));
             }
             if let Work::Vector { .. } = instruction.work {
                 let ready = own.clone();
                 let surely = |other: &&usize| {
-                    let other = &program.instructions[**other];
                     // One that waits for SRAM may be passed by one that needs none.
-                    let waits = other.acquire_bytes > 0 && instruction.acquire_bytes == 0;
-                    !waits && of(program, other).iter().all(|d| has(&ready, *d as usize))
+                    let waits = program.instructions[**other].acquire_bytes > 0 && instruction.acquire_bytes == 0;
+                    !waits && program.dependencies_of(**other).iter().all(|d| has(&ready, *d as usize))
                 };
                 for other in vectors.iter().rev().take(LOOKED_AT).filter(surely) {
                     join(&mut own, complete.get(*other));
@@ -69,11 +68,6 @@ fn join(into: &mut [u64], other: Option<&Vec<u64>>) {
 
 fn has(set: &[u64], place: usize) -> bool {
     set.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
-}
-
-fn of<'a>(program: &'a Program, instruction: &Instruction) -> &'a [u32] {
-    let from = instruction.first_dependency as usize;
-    program.dependencies.get(from..from + instruction.dependencies as usize).unwrap_or_default()
 }
 
 /// The channels that an instruction is for; of a host's accesses all, which is the empty set here: each has those before it behind it.
