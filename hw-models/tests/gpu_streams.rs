@@ -86,6 +86,14 @@ fn together(gpu: &mut Gpu, kernels: &[&Kernel], options: &LaunchOptions) -> Resu
     gpu.run_together(&tensors, &launches, options)
 }
 
+/// How much fuller than alone an SM may be with CTAs of a kernel that waits for places: alone they spread over all SMs,
+/// and behind another kernel as many as fit go to the first SM that it leaves.
+fn piled(gpu: &Gpu, kernel: &Kernel) -> f64 {
+    let fit = gpu.occupancy(kernel).unwrap();
+    let alone = kernel.grid.div_ceil(gpu.spec().sms()).min(fit);
+    f64::from(fit) / f64::from(alone)
+}
+
 fn options() -> LaunchOptions {
     LaunchOptions { grain_bytes: 8192, cache: CacheState::Empty, ..LaunchOptions::default() }
 }
@@ -106,6 +114,8 @@ proptest! {
     }
 
     /// Two take no less than the longer of them and little more than both after each other, and move what they move alone.
+    /// What a CTA takes depends on where it lies: beside another kernel its lines may be nearer than they are alone (of
+    /// 6,000 pairs the best gains 7.6 %), and its SM fuller ([`piled`]).
     #[test]
     fn two_at_once_lie_between_the_longer_and_the_sum(a in shape(), b in shape()) {
         let mut gpu = Gpu::new(device("h200").unwrap());
@@ -114,9 +124,9 @@ proptest! {
         let both = together(&mut gpu, &[&a, &b], &options()).unwrap();
         let spans = alone.map(|r| r.span_s);
         let (longer, sum) = (spans[0].max(spans[1]), spans[0] + spans[1]);
-        // A CTA may lie nearer to its lines than it does alone.
-        prop_assert!(both.span_s >= longer * 0.98 - 1e-7, "{} of {spans:?}", both.span_s);
-        prop_assert!(both.span_s <= sum * 1.10 + 1e-6, "{} of {spans:?}", both.span_s);
+        prop_assert!(both.span_s >= longer * 0.90 - 1e-7, "{} of {spans:?}", both.span_s);
+        let most = sum + (piled(&gpu, &b) - 1.0) * spans[1];
+        prop_assert!(both.span_s <= most * 1.10 + 1e-6, "{} of {spans:?}", both.span_s);
         for (ran, alone) in both.launches.iter().zip(&alone) {
             prop_assert_eq!(ran.traffic.crossbar_read_bytes, alone.traffic.crossbar_read_bytes);
             prop_assert_eq!(ran.traffic.crossbar_write_bytes, alone.traffic.crossbar_write_bytes);
