@@ -48,6 +48,7 @@
 //! ```
 
 pub(crate) mod schema;
+mod unmapped;
 
 use std::path::Path;
 
@@ -56,7 +57,7 @@ use banksia_input::{InputError, Source};
 use banksia_mappers::cluster::Ranks;
 use banksia_mappers::parallel::TrainReport;
 use banksia_mappers::schema::Mapping;
-use banksia_mappers::{Mapper, Plan, Problem, choose};
+use banksia_mappers::{Plan, Problem, choose};
 use banksia_workloads::model::{Routing, Types};
 use banksia_workloads::schema::ModelKey;
 use banksia_workloads::{Generation, GenerationFile, GptFile, Model, explain_key, load_model, zoo};
@@ -70,6 +71,7 @@ use crate::serving::{Load, ServingFile};
 use crate::shipped;
 use crate::training::{self, TrainingFile};
 use banksia_mappers::parallel::Parallel;
+pub(crate) use unmapped::Unmapped;
 
 /// Which model runs on which machine, mapped how.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -206,22 +208,7 @@ impl Experiment {
         if published::is_published(source) {
             return Self::published(source, path);
         }
-        let (file, model, generation, machine, mut configuration) = Self::read_parts(source, path)?;
-        let resolve = |serving: ServingFile| serving.resolve(source, path, file.seed, &machine, &mut configuration);
-        let serving = file.serving.map(resolve).transpose()?;
-        if let Some(load) = &serving {
-            // The longest request keeps to the model's positions.
-            let longest = Generation { prompt_tokens: load.longest(), ..Generation::default() };
-            longest.check(&model, source, "serving")?;
-        }
-        let problem = Problem { model: &model, generation: &generation, machine: &machine, source };
-        let mapper: &dyn Mapper = choose(&problem)?;
-        let plan = mapper.plan(&problem)?;
-        let machine = plan.machine().unwrap_or(machine);
-        let stem = path.and_then(Path::file_stem).map_or_else(|| "experiment".into(), |s| s.to_string_lossy());
-        let name = file.name.unwrap_or_else(|| stem.into_owned());
-        let (seed, mapper, training, published) = (file.seed, mapper.name(), None, None);
-        Ok(Self { name, seed, configuration, model, generation, machine, mapper, plan, training, serving, published })
+        Unmapped::read(source, path)?.mapped(source)
     }
 
     /// The same model and mapping on its machine as the file has it, used in another way.
@@ -321,7 +308,7 @@ impl Experiment {
                 source.error("parallel", format!("has no meaning for `{}`, which is one machine", machine.name));
             return Err(error.help("name a cluster in place of machine.base: machine.cluster = \"h200\""));
         }
-        let mut configuration = format!("# experiment\n{}\n{}", source.text(), machine.configuration);
+        let mut configuration = format!("\n{}", machine.configuration);
         let mut model = model(&file.workload.model, source, path, &mut configuration)?;
         if let Some(types) = &file.workload.types {
             model.types = types.clone();

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use banksia_hw::gpu::LaunchCache;
 use banksia_hw::system::RunOptions;
-use banksia_input::InputError;
+use banksia_input::{InputError, Source};
 use rayon::prelude::*;
 
 use super::keep::{Evaluated, Keep, Kept, key};
@@ -16,7 +16,8 @@ use super::objective::Objective;
 use super::options::{Ranked, SearchOptions, gap};
 use super::space::{Bounded, Choice, Space, reason};
 use crate::error::Error;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Unmapped};
+use crate::published;
 use crate::run;
 
 /// A plan that was simulated.
@@ -69,6 +70,8 @@ pub(super) fn pool(options: &SearchOptions) -> Result<rayon::ThreadPool, Error> 
 pub(super) struct Evaluator<'a> {
     path: &'a Path,
     settings: &'a [String],
+    /// What all plans have in common, read once, where the mapping alone makes them.
+    common: Option<(Source, Unmapped)>,
     space: &'a Space,
     objective: Objective,
     cache: Option<Arc<dyn LaunchCache>>,
@@ -86,9 +89,17 @@ impl<'a> Evaluator<'a> {
         options: &SearchOptions,
     ) -> Result<Self, Error> {
         let pool = pool(options)?;
+        let source = Experiment::source(path)?.with_settings(settings)?;
+        let common = if published::is_published(&source) {
+            None
+        } else {
+            let unmapped = Unmapped::read(&source, path.exists().then_some(path))?;
+            (!unmapped.serves()).then_some((source, unmapped))
+        };
         Ok(Self {
             path,
             settings,
+            common,
             space,
             objective: options.objective,
             cache: options.cache.clone(),
@@ -130,8 +141,7 @@ impl<'a> Evaluator<'a> {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Result<Simulated, String>>, Error> {
         let one = |choice: &Choice| -> Result<Result<Simulated, String>, Error> {
-            let settings: Vec<String> = self.settings.iter().cloned().chain(self.space.set(choice)).collect();
-            let experiment = match Experiment::read(self.path, &settings) {
+            let experiment = match self.experiment(choice) {
                 Ok(experiment) => experiment,
                 Err(error) => return Ok(Err(reason(&error))),
             };
@@ -143,6 +153,15 @@ impl<'a> Evaluator<'a> {
             Ok(Ok(Simulated { choice: choice.clone(), latency_s, energy_j, tokens, bound_s, value }))
         };
         self.pool.install(|| plans.par_iter().with_max_len(1).map(one).collect())
+    }
+
+    fn experiment(&self, choice: &Choice) -> Result<Experiment, InputError> {
+        let own = self.space.set(choice);
+        if let Some((source, unmapped)) = &self.common {
+            return unmapped.clone().mapped(&source.with_settings(&own)?);
+        }
+        let settings: Vec<String> = self.settings.iter().cloned().chain(own).collect();
+        Experiment::read(self.path, &settings)
     }
 
     /// What a plan takes: from the store, or simulated.

@@ -14,7 +14,7 @@ use crate::program::{Block, ChannelSet, HostAccess, Pattern, PimInstruction, Pro
 /// What happens to data in every channel of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataStep {
-    /// So many columns of a vector take the place of what the buffer held.
+    /// So many columns of a vector take the place of what the buffer held; where it holds several vectors, of those that have been multiplied.
     Load {
         /// How many.
         columns: u32,
@@ -86,6 +86,8 @@ pub struct DataUnits {
     pub columns: u32,
     /// Bytes of a column.
     pub column_bytes: u32,
+    /// Vectors that the buffer holds beside one another, and sums of a unit: each column is multiplied by all.
+    pub vectors: u32,
     /// A sum has a lane of its own for each of a column's, which are added outside.
     pub sums_by_lane: bool,
 }
@@ -114,6 +116,7 @@ impl<'a> DataView<'a> {
             rows: u64::from(device.rows),
             columns: device.columns,
             column_bytes: device.access_bytes,
+            vectors: 1,
             sums_by_lane: false,
         };
         match &self.machine.drive {
@@ -129,6 +132,7 @@ impl<'a> DataView<'a> {
                 DataUnits {
                     lanes: u64::from(lanes),
                     buffer_columns: set.row_elements() / lanes,
+                    vectors: set.vectors(),
                     rows: u64::from(kept.unwrap_or(device.rows)),
                     ..one
                 }

@@ -84,32 +84,33 @@ pub fn resolve(items: Vec<Item>, judge: &mut dyn Judge) -> Result<Vec<Launch>, G
             Item::Kernel(launch) => launches.push(launch),
             Item::Product(gemm, library, found, names) => {
                 let (plan, _) = select::gemm_of(judge, library, &gemm, found, Effort::DEFAULT)?;
-                let swapped = plan.swapped;
-                launches.extend(plan.steps.into_iter().map(|(kernel, _)| {
-                    let operands = operands_of_product(&kernel, swapped, &names);
-                    Launch { kernel: Arc::new(kernel), operands }
-                }));
+                let kernels: Vec<Arc<Kernel>> = plan.steps.into_iter().map(|(kernel, _)| Arc::new(kernel)).collect();
+                launches.extend(launches_of_product(&kernels, plan.swapped, &names));
             }
         }
     }
     Ok(launches)
 }
 
-/// The memory of a product's kernels: of the kernel itself, of the sum over its parts, of the counter before it.
-pub fn operands_of_product(kernel: &Kernel, swapped: bool, [a, b, c]: &[Operand; 3]) -> Vec<Operand> {
+/// The launches of a product's kernels with their memory: parts of sums lie apart from the result until they are summed.
+pub fn launches_of_product(kernels: &[Arc<Kernel>], swapped: bool, [a, b, c]: &[Operand; 3]) -> Vec<Launch> {
+    const REDUCTION: &str = "split reduction";
+    let is_split = kernels.iter().any(|k| k.name.starts_with(REDUCTION));
     let workspace = || Operand::shared("workspace");
-    let mut operands = if kernel.name.starts_with("split reduction") {
-        vec![workspace(), c.clone()]
-    } else if kernel.name == "tile counter" {
-        vec![Operand::shared("counter")]
-    } else {
-        let (first, second) = if swapped { (b, a) } else { (a, b) };
-        // Parts of sums are of four bytes.
-        vec![first.clone(), second.clone(), c.clone()]
+    let of = |kernel: &Arc<Kernel>| {
+        let mut operands = if kernel.name.starts_with(REDUCTION) {
+            vec![workspace(), c.clone()]
+        } else if kernel.name == "tile counter" {
+            vec![Operand::shared("counter")]
+        } else {
+            let (first, second) = if swapped { (b, a) } else { (a, b) };
+            vec![first.clone(), second.clone(), if is_split { workspace() } else { c.clone() }]
+        };
+        operands.truncate(kernel.tensors.len());
+        operands.resize_with(kernel.tensors.len(), || Operand::shared("scratch"));
+        Launch { kernel: Arc::clone(kernel), operands }
     };
-    operands.truncate(kernel.tensors.len());
-    operands.resize_with(kernel.tensors.len(), || Operand::shared("scratch"));
-    operands
+    kernels.iter().map(of).collect()
 }
 
 /// Adds launches of an operator to a program, each after the one before and the first after `after`; returns the last. `prefix` begins the

@@ -37,7 +37,7 @@ use lower::Lowering;
 use part::{Launches, Part};
 
 use super::frameworks::Framework;
-use super::launch::{self, Item, Launch, operands_of_product};
+use super::launch::{self, Item, Launch};
 use super::select::{self, Effort};
 use crate::plan::{Bound, Footprint, Judges, LayoutReport, Mapper, Plan, Problem, Unsupported};
 use crate::replay::{Claims, Group, OnGpu};
@@ -394,10 +394,7 @@ impl GpuModel {
                         (plan.steps.into_iter().map(|(k, _)| Arc::new(k)).collect(), plan.swapped)
                     }
                 };
-                let launches = kernels
-                    .iter()
-                    .map(|k| Launch { kernel: Arc::clone(k), operands: operands_of_product(k, swapped, &names) })
-                    .collect();
+                let launches = launch::launches_of_product(&kernels, swapped, &names);
                 self.kernels.insert(work.clone(), (kernels, swapped));
                 launches
             }
@@ -487,7 +484,7 @@ impl Plan for GpuModel {
             footprint_bytes: weights.saturating_add(kv).saturating_add(activations),
             capacity_bytes: self.spec.dram.capacity_bytes,
         };
-        Ok(Some(Claims { groups: vec![kernels], banks: Vec::new(), gpus: vec![gpu] }))
+        Ok(Some(Claims { groups: vec![kernels], gpus: vec![gpu], ..Claims::default() }))
     }
 
     fn layout(&mut self, token: u64, judges: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {

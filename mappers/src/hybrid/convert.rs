@@ -19,6 +19,13 @@ impl Copies {
     }
 }
 
+/// What is converted: the matrix as it lies in the banks, or as it has been sent. `None` where it is read as it lies.
+pub(super) fn source(copies: Copies, shared: bool, weights: Option<&Operand>) -> Option<Operand> {
+    let own = weights.map(|o| Operand { name: format!("{}.banks", o.name), own: o.own });
+    let from = own.filter(|_| shared).unwrap_or_else(|| Operand::shared("weight_in_banks_layout"));
+    (copies == Copies::Convert).then_some(from)
+}
+
 /// The kernel that copies so many bytes of weights from the banks' layout to rows: it reads and writes each once. Behind a link they have been sent to
 /// the room before. `None` where they are read as they lie.
 pub(super) fn launch(
@@ -28,9 +35,7 @@ pub(super) fn launch(
     weights: Option<&Operand>,
     kernels: &mut HashMap<u64, Arc<Kernel>>,
 ) -> Option<Launch> {
-    if copies != Copies::Convert {
-        return None;
-    }
+    let from = source(copies, shared, weights)?;
     let kernel = kernels.entry(bytes).or_insert_with(|| {
         let copy = Pointwise {
             elements: bytes / 2,
@@ -41,7 +46,5 @@ pub(super) fn launch(
         };
         Arc::new(pointwise("conversion of weights from the banks' layout", &copy))
     });
-    let own = weights.map(|o| Operand { name: format!("{}.banks", o.name), own: o.own });
-    let from = own.filter(|_| shared).unwrap_or_else(|| Operand::shared("weight_in_banks_layout"));
     Some(Launch { kernel: Arc::clone(kernel), operands: vec![from, Operand::shared(ROOM)] })
 }

@@ -6,6 +6,7 @@
 
 mod bound;
 mod capacity;
+mod chain;
 mod claims;
 mod convert;
 mod half;
@@ -13,6 +14,7 @@ mod map;
 mod options;
 mod pipeline;
 mod place;
+mod placed_claims;
 mod share;
 mod site;
 mod steps;
@@ -256,13 +258,12 @@ impl Plan for Hybrid {
     }
 
     fn claims(&mut self, index: u64, judges: &mut dyn Judges) -> Result<Option<Claims>, Unsupported> {
-        // What products and experts in the banks do between the GPU's kernels is not claimed.
-        if self.operators.is_some() {
-            return Ok(None);
-        }
         let step = self.step_of(index)?;
         let mut judge = judges.of(self.site.gpu as usize).ok_or_else(no_judge)?;
-        Ok(Some(self.claims_of(&step, &mut *judge)?))
+        Ok(Some(match self.operators {
+            Some(_) => self.placed_claims(&step, &mut *judge)?,
+            None => self.claims_of(&step, &mut *judge)?,
+        }))
     }
 
     fn layout(&mut self, token: u64, judges: &mut dyn Judges) -> Result<LayoutReport, Unsupported> {

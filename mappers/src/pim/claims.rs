@@ -22,44 +22,64 @@ pub(super) fn add(
     (claims, banks): (&mut Claims, &mut InBanks),
     before: Option<usize>,
 ) -> Option<usize> {
-    let mut adding = Adding { pim, graph, context, sequences, claims, banks, of: HashMap::new() };
-    let mut last = before;
+    let vectors = sequences.end - sequences.start;
+    let mut adding = Adding { pim, context, sequences, vectors, claims, banks };
+    let (mut of, mut last) = (HashMap::new(), before);
     for index in graph.topological().unwrap_or_default() {
         if let Some(node) = graph.operator(index) {
-            let mut after: Vec<usize> = graph
-                .petgraph()
-                .neighbors_directed(index, Incoming)
-                .filter_map(|n| adding.of.get(&n).copied())
-                .collect();
+            let mut after: Vec<usize> =
+                graph.petgraph().neighbors_directed(index, Incoming).filter_map(|n| of.get(&n).copied()).collect();
             if after.is_empty() {
                 // What comes from outside is there after the operator before.
                 after.extend(last);
             }
             after.sort_unstable();
             after.dedup();
-            let group = adding.node(index, node, after);
-            adding.of.insert(index, group);
+            let group = adding.node(node, passes(graph, index, node), after);
+            of.insert(index, group);
             last = Some(group);
         }
     }
     last
 }
 
-struct Adding<'a, 'b> {
-    pim: &'a Pim,
-    graph: &'a Graph,
+/// Adds what one operator of a model claims that another device runs the rest of, after other groups; its group.
+pub(super) fn one(
+    pim: &Pim,
+    node: &OperatorNode,
     context: u64,
     sequences: Range<u64>,
+    after: Vec<usize>,
+    (claims, banks): (&mut Claims, &mut InBanks),
+) -> usize {
+    let vectors = node.batch.saturating_mul(node.tokens);
+    // What it gives goes on to the other device, or to an operator that takes it vector by vector.
+    Adding { pim, context, sequences, vectors, claims, banks }.node(node, true, after)
+}
+
+/// Whether an operator's result passes through in parts: the vocabulary's logits.
+fn passes(graph: &Graph, index: NodeIndex, node: &OperatorNode) -> bool {
+    let chosen = |n: NodeIndex| graph.operator(n).is_some_and(|o| matches!(o.op, Op::ArgMax { .. }));
+    let mut next = graph.petgraph().neighbors_directed(index, Outgoing);
+    next.clone().any(chosen) || next.any(|n| vector_ops::is_chosen_from(graph, n)) && node.layer.is_none()
+}
+
+struct Adding<'a, 'b> {
+    pim: &'a Pim,
+    context: u64,
+    sequences: Range<u64>,
+    /// Vectors of an operator: of each sequence one of every token.
+    vectors: u64,
     claims: &'b mut Claims,
     banks: &'b mut InBanks,
-    of: HashMap<NodeIndex, usize>,
 }
 
 impl Adding<'_, '_> {
-    fn node(&mut self, index: NodeIndex, node: &OperatorNode, after: Vec<usize>) -> usize {
+    /// Adds an operator, whose result `passes` through in parts or is held as a whole.
+    fn node(&mut self, node: &OperatorNode, passes: bool, after: Vec<usize>) -> usize {
         let group = self.claims.groups.len();
-        let (pim, batch) = (self.pim, self.sequences.end - self.sequences.start);
-        let bytes = node.activation_bytes_out();
+        let (pim, batch) = (self.pim, self.vectors);
+        let bytes = if passes { 0 } else { node.activation_bytes_out() };
         let mut own = Group {
             name: node.name.clone(),
             labels: vec![node.label.clone()],
@@ -68,12 +88,6 @@ impl Adding<'_, '_> {
             live_bytes: bytes,
             ..Group::default()
         };
-        // The vocabulary's logits pass through in parts.
-        let chosen = |n: NodeIndex| self.graph.operator(n).is_some_and(|o| matches!(o.op, Op::ArgMax { .. }));
-        let mut next = self.graph.petgraph().neighbors_directed(index, Outgoing);
-        if next.clone().any(chosen) || next.any(|n| vector_ops::is_chosen_from(self.graph, n)) && node.layer.is_none() {
-            own.live_bytes = 0;
-        }
         let vectors = match node.op {
             Op::Linear { .. } => vec![batch],
             Op::HeadLinear { heads, .. } => vec![node.batch * node.tokens; heads as usize],

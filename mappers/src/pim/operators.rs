@@ -1,6 +1,7 @@
 //! Some operators of a model in the banks of a PIM device that stands beside another device: their matrices and states, and nothing else.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use banksia_hw::pim::{PimMachine, peak_bandwidth_bytes_per_s, peak_macs_per_s};
 use banksia_hw::program::{InstructionId, ProgramBuilder};
@@ -8,6 +9,7 @@ use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, Graph, Model, OperatorNode};
 
 use super::banks::Banks;
+use super::claims;
 use super::layout::Layout;
 use super::lower;
 use super::map::Pim;
@@ -17,6 +19,7 @@ use crate::pim_gpt::RegionSummary;
 use crate::pim_gpt::accepts::Owners;
 use crate::pim_gpt::functions::Functions;
 use crate::plan::Unsupported;
+use crate::replay::{Claims, InBanks};
 
 /// Operators that the PIM device runs, and where their matrices and states lie.
 #[derive(Debug, Clone)]
@@ -116,6 +119,24 @@ impl PimOperators {
     ) -> Result<Vec<InstructionId>, Unsupported> {
         // Memory that another device uses is not taken before it is needed.
         lower::one(&self.map, builder, node, context, after, false)
+    }
+
+    /// What one of the operators claims, after other groups; its group.
+    pub(crate) fn claim(
+        &self,
+        node: &OperatorNode,
+        context: u64,
+        sequences: Range<u64>,
+        after: Vec<usize>,
+        claims: (&mut Claims, &mut InBanks),
+    ) -> usize {
+        claims::one(&self.map, node, context, sequences, after, claims)
+    }
+
+    /// Bytes of states in the banks.
+    pub(crate) fn state_bytes(&self) -> u64 {
+        // Counted as they are read and as they are written.
+        self.map.last_token.operators().map(|n| n.state_bytes() / 2).sum()
     }
 
     /// What lies where.

@@ -13,6 +13,7 @@ use super::kernels;
 use super::memory::{Did, Memory, Who};
 use super::numbers::Numbers;
 use super::order::Order;
+use super::place::Region;
 use super::report::{CheckReport, Level, Moved};
 use super::wrong::Wrong;
 
@@ -52,7 +53,7 @@ pub fn check(program: &Program, claims: &Claims, machine: &Machine) -> Result<Ch
     }
     report.waits = flow::presence(program, groups, &of, &only, &mut order)?;
     flow::additions(program, groups, &of)?;
-    links(program, machine, &mut report);
+    links(program, &claims.links, machine, &mut report)?;
     Ok(report)
 }
 
@@ -150,13 +151,15 @@ impl Walk<'_, '_> {
         report.levels.push(level("rows of a bank", "rows", rows.max(highest), units.rows));
         report.levels.push(level("global buffer", "columns", memory.buffer_most.into(), units.buffer_columns.into()));
         let t = memory.traffic;
-        let says = banks.regions.iter().map(|r| {
+        // Where units multiply a column by several vectors, how often it is read is theirs to choose.
+        let of_region = |r: &Region| {
             let (outputs, inputs) = r.place.shape();
             outputs * inputs * r.times * u64::from(units.column_bytes) / units.lanes.max(1)
-        });
+        };
+        let says = (units.vectors <= 1).then(|| banks.regions.iter().map(of_region).sum());
         let moved = |over: &str, bytes, says| Moved { device: device(), over: over.into(), bytes, says };
         report.moved.extend([
-            moved("cells to units, tensors", t.of_tensors, Some(says.sum())),
+            moved("cells to units, tensors", t.of_tensors, says),
             moved("cells to units, with padding", t.to_units, None),
             moved("vectors to buffers", t.loads, None),
             moved("ordinary reads", t.reads, None),
@@ -234,8 +237,8 @@ fn held(
     Ok(())
 }
 
-/// Bytes over links.
-fn links(program: &Program, machine: &Machine, report: &mut CheckReport) {
+/// Bytes over links, by the name of the transfers: what the plan says, where it does.
+fn links(program: &Program, says: &[(String, u64)], machine: &Machine, report: &mut CheckReport) -> Result<(), Wrong> {
     let mut by_operator: Vec<(String, u64)> = Vec::new();
     for instruction in &program.instructions {
         if let Work::Transfer { bytes, .. } = instruction.work {
@@ -247,6 +250,12 @@ fn links(program: &Program, machine: &Machine, report: &mut CheckReport) {
         }
     }
     for (operator, bytes) in by_operator {
-        report.moved.push(Moved { device: machine.name.clone(), over: format!("link: {operator}"), bytes, says: None });
+        let says = says.iter().find(|(name, _)| *name == operator).map(|(_, bytes)| *bytes);
+        if let Some(right) = says.filter(|right| *right != bytes) {
+            let (tensor, what) = (machine.name.clone(), "bytes over the link".to_owned());
+            return Err(Wrong::Amount { operator, tensor, what, done: bytes, right });
+        }
+        report.moved.push(Moved { device: machine.name.clone(), over: format!("link: {operator}"), bytes, says });
     }
+    Ok(())
 }

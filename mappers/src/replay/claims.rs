@@ -17,6 +17,8 @@ pub struct Group {
     pub any_on: Option<u32>,
     /// It has instructions.
     pub required: bool,
+    /// So many, where that is known: those after them are another's, whatever the name.
+    pub instructions: Option<u64>,
     /// Sums that the vector unit adds for it, at least, by the name of the operator: those of parts of vectors, and biases.
     pub adds: Vec<(String, u64)>,
     /// Its products depend on one another: scores, softmax, values.
@@ -140,4 +142,6 @@ pub struct Claims {
     pub banks: Vec<InBanks>,
     /// GPUs.
     pub gpus: Vec<OnGpu>,
+    /// Bytes over links, by the name of the transfers, where the plan says them.
+    pub links: Vec<(String, u64)>,
 }

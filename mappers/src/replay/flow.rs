@@ -13,13 +13,17 @@ use super::wrong::Wrong;
 /// # Errors
 /// An operator has no instruction, or one comes where it must not.
 pub(super) fn assign(program: &Program, groups: &[Group]) -> Result<Vec<usize>, Wrong> {
-    let mut current = 0;
+    let (mut current, mut taken) = (0, 0);
     let mut met = vec![false; groups.len()];
     let mut of = Vec::with_capacity(program.instructions.len());
     for (i, instruction) in program.instructions.iter().enumerate() {
         let label = &program.operators[instruction.operator as usize].name;
-        let has = |g: &Group| g.any_on == Some(instruction.on) || g.labels.iter().any(|l| l == label);
-        if !groups.get(current).is_some_and(has) {
+        let has = |g: &Group| {
+            let is = g.any_on == Some(instruction.on) || g.labels.iter().any(|l| l == label);
+            is && g.instructions != Some(0)
+        };
+        let is_full = |g: &Group| g.instructions.is_some_and(|n| taken >= n);
+        if !groups.get(current).is_some_and(|g| has(g) && !is_full(g)) {
             let next = groups.iter().skip(current + 1).position(has).map(|n| current + 1 + n);
             let Some(next) = next else {
                 let after = groups.get(current).map_or("the beginning".to_owned(), |g| g.name.clone());
@@ -31,14 +35,29 @@ pub(super) fn assign(program: &Program, groups: &[Group]) -> Result<Vec<usize>, 
                     _ => Wrong::Unexpected { instruction: i, operator: label.clone(), after },
                 });
             };
+            complete(groups, &met, current, taken)?;
             missing(groups, &met, current..next)?;
-            current = next;
+            (current, taken) = (next, 0);
         }
         met[current] = true;
+        taken += 1;
         of.push(current);
     }
+    complete(groups, &met, current, taken)?;
     missing(groups, &met, current..groups.len())?;
     Ok(of)
+}
+
+/// A group that is left has as many instructions as it must.
+fn complete(groups: &[Group], met: &[bool], current: usize, done: u64) -> Result<(), Wrong> {
+    match groups.get(current).filter(|_| met[current]) {
+        Some(group) if group.instructions.is_some_and(|right| right != done) => {
+            let (operator, right) = (group.name.clone(), group.instructions.unwrap_or(0));
+            let tensor = group.labels.first().cloned().unwrap_or_default();
+            Err(Wrong::Amount { operator, tensor, what: "instructions".to_owned(), done, right })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn missing(groups: &[Group], met: &[bool], range: std::ops::Range<usize>) -> Result<(), Wrong> {

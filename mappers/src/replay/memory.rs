@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use banksia_hw::pim::{DataStep, DataUnits};
 use banksia_hw::program::ChannelSet;
 
-use super::cells::Cells;
+use super::cells::{Cells, Found};
 use super::numbers::Numbers;
-use super::place::{Fresh, Place, Region};
+use super::place::{Fresh, Piece, Place, Region};
 use super::wrong::Wrong;
 
 /// Elements of a vector that a column of the buffer holds.
@@ -30,15 +30,50 @@ struct Sum {
     vector: u64,
 }
 
+/// A vector in the buffer.
+#[derive(Debug, Clone, Default)]
+struct Loaded {
+    /// The instruction that loaded it.
+    instruction: usize,
+    columns: Vec<Option<Held>>,
+}
+
 #[derive(Debug, Clone, Default)]
 struct Channel {
-    /// The instruction that loaded the buffer.
-    loaded: Option<usize>,
-    buffer: Vec<Option<Held>>,
+    /// Vectors that columns are multiplied by.
+    buffer: Vec<Loaded>,
+    /// Vectors that follow one another are loaded together: the run of them that these are of.
+    run: u64,
     at: usize,
-    /// Padding alone has been multiplied since sums were read.
-    padding: bool,
+    /// Padding has been multiplied, by so many vectors whose sums have not been read.
+    padding: usize,
     sums: Vec<Option<Sum>>,
+    /// The sum that is read next.
+    next: usize,
+}
+
+impl Channel {
+    fn load(&mut self, run: u64, instruction: usize, columns: u32) {
+        if self.run != run {
+            self.buffer.clear();
+        }
+        (self.at, self.run) = (0, run);
+        self.buffer.push(Loaded { instruction, columns: vec![None; columns as usize] });
+    }
+
+    /// The column of the buffer that comes next, or the one that an address says.
+    fn advance(&mut self, says: Option<u32>) -> usize {
+        self.next = 0;
+        match says {
+            Some(at) => at as usize,
+            None => {
+                let columns = self.buffer.first().map_or(0, |loaded| loaded.columns.len());
+                let at = self.at;
+                self.at = (at + 1) % columns.max(1);
+                at
+            }
+        }
+    }
 }
 
 /// What an instruction did, for the order of others.
@@ -78,6 +113,9 @@ pub(super) struct Memory<'a> {
     units: DataUnits,
     channels: Vec<Channel>,
     written: HashSet<(u32, u32, u64, u32)>,
+    /// The instruction that is loading vectors, and the number of their run.
+    loading: Option<usize>,
+    run: u64,
     /// Sums that lie in the banks and have not been read.
     kept: HashMap<(u32, u32, u64, u32), Sum>,
     /// Of each region: columns looked up, read and written as a whole.
@@ -109,7 +147,7 @@ impl Who<'_> {
 
 impl<'a> Memory<'a> {
     pub(super) fn new(cells: Cells<'a>, units: DataUnits, channels: u32, numbers: Option<Numbers>) -> Self {
-        let registers = if units.sums_by_lane { units.buffer_columns as usize } else { 1 };
+        let registers = if units.sums_by_lane { units.buffer_columns } else { units.vectors.max(1) } as usize;
         let channel = Channel { sums: vec![None; registers], ..Channel::default() };
         let regions = cells.regions.len();
         Self {
@@ -117,6 +155,8 @@ impl<'a> Memory<'a> {
             units,
             channels: vec![channel; channels as usize],
             written: HashSet::new(),
+            loading: None,
+            run: 0,
             kept: HashMap::new(),
             looked_up: vec![0; regions],
             whole: vec![[0; 2]; regions],
@@ -138,6 +178,9 @@ impl<'a> Memory<'a> {
         if !matches!(step, DataStep::Access { write: true, .. }) {
             did.writes_only = false;
         }
+        if !matches!(step, DataStep::Load { .. }) {
+            self.loading = None;
+        }
         match step {
             DataStep::Load { columns } => {
                 if columns > self.units.buffer_columns {
@@ -150,16 +193,27 @@ impl<'a> Memory<'a> {
                 }
                 self.buffer_most = self.buffer_most.max(columns);
                 self.traffic.loads += u64::from(columns) * bytes * n;
+                // Where there is room for one vector, it takes the place of the one before.
+                if self.units.vectors <= 1 || self.loading != Some(who.instruction) {
+                    self.run += 1;
+                }
+                self.loading = Some(who.instruction);
                 for channel in set.iter() {
                     let channel = &mut self.channels[channel as usize];
-                    (channel.loaded, channel.at) = (Some(who.instruction), 0);
-                    channel.buffer.clear();
-                    channel.buffer.resize(columns as usize, None);
+                    channel.load(self.run, who.instruction, columns);
+                    if channel.buffer.len() > self.units.vectors.max(1) as usize {
+                        return Err(Wrong::Capacity {
+                            level: "vectors in the buffer of a channel".into(),
+                            what: format!("operator `{}` (instruction {})", who.operator, who.instruction),
+                            needs: channel.buffer.len() as u64,
+                            capacity: self.units.vectors.into(),
+                        });
+                    }
                 }
             }
             DataStep::Clear => {
                 for channel in set.iter() {
-                    if let Some(sum) = self.channels[channel as usize].sums[0] {
+                    if let Some(sum) = self.channels[channel as usize].sums.iter().flatten().next().copied() {
                         return Err(who.sums(
                             channel,
                             format!("sums of {} are thrown away before they are read", self.name(&sum)),
@@ -192,16 +246,22 @@ impl<'a> Memory<'a> {
                 self.traffic.sums += n;
                 for channel in set.iter() {
                     let state = &mut self.channels[channel as usize];
-                    let padding = std::mem::take(&mut state.padding);
-                    let Some(sum) = state.sums[0].take() else {
-                        if padding {
+                    // One sum of each vector, in the order in which these were loaded.
+                    let last = (self.units.vectors.max(1) - 1) as usize;
+                    let number = state.next.min(last);
+                    state.next += 1;
+                    let padding = state.padding;
+                    state.padding = padding.saturating_sub(1);
+                    let Some(sum) = state.sums[number].take() else {
+                        if padding > 0 {
                             continue;
                         }
                         return Err(who.sums(channel, "sums are read that nothing was added to".into()));
                     };
                     self.gives(&sum, did);
                     if let Some(numbers) = &mut self.numbers {
-                        numbers.read(&self.cells.regions[sum.region], sum.position, sum.slot, sum.vector);
+                        let region = &self.cells.regions[sum.region];
+                        numbers.read(region, sum.position, sum.slot, (number as u32, sum.vector));
                     }
                 }
             }
@@ -276,15 +336,7 @@ impl<'a> Memory<'a> {
         sum: u32,
         did: &mut Did,
     ) -> Result<(), Wrong> {
-        let state = &mut self.channels[channel as usize];
-        let at = match buffer {
-            Some(at) => at as usize,
-            None => {
-                let at = state.at;
-                state.at = (at + 1) % state.buffer.len().max(1);
-                at
-            }
-        };
+        let at = self.channels[channel as usize].advance(buffer);
         let Some(found) = self.cells.find(channel, bank, row, column) else {
             return Err(self.wrong_address(who, "multiplies", (channel, bank, row, column), None));
         };
@@ -294,14 +346,33 @@ impl<'a> Memory<'a> {
         }
         let own = found.piece.and_then(|piece| Some((piece, self.cells.output(&found, &piece)?)));
         let Some((piece, output)) = own else {
-            self.channels[channel as usize].padding = true;
+            let state = &mut self.channels[channel as usize];
+            state.padding = state.buffer.len().max(1);
             return Ok(());
         };
-        let state = &mut self.channels[channel as usize];
-        let Some(loaded) = state.loaded else {
+        let vectors = self.channels[channel as usize].buffer.len();
+        if vectors == 0 {
             return Err(who.sums(channel, "weights are multiplied before a vector is loaded".into()));
-        };
-        let before = self.cells.meet(&found);
+        }
+        for loaded in 0..vectors {
+            let place = (channel, bank, row, column);
+            self.multiply_by(who, place, (&found, &piece, output), (loaded, at), sum, did)?;
+        }
+        Ok(())
+    }
+
+    /// Multiplies a column by a vector of the buffer, one that was `loaded` before or after others.
+    fn multiply_by(
+        &mut self,
+        who: Who<'_>,
+        (channel, bank, row, column): (u32, u32, u64, u32),
+        (found, piece, output): (&Found, &Piece, u64),
+        (loaded, at): (usize, usize),
+        sum: u32,
+        did: &mut Did,
+    ) -> Result<(), Wrong> {
+        let region = &self.cells.regions[found.region];
+        let before = self.cells.meet(found);
         if before >= region.times {
             return Err(Wrong::Times {
                 operator: who.operator.to_owned(),
@@ -316,7 +387,9 @@ impl<'a> Memory<'a> {
         }
         let vector = region.place.vector(found.position, piece.slot, before, region.group);
         let needs = Held { tensor: region.tensor, vector, input: region.first_input + piece.input };
-        match state.buffer.get_mut(at) {
+        let state = &mut self.channels[channel as usize];
+        let of_vector = &mut state.buffer[loaded];
+        match of_vector.columns.get_mut(at) {
             Some(slot) if slot.is_none_or(|held| held == needs) => *slot = Some(needs),
             slot => {
                 let held = slot.and_then(|s| *s);
@@ -333,9 +406,10 @@ impl<'a> Memory<'a> {
                 });
             }
         }
+        let used = (needs.tensor, vector, of_vector.instruction);
         let of = Sum { region: found.region, position: found.position, slot: piece.slot, vector };
-        let (region, position) = (found.region, found.position);
-        match &mut state.sums[sum as usize] {
+        let number = sum + loaded as u32;
+        match &mut state.sums[number as usize] {
             Some(old) if *old != of => {
                 let old = *old;
                 let problem =
@@ -344,17 +418,18 @@ impl<'a> Memory<'a> {
             }
             slot => *slot = Some(of),
         }
-        let used = (needs.tensor, vector, loaded);
         if !did.used.contains(&used) {
             did.used.push(used);
         }
-        let own = &self.cells.regions[region];
-        self.traffic.of_tensors += self.own_bytes(own, position, &of, piece.lanes);
+        let own = &self.cells.regions[found.region];
+        if loaded == 0 {
+            self.traffic.of_tensors += self.own_bytes(own, found.position, &of, piece.lanes);
+        }
         if own.fresh != Fresh::Nothing {
             self.must_be_written(who, own, &of, (channel, bank, row, column), piece.input, piece.lanes)?;
         }
         if let Some(numbers) = &mut self.numbers {
-            numbers.multiply((channel, bank, row, column), sum, needs.tensor, vector, needs.input, piece.lanes);
+            numbers.multiply((channel, bank, row, column), number, needs.tensor, vector, needs.input, piece.lanes);
         }
         Ok(())
     }

@@ -135,10 +135,10 @@ impl Numbers {
     }
 
     /// Sums leave the units, and the vector unit adds them to those of their outputs.
-    pub(super) fn read(&mut self, region: &Region, position: u64, slot: u64, vector: u64) {
+    pub(super) fn read(&mut self, region: &Region, position: u64, slot: u64, (sum, vector): (u32, u64)) {
         let channel = region.channels.get(position as usize).copied().unwrap_or(0);
         for unit in 0..self.units.units {
-            let Some(sums) = self.sums.remove(&(channel, unit, 0)) else { continue };
+            let Some(sums) = self.sums.remove(&(channel, unit, sum)) else { continue };
             if let Some(output) = region.place.output(position, u64::from(unit), slot) {
                 *self.results.entry((region.tensor, output, vector)).or_insert(0.0) +=
                     sums.iter().fold(0.0, |a, b| a + b);

@@ -84,6 +84,16 @@ impl ChosenPart {
         &self.part.label
     }
 
+    /// How many kernels it is launched as.
+    pub(crate) fn launches(&self) -> usize {
+        self.launches.len()
+    }
+
+    /// The buffer of its result.
+    pub(crate) fn output(&self) -> &str {
+        &self.part.output.name
+    }
+
     /// What ranks exchange in its place, among how many, and the bytes of the whole; none for what a GPU computes.
     pub(crate) fn exchange(&self) -> Option<(Communication, u32, u64)> {
         match &self.part.work {

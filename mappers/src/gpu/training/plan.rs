@@ -19,7 +19,7 @@ use super::memory::{TrainingFootprint, footprint, is_kept};
 use super::optimizer::both;
 use super::optimizers;
 use crate::gpu::gemm::Gemm;
-use crate::gpu::launch::{Item, Launch, Operand, operands_of_product};
+use crate::gpu::launch::{Item, Launch, Operand, launches_of_product};
 use crate::gpu::select::{self, Effort};
 use crate::plan::Unsupported;
 
@@ -152,12 +152,7 @@ impl TrainingPlan {
                 }
                 Item::Product(g, _, found, names) => {
                     let (kernels, swapped) = self.product(&g, found, judge)?;
-                    launches.extend(
-                        kernels.iter().map(|k| Launch {
-                            kernel: Arc::clone(k),
-                            operands: operands_of_product(k, swapped, &names),
-                        }),
-                    );
+                    launches.extend(launches_of_product(&kernels, swapped, &names));
                 }
             }
         }
@@ -230,10 +225,7 @@ impl TrainingPlan {
                     }
                     Item::Product(g, _, found, names) => {
                         let (kernels, swapped) = self.product(&g, found, judge)?;
-                        launches.extend(kernels.iter().map(|k| Launch {
-                            kernel: Arc::clone(k),
-                            operands: operands_of_product(k, swapped, &names),
-                        }));
+                        launches.extend(launches_of_product(&kernels, swapped, &names));
                     }
                 }
             }
