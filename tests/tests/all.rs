@@ -13,6 +13,7 @@ mod gpu_runs;
 mod house;
 mod hybrid;
 mod launch_cache;
+mod mapping_check;
 mod models_page;
 mod newcomer;
 mod papers;

@@ -5,7 +5,7 @@ use banksia_hw::system::machine_overlay_schema;
 use banksia_input::schema::{of_file, of_overlay, put};
 use schemars::Schema;
 
-use super::ExperimentFile;
+use super::unmapped::ExperimentFile;
 
 /// The schema of an experiment's file. Keys of `[machine]` and `[device]` are those of the files that they are written over.
 pub fn schema() -> Schema {

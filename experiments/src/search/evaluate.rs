@@ -158,7 +158,7 @@ impl<'a> Evaluator<'a> {
     fn experiment(&self, choice: &Choice) -> Result<Experiment, InputError> {
         let own = self.space.set(choice);
         if let Some((source, unmapped)) = &self.common {
-            return unmapped.clone().mapped(&source.with_settings(&own)?);
+            return Experiment::of(unmapped.clone(), &source.with_settings(&own)?);
         }
         let settings: Vec<String> = self.settings.iter().cloned().chain(own).collect();
         Experiment::read(self.path, &settings)

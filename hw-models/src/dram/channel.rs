@@ -169,10 +169,9 @@ impl<L: CommandLog> Channel<L> {
         let mut earliest = self.bus_ready[spec.bus as usize];
         let (nodes, apart) = device.spread(command);
         for i in 0..nodes {
-            let bank = (node + i * apart) * device.levels[scope].banks;
-            for level in 0..=scope {
-                let at = device.level_base[level] + bank / device.levels[level].banks;
-                earliest = earliest.max(self.ready[at as usize * commands + command.0 as usize]);
+            let bank = ((node + i * apart) * device.levels[scope].banks) as usize;
+            for at in &device.node_at[bank * device.levels.len()..][..=scope] {
+                earliest = earliest.max(self.ready[*at as usize * commands + command.0 as usize]);
             }
         }
         // The rising edges of a clock of two ticks are the odd ones.
@@ -182,13 +181,18 @@ impl<L: CommandLog> Channel<L> {
     /// Whether the banks in a command's scope are in the state that it needs.
     pub fn state_allows(&self, command: CommandId, node: u32, row: u32) -> bool {
         let device = &*self.device;
-        let (nodes, apart) = device.spread(command);
-        let wanted = match device.spec(command).needs {
+        let spec = device.spec(command);
+        let wanted = match spec.needs {
             Needs::Any => return true,
             Needs::Open => row,
             Needs::Closed => NO_ROW,
             Needs::Opening => OPENING,
         };
+        // One bank of one row buffer, as most are.
+        if device.row_buffers == 1 && spec.across.is_none() && device.levels[spec.scope.0 as usize].banks == 1 {
+            return self.open_row[node as usize] == wanted;
+        }
+        let (nodes, apart) = device.spread(command);
         device.row_buffers_of(command).map(|b| b * device.banks).all(|base| {
             (0..nodes).all(|i| {
                 let banks = device.banks_of(command, node + i * apart);

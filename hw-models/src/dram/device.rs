@@ -192,6 +192,8 @@ pub struct Device {
     /// Offset of each level's first node in the table of earliest cycles, in nodes.
     pub(crate) level_base: Vec<u32>,
     pub(crate) ready_nodes: u32,
+    /// By bank, then by level: the node that it is below, counted over all levels.
+    pub(crate) node_at: Vec<u32>,
 }
 
 impl Device {

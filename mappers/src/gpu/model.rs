@@ -9,6 +9,7 @@ mod choice;
 mod choices;
 mod emit;
 mod fuse;
+mod in_place;
 mod lower;
 mod part;
 mod parts;

@@ -13,7 +13,8 @@ use super::map::Hybrid;
 use super::place::{On, Placed, is_of_attention};
 use super::values::Wanted;
 use crate::gpu::model::{ChosenPart, alike, resident};
-use crate::pim::OPERATORS;
+use crate::gpu::routing::OFFSETS;
+use crate::pim::{OPERATORS, PimOperators};
 use crate::plan::Unsupported;
 use crate::replay::{Claims, Group, InBanks, OnGpu};
 
@@ -117,7 +118,7 @@ impl Hybrid {
     fn kept_by_gpu(&self) -> u64 {
         let g = &self.generation;
         let kv = if self.on_gpu { self.model.kv_bytes(g.last_context()) } else { 0 };
-        let in_banks = self.operators.as_ref().map_or(0, |o| o.state_bytes());
+        let in_banks = self.operators.as_ref().map_or(0, PimOperators::state_bytes);
         let states = (self.model.state_bytes() * u128::from(g.batch)).saturating_sub(u128::from(in_banks));
         let held = u128::from(self.weights.of_gpu)
             + u128::from(self.weights.scratch)
@@ -219,6 +220,10 @@ impl Claiming<'_> {
         if let Some(part) = chain.parts.get(&(region, index)).filter(|_| here.place != Placed::Gpu) {
             // What the banks give of it is put where a kernel's result would be.
             self.delivered.push(format!("{}{}", part.output(), chain.half.suffix));
+            if matches!(here.gpu.op, Op::Dispatch { .. }) {
+                // Where each expert's rows begin comes with them.
+                self.delivered.push(format!("{}{}", OFFSETS, chain.half.suffix));
+            }
         }
         if here.on_gpu() {
             let share = (On::Gpu, here.share(&here.gpu));

@@ -167,7 +167,10 @@ impl Hybrid {
                 &mut stream.builder,
             );
             stream.builder.on(self.site.pim_number);
-            let ready = operators.lower(&mut stream.builder, pim, step.context(), &after)?;
+            let ready = {
+                let sequences = chain.half.sequences.clone();
+                operators.lower(&mut stream.builder, (pim, sequences), step.context(), &after)?
+            };
             of_pim = Piece { bytes: pim.activation_bytes_out(), ready };
         }
         let value = match place {

@@ -156,7 +156,8 @@ impl Adding<'_, '_> {
                         channels: (0..pim.banks.channels).collect(),
                         place: Place::Whole { columns: state.columns, of_row: pim.banks.columns() },
                         first_input: 0,
-                        times: 1,
+                        // Parts of the batch have parts of it.
+                        times: u64::from(self.sequences.start == 0),
                         group: 1,
                         fresh: Fresh::All,
                         looked_up: None,

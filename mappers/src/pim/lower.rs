@@ -62,16 +62,16 @@ pub(super) fn part(
     Ok(last)
 }
 
-/// The instructions of one operator, after others; of its state's reading too, unless it is read `ahead`. The last of them.
+/// The instructions of one operator of some sequences, after others; of its state's reading too, unless it is read `ahead`. The last of them.
 pub(super) fn one(
     map: &Pim,
     builder: &mut ProgramBuilder,
-    node: &OperatorNode,
+    (node, sequences): (&OperatorNode, Range<u64>),
     context: u64,
     after: &[InstructionId],
     ahead: bool,
 ) -> Result<Vec<InstructionId>, Unsupported> {
-    let (ready, batch, sequences) = (HashMap::new(), node.batch * node.tokens, 0..node.batch);
+    let (ready, batch) = (HashMap::new(), node.batch * node.tokens);
     let mut lowering = Lowering { map, builder, context, ready, batch, sequences, ahead };
     lowering.lower(node, after.to_vec())
 }
@@ -178,8 +178,9 @@ impl Lowering<'_> {
             return (self.vector(operator, update, &after), None);
         };
         // Of a part of the batch, its part.
-        let columns = state.columns.saturating_mul(node.batch).div_ceil(map.generation.batch.max(1)).min(state.columns);
-        let all = |bank| Spot { bank, row: state.first_row, column: 0, columns };
+        let before = |sequences: u64| state.columns.saturating_mul(sequences) / map.generation.batch.max(1);
+        let (column, end) = (before(self.sequences.start), before(self.sequences.end));
+        let all = |bank| Spot { bank, row: state.first_row, column, columns: end.saturating_sub(column) };
         let places: Vec<Spot> = (0..map.banks.banks).map(all).collect();
         let read = map.banks.access(self.builder, false, &map.layout.all[0], &places);
         let read = self.block(operator, &read, if self.ahead { &[] } else { &after });

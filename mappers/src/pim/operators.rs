@@ -106,19 +106,19 @@ impl PimOperators {
         self.map.layout.all_rows().saturating_sub(self.first_row)
     }
 
-    /// The instructions of one of the operators, after others; the last of them.
+    /// The instructions of one of the operators for some sequences, after others; the last of them.
     ///
     /// # Errors
     /// The device cannot run it.
     pub(crate) fn lower(
         &self,
         builder: &mut ProgramBuilder,
-        node: &OperatorNode,
+        (node, sequences): (&OperatorNode, Range<u64>),
         context: u64,
         after: &[InstructionId],
     ) -> Result<Vec<InstructionId>, Unsupported> {
         // Memory that another device uses is not taken before it is needed.
-        lower::one(&self.map, builder, node, context, after, false)
+        lower::one(&self.map, builder, (node, sequences), context, after, false)
     }
 
     /// What one of the operators claims, after other groups; its group.

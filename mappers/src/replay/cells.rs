@@ -102,15 +102,20 @@ impl<'a> Cells<'a> {
         (((position * banks + u64::from(bank)) * rows + row) * u64::from(u.columns) + u64::from(column)) as usize
     }
 
+    /// Columns of a region, those of all units together.
+    pub(super) fn cells_of(&self, region: usize) -> usize {
+        let (u, region) = (&self.units, &self.regions[region]);
+        let all = region.channels.len() as u64 * u64::from(u.banks_of_unit) * region.rows * u64::from(u.columns);
+        all as usize
+    }
+
     /// Counts a multiplication of a column; how often it had been before.
     pub(super) fn meet(&mut self, found: &Found) -> u64 {
-        let u = &self.units;
-        let met = &mut self.met[found.region];
-        if met.is_empty() {
-            let region = &self.regions[found.region];
-            let all = region.channels.len() as u64 * u64::from(u.banks_of_unit) * region.rows * u64::from(u.columns);
-            met.resize(all as usize, 0);
+        if self.met[found.region].is_empty() {
+            let all = self.cells_of(found.region);
+            self.met[found.region].resize(all, 0);
         }
+        let met = &mut self.met[found.region];
         let before = met[found.cell];
         met[found.cell] = before.saturating_add(1);
         u64::from(before)

@@ -118,9 +118,9 @@ pub(super) struct Memory<'a> {
     run: u64,
     /// Sums that lie in the banks and have not been read.
     kept: HashMap<(u32, u32, u64, u32), Sum>,
-    /// Of each region: columns looked up, read and written as a whole.
+    /// Of each region: columns looked up; how often each is read and written of what is so as a whole.
     looked_up: Vec<u64>,
-    whole: Vec<[u64; 2]>,
+    whole: Vec<[Vec<u32>; 2]>,
     pub numbers: Option<Numbers>,
     pub traffic: BankTraffic,
     /// The most columns that a buffer was loaded with.
@@ -159,7 +159,7 @@ impl<'a> Memory<'a> {
             run: 0,
             kept: HashMap::new(),
             looked_up: vec![0; regions],
-            whole: vec![[0; 2]; regions],
+            whole: vec![<[Vec<u32>; 2]>::default(); regions],
             numbers,
             traffic: BankTraffic::default(),
             buffer_most: 0,

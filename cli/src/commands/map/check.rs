@@ -14,8 +14,7 @@ pub(super) fn execute(args: &MapArgs, experiment: &Experiment, token: u64) -> Re
     let Some(report) = run::check(experiment, token, args.program.as_deref())? else {
         let problem =
             format!("is mapped by `{}`, which claims nothing of this plan that could be checked", experiment.mapper);
-        let help =
-            "products or experts in the banks beside a GPU, and what `[published]` rules price, are not checked yet";
+        let help = "plans of clusters and hosts, and what `[published]` rules price, are not checked yet";
         return Err(CliError::from(InputError::new(&experiment.name, problem).help(help)));
     };
     print(&match args.format {

@@ -133,6 +133,7 @@ impl<'a> Compiler<'a> {
             rings: Vec::new(),
             ring_slots: 0,
             level_base: Vec::new(),
+            node_at: Vec::new(),
             ready_nodes: 0,
             levels,
         };
@@ -479,6 +480,9 @@ impl Device {
             base += level.nodes;
         }
         self.ready_nodes = base;
+        let levels = || self.levels.iter().zip(&self.level_base);
+        self.node_at =
+            (0..self.banks).flat_map(|bank| levels().map(move |(level, base)| base + bank / level.banks)).collect();
         for c in 0..self.commands.len() {
             let start = self.updates.len() as u32;
             let rows: Vec<TimingRow> = self.timing.iter().filter(|r| r.from.0 as usize == c).cloned().collect();

@@ -134,7 +134,7 @@ impl ChosenPart {
 }
 
 /// What comes from outside a step, and tables; what a kernel has for itself or the machine clears before it.
-const FROM_OUTSIDE: [&str; 8] = [
+const FROM_OUTSIDE: [&str; 9] = [
     "token_indices",
     "position_indices",
     "rotary_table",
@@ -143,6 +143,7 @@ const FROM_OUTSIDE: [&str; 8] = [
     "input",
     "scratch",
     "counter",
+    "zero",
 ];
 
 /// Names of the buffers that are there before a step: weights, caches and states of the layers that have them, and what comes from outside.
@@ -171,12 +172,12 @@ pub(crate) fn delivered(parts: &[ChosenPart], suffix: &str) -> Vec<String> {
     elsewhere.map(|part| format!("{}{suffix}", part.part.output.name)).collect()
 }
 
-/// Names of the buffers that the first of all layers reads as the others do: the sum before its norm, which it does not have (`fuse.rs`).
+/// Names of the buffers that the first of layers that are alike reads as the others do: the sum before its norm, which comes from another kind of layer, or
+/// which it does not have (`fuse.rs`).
 pub(crate) fn alike(parts: &[ChosenPart], suffix: &str) -> Vec<String> {
-    let first =
-        parts.iter().find(|p| p.place() == Place::Layers).filter(|p| matches!(p.part.work, Work::AddNorm { .. }));
-    let read = first.and_then(|p| p.part.inputs.first());
-    read.map(|operand| format!("{}{suffix}", operand.name)).into_iter().collect()
+    let begins = parts.chunk_by(|a, b| a.part.region == b.part.region).filter_map(|region| region.first());
+    let first = begins.filter(|p| p.place() == Place::Layers && matches!(p.part.work, Work::AddNorm { .. }));
+    first.filter_map(|p| p.part.inputs.first()).map(|operand| format!("{}{suffix}", operand.name)).collect()
 }
 
 impl GpuModel {

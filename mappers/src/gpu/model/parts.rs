@@ -9,6 +9,7 @@ use petgraph::visit::EdgeRef;
 use super::super::frameworks::Framework;
 use super::super::launch::Operand;
 use super::fuse;
+use super::in_place::InPlace;
 use super::part::{AttentionRun, AttentionWork, Keys, Part, Work};
 use super::state::{AttentionKernels, GpuModel};
 
@@ -173,6 +174,7 @@ impl GpuModel {
         let fused = self.options.attention == AttentionKernels::Flash;
         let framework = self.options.framework;
         let mut parts: Vec<Part> = Vec::new();
+        let mut in_place = InPlace::default();
         for (number, region) in step.regions.iter().enumerate() {
             let graph = &region.body;
             let memory = Memory { region, last: graph.petgraph().node_indices().next_back() };
@@ -201,6 +203,7 @@ impl GpuModel {
                         within_attention = within_attention.saturating_add(flops);
                     }
                     Op::Rotary { .. } if fused && framework.rotates() => {
+                        in_place.add(&part);
                         within_attention = within_attention.saturating_add(flops);
                     }
                     Op::AttentionScores { .. } if fused => {
@@ -229,6 +232,8 @@ impl GpuModel {
                 }
             }
         }
-        if framework.fuses_rows() { fuse::rows(parts, framework) } else { parts }
+        let mut parts = if framework.fuses_rows() { fuse::rows(parts, framework) } else { parts };
+        in_place.apply(&mut parts, framework);
+        parts
     }
 }

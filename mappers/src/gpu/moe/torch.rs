@@ -4,6 +4,7 @@ use banksia_hw::gpu::program::Dtype;
 use banksia_hw::gpu::spec::GpuSpec;
 
 use super::super::launch::{Item, Operand};
+use super::super::routing::OFFSETS;
 use super::hopper::{Grouped, HopperTile, hopper};
 use super::pieces;
 use super::{cutlass2, gradient};
@@ -55,7 +56,7 @@ fn products(g: &Grouped<'_>, spec: &GpuSpec, [a, b, c]: &[Operand; 3]) -> Vec<It
         descriptors: true,
     };
     let prepare = pieces::chain("prepare groups", groups.clamp(32, 1024), PREPARE_NS);
-    let mut items = vec![Item::kernel(prepare, [Operand::shared("route_offsets_32"), Operand::shared("groups")])];
+    let mut items = vec![Item::kernel(prepare, [Operand::shared(OFFSETS), Operand::shared("groups")])];
     items.extend(hopper(g, &tile, spec).map(|kernel| Item::kernel(kernel, operands())));
     items
 }
@@ -73,7 +74,7 @@ pub fn grouped_weight_gradient(rows: &[u32], m: u32, n: u32, spec: &GpuSpec, [a,
         return cutlass2::product(&g, None, spec).map(|kernel| Item::kernel(kernel, operands())).into_iter().collect();
     }
     let prepare = pieces::chain("prepare groups", (rows.len() as u32).clamp(32, 1024), PREPARE_NS);
-    let mut items = vec![Item::kernel(prepare, [Operand::shared("route_offsets_32"), Operand::shared("groups")])];
+    let mut items = vec![Item::kernel(prepare, [Operand::shared(OFFSETS), Operand::shared("groups")])];
     items.extend(gradient::weights(rows, m, n, spec).map(|kernel| Item::kernel(kernel, operands())));
     items
 }

@@ -11,6 +11,7 @@ mod topk;
 mod transpose;
 
 pub use histogram::histogram;
+pub(crate) use route::OFFSETS;
 pub use route::{RouteCall, RouteNames, combine, route};
 pub use scan::cumulative_sum;
 pub use scatter::{IndexAdd, index_add};

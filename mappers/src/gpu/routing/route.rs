@@ -43,6 +43,9 @@ fn of_expert(call: &RouteCall, row: u64) -> u64 {
     (row % each).saturating_mul(tokens) / each
 }
 
+/// The memory of where each expert's rows begin.
+pub(crate) const OFFSETS: &str = "route_offsets_32";
+
 /// From logits to rows in the order of experts, and the experts' offsets: conversion, softmax, top-k, sort of the experts' numbers, histogram, division of places by `k`,
 /// gather, cumulative sum.
 pub fn route(call: &RouteCall, names: &RouteNames, spec: &GpuSpec) -> Vec<Item> {
@@ -89,7 +92,7 @@ pub fn route(call: &RouteCall, names: &RouteNames, spec: &GpuSpec) -> Vec<Item> 
     let gather = item(gather, [names.hidden.clone(), taken, names.permuted.clone()]);
     if call.offsets {
         items.extend(scan);
-        items.push(item(convert(call.experts, 4, 4), [named("route_offsets"), named("route_offsets_32")]));
+        items.push(item(convert(call.experts, 4, 4), [named("route_offsets"), named(OFFSETS)]));
         items.extend([divided, gather]);
     } else {
         items.extend([divided, gather]);

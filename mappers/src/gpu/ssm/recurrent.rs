@@ -155,8 +155,8 @@ pub struct Wkv {
 /// Memory of a recurrence.
 #[derive(Debug, Clone)]
 pub struct WkvNames {
-    /// The vectors of each token (receptance, key, value, decay, and two more): arrays that end in a number.
-    pub vectors: Operand,
+    /// The vectors of each token (receptance, key, value, decay, and two more); the last stands for those that are not named.
+    pub vectors: Vec<Operand>,
     /// The state, in single precision.
     pub state: Operand,
     /// The output.
@@ -165,7 +165,8 @@ pub struct WkvNames {
 
 impl Default for WkvNames {
     fn default() -> Self {
-        Self { vectors: Operand::shared("wkv.in"), state: Operand::own("wkv.state"), y: Operand::shared("wkv.y") }
+        let vectors = (0..6).map(|i| Operand::shared(format!("wkv.in{i}"))).collect();
+        Self { vectors, state: Operand::own("wkv.state"), y: Operand::shared("wkv.y") }
     }
 }
 
@@ -211,8 +212,8 @@ pub fn wkv(w: &Wkv, _: &GpuSpec, names: &WkvNames) -> Result<Vec<Item>, String> 
     let rows = u64::from(w.batch) * u64::from(w.tokens);
     let array = matrix(rows, u64::from(w.heads) * u64::from(n) * 2, 1, n * 2);
     let mut tensors = vec![array; usize::from(arrays) + 1];
-    let mut operands: Vec<Operand> =
-        (0..arrays).map(|i| Operand { name: format!("{}{i}", names.vectors.name), own: names.vectors.own }).collect();
+    let named = names.vectors.iter().chain(names.vectors.last().into_iter().cycle());
+    let mut operands: Vec<Operand> = named.take(usize::from(arrays)).cloned().collect();
     operands.extend([names.y.clone(), names.state.clone()]);
     tensors.push(matrix(
         u64::from(w.batch) * u64::from(w.heads),

@@ -107,8 +107,20 @@ impl Memory<'_> {
             return Err(self.wrong_address(who, does, address, Some(&found)));
         }
         if matches!(region.place, Place::Whole { .. }) {
-            if found.piece.is_some() {
-                self.whole[found.region][usize::from(write)] += 1;
+            if found.piece.is_none() {
+                return Ok(());
+            }
+            // Banks of all units count together.
+            let most = u64::from(self.units.units) * region.times;
+            let cells = self.cells.cells_of(found.region);
+            let counts = &mut self.whole[found.region][usize::from(write)];
+            counts.resize(cells, 0);
+            counts[found.cell] += 1;
+            if u64::from(counts[found.cell]) > most {
+                let (operator, instruction) = (who.operator.to_owned(), who.instruction);
+                let holds = format!("a column of `{}` that has been before", region.name);
+                let right = "each is read once and written once".to_owned();
+                return Err(Wrong::Address { operator, instruction, does, channel, bank, row, column, holds, right });
             }
             return Ok(());
         }

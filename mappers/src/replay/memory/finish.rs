@@ -36,8 +36,10 @@ impl Memory<'_> {
         };
         if let Place::Whole { columns, .. } = region.place {
             let all = columns * region.channels.len() as u64 * u64::from(self.units.units * self.units.banks_of_unit);
-            amount("columns read", self.whole[index][0], all * region.times)?;
-            return amount("columns written", self.whole[index][1], all * region.times);
+            let [read, written] = &self.whole[index];
+            let sum = |counts: &[u32]| counts.iter().map(|n| u64::from(*n)).sum::<u64>();
+            amount("columns read", sum(read), all * region.times)?;
+            return amount("columns written", sum(written), all * region.times);
         }
         if let Some((_, times)) = region.looked_up {
             amount("elements looked up", self.looked_up[index], region.place.shape().1 * times)?;

@@ -116,7 +116,7 @@ impl Lowering<'_> {
                     delta: version >= 7,
                     keep_state: true,
                 };
-                let names = WkvNames { vectors: part.input(0), state: state_of(one), y: part.output.clone() };
+                let names = WkvNames { vectors: part.inputs.clone(), state: state_of(one), y: part.output.clone() };
                 wkv(&call, spec, &names)
             }
             Op::DiagonalScan { channels } => {
