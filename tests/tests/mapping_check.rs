@@ -125,6 +125,17 @@ fn plans_that_place_operators_pass() {
     }
 }
 
+/// Systems of the field, and a table of tokens whose rows lie in several groups of channels.
+#[test]
+fn plans_that_come_with_the_program_pass() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    for name in ["hbm-pim/llama2-7b", "pim-systems/duplex", "pim-systems/ianus", "pim-systems/sieve"] {
+        let own = Experiment::read::<&str>(&root.join(name).with_extension("toml"), &[]).unwrap();
+        let (claims, program) = step(&own, own.plan.programs() - 1);
+        check(&program, &claims, &own.machine).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
 /// A program without one of its instructions: what waited for it waits for nothing in its place.
 fn without(program: &Program, taken: usize) -> Program {
     let mut spoilt = Program { instructions: Vec::new(), dependencies: Vec::new(), ..program.clone() };

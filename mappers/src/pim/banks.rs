@@ -184,6 +184,11 @@ impl Banks {
         }
     }
 
+    /// Whether an access goes to all channels, whichever has the data: it says none.
+    pub(crate) fn accesses_all(&self) -> bool {
+        matches!(self.drive, Kind::Accesses(_))
+    }
+
     /// Groups of channels of a product where nothing is said; `None` where it depends on what fits.
     pub(crate) fn split_by_itself(&self) -> Option<u64> {
         self.denser().is_none().then_some(self.split)

@@ -263,7 +263,18 @@ impl Lowering<'_> {
     ) -> Vec<InstructionId> {
         let map = self.map;
         let Some(matrix) = map.layout.matrix(table) else { return after.to_vec() };
-        let places = map.banks.places_of(&map.layout.product(matrix, 0), row, 0..width.min(matrix.inputs));
+        let mut places = map.banks.places_of(&map.layout.product(matrix, 0), row, 0..width.min(matrix.inputs));
+        if map.banks.accesses_all() {
+            // Parts that lie in the same place of several channels are read at once.
+            let mut seen: Vec<Vec<Spot>> = Vec::new();
+            places.retain(|(_, spots)| {
+                let is_new = !seen.contains(spots);
+                if is_new {
+                    seen.push(spots.clone());
+                }
+                is_new
+            });
+        }
         let mut done = Vec::new();
         for (channel, spots) in places {
             let block = map.banks.access(self.builder, false, &ChannelSet::one(channel), &spots);
