@@ -53,8 +53,7 @@ impl Hybrid {
             return Ok(claims);
         }
         let mut banks = InBanks::new(self.site.pim_number, &self.site.pim_name);
-        let mut layers: Vec<u32> = self.cached.iter().flat_map(|(kind, _)| kind.layers.iter().copied()).collect();
-        layers.sort_unstable();
+        let layers = self.cached_layers();
         // What the next kernels of each half wait for.
         let mut back: Vec<Option<usize>> = vec![None; self.halves.len()];
         for layer in &layers {

@@ -97,6 +97,13 @@ impl Hybrid {
         self.model.types.cache.bytes(elements.saturating_mul(tokens))
     }
 
+    /// The layers whose keys and values are in the banks, in order.
+    pub(super) fn cached_layers(&self) -> Vec<u32> {
+        let mut layers: Vec<u32> = self.cached.iter().flat_map(|(kind, _)| kind.layers.iter().copied()).collect();
+        layers.sort_unstable();
+        layers
+    }
+
     /// The attention of a layer, and its number among those that are alike.
     pub(super) fn attention_of(&self, layer: u32) -> Option<(&Cached, &PimAttention, u32)> {
         self.cached.iter().find_map(|(kind, attention)| {
@@ -121,8 +128,7 @@ impl Hybrid {
         // Ordered as they are used.
         let mut cached: Vec<(u32, Vec<InstructionId>)> = Vec::new();
         if g.context_tokens > 0 {
-            let mut layers: Vec<u32> = self.cached.iter().flat_map(|(kind, _)| kind.layers.iter().copied()).collect();
-            layers.sort_unstable();
+            let layers = self.cached_layers();
             for layer in layers {
                 let bytes = of_layer(layer, g.context_tokens);
                 cached.push((layer, site.transfer(&mut stream.builder, "kv_to_gpu", bytes, true, &[])));
@@ -168,8 +174,7 @@ impl Hybrid {
         for half in &self.halves {
             chains.extend(of_half(half).map(|(_, parts)| Chain { half, segments: segments(parts), after: Vec::new() }));
         }
-        let mut layers: Vec<u32> = self.cached.iter().flat_map(|(kind, _)| kind.layers.iter().copied()).collect();
-        layers.sort_unstable();
+        let layers = self.cached_layers();
         for turn in 0..=layers.len() {
             for chain in &mut chains {
                 stream.builder.on(self.site.gpu);

@@ -8,7 +8,6 @@ use banksia_workloads::{Op, OperatorNode, Phase, Step};
 
 use super::chain::{At, Chain, Here};
 use super::convert;
-use super::half::Half;
 use super::map::Hybrid;
 use super::place::{On, Placed, is_of_attention};
 use super::values::Wanted;
@@ -70,11 +69,8 @@ struct Claiming<'a> {
 impl Hybrid {
     /// What a step claims whose operators run on either device.
     pub(super) fn placed_claims(&mut self, step: &Step, judge: &mut dyn Judge) -> Result<Claims, Unsupported> {
-        let decode = step.phase == Phase::Decode;
-        let whole = vec![Half { sequences: 0..self.generation.batch, suffix: "" }];
-        let halves = if decode { self.halves.clone() } else { whole };
         let (mut chains, mut alikes, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
-        for half in halves {
+        for half in self.halves_of(step) {
             let suffix = half.suffix;
             let chain = self.chain(step, half, Made::on(On::Gpu, 1, Vec::new()), judge)?;
             let mut parts: Vec<ChosenPart> = chain.parts.values().cloned().collect();
@@ -153,8 +149,7 @@ impl Claiming<'_> {
         if !prompt || tokens == 0 || hybrid.site.shared {
             return;
         }
-        let mut layers: Vec<u32> = hybrid.cached.iter().flat_map(|(kind, _)| kind.layers.iter().copied()).collect();
-        layers.sort_unstable();
+        let layers = hybrid.cached_layers();
         for layer in layers {
             self.transfer("kv_to_gpu", &format!("layer{layer}"), hybrid.kv_of(layer, tokens), Vec::new());
         }

@@ -44,10 +44,8 @@ impl Hybrid {
         let decode = step.phase == Phase::Decode;
         let mut builder = ProgramBuilder::new(if decode { "decode" } else { "prefill" }, step.context());
         builder.launch(self.launch);
-        let whole = vec![Half { sequences: 0..self.generation.batch, suffix: "" }];
-        let halves = if decode { self.halves.clone() } else { whole };
         let mut chains = Vec::new();
-        for half in halves {
+        for half in self.halves_of(step) {
             chains.push(self.chain(step, half, Value::on(On::Gpu, 1, Vec::new()), judge)?);
         }
         let mut stream = Stream { builder, last: None, converted: None, kernels: HashMap::new() };
@@ -60,6 +58,14 @@ impl Hybrid {
             }
         }
         Ok(stream.builder.finish())
+    }
+
+    /// Parts of the batch that take turns in a step: of a prompt, one.
+    pub(super) fn halves_of(&self, step: &Step) -> Vec<Half> {
+        match step.phase {
+            Phase::Decode => self.halves.clone(),
+            Phase::Prefill => vec![Half { sequences: 0..self.generation.batch, suffix: "" }],
+        }
     }
 
     /// The kernels of what the GPU runs of a step, of so many sequences.
@@ -261,8 +267,7 @@ impl Hybrid {
         if step.phase == Phase::Decode || self.generation.context_tokens == 0 || self.site.shared {
             return Vec::new();
         }
-        let mut layers: Vec<u32> = self.cached.iter().flat_map(|(kind, _)| kind.layers.iter().copied()).collect();
-        layers.sort_unstable();
+        let layers = self.cached_layers();
         let mut cached = Vec::new();
         for layer in layers {
             let bytes = self.kv_of(layer, self.generation.context_tokens);
