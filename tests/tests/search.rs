@@ -62,7 +62,7 @@ fn what_is_pruned_is_never_the_best() {
 
 /// The same on 200 spaces: `cargo test --release -p banksia-tests --test all search -- --ignored`.
 #[test]
-#[ignore = "minutes; the test above does the same with fewer in every run"]
+#[ignore = "up to a minute and a half; the test above does the same with fewer in every run"]
 fn what_is_pruned_is_never_the_best_of_200_spaces() {
     pruned_is_exhaustive(200);
 }
@@ -113,7 +113,7 @@ fn bounds_are_never_above_the_simulation() {
 
 /// The same on 10,000 mappings.
 #[test]
-#[ignore = "minutes; the test above does the same with fewer in every run"]
+#[ignore = "up to a minute and a half; the test above does the same with fewer in every run"]
 fn bounds_are_never_above_the_simulation_of_10_000_mappings() {
     bounds_hold(10_000);
 }
