@@ -106,7 +106,9 @@ pub fn search(
     }
     done.sort_by(|a, b| a.value.total_cmp(&b.value).then_with(|| a.choice.cmp(&b.choice)));
     let value = done.first().map_or(0.0, |d| d.value);
-    let proved = left.is_none() && !options.local;
+    let broken_bounds = done.iter().filter(|d| d.is_below_its_bound(&bounded, options.objective)).count() as u64;
+    // A bound that does not hold may have excluded the best.
+    let proved = left.is_none() && !options.local && (broken_bounds == 0 || options.exhaustive);
     let bound = left.map_or(value, |b| b.min(value));
     let ranked = |(place, s): (usize, &evaluate::Simulated)| s.ranked(place as u64 + 1, &problem, bound, &done);
     let ranking: Vec<Ranked> = done.iter().enumerate().map(ranked).collect();
@@ -130,9 +132,9 @@ pub fn search(
         bound,
         gap: gap(value, bound),
         proved,
-        broken_bounds: done.iter().filter(|d| d.bound_s > d.latency_s).count() as u64,
+        broken_bounds,
         written,
-        why: why::why(&problem, &bounded, options.objective, &done),
+        why: why::why(&problem, &bounded, options.objective, &done, proved),
         mapping: problem.mapping(&best_choice),
         ranking,
     })

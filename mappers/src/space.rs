@@ -11,8 +11,9 @@ pub struct Knob {
     pub values: Vec<toml::Value>,
     /// The value that stands where the experiment says nothing.
     pub default: Option<usize>,
-    /// It changes something only where another key has this value.
-    pub needs: Option<(&'static str, &'static str)>,
+    /// It changes nothing where all of the keys of one of these lists have these values. A key that the space lacks and the experiment does not
+    /// write is one that the model has no use for, and counts as fulfilled.
+    pub inert: Vec<Vec<(&'static str, toml::Value)>>,
     /// The operators that alone it changes, by their names in reports; what it changes else is where the others lie. Empty: it may change any.
     pub operators: Vec<String>,
 }
@@ -20,7 +21,7 @@ pub struct Knob {
 impl Knob {
     /// A choice that may change anything, whose first value stands where nothing is said.
     pub(crate) fn whole(key: &str, meaning: &'static str, values: Vec<toml::Value>) -> Self {
-        Self { key: key.into(), meaning, values, default: Some(0), needs: None, operators: Vec::new() }
+        Self { key: key.into(), meaning, values, default: Some(0), inert: Vec::new(), operators: Vec::new() }
     }
 }
 

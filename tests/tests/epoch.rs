@@ -78,7 +78,7 @@ fn hours_on_a_slow_pim_machine_are_counted() {
 #[test]
 fn hours_on_a_slow_gpu_are_counted() {
     // A host that takes a second for each launch.
-    let settings = ["workload.model=gpt2-small", "mapping.launch=eager", "machine.launch.stream_gap_us=1e6"];
+    let settings = ["workload.model=gpt2-small", "mapping.launch=eager", "machine.launch.python_us=1e6"];
     let experiment = experiment("h200", "prompt_tokens = 1, generated_tokens = 300", &settings);
     counted(&outcome(&experiment, RunOptions::default()));
 }

@@ -25,6 +25,7 @@ mod operators;
 mod parallel;
 mod pim;
 mod pimba;
+mod plans;
 mod replay;
 mod rows;
 mod serving;

@@ -26,11 +26,11 @@ use crate::value::Value;
 /// A step's seconds and joules.
 type Taken = (f64, f64);
 
-fn feed_forward(inner: u64) -> Mixer {
+pub(crate) fn feed_forward(inner: u64) -> Mixer {
     Mixer::FeedForward(FeedForwardSpec { inner, activation: ActivationKind::Silu, gated: true, bias: false })
 }
 
-fn attention([heads, kv_heads, head_dim]: [u64; 3]) -> Mixer {
+pub(crate) fn attention([heads, kv_heads, head_dim]: [u64; 3]) -> Mixer {
     Mixer::Attention(AttentionSpec { rotary_dim: head_dim, ..AttentionSpec::new(heads, kv_heads, head_dim) })
 }
 
@@ -66,7 +66,7 @@ fn mamba2(heads: u64, groups: u64) -> Mixer {
 }
 
 /// A model of blocks, each a list of mixers behind RMS norms, in a pattern of their numbers.
-fn model(name: &str, width: u64, vocab: u64, blocks: &[Vec<Mixer>], pattern: &[(usize, u32)]) -> Model {
+pub(crate) fn model(name: &str, width: u64, vocab: u64, blocks: &[Vec<Mixer>], pattern: &[(usize, u32)]) -> Model {
     let block = |(i, mixers): (usize, &Vec<Mixer>)| Block {
         name: format!("block{i}"),
         shared: false,

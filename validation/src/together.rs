@@ -7,7 +7,7 @@ use banksia_input::{InputError, Source};
 
 use crate::rows::{Row, columns, parse};
 use crate::value::Value;
-use crate::{cent, h2llm};
+use crate::{cent, h2llm, plans};
 
 /// Told of the rows done, and of the rows there are.
 type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
@@ -27,7 +27,7 @@ pub(crate) struct Together {
     values: Predict,
 }
 
-const SUITES: [Together; 4] = [
+const SUITES: [Together; 5] = [
     Together {
         name: cent::SUITES[0].0,
         device: "cent",
@@ -55,6 +55,13 @@ const SUITES: [Together; 4] = [
         rows: h2llm::ROWS,
         also: "",
         values: |rows, _, progress| Ok(h2llm::values(rows, h2llm::SUITES[1].1, progress)),
+    },
+    Together {
+        name: plans::SUITE,
+        device: "h200",
+        rows: plans::ROWS,
+        also: "",
+        values: |rows, _, progress| Ok(plans::values(rows, progress)),
     },
 ];
 

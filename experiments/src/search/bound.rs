@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use banksia_hw::pim::{Drive, PimMachine};
 
-use banksia_hw::program::{Block, ChannelSet, Instruction, Pattern, Program, ProgramOperator, VectorFunction, Work};
+use banksia_hw::program::{Block, ChannelSet, HostAccess, Instruction, Pattern, Program, ProgramOperator, VectorFunction, Work};
 use banksia_hw::system::{Machine, RunOptions, System};
 
 use super::interrupted::{Command, Interrupted, loads};
@@ -28,6 +28,13 @@ pub struct Least {
     pub seconds: f64,
     /// Joules of what is done, without idle power.
     pub joules: f64,
+}
+
+impl Least {
+    /// What is below both.
+    pub(super) fn lesser(self, other: Self) -> Self {
+        Self { seconds: self.seconds.min(other.seconds), joules: self.joules.min(other.joules) }
+    }
 }
 
 /// The bound of a program, by operator along its longest chain.
@@ -189,8 +196,9 @@ impl Bounder {
             Some(dues) => seconds + dues.adds_at_least(&alone.step(seconds)),
             None => seconds,
         };
-        for (place, (instruction, alone)) in program.instructions.iter().zip(&own).enumerate() {
-            let waited = dependencies(program, instruction)
+        for (place, alone) in own.iter().enumerate() {
+            let waited = program
+                .dependencies_of(place)
                 .iter()
                 .chain(queue.before(place))
                 .filter_map(|i| Some((ends.get(*i as usize)?.at, *i as usize)))
@@ -214,17 +222,18 @@ impl Bounder {
             ends.push(end);
         }
         let mut chain = Chain::default();
-        for (instruction, alone) in program.instructions.iter().zip(&own) {
-            chain.operators.entry(operator(program, instruction).to_owned()).or_default().joules += alone.least.joules;
+        for (place, alone) in own.iter().enumerate() {
+            chain.operators.entry(operator(program, place).to_owned()).or_default().joules += alone.least.joules;
         }
         let last = (0..ends.len()).max_by(|a, b| ends[*a].at.total_cmp(&ends[*b].at).then(b.cmp(a)));
         let vector = || {
-            let all = program.instructions.iter().zip(&own);
-            all.filter(|(i, _)| matches!(i.work, Work::Vector { .. })).map(|(i, a)| (i, a.least.seconds))
+            let all = program.instructions.iter().zip(&own).enumerate();
+            all.filter(|(_, (i, _))| matches!(i.work, Work::Vector { .. }))
+                .map(|(place, (_, a))| (place, a.least.seconds))
         };
         if vector().map(|v| v.1).sum::<f64>() > last.and_then(|l| ends.get(l)).map_or(0.0, |e| e.at) {
-            for (instruction, seconds) in vector() {
-                let name = operator(program, instruction);
+            for (place, seconds) in vector() {
+                let name = operator(program, place);
                 chain.operators.entry(name.to_owned()).or_default().seconds += seconds;
                 chain.links.push(Link { operator: name.to_owned(), unit: Unit::going_on(seconds) });
             }
@@ -233,8 +242,8 @@ impl Bounder {
         let mut at = last;
         while let Some(i) = at {
             let (Some(end), Some(alone)) = (ends.get(i), own.get(i)) else { break };
-            if let Some(instruction) = program.instructions.get(i) {
-                let name = operator(program, instruction);
+            if i < program.instructions.len() {
+                let name = operator(program, i);
                 chain.operators.entry(name.to_owned()).or_default().seconds += refreshed(alone, end.own);
                 chain.links.push(Link { operator: name.to_owned(), unit: alone.step(end.own) });
             }
@@ -277,10 +286,14 @@ impl Bounder {
             Content::Vector(_) => {}
             // Patterns may put refreshes off to the end of an iteration.
             Content::Pattern(..) => (alone.open_s, alone.closed_s) = (self.row_cycle_s, self.row_cycle_s),
-            Content::Accesses(_) => {
+            Content::Accesses(block) => {
                 alone.least_of_two(self.again(program, instruction)?);
-                // Clocks' edges may lie otherwise.
+                // Clocks' edges may lie otherwise. Kernels close all rows; accesses that move data may find theirs open, and come after others than themselves.
                 (alone.open_s, alone.closed_s) = (0.1 * self.row_cycle_s, 0.1 * self.row_cycle_s);
+                if only_moves(block) {
+                    alone.least_of_two(self.streamed(program, instruction, block)?);
+                    (alone.open_s, alone.closed_s) = (self.row_cycle_s, self.row_cycle_s);
+                }
                 alone.refreshed = self.dues.as_ref().map_or(Refreshed::Never, |d| d.whole(0.0));
             }
             Content::Instructions(list) => {
@@ -299,6 +312,17 @@ impl Bounder {
         Ok(alone)
     }
 
+    /// Seconds of a block's accesses where nothing holds them up but the bus: all in one row of their banks, none waiting for another.
+    fn streamed(&self, program: &Program, instruction: &Instruction, block: &Block) -> Result<f64, Error> {
+        let Block::Accesses(list) = block else { return Ok(0.0) };
+        let row = list.first().map_or(0, |a| a.row);
+        let list = list.iter().map(|a| HostAccess { row, barrier: false, ..*a }).collect();
+        let program = Program { blocks: vec![Arc::new(Block::Accesses(list))], ..one(program, instruction) };
+        let mut system = System::new(&self.machine, RunOptions::default());
+        system.run(&Arc::new(program))?;
+        Ok(system.finish().latency.as_secs_f64())
+    }
+
     /// Seconds of a block after the same block.
     fn again(&self, program: &Program, instruction: &Instruction) -> Result<f64, Error> {
         let mut twice = one(program, instruction);
@@ -314,21 +338,25 @@ impl Bounder {
     }
 }
 
-/// The instructions that one waits for.
-fn dependencies<'a>(program: &'a Program, instruction: &Instruction) -> &'a [u32] {
-    let from = instruction.first_dependency as usize;
-    program.dependencies.get(from..from + instruction.dependencies as usize).unwrap_or_default()
-}
-
 /// The operator of an instruction; reads of the results of a product are that product's.
-fn operator<'a>(program: &'a Program, instruction: &Instruction) -> &'a str {
-    let name = |i: &Instruction| program.operators.get(i.operator as usize).map_or("", |o| o.name.as_str());
-    let own = name(instruction);
+fn operator(program: &Program, place: usize) -> &str {
+    let name = |place: usize| {
+        let instruction = program.instructions.get(place)?;
+        Some(program.operators.get(instruction.operator as usize)?.name.as_str())
+    };
+    let own = name(place).unwrap_or_default();
     if own != "read results" {
         return own;
     }
-    let product = dependencies(program, instruction).first().and_then(|i| program.instructions.get(*i as usize));
-    product.map_or(own, name)
+    program.dependencies_of(place).first().and_then(|i| name(*i as usize)).unwrap_or(own)
+}
+
+/// Whether a block of accesses reads only or writes only, as states are moved: what drives the units does both.
+fn only_moves(block: &Block) -> bool {
+    match block {
+        Block::Accesses(list) => list.iter().all(|a| a.write) || list.iter().all(|a| !a.write),
+        Block::Instructions(_) => false,
+    }
 }
 
 /// Whether each instruction uses a row that another uses too, so that it may find it open. Loads and reads of results have no row: theirs is 0.

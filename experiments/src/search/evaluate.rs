@@ -32,6 +32,12 @@ pub(super) struct Simulated {
 }
 
 impl Simulated {
+    /// Whether its bound, which others may have been excluded by, does not hold.
+    pub(super) fn is_below_its_bound(&self, bounded: &Bounded, objective: Objective) -> bool {
+        let bound = bounded.of(&self.choice).map(|l| objective.of(l.seconds, l.joules, bounded.tokens));
+        self.bound_s > self.latency_s || bound.is_some_and(|bound| bound > self.value * (1.0 + 1e-12))
+    }
+
     pub(super) fn ranked(&self, rank: u64, space: &Space, bound: f64, all: &[Self]) -> Ranked {
         let better = |o: &Self| {
             o.latency_s <= self.latency_s
@@ -140,19 +146,23 @@ impl<'a> Evaluator<'a> {
         bounded: &Bounded,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Result<Simulated, String>>, Error> {
-        let one = |choice: &Choice| -> Result<Result<Simulated, String>, Error> {
+        let before = self.simulated();
+        let one = |(place, choice): (usize, &Choice)| -> Result<Result<Simulated, String>, Error> {
             let experiment = match self.experiment(choice) {
                 Ok(experiment) => experiment,
                 Err(error) => return Ok(Err(reason(&error))),
             };
-            let kept = self.result(&experiment, choice, bounded)?;
+            let kept = self.result(&experiment, choice, bounded, before + place as u64)?;
             progress(self.simulated.fetch_add(1, Ordering::Relaxed) + 1);
             let Kept { latency_s, energy_j, tokens } = kept;
             let bound_s = bounded.of(choice).map_or(0.0, |l| l.seconds);
             let value = self.objective.of(latency_s, energy_j, tokens);
             Ok(Ok(Simulated { choice: choice.clone(), latency_s, energy_j, tokens, bound_s, value }))
         };
-        self.pool.install(|| plans.par_iter().with_max_len(1).map(one).collect())
+        let all: Vec<Result<Result<Simulated, String>, Error>> =
+            self.pool.install(|| plans.par_iter().enumerate().with_max_len(1).map(one).collect());
+        // Of several errors the first in the order of the plans.
+        all.into_iter().collect()
     }
 
     fn experiment(&self, choice: &Choice) -> Result<Experiment, InputError> {
@@ -164,8 +174,8 @@ impl<'a> Evaluator<'a> {
         Experiment::read(self.path, &settings)
     }
 
-    /// What a plan takes: from the store, or simulated.
-    fn result(&self, experiment: &Experiment, choice: &Choice, bounded: &Bounded) -> Result<Kept, Error> {
+    /// What a plan takes: from the store, or simulated. `ordinal` is its place in the search.
+    fn result(&self, experiment: &Experiment, choice: &Choice, bounded: &Bounded, ordinal: u64) -> Result<Kept, Error> {
         let settings = self.space.settings(choice);
         let key = self.keep.is_open().then(|| self.key(experiment, &settings));
         if let Some(kept) = key.as_ref().and_then(|key| self.keep.known(key)) {
@@ -179,7 +189,7 @@ impl<'a> Evaluator<'a> {
         if let Some(key) = key {
             let plain = |text: String| text.trim_matches('"').to_owned();
             self.keep.keep(
-                self.simulated(),
+                ordinal,
                 Evaluated {
                     key,
                     settings: settings.into_iter().map(|(k, v)| (format!("mapping.{k}"), plain(v))).collect(),
@@ -205,7 +215,7 @@ impl<'a> Evaluator<'a> {
             &said(&experiment.machine.configuration),
             experiment.mapper,
             &experiment.seed.to_string(),
-            &self.space.written_mapping,
+            &self.space.written,
             &format!("{settings:?}"),
         ])
     }

@@ -28,6 +28,14 @@ pub(super) fn inline(value: &toml::Value) -> String {
     }
 }
 
+/// What `[mapping]` says of a key.
+fn said<'a>(mapping: &'a toml::Table, key: &str) -> Option<&'a toml::Value> {
+    match key.split_once('.') {
+        Some((table, key)) => mapping.get(table)?.get(key.trim_matches('"')),
+        None => mapping.get(key),
+    }
+}
+
 /// What is open in an experiment.
 #[derive(Debug)]
 pub(super) struct Space {
@@ -37,7 +45,9 @@ pub(super) struct Space {
     pub(super) knobs: Vec<Knob>,
     pub(super) pinned: Vec<String>,
     /// `[mapping]` as the experiment writes it.
-    pub(super) written_mapping: String,
+    mapping: toml::Table,
+    /// All of the experiment but its name, as it is read: comments and order change nothing.
+    pub(super) written: String,
 }
 
 impl Space {
@@ -50,11 +60,8 @@ impl Space {
         let mapper = choose(&problem)?;
         let table: toml::Table = source.parse()?;
         let mapping = table.get("mapping").and_then(toml::Value::as_table).cloned().unwrap_or_default();
-        let says = |knob: &Knob| match knob.key.split_once('.') {
-            Some((table, key)) => mapping.get(table).is_some_and(|t| t.get(key.trim_matches('"')).is_some()),
-            None => mapping.contains_key(&knob.key),
-        };
-        let (pinned, knobs): (Vec<Knob>, Vec<Knob>) = mapper.space(&problem)?.into_iter().partition(says);
+        let (pinned, knobs): (Vec<Knob>, Vec<Knob>) =
+            mapper.space(&problem)?.into_iter().partition(|knob| said(&mapping, &knob.key).is_some());
         let stem = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
         let name = table.get("name").and_then(toml::Value::as_str).map_or(stem, str::to_owned);
         Ok(Self {
@@ -63,14 +70,20 @@ impl Space {
             strategy: mapper.name().to_owned(),
             knobs: knobs.into_iter().filter(|k| !k.values.is_empty()).collect(),
             pinned: pinned.into_iter().map(|k| k.key).collect(),
-            written_mapping: mapping.to_string(),
+            mapping,
+            written: {
+                let mut table = table;
+                table.remove("name");
+                table.to_string()
+            },
         })
     }
 
-    /// A plan in the form in which the space has it: what changes nothing is left to the experiment, and what changes something again has its own value.
+    /// A plan in the form in which the space has it: what changes nothing is left to the experiment, and what changes something again has the value that
+    /// stands where nothing is said, if there is one.
     pub(super) fn complete(&self, mut choice: Choice) -> Choice {
         for (slot, knob) in choice.iter_mut().zip(&self.knobs).filter(|(slot, _)| slot.is_none()) {
-            *slot = Some(knob.default.unwrap_or(0));
+            *slot = knob.default;
         }
         self.leave_out(&mut choice);
         choice
@@ -79,24 +92,32 @@ impl Space {
     /// Leaves to the experiment what changes nothing beside the other values of a plan.
     fn leave_out(&self, choice: &mut Choice) {
         for (place, knob) in self.knobs.iter().enumerate() {
-            let Some((key, value)) = knob.needs else { continue };
-            let other = self.knobs.iter().zip(choice.iter()).find(|(k, _)| k.key == key);
-            let has = other.and_then(|(k, c)| k.values.get((*c)?)).is_none_or(|v| v.as_str() == Some(value));
-            if let (false, Some(slot)) = (has, choice.get_mut(place)) {
+            let is_inert = knob.inert.iter().any(|all| all.iter().all(|(key, value)| self.has(choice, key, value)));
+            if let (true, Some(slot)) = (is_inert, choice.get_mut(place)) {
                 *slot = None;
             }
         }
     }
 
+    /// Whether a key has a value in a plan; one that neither the space nor the experiment has counts as having it.
+    fn has(&self, choice: &Choice, key: &str, value: &toml::Value) -> bool {
+        match self.knobs.iter().zip(choice).find(|(knob, _)| knob.key == key) {
+            Some((knob, slot)) => slot.or(knob.default).and_then(|v| knob.values.get(v)) == Some(value),
+            None => said(&self.mapping, key).is_none_or(|said| said == value),
+        }
+    }
+
     /// The plan that the experiment writes.
     pub(super) fn written(&self) -> Choice {
-        self.knobs.iter().map(|k| k.default).collect()
+        let mut choice = self.knobs.iter().map(|k| k.default).collect();
+        self.leave_out(&mut choice);
+        choice
     }
 
     /// How many plans there are.
     pub(super) fn plans(bounded: &Bounded) -> f64 {
         let of = |b: &Branch| b.inner.iter().map(|i| i.values.len() as f64).product::<f64>();
-        bounded.branches.iter().map(of).sum()
+        bounded.branches.iter().map(of).sum::<f64>() + bounded.illegal as f64
     }
 
     /// What a plan sets, by key below `[mapping]`.
@@ -145,6 +166,8 @@ pub(super) struct Courses {
 #[derive(Debug, Clone)]
 pub(super) struct Bounded {
     pub(super) branches: Vec<Branch>,
+    /// Settings of the knobs that may change anything that are not legal, whatever the others are.
+    illegal: u64,
     /// The least power at rest.
     pub(super) idle_w: f64,
     /// Tokens that the experiment generates.
@@ -162,13 +185,16 @@ impl Bounded {
     pub(super) fn new(path: &Path, settings: &[String], space: &Space) -> Result<Self, Error> {
         let mut tools = Tools::new(path, settings, space)?;
         let outer: Vec<usize> = (0..space.knobs.len()).filter(|k| !tools.is_inner(space, *k)).collect();
-        let mut branches = Vec::new();
+        let (mut branches, mut illegal) = (Vec::new(), 0);
         for choice in combinations(space, &outer) {
-            branches.push(tools.branch(space, choice)?);
+            match tools.branch(space, choice)? {
+                Some(branch) => branches.push(branch),
+                None => illegal += 1,
+            }
         }
         let idle_w = tools.bounder.as_ref().map_or(0.0, Bounder::idle_w);
         let dues = tools.bounder.as_ref().and_then(Bounder::dues).copied();
-        Ok(Self { branches, idle_w, tokens: tools.tokens, refused: tools.refused, dues })
+        Ok(Self { branches, illegal, idle_w, tokens: tools.tokens, refused: tools.refused, dues })
     }
 
     /// Whether plans have a bound beyond the sum of their operators'.
@@ -176,21 +202,40 @@ impl Bounded {
         self.branches.iter().any(|b| b.courses.is_some())
     }
 
-    /// The bound of one plan.
+    /// The bound of one plan. Where it leaves a knob to the experiment, the least over what that may be.
     pub(super) fn of(&self, choice: &Choice) -> Option<Least> {
-        let fits = |b: &&Branch| b.outer.iter().zip(choice).all(|(own, c)| own.is_none() || own == c);
-        let branch = self.branches.iter().find(fits)?;
+        let fits = |b: &&Branch| b.outer.iter().zip(choice).all(|(own, c)| own.is_none() || c.is_none() || own == c);
+        let of = |branch| self.of_branch(branch, choice);
+        self.branches.iter().filter(fits).filter_map(of).reduce(Least::lesser)
+    }
+
+    /// The bound of every plan in which a knob has a value; none where no plan with it is legal.
+    pub(super) fn of_value(&self, knob: usize, value: usize) -> Option<Least> {
+        let has = |b: &&Branch| {
+            b.outer.get(knob).copied().flatten() == Some(value)
+                || b.inner.iter().any(|i| i.knob == knob && i.values.iter().any(|(v, _)| *v == value))
+        };
+        let of = |branch: &Branch| {
+            let mut choice = vec![None; branch.outer.len()];
+            *choice.get_mut(knob)? = Some(value);
+            self.of_branch(branch, &choice)
+        };
+        self.branches.iter().filter(has).filter_map(of).reduce(Least::lesser)
+    }
+
+    fn of_branch(&self, branch: &Branch, choice: &Choice) -> Option<Least> {
+        let chosen = |inner: &Inner| choice.get(inner.knob).copied().flatten();
         let mut sum = branch.base;
         for inner in &branch.inner {
-            let value = (*choice.get(inner.knob)?)?;
-            let (_, least) = inner.values.iter().find(|(v, _)| *v == value)?;
-            sum = total([sum, *least].iter());
+            let may_be = |(v, _): &&(usize, Least)| chosen(inner).is_none_or(|chosen| chosen == *v);
+            let least = inner.values.iter().filter(may_be).map(|(_, least)| *least).reduce(Least::lesser)?;
+            sum = total([sum, least].iter());
         }
-        if let Some(courses) = &branch.courses {
-            let value = |inner: &Inner| Some((inner.knob, (*choice.get(inner.knob)?)?));
-            let own = branch.inner.iter().filter_map(value);
-            let chosen: BTreeMap<usize, &Course> = own.filter_map(|key| Some((key.0, courses.of.get(&key)?))).collect();
-            sum.seconds = sum.seconds.max(courses.base.seconds(&chosen, self.dues.as_ref()));
+        // A course is of one plan.
+        if let Some(courses) = branch.courses.as_ref().filter(|_| branch.inner.iter().all(|i| chosen(i).is_some())) {
+            let own = branch.inner.iter().filter_map(|inner| Some((inner.knob, chosen(inner)?)));
+            let own: BTreeMap<usize, &Course> = own.filter_map(|key| Some((key.0, courses.of.get(&key)?))).collect();
+            sum.seconds = sum.seconds.max(courses.base.seconds(&own, self.dues.as_ref()));
         }
         Some(self.with_idle(sum))
     }
@@ -342,11 +387,17 @@ impl<'a> Tools<'a> {
         Ok(sum)
     }
 
-    fn branch(&mut self, space: &Space, outer: Choice) -> Result<Branch, Error> {
+    /// A setting of the knobs that may change anything, with the bounds of the others; none where it is not legal.
+    fn branch(&mut self, space: &Space, outer: Choice) -> Result<Option<Branch>, Error> {
         let inner: Vec<usize> = (0..space.knobs.len()).filter(|k| self.is_inner(space, *k)).collect();
         if inner.is_empty() {
-            let base = self.of_plan(space, &outer)?;
-            return Ok(Branch { outer, base, inner: Vec::new(), courses: None });
+            return Ok(match self.of_plan(space, &outer)? {
+                Ok(base) => Some(Branch { outer, base, inner: Vec::new(), courses: None }),
+                Err(error) => {
+                    *self.refused.entry(reason(&error)).or_insert(0) += 1;
+                    None
+                }
+            });
         }
         // Each value by itself, the others as they are written.
         let mut base: Option<Chain> = None;
@@ -388,15 +439,25 @@ impl<'a> Tools<'a> {
             });
             Inner { knob: *knob, values: values.collect() }
         };
-        Ok(Branch { outer, base: rest, inner: own.iter().map(of_knob).collect(), courses: courses.filter(|_| alike) })
+        let inner = own.iter().map(of_knob).collect();
+        Ok(Some(Branch { outer, base: rest, inner, courses: courses.filter(|_| alike) }))
     }
 
-    /// The mapper's own bound of a plan; of one that is not legal nothing.
-    fn of_plan(&self, space: &Space, choice: &Choice) -> Result<Least, Error> {
-        let Ok(experiment) = self.experiment(space, choice) else { return Ok(Least::default()) };
+    /// The mapper's own bound of a plan, and what the machine draws at the least meanwhile; of one that is not legal, why.
+    fn of_plan(&self, space: &Space, choice: &Choice) -> Result<Result<Least, InputError>, Error> {
+        let experiment = match self.experiment(space, choice) {
+            Ok(experiment) => experiment,
+            Err(error) => return Ok(Err(error)),
+        };
+        // Requests come and go: what a server takes for them is not the time of a step of its plan.
+        if experiment.serving.is_some() {
+            return Ok(Ok(Least::default()));
+        }
         let programs = experiment.plan.programs();
-        let seconds: f64 = (0..programs).into_par_iter().map(|i| experiment.plan.bound(i).seconds()).sum();
-        Ok(Least { seconds, joules: 0.0 })
+        let each: Vec<f64> = (0..programs).into_par_iter().map(|i| experiment.plan.bound(i).seconds()).collect();
+        let seconds: f64 = each.iter().sum();
+        let idle_w = self.machine.lone_gpu_spec().map_or(0.0, |gpu| gpu.power.active_idle_w);
+        Ok(Ok(Least { seconds, joules: idle_w * seconds }))
     }
 }
 

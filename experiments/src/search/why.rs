@@ -31,21 +31,26 @@ pub struct Other {
     pub loses: Option<f64>,
 }
 
-pub(super) fn why(space: &Space, bounded: &Bounded, objective: Objective, done: &[Simulated]) -> Vec<Why> {
+/// Why, of plans that were simulated, the best first; `proved` where nothing that was left out can be better.
+pub(super) fn why(
+    space: &Space,
+    bounded: &Bounded,
+    objective: Objective,
+    done: &[Simulated],
+    proved: bool,
+) -> Vec<Why> {
     let Some(best) = done.first() else { return Vec::new() };
     let of_knob = |(number, knob): (usize, &banksia_mappers::Knob)| {
         let chosen = best.choice.get(number).copied().flatten();
         let others = (0..knob.values.len()).filter(|v| Some(*v) != chosen).map(|value| {
             let with = done.iter().find(|d| d.choice.get(number).copied().flatten() == Some(value));
-            let mut choice = best.choice.clone();
-            if let Some(slot) = choice.get_mut(number) {
-                *slot = Some(value);
-            }
-            let bound = bounded.of(&choice).map(|l| objective.of(l.seconds, l.joules, best.tokens));
+            let bound = bounded.of_value(number, value).map(|l| objective.of(l.seconds, l.joules, best.tokens));
             let loss = |value: f64| (value - best.value) / best.value.max(f64::MIN_POSITIVE);
             let (excluded_by, loses) = match (with, bound) {
                 (Some(simulated), _) => ("simulated", Some(loss(simulated.value))),
                 (None, Some(bound)) if bound >= best.value => ("bound", Some(loss(bound))),
+                // By the bounds of its plans one by one, which are nearer than that of all of them.
+                (None, Some(_)) if proved => ("bound", Some(0.0)),
                 (None, Some(_)) => ("open", None),
                 (None, None) => ("illegal", None),
             };

@@ -62,13 +62,13 @@ fn seconds(s: f64) -> Time {
 }
 
 impl Launch {
-    /// Of what the machine says; `least_s` is the shortest time to the next, and `written` goes to memory.
-    fn of(r: &KernelResult, least_s: f64, written: u64, spec: &GpuSpec) -> Option<Self> {
-        let latency_s = r.latency_s.max(least_s);
+    /// Of what the machine says; `idle_s` passes on top, and `written` goes to memory.
+    fn of(r: &KernelResult, idle_s: f64, written: u64, spec: &GpuSpec) -> Option<Self> {
+        let latency_s = r.latency_s + idle_s;
         let traffic = Traffic { dram_write_bytes: written, ..r.traffic };
         let moved = |t: &Traffic| (t.dram_read_bytes + t.dram_write_bytes) as f64 * spec.power.dram_pj_per_byte * 1e-12;
         let energy = EnergyParts {
-            idle_j: r.energy.idle_j + (latency_s - r.latency_s) * spec.power.active_idle_w,
+            idle_j: r.energy.idle_j + idle_s * spec.power.active_idle_w,
             dram_j: r.energy.dram_j + moved(&traffic) - moved(&r.traffic),
             ..r.energy
         };
@@ -247,10 +247,14 @@ impl GpuExecutor {
 
     /// Simulates the launches of a step in order, from what L2 holds; how long and at what power they run.
     fn simulate(&mut self, program: &Program, mine: &[u32], clock: f64) -> Result<Sum, RunError> {
-        let least_s = match program.launch {
-            LaunchMode::Graph => 0.0,
-            LaunchMode::Eager => self.spec.launch.stream_gap_us * 1e-6,
+        let spec = &self.spec.launch;
+        let (host_us, gap_us) = match (program.launch, program.python) {
+            (LaunchMode::Graph, _) => (0.0, 0.0),
+            (LaunchMode::Eager, false) => (spec.stream_gap_us, spec.dispatch_gap_us),
+            (LaunchMode::Eager, true) => (spec.python_us, spec.dispatch_gap_us),
         };
+        // When the host has launched what comes next, and when the stream is free: both begin with the step, whose input the host has waited for.
+        let (mut host_s, mut stream_s) = (0.0, 0.0);
         // Names of the step's buffers, once.
         let buffers: Vec<u32> = program
             .buffers
@@ -274,7 +278,10 @@ impl GpuExecutor {
             operands.extend(names.iter().zip(&kernel.tensors).map(|(b, t)| (buffers[*b as usize], t.bytes())));
             let start = self.ledger.start(&operands);
             let (result, written) = self.launch(kernel, start, clock, &operands)?;
-            let launch = Launch::of(&result, least_s, written, &self.spec).ok_or_else(|| RunError::TooLong {
+            host_s += host_us * 1e-6;
+            let idle_s = f64::max(host_s - stream_s, 0.0) + gap_us * 1e-6;
+            stream_s += idle_s + result.latency_s;
+            let launch = Launch::of(&result, idle_s, written, &self.spec).ok_or_else(|| RunError::TooLong {
                 step: self.step,
                 limit: Time::MAX,
                 what: format!("kernel {}", kernel.name),

@@ -228,8 +228,12 @@ pub struct DramSpec {
 pub struct LaunchSpec {
     /// Between two dependent kernels of a CUDA graph: drain, flush, front end.
     pub graph_gap_us: f64,
-    /// Between two kernels launched one by one from the host.
+    /// What a host takes that launches kernels one by one, from compiled code.
     pub stream_gap_us: f64,
+    /// What a host takes for a call of an operator in Python, with what the framework does before it launches the kernel.
+    pub python_us: f64,
+    /// Between two kernels of a stream beyond those of a graph, where the host is ahead.
+    pub dispatch_gap_us: f64,
     /// Between two CTAs that the scheduler places.
     pub cta_interval_ns: f64,
     /// CTAs without a cluster go to one GPC after another, as clusters do; otherwise each GPC gets its share, neighbours together.
@@ -358,6 +362,8 @@ impl GpuSpec {
             ("launch.flush_ns", spec.launch.flush_ns),
             ("launch.graph_gap_us", spec.launch.graph_gap_us),
             ("launch.stream_gap_us", spec.launch.stream_gap_us),
+            ("launch.python_us", spec.launch.python_us),
+            ("launch.dispatch_gap_us", spec.launch.dispatch_gap_us),
             ("sm.barrier_base_cycles", spec.sm.barrier_base_cycles),
             ("sm.barrier_cycles_per_warp", spec.sm.barrier_cycles_per_warp),
             ("sm.arithmetic_latency_cycles", spec.sm.arithmetic_latency_cycles),

@@ -35,9 +35,10 @@ impl ProgramBuilder {
         Self { program, ..Self::default() }
     }
 
-    /// Launches kernels so.
-    pub fn launch(&mut self, launch: LaunchMode) {
+    /// Launches kernels so, from Python or from compiled code.
+    pub fn launch(&mut self, launch: LaunchMode, python: bool) {
         self.program.launch = launch;
+        self.program.python = python;
     }
 
     /// The instructions that follow are for this device of the machine.

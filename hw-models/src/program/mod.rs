@@ -250,7 +250,7 @@ pub enum LaunchMode {
     /// As a CUDA graph: the next kernel starts as soon as the device can.
     #[default]
     Graph,
-    /// One by one from the host: none starts sooner after the one before than the host's interval.
+    /// One by one from the host, which may run ahead within a step: a kernel waits for its turn of the host, and for the one before.
     Eager,
 }
 
@@ -267,6 +267,9 @@ pub struct Program {
     /// How kernels are launched.
     #[serde(default)]
     pub launch: LaunchMode,
+    /// Whether the host that launches kernels one by one runs Python: a call of an operator takes it longer than compiled code.
+    #[serde(default)]
+    pub python: bool,
     /// The operators, by name.
     pub operators: Vec<ProgramOperator>,
     /// Sets of channels.

@@ -14,6 +14,7 @@ mod executor;
 mod fabric;
 mod link;
 mod machine;
+mod order;
 mod run;
 
 pub use cluster::ClusterTable;

@@ -9,6 +9,7 @@ use super::beside::Beside;
 use super::executor::{Books, Executor, RunError, RunOptions, Share};
 use super::fabric::Fabric;
 use super::link::Link;
+use super::order::Order;
 use super::machine::{Device, Machine};
 use crate::gpu::GpuExecutor;
 use crate::gpu::LaunchCache;
@@ -66,6 +67,8 @@ struct Joint {
     usable: Time,
     /// Instructions that wait for the memory, in program order.
     queue: BTreeSet<u32>,
+    /// What channels of devices that share it are at.
+    order: Order,
     switches: u64,
     failed: Option<RunError>,
 }
@@ -360,6 +363,7 @@ impl Joint {
         self.next_at.clear();
         self.next_at.resize(devices, None);
         self.queue.clear();
+        self.order.load(program, &self.sharing);
         self.using = 0;
     }
 
@@ -428,7 +432,9 @@ impl Devices<'_> {
     /// What an instruction depends on is there: it may need the memory next.
     fn ready(&mut self, instruction: u32, at: Time, wakes: &mut Wakes) {
         if self.system.joint.shares(&self.program, instruction) {
-            self.system.joint.queue.insert(instruction);
+            if self.system.joint.order.is_next(instruction) {
+                self.system.joint.queue.insert(instruction);
+            }
         } else {
             self.release(instruction, at, wakes);
         }
@@ -461,6 +467,10 @@ impl Devices<'_> {
             }
             joint.queue.remove(&first);
             joint.using += 1;
+            let (order, queue) = (&mut joint.order, &mut joint.queue);
+            order.after(first, |next| {
+                queue.insert(next);
+            });
             let at = joint.usable.max(now);
             self.release(first, at, wakes);
         }

@@ -29,7 +29,7 @@ struct Emitter<'a> {
 pub(super) fn program(plan: &Cluster, step: &Step, round: Round, parts: &[Vec<ChosenPart>]) -> Program {
     let phase = if step.phase == Phase::Prefill { "prefill" } else { "decode" };
     let mut builder = ProgramBuilder::new(phase, step.context());
-    builder.launch(plan.options.launch);
+    builder.launch(plan.options.launch, plan.options.framework.is_python());
     let layout = &plan.layout;
     let mut e =
         Emitter { plan, phase: step.phase, parts, builder, last: vec![None; layout.roles.len()], pending: None };

@@ -48,8 +48,10 @@ impl Mapper for ClusterMapper {
         ClusterOptions::json_schema(generator)
     }
 
-    fn space(&self, _: &Problem<'_>) -> Result<Vec<Knob>, InputError> {
-        Ok(launches().into_iter().chain([ranks::all_reduces()]).collect())
+    fn space(&self, problem: &Problem<'_>) -> Result<Vec<Knob>, InputError> {
+        // One tensor-parallel rank has nothing to sum.
+        let sums = ranks::written(problem.source)?.tp > 1;
+        Ok(launches().into_iter().chain(sums.then(ranks::all_reduces)).collect())
     }
 
     fn accepts(&self, machine: &Machine) -> bool {

@@ -11,7 +11,7 @@ use banksia_workloads::{Generation, Phase, Step};
 
 use super::emit;
 use super::layout::Layout;
-use super::ranks::{ClusterOptions, Exchange, Ranks};
+use super::ranks::{self, ClusterOptions, Exchange};
 use super::stages::Round;
 use super::state::Cluster;
 use crate::gpu::model::{ChosenPart, GpuModel, Parts, no_judge};
@@ -23,13 +23,8 @@ impl Cluster {
     /// # Errors
     /// A number cannot be, a size cannot be divided, or a rank's part does not fit its GPU.
     pub(super) fn new(problem: &Problem<'_>, options: ClusterOptions) -> Result<Self, InputError> {
-        #[derive(Default, serde::Deserialize)]
-        struct Outer {
-            #[serde(default)]
-            parallel: Ranks,
-        }
         let &Problem { model, generation, machine, source } = problem;
-        let ranks = source.parse::<Outer>()?.parallel;
+        let ranks = ranks::written(source)?;
         let layout = Layout::new(problem, &ranks)?;
         let Some((_, Device::Gpu(spec))) = machine.devices.first() else {
             return Err(source.error("machine.cluster", "has no GPUs"));

@@ -2,6 +2,7 @@
 
 use banksia_hw::net::fabric::call::Kernels;
 use banksia_hw::program::LaunchMode;
+use banksia_input::{InputError, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,19 @@ pub struct Ranks {
     /// Every rank is simulated by itself, where those that do the same are otherwise simulated once: as slow as there are ranks, and to
     /// check that the result is the same.
     pub unfolded: bool,
+}
+
+/// `[parallel]` of an experiment.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn written(source: &Source) -> Result<Ranks, InputError> {
+    #[derive(Default, Deserialize)]
+    struct Outer {
+        #[serde(default)]
+        parallel: Ranks,
+    }
+    Ok(source.parse::<Outer>()?.parallel)
 }
 
 impl Default for Ranks {

@@ -413,7 +413,7 @@ impl GpuModel {
     pub fn program(&mut self, step: &Step, device: u32, judge: &mut dyn Judge) -> Result<Program, Unsupported> {
         let phase = if step.phase == Phase::Prefill { "prefill" } else { "decode" };
         let mut builder = ProgramBuilder::new(phase, step.context());
-        builder.launch(self.options.launch);
+        builder.launch(self.options.launch, self.options.framework.is_python());
         builder.on(device);
         let parts = self.chosen_parts(step, Parts::All, judge)?;
         let mut last = None;

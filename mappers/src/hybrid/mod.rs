@@ -85,12 +85,16 @@ impl Mapper for HybridMapper {
         let turns = if turns || problem.generation.batch < 2 { 1 } else { 2 };
         let widths = (0..32).map(|n| 1u32 << n).take_while(|n| *n <= channels).filter(|n| channels.is_multiple_of(*n));
         // Both halves of a batch, where it can be cut, take turns; a head has an even share of the channels.
-        let in_banks = Some(("attention_on", "pim"));
         let turns = of_values((1..=turns).rev());
-        let turns = Knob { needs: in_banks, ..Knob::whole("halves", "parts of the batch that take turns", turns) };
+        let turns = Knob::whole("halves", "parts of the batch that take turns", turns);
+        let turns = Knob { inert: options.alone(), ..turns };
         let widths = of_values(widths.map(i64::from));
         let width = Knob::whole("attention_channels", "channels of a head's keys and values", widths);
-        let width = Knob { default: None, needs: in_banks, ..width };
+        let width = Knob { default: None, inert: vec![options::attention_on("gpu")], ..width };
+        // The GPU's attention is the prompt's alone where the banks have that of decode.
+        let prompts = problem.generation.prompt_tokens > 1;
+        let inert = if prompts { Vec::new() } else { vec![options::attention_on("pim")] };
+        let attention = Knob { inert, ..attention };
         let on = "where attention of decode runs, and keys and values lie";
         let mut knobs = vec![launch, attention];
         // A rule of attention pins it.
@@ -98,7 +102,7 @@ impl Mapper for HybridMapper {
             knobs.push(Knob::whole("attention_on", on, of_values(["pim", "gpu"])));
         }
         knobs.extend([turns, width]);
-        knobs.extend(options::places(problem));
+        knobs.extend(options::places(problem, &options));
         Ok(knobs)
     }
 
@@ -144,7 +148,7 @@ impl Hybrid {
             }
         }
         let channels = options.attention_channels;
-        if let (Some(channels), false) = (channels, on_gpu) {
+        if let Some(channels) = channels {
             source.check("mapping.attention_channels", channels, 1..=i64::from(site.pim.channels()))?;
         }
         let channels = channels.and_then(|n| u32::try_from(n).ok());
@@ -285,7 +289,8 @@ impl Plan for Hybrid {
             for part in &mut self.parts {
                 let batch = part.generation().batch;
                 let times = self.halves.iter().filter(|h| h.batch() == batch).count();
-                let choices = part.choices(&step, Parts::WithoutCache, &mut *judge)?;
+                let of_part = Step::decode(batch, step.context());
+                let choices = part.choices(&of_part, Parts::WithoutCache, &mut *judge)?;
                 let name = format!("{name}, for {times} x {batch} sequences");
                 report.push((name, LayoutReport::Kernels(choices)));
             }

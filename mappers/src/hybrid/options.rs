@@ -51,6 +51,16 @@ pub(super) struct HybridOptions {
 }
 
 impl HybridOptions {
+    /// The places that leave all of decode to the GPU, so that nothing takes turns; none where a rule is of other operators.
+    pub(super) fn alone(&self) -> Vec<Vec<(&'static str, toml::Value)>> {
+        let own = |class: &String| CLASSES.iter().any(|(own, _)| own == class) || class == "attention";
+        if !self.place.keys().all(own) {
+            return Vec::new();
+        }
+        let of = |(_, key): &(&str, &'static str)| (*key, toml::Value::from("gpu"));
+        vec![CLASSES.iter().map(of).chain(attention_on("gpu")).collect()]
+    }
+
     /// Whether a rule says where attention runs.
     pub(super) fn places_attention(&self) -> bool {
         self.place.contains_key("attention")
@@ -83,8 +93,17 @@ impl HybridOptions {
     }
 }
 
+/// Classes of operators that a model may have beside attention, and their keys.
+const CLASSES: [(&str, &str); 3] =
+    [("products", "place.\"products\""), ("experts", "place.\"experts\""), ("states", "place.\"states\"")];
+
+/// Both keys that say where attention of decode runs.
+pub(super) fn attention_on(device: &'static str) -> Vec<(&'static str, toml::Value)> {
+    ["attention_on", "place.\"attention\""].map(|key| (key, toml::Value::from(device))).to_vec()
+}
+
 /// Classes of operators that a model has beside attention, each on either device, and how weights of both are kept.
-pub(super) fn places(problem: &Problem<'_>) -> Vec<Knob> {
+pub(super) fn places(problem: &Problem<'_>, options: &HybridOptions) -> Vec<Knob> {
     let generation = problem.generation;
     let step = Step::decode(generation.batch, generation.last_context());
     let graph = problem.model.graph(&step, generation);
@@ -109,9 +128,22 @@ pub(super) fn places(problem: &Problem<'_>) -> Vec<Knob> {
         let meaning = "where states of recurrences are updated in decode, and lie";
         knobs.push(Knob::whole("place.\"states\"", meaning, both()));
     }
-    if generation.prompt_tokens > 0 || has(&|n| matches!(n.op, Op::ExpertLinear { .. })) {
+    // A prompt is the GPU's, and uses what the banks have for decode; without one both use experts that are split alone.
+    let prompts = generation.prompt_tokens > 1;
+    if prompts || has(&|n| matches!(n.op, Op::ExpertLinear { .. })) {
         let meaning = "weights that both devices use: twice, or once and copied by the GPU before each use";
-        knobs.push(Knob::whole("copies", meaning, of_values(["two", "convert"])));
+        let [(_, products), (_, experts), _] = CLASSES;
+        let of = |key: &'static str, device: &str| (key, toml::Value::from(device));
+        let inert = match prompts {
+            // A rule of other operators may give these to both.
+            _ if options.place.keys().any(|k| CLASSES.iter().all(|(own, _)| own != k) && k != "attention") => {
+                Vec::new()
+            }
+            true if options.place_prefill.is_empty() => vec![vec![of(products, "gpu"), of(experts, "gpu")]],
+            true => Vec::new(),
+            false => vec![vec![of(experts, "gpu")], vec![of(experts, "pim")]],
+        };
+        knobs.push(Knob { inert, ..Knob::whole("copies", meaning, of_values(["two", "convert"])) });
     }
     knobs
 }

@@ -87,7 +87,7 @@ impl Stream {
 impl Hybrid {
     fn stream(&self, phase: &str, step: &Step) -> Stream {
         let mut builder = ProgramBuilder::new(phase, step.context());
-        builder.launch(self.launch);
+        builder.launch(self.launch, true);
         builder.on(self.site.gpu);
         Stream { builder, last: None }
     }

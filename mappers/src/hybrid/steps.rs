@@ -43,7 +43,7 @@ impl Hybrid {
     pub(super) fn placed_step(&mut self, step: &Step, judge: &mut dyn Judge) -> Result<Program, Unsupported> {
         let decode = step.phase == Phase::Decode;
         let mut builder = ProgramBuilder::new(if decode { "decode" } else { "prefill" }, step.context());
-        builder.launch(self.launch);
+        builder.launch(self.launch, true);
         let mut chains = Vec::new();
         for half in self.halves_of(step) {
             chains.push(self.chain(step, half, Value::on(On::Gpu, 1, Vec::new()), judge)?);

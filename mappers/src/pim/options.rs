@@ -154,7 +154,7 @@ pub(super) fn space(graph: &Graph, banks: &Banks, sequences: u64) -> Vec<Knob> {
             meaning: "channels of a head's keys and values",
             values: of_values(groups.iter().map(|n| i64::from(*n))),
             default: groups.iter().position(|n| u64::from(*n) == even),
-            needs: None,
+            inert: Vec::new(),
             operators: OPERATORS.map(str::to_owned).to_vec(),
         });
     }
@@ -181,7 +181,7 @@ pub(super) fn space(graph: &Graph, banks: &Banks, sequences: u64) -> Vec<Knob> {
             meaning: "groups of channels that each multiply a part of the vector, and whether outputs share rows",
             values: plain.chain(packed).collect(),
             default: banks.split_by_itself().and_then(|own| groups.iter().position(|n| u64::from(*n) == own)),
-            needs: None,
+            inert: Vec::new(),
             operators: vec![label.to_owned()],
         });
     }

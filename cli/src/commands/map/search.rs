@@ -71,8 +71,9 @@ impl Checked {
     }
 }
 
+/// Whether the best plan passes the check; settings of a training step have no program to check.
 fn checked(found: &Found, args: &MapArgs) -> Option<Checked> {
-    let best = found.ranking.first()?;
+    let best = found.ranking.first().filter(|_| !found.mapping.is_empty())?;
     let own = best.settings.iter().map(|(key, value)| format!("mapping.{key}={value}"));
     let settings: Vec<String> = args.settings.iter().cloned().chain(own).collect();
     let experiment = Experiment::read(&args.experiment, &settings).ok()?;
@@ -102,9 +103,16 @@ fn shown(found: &Found, args: &MapArgs) -> String {
             "nothing that was left out can be better: the first is the optimum of this space".to_owned()
         } else {
             let ended = if args.local { "local search proves nothing" } else { "the budget ended the search" };
-            format!("{ended}: the optimum is at most {} better", percent(found.gap / (1.0 + found.gap)))
+            match found.gap.is_finite() {
+                true => format!("{ended}: the optimum is at most {} better", percent(found.gap / (1.0 + found.gap))),
+                false => format!("{ended}, and nothing bounds {} of what is left", name(found.objective)),
+            }
         }
     ));
+    if found.broken_bounds > 0 {
+        let n = count(found.broken_bounds);
+        out.push_str(&format!("  {n} took less than their bounds, which is a fault of Banksia: what was left out may be better\n"));
+    }
     for (reason, n) in &found.refused {
         out.push_str(&format!("  {n} not legal: {reason}\n"));
     }

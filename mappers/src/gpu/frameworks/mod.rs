@@ -61,6 +61,11 @@ impl Framework {
         !matches!(self, Self::Torch | Self::Compiled)
     }
 
+    /// Whether Python calls the operators where they are not a graph; TensorRT-LLM's engine is compiled code.
+    pub fn is_python(self) -> bool {
+        self != Self::Trtllm
+    }
+
     /// Whether sums, norms, gates and rotations are fused into kernels of rows, and products of the same input are one.
     pub fn fuses_rows(self) -> bool {
         self != Self::Torch
