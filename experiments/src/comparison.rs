@@ -113,6 +113,10 @@ pub struct Comparison {
     pub winner: usize,
     /// By how much it leads the next: the ratio of the objective.
     pub lead: f64,
+    /// In what the sides' work differs, so that a lead is not of the machine or the mapping alone: operations, batch, tokens.
+    pub unlike: Vec<String>,
+    /// Sides whose energy lacks parts, so that it is more than is said.
+    pub energy_lacks: Vec<usize>,
     /// What is the same on all sides.
     pub equal: Vec<String>,
     /// What is not.
@@ -145,6 +149,8 @@ pub fn compare(
     let sides: Vec<Side> =
         paths.iter().zip(experiments.iter().zip(&reports)).map(|(p, (e, r))| side(p, e, r)).collect();
     let (equal, unequal) = same(&sides);
+    let unlike = unlike(&sides, &reports);
+    let energy_lacks = (0..reports.len()).filter(|i| reports[*i].lacks_energy()).collect();
     let sensitivity = if options.sensitivity {
         Some(sensitivity(paths, settings, &experiments, &values, winner, options)?)
     } else {
@@ -152,7 +158,18 @@ pub fn compare(
     };
     let operators = operators(&reports);
     Ok((
-        Comparison { objective: options.objective, sides, winner, lead, equal, unequal, operators, sensitivity },
+        Comparison {
+            objective: options.objective,
+            sides,
+            winner,
+            lead,
+            unlike,
+            energy_lacks,
+            equal,
+            unequal,
+            operators,
+            sensitivity,
+        },
         reports,
     ))
 }
@@ -208,6 +225,26 @@ fn side(path: &Path, experiment: &Experiment, report: &RunReport) -> Side {
         traffic_bytes: report.traffic_bytes.clone(),
         has: has.map(|(k, v)| (k.to_owned(), v)).into(),
     }
+}
+
+/// Operations that mappings of the same work may differ by: padding, a vocabulary that is left out of a prompt.
+const LIKE: f64 = 0.02;
+
+/// In what the sides' work differs.
+fn unlike(sides: &[Side], reports: &[RunReport]) -> Vec<String> {
+    let differs = |key: &str| {
+        let mut of = sides.iter().map(|s| s.has.get(key));
+        let first = of.next();
+        of.any(|other| Some(other) != first)
+    };
+    let keys = ["batch", "prompt, context, generated tokens"];
+    let mut unlike: Vec<String> = keys.into_iter().filter(|key| differs(key)).map(str::to_owned).collect();
+    let flops = || reports.iter().map(|r| r.workload.flops);
+    let (least, most) = (flops().fold(f64::INFINITY, f64::min), flops().fold(0.0, f64::max));
+    if most > least * (1.0 + LIKE) {
+        unlike.push(format!("operations, by {:.2} times", most / least.max(f64::MIN_POSITIVE)));
+    }
+    unlike
 }
 
 /// What is the same on all sides, and what is not.

@@ -28,8 +28,11 @@ mod why;
 
 use std::path::Path;
 
+use banksia_input::InputError;
+
 use crate::error::Error;
 use crate::experiment::Experiment;
+use crate::published;
 use crate::training::trains;
 use evaluate::Evaluator;
 pub use found::{Found, Open};
@@ -66,6 +69,11 @@ pub fn search(
     if trains(&source) {
         return parallel::search(path, &source, settings, options, progress);
     }
+    if published::is_published(&source) {
+        let error =
+            source.error("published", "is priced by the rules of its own simulator: there is no mapping to search");
+        return Err(error.help("`banksia run` prices it, and `banksia compare` sets it beside machines").into());
+    }
     let problem = space::Space::read(path, settings)?;
     let evaluator = Evaluator::new(path, settings, &problem, options)?;
     let bounded = Bounded::new(path, settings, &problem)?;
@@ -99,10 +107,16 @@ pub fn search(
         let is_open = |c: &lattice::Candidate| !rounds.best.is_ordered() || may_be_best(&rounds, c);
         next.filter(is_open).map(|c| c.bound)
     };
-    let Rounds { refused, mut done, written, .. } = rounds;
+    let Rounds { refused, mut done, written, written_breaks, .. } = rounds;
     done.extend(written.clone().filter(|w| !done.iter().any(|d| d.choice == w.choice)));
     if done.is_empty() {
-        return Err(no_legal(path, &refused));
+        // Where what `[mapping]` pins is wrong, the experiment's own error says what would be right.
+        let own = Experiment::read(path, settings).err();
+        let of_mapping = |key: &str| key == "mapping" || key.starts_with("mapping.");
+        let alone = |e: &InputError| {
+            e.key.as_deref().is_some_and(of_mapping) && refused.len() == 1 && refused.contains_key(&space::reason(e))
+        };
+        return Err(own.filter(alone).map_or_else(|| no_legal(path, &refused), Error::from));
     }
     done.sort_by(|a, b| a.value.total_cmp(&b.value).then_with(|| a.choice.cmp(&b.choice)));
     let value = done.first().map_or(0.0, |d| d.value);
@@ -134,6 +148,7 @@ pub fn search(
         proved,
         broken_bounds,
         written,
+        written_breaks,
         why: why::why(&problem, &bounded, options.objective, &done, proved),
         mapping: problem.mapping(&best_choice),
         ranking,

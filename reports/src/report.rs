@@ -181,6 +181,11 @@ pub struct TimelineSpan {
 }
 
 impl RunReport {
+    /// Whether its energy is without parts that a device's file does not give: more than is said.
+    pub fn lacks_energy(&self) -> bool {
+        self.metrics.iter().any(|(name, n)| name.ends_with("energy_unknown_parts") && *n > 0.0)
+    }
+
     /// Checks the laws named above, to a relative 1e-9; returns the first that fails, in words.
     ///
     /// # Errors

@@ -152,7 +152,7 @@ fn headline(page: &mut Page, report: &RunReport) {
         grid.row(["throughput".into(), format!("{} tokens/s", rate_text(rate)), format!("{} tokens", count(tokens))]);
     }
     // A part that a device's file does not give is not nothing.
-    let unknown = report.metrics.iter().any(|(name, n)| name.ends_with("energy_unknown_parts") && *n > 0.0);
+    let unknown = report.lacks_energy();
     let known = |text: String| if unknown { format!("at least {text}") } else { text };
     grid.row(["energy".into(), known(quantity(report.energy_j, "J")), per_token(report.energy_j, "J")]);
     grid.row(["average power".into(), known(quantity(report.power_w, "W")), String::new()]);

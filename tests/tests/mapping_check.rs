@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use crate::common::{Folder, fails, succeeds};
 use banksia_experiments::experiment::Experiment;
 use banksia_hw::program::{Program, Work};
 use banksia_hw::system::{RunOptions, System};
@@ -208,4 +209,15 @@ fn a_transfer_of_other_bytes_is_refused() {
     *sent.unwrap() -= 2;
     let wrong = check(&program, &claims, &own.machine).unwrap_err().to_string();
     assert!(wrong.contains("bytes over the link"), "{wrong}");
+}
+
+/// A program in a file may be of a machine with more channels.
+#[test]
+fn a_program_of_another_machine_is_refused() {
+    let folder = Folder::new("check-other-machine");
+    let (file, program) = ("../configs/search/layer-aim.toml", folder.path("p.json"));
+    succeeds(&["map", file, "--set", "machine.memory.channels=64", "--program", &program]);
+    let (code, said) = fails(&["map", file, "--check", "--program", &program]);
+    assert_eq!(code, 2);
+    assert!(said.contains("channels") && said.contains("takes 64, and there are 32"), "{said}");
 }

@@ -77,6 +77,10 @@ fn bounds_hold(mappings: u64) {
         let sizes = (1 + case % 2, 1 + case % 5, 32 * (1 + case % 3), 128 * (1 + case % 4));
         let pinned = if machine == "aim" { "" } else { SMALL };
         let mut text = experiment(machine, channels, sizes, 1 + 97 * case % 700, pinned);
+        // Sequences of a batch that go together, as many as the vector unit's memory holds the values of.
+        if case % 6 == 5 {
+            text = text.replace("prompt_tokens = 1\n", "prompt_tokens = 1\nbatch = 3\n");
+        }
         // Gates, whose vectors the vector unit takes as they come, and machines that do not refresh, whose bounds have no slack of that.
         if case % 2 == 1 {
             text = text.replace("vocab = 512", "gated = true, activation = \"silu\", vocab = 512");
@@ -349,4 +353,59 @@ fn every_objective_can_be_asked_for() {
     for name in names.keys() {
         succeeds(&["map", &path, "--search", "--objective", name]);
     }
+}
+
+/// States that HBM-PIM's host reads and writes find their rows open: less than the same accesses take by themselves.
+#[test]
+fn bounds_of_states_are_never_above_the_simulation() {
+    let file = "../configs/search/layer-hbm-pim.toml";
+    let of_model = ["workload.model=mamba2-2.7b", "machine.memory.refresh=false"];
+    let all = found_with(file, &of_model, &SearchOptions { budget: 5, ..SearchOptions::default() });
+    assert_eq!(all.broken_bounds, 0);
+    assert!(all.ranking.iter().all(|r| r.bound_s > 0.8 * r.latency_s || r.settings.is_empty()), "{:?}", all.ranking);
+}
+
+/// The feed-forward layer of a parallel block is ready in the banks while attention is on the GPU: its channels are not at it yet.
+#[test]
+fn channels_in_order_do_not_hold_a_memory_that_their_own_past_needs() {
+    let file = "../configs/search/layer-h200-attacc.toml";
+    let of_model = ["workload.model=pythia-1.4b", "workload.generation.batch=1", "mapping.attention_channels=1"];
+    let all = found_with(file, &of_model, &SearchOptions { budget: 64, ..SearchOptions::default() });
+    assert!(all.proved && all.refused.is_empty(), "{:?}", all.refused);
+    let mixed = |r: &&banksia_experiments::search::Ranked| {
+        let is = |key: &str, device: &str| r.settings.get(key).is_some_and(|v| v.contains(device));
+        is("attention_on", "gpu") && is("place.\"products\"", "pim")
+    };
+    assert!(all.ranking.iter().any(|r| mixed(&r)), "{:?}", all.ranking);
+}
+
+/// With attention in the banks and no prompt the GPU has no attention; with it on the GPU nothing has channels of a head.
+#[test]
+fn choices_that_change_nothing_are_left_out() {
+    let file = "../configs/search/layer-h200-attacc.toml";
+    let all = found_with(file, &[], &SearchOptions { budget: 0, ..SearchOptions::default() });
+    // Two launches and two places of products, with seven widths in the banks or two kernels on the GPU.
+    assert_eq!(all.plans, 2.0 * 2.0 * (7.0 + 2.0));
+    let pinned = ["mapping.attention_on=gpu"];
+    let all = found_with(file, &pinned, &SearchOptions { budget: 0, ..SearchOptions::default() });
+    assert_eq!(all.plans, 2.0 * 2.0 * 2.0);
+    assert!(all.written.is_some(), "{:?}", all.written_breaks);
+}
+
+/// What `[parallel]` and `[serving]` say is part of what a stored result depends on.
+#[test]
+fn stored_results_are_of_the_same_experiment() {
+    let folder = Folder::new("search-store-of-one");
+    let text = "[machine]\nbase = \"h200\"\n\n[workload]\nmodel = \"gpt2-small\"\n\n[serving]\nrequests = 12\nrate_per_s = 50\nprompt_tokens = 64\noutput_tokens = 4\n\n\
+                [mapping]\nframework = \"torch\"\nattention = \"flash\"\n";
+    let (path, store) = (folder.write("e.toml", text), folder.path("s.db"));
+    let run = |rate: &str| {
+        let store = Some(std::path::PathBuf::from(&store));
+        found_with(&path, &[rate], &SearchOptions { store, ..SearchOptions::default() })
+    };
+    let first = run("serving.rate_per_s=50");
+    assert_eq!((first.taken, run("serving.rate_per_s=50").taken), (0, first.simulated));
+    let other = run("serving.rate_per_s=5");
+    assert_eq!(other.taken, 0);
+    assert!(other.ranking[0].latency_s > 2.0 * first.ranking[0].latency_s);
 }

@@ -9,6 +9,7 @@ mod validate_noc;
 mod validate_parallel;
 mod validate_pim;
 mod validate_pim_systems;
+mod validate_plans;
 mod validate_rows;
 mod validate_serving;
 mod validate_training;

@@ -67,6 +67,19 @@ fn shown(c: &Comparison) -> String {
         ));
     }
     out.push_str(&format!("\n{} is best, by {} x over the next.\n", letters(c.winner), number(c.lead)));
+    if !c.unlike.is_empty() {
+        let what = c.unlike.join("; ");
+        out.push_str(&format!(
+            "They do not do the same work ({what}): the lead is not of the machine and the mapping alone.\n"
+        ));
+    }
+    if !c.energy_lacks.is_empty() {
+        let sides: Vec<String> = c.energy_lacks.iter().map(|i| letters(*i).to_string()).collect();
+        out.push_str(&format!(
+            "The energy of {} lacks parts that no source gives: it is at least so much.\n",
+            sides.join(", ")
+        ));
+    }
     out.push_str(&format!("\nEqual    {}\n", c.equal.join("; ")));
     out.push_str(&format!("Unequal  {}\n", c.unequal.join("\n         ")));
     out.push_str("\nWhere time and energy differ (operators by the difference in time)\n");

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use banksia_hw::pim::{Drive, PimMachine};
 
-use banksia_hw::program::{Block, ChannelSet, HostAccess, Instruction, Pattern, Program, ProgramOperator, VectorFunction, Work};
+use banksia_hw::program::{
+    Block, ChannelSet, HostAccess, Instruction, Pattern, Program, ProgramOperator, VectorFunction, Work,
+};
 use banksia_hw::system::{Machine, RunOptions, System};
 
 use super::interrupted::{Command, Interrupted, loads};
@@ -87,7 +89,8 @@ impl Alone {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Content {
     Instructions(Vec<Command>),
-    Accesses(Block),
+    /// A block of accesses, and whether it may find rows of its own open.
+    Accesses(Block, bool),
     Pattern(Pattern, ChannelSet, u32),
     Vector(VectorFunction),
 }
@@ -169,7 +172,8 @@ impl Bounder {
     pub fn bound(&mut self, program: &Program) -> Result<Chain, Error> {
         let mut own: Vec<Alone> = Vec::with_capacity(program.instructions.len());
         let mut local: HashMap<(u8, u32, u32, u32), Alone> = HashMap::new();
-        for instruction in &program.instructions {
+        let finds_open = finds_open(program);
+        for (instruction, finds_open) in program.instructions.iter().zip(finds_open) {
             let key = match instruction.work {
                 Work::Pim { channels, pattern, iterations, .. } => (0, channels, pattern, iterations),
                 Work::Block { block } => (1, block, 0, 0),
@@ -179,7 +183,7 @@ impl Bounder {
             let alone = match local.get(&key) {
                 Some(alone) => alone.clone(),
                 None => {
-                    let alone = self.alone(program, instruction)?;
+                    let alone = self.alone(program, instruction, finds_open)?;
                     local.insert(key, alone.clone());
                     alone
                 }
@@ -254,8 +258,8 @@ impl Bounder {
     }
 
     /// An instruction on the machine at rest.
-    fn alone(&mut self, program: &Program, instruction: &Instruction) -> Result<Alone, Error> {
-        let Some(content) = content(program, instruction) else {
+    fn alone(&mut self, program: &Program, instruction: &Instruction, finds_open: bool) -> Result<Alone, Error> {
+        let Some(content) = content(program, instruction, finds_open) else {
             return Ok(Alone::new(Least::default(), &[]));
         };
         if let Some(alone) = self.known.get(&content) {
@@ -286,11 +290,11 @@ impl Bounder {
             Content::Vector(_) => {}
             // Patterns may put refreshes off to the end of an iteration.
             Content::Pattern(..) => (alone.open_s, alone.closed_s) = (self.row_cycle_s, self.row_cycle_s),
-            Content::Accesses(block) => {
+            Content::Accesses(block, finds_open) => {
                 alone.least_of_two(self.again(program, instruction)?);
-                // Clocks' edges may lie otherwise. Kernels close all rows; accesses that move data may find theirs open, and come after others than themselves.
+                // Clocks' edges may lie otherwise. Kernels close all rows; a state that is read and then written finds its rows open.
                 (alone.open_s, alone.closed_s) = (0.1 * self.row_cycle_s, 0.1 * self.row_cycle_s);
-                if only_moves(block) {
+                if *finds_open {
                     alone.least_of_two(self.streamed(program, instruction, block)?);
                     (alone.open_s, alone.closed_s) = (self.row_cycle_s, self.row_cycle_s);
                 }
@@ -351,12 +355,22 @@ fn operator(program: &Program, place: usize) -> &str {
     program.dependencies_of(place).first().and_then(|i| name(*i as usize)).unwrap_or(own)
 }
 
-/// Whether a block of accesses reads only or writes only, as states are moved: what drives the units does both.
-fn only_moves(block: &Block) -> bool {
-    match block {
-        Block::Accesses(list) => list.iter().all(|a| a.write) || list.iter().all(|a| !a.write),
-        Block::Instructions(_) => false,
+/// Of each instruction whether it moves data alone, one way, in rows in which another moves data the other way, as states are read and written again. What drives
+/// the units does both.
+fn finds_open(program: &Program) -> Vec<bool> {
+    let moves = |instruction: &Instruction| -> Option<(bool, BTreeSet<u32>)> {
+        let Work::Block { block } = instruction.work else { return None };
+        let Block::Accesses(list) = &**program.blocks.get(block as usize)? else { return None };
+        let write = list.first()?.write;
+        list.iter().all(|a| a.write == write).then(|| (write, list.iter().map(|a| a.row).collect()))
+    };
+    let all: Vec<Option<(bool, BTreeSet<u32>)>> = program.instructions.iter().map(moves).collect();
+    let mut users: BTreeSet<(bool, u32)> = BTreeSet::new();
+    for (write, rows) in all.iter().flatten() {
+        users.extend(rows.iter().map(|row| (*write, *row)));
     }
+    let finds = |(write, rows): &(bool, BTreeSet<u32>)| rows.iter().any(|row| users.contains(&(!write, *row)));
+    all.iter().map(|moved| moved.as_ref().is_some_and(finds)).collect()
 }
 
 /// Whether each instruction uses a row that another uses too, so that it may find it open. Loads and reads of results have no row: theirs is 0.
@@ -396,15 +410,15 @@ fn rows(content: &Content) -> f64 {
     let rows = match content {
         // Loads and reads of results have no row: theirs is 0.
         Content::Instructions(list) => different(&mut list.iter().map(|i| i.4)),
-        Content::Accesses(Block::Accesses(list)) => different(&mut list.iter().map(|a| a.row + 1)),
+        Content::Accesses(Block::Accesses(list), _) => different(&mut list.iter().map(|a| a.row + 1)),
         Content::Pattern(pattern, _, iterations) => pattern.rows.saturating_mul(*iterations) as usize,
-        Content::Accesses(_) | Content::Vector(_) => 1,
+        Content::Accesses(..) | Content::Vector(_) => 1,
     };
     rows.max(1) as f64
 }
 
 /// What an instruction does, rows counted from its first; `None` for what is not bounded here.
-fn content(program: &Program, instruction: &Instruction) -> Option<Content> {
+fn content(program: &Program, instruction: &Instruction, finds_open: bool) -> Option<Content> {
     Some(match instruction.work {
         Work::Pim { channels, pattern, iterations, .. } => {
             let channels = program.channel_sets.get(channels as usize)?.clone();
@@ -428,7 +442,7 @@ fn content(program: &Program, instruction: &Instruction) -> Option<Content> {
                 for access in &mut list {
                     access.row -= first;
                 }
-                Content::Accesses(Block::Accesses(list))
+                Content::Accesses(Block::Accesses(list), finds_open)
             }
         },
         Work::Kernel { .. } | Work::Transfer { .. } | Work::Collective { .. } => return None,

@@ -17,7 +17,6 @@ use super::options::{Ranked, SearchOptions, gap};
 use super::space::{Bounded, Choice, Space, reason};
 use crate::error::Error;
 use crate::experiment::{Experiment, Unmapped};
-use crate::published;
 use crate::run;
 
 /// A plan that was simulated.
@@ -96,12 +95,8 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Self, Error> {
         let pool = pool(options)?;
         let source = Experiment::source(path)?.with_settings(settings)?;
-        let common = if published::is_published(&source) {
-            None
-        } else {
-            let unmapped = Unmapped::read(&source, path.exists().then_some(path))?;
-            (!unmapped.serves()).then_some((source, unmapped))
-        };
+        let unmapped = Unmapped::read(&source, path.exists().then_some(path))?;
+        let common = (!unmapped.serves()).then_some((source, unmapped));
         Ok(Self {
             path,
             settings,

@@ -50,6 +50,9 @@ pub struct Found {
     pub broken_bounds: u64,
     /// The plan as the experiment writes it.
     pub written: Option<Ranked>,
+    /// The constraint that the plan as the experiment writes it breaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_breaks: Option<String>,
     /// Plans, the best first.
     pub ranking: Vec<Ranked>,
     /// For each choice, what excluded the others.

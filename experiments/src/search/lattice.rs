@@ -196,7 +196,7 @@ mod tests {
             let base = least(1.0, 2.0);
             let branch = Branch { outer: vec![None; values.len()], base, inner, courses: None };
             let bounded =
-                Bounded { branches: vec![branch], idle_w: 0.5, tokens: 4.0, refused: BTreeMap::new(), dues: None };
+                Bounded { branches: vec![branch], illegal: 0, idle_w: 0.5, tokens: 4.0, refused: BTreeMap::new(), dues: None };
             let mut lattice = Lattice::new(&bounded, objective, seed);
             let (mut last, mut all) = (0.0f64, BTreeSet::new());
             while let Some(candidate) = lattice.next() {

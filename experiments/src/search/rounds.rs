@@ -24,6 +24,8 @@ pub(super) struct Rounds<'a> {
     pub(super) done: Vec<Simulated>,
     /// The plan that the experiment writes, where it is legal.
     pub(super) written: Option<Simulated>,
+    /// Else the constraint that it breaks.
+    pub(super) written_breaks: Option<String>,
     /// Most plans.
     budget: usize,
 }
@@ -46,6 +48,7 @@ impl<'a> Rounds<'a> {
             refused: bounded.refused.clone(),
             done: Vec::new(),
             written: None,
+            written_breaks: None,
             budget: usize::try_from(budget).unwrap_or(usize::MAX),
         }
     }
@@ -54,7 +57,11 @@ impl<'a> Rounds<'a> {
     pub(super) fn write(&mut self, choice: Choice) -> Result<(), Error> {
         self.seen.insert(choice.clone());
         let written = self.evaluator.run(&[choice], self.bounded, self.progress)?;
-        self.written = written.into_iter().next().and_then(Result::ok);
+        match written.into_iter().next() {
+            Some(Ok(written)) => self.written = Some(written),
+            Some(Err(reason)) => self.written_breaks = Some(reason),
+            None => {}
+        }
         if let Some(w) = &self.written {
             self.best.take(w.value, [w.latency_s, w.energy_j]);
         }

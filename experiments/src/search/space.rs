@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use banksia_hw::system::{Machine, RunOptions, System};
+use banksia_hw::system::{Device, Machine, RunOptions, System};
 use banksia_input::{InputError, Source};
 use banksia_mappers::{Knob, Plan, Problem, choose};
 use banksia_workloads::{Generation, Model};
@@ -167,7 +167,7 @@ pub(super) struct Courses {
 pub(super) struct Bounded {
     pub(super) branches: Vec<Branch>,
     /// Settings of the knobs that may change anything that are not legal, whatever the others are.
-    illegal: u64,
+    pub(super) illegal: u64,
     /// The least power at rest.
     pub(super) idle_w: f64,
     /// Tokens that the experiment generates.
@@ -399,16 +399,17 @@ impl<'a> Tools<'a> {
                 }
             });
         }
-        // Each value by itself, the others as they are written.
+        // Each value by itself, the others as they are written; where nothing is legal so, beside others with which something is.
+        let aside = self.legal_beside(space, &outer, &inner);
         let mut base: Option<Chain> = None;
         let mut found: HashMap<(usize, usize), Chain> = HashMap::new();
         let mut courses: Option<Courses> = None;
         let mut alike = true;
         for knob in &inner {
             for value in 0..space.knobs.get(*knob).map_or(0, |k| k.values.len()) {
-                let mut choice = outer.clone();
+                let mut choice = aside.clone();
                 choice[*knob] = Some(value);
-                // A value that is not legal while the others are as written is not tried.
+                // A value that is not legal while the others are so is not tried.
                 match self.chain(space, &choice)? {
                     Ok((chain, course)) => {
                         found.insert((*knob, value), chain.clone());
@@ -443,6 +444,27 @@ impl<'a> Tools<'a> {
         Ok(Some(Branch { outer, base: rest, inner, courses: courses.filter(|_| alike) }))
     }
 
+    /// A setting with values of its inner knobs beside which something is legal: as the experiment writes them, or of equal place in the lists of
+    /// all. As written where none is found.
+    fn legal_beside(&self, space: &Space, outer: &Choice, inner: &[usize]) -> Choice {
+        let of = |knob: usize| space.knobs.get(knob).map_or(0, |k| k.values.len());
+        let is_legal = |choice: &Choice| {
+            let Ok(source) = self.source.with_settings(&space.set(choice)) else { return false };
+            let problem =
+                Problem { model: &self.model, generation: &self.generation, machine: &self.machine, source: &source };
+            choose(&problem).is_ok_and(|mapper| mapper.plan(&problem).is_ok())
+        };
+        let most = inner.iter().map(|k| of(*k)).max().unwrap_or(0);
+        // The last values of a list take the least room.
+        let all = |place: usize| {
+            let mut choice = outer.clone();
+            inner.iter().for_each(|k| choice[*k] = of(*k).checked_sub(1).map(|last| last.saturating_sub(place)));
+            choice
+        };
+        let tried = std::iter::once(outer.clone()).chain((0..most).map(all));
+        tried.into_iter().find(is_legal).unwrap_or_else(|| outer.clone())
+    }
+
     /// The mapper's own bound of a plan, and what the machine draws at the least meanwhile; of one that is not legal, why.
     fn of_plan(&self, space: &Space, choice: &Choice) -> Result<Result<Least, InputError>, Error> {
         let experiment = match self.experiment(space, choice) {
@@ -456,7 +478,12 @@ impl<'a> Tools<'a> {
         let programs = experiment.plan.programs();
         let each: Vec<f64> = (0..programs).into_par_iter().map(|i| experiment.plan.bound(i).seconds()).collect();
         let seconds: f64 = each.iter().sum();
-        let idle_w = self.machine.lone_gpu_spec().map_or(0.0, |gpu| gpu.power.active_idle_w);
+        // GPUs draw this whatever else they do, until the end of the step.
+        let of_device = |(_, device): &(String, Device)| match device {
+            Device::Gpu(spec) => spec.power.active_idle_w,
+            Device::Pim(_) => 0.0,
+        };
+        let idle_w: f64 = self.machine.devices.iter().map(of_device).sum();
         Ok(Ok(Least { seconds, joules: idle_w * seconds }))
     }
 }

@@ -121,7 +121,8 @@ pub(super) fn places(problem: &Problem<'_>, options: &HybridOptions) -> Vec<Knob
             toml::Value::Table(rule)
         };
         let most = graph.operators().flat_map(|(n, _)| n.load.iter().copied()).max().unwrap_or(0);
-        let limits = [2i64, 4, 8, 16].into_iter().filter(|rows| rows.unsigned_abs() <= most).map(below);
+        let limits =
+            [2i64, 3, 4, 6, 8, 12, 16, 24, 32].into_iter().filter(|rows| rows.unsigned_abs() <= most).map(below);
         knobs.push(Knob::whole("place.\"experts\"", meaning, both().into_iter().chain(limits).collect()));
     }
     if has(&|n| n.state_bytes() > 0) {

@@ -9,7 +9,9 @@ use banksia_input::{InputError, Source};
 use banksia_workloads::{Generation, Op, OperatorNode, Phase, StepGraph};
 use petgraph::graph::NodeIndex;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// One of the two devices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -23,13 +25,36 @@ pub(super) enum On {
 }
 
 /// Where an operator runs: `"gpu"`, `"pim"`, or by what is asked of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
 pub(super) enum Rule {
     /// One device.
     On(On),
     /// On the PIM device where every condition that is given holds, else on the GPU.
     Where(Conditions),
+}
+
+// What is wrong is said of the form that was written, not of all forms at once.
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl<'de> Visitor<'de> for Written {
+            type Value = Rule;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("\"gpu\", \"pim\", or a table of pim_below_batch, pim_from_context, pim_below_tokens")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Rule, E> {
+                On::deserialize(text.into_deserializer()).map(Rule::On)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rule, A::Error> {
+                Conditions::deserialize(MapAccessDeserializer::new(map)).map(Rule::Where)
+            }
+        }
+        deserializer.deserialize_any(Written)
+    }
 }
 
 /// When the PIM device runs an operator.

@@ -75,7 +75,23 @@ impl Mapper for PimMapper {
             Pim::with_options(problem.model.clone(), generation.clone(), machine, &options, problem.source).ok()
         });
         let wave = as_written.flatten().map_or(generation.batch, |plan| plan.wave);
-        Ok(options::space(&graph, &banks, wave))
+        let mut knobs = options::space(&graph, &banks, wave);
+        // Channels of a head say how many scores are alive at once, and so how many sequences go together: where that differs, all of the step does.
+        if let Some(knob) = knobs.iter_mut().find(|k| generation.batch > 1 && k.key == "attention_channels") {
+            let (machine, options) = (problem.machine.lone_pim_machine(), problem.options::<PimOptions>(self)?);
+            let wave = |channels: &toml::Value| {
+                let options = PimOptions { attention_channels: channels.as_integer(), ..options.clone() };
+                let plan =
+                    Pim::with_options(problem.model.clone(), generation.clone(), machine?, &options, problem.source);
+                Some(plan.ok()?.wave)
+            };
+            let mut waves: Vec<u64> = knob.values.iter().filter_map(wave).collect();
+            waves.dedup();
+            if waves.len() > 1 {
+                knob.operators.clear();
+            }
+        }
+        Ok(knobs)
     }
 
     fn accepts(&self, machine: &Machine) -> bool {
@@ -268,15 +284,19 @@ impl Case<'_> {
         );
         let help = match channels {
             Some(n) => format!(
-                "it fits {n} channels, {} machines' worth (machine.memory.channels = {n}); or use a shorter context, a smaller batch or a smaller model",
+                "it fits {n} channels, {} machines' worth (machine.memory.channels = {n}); or {SMALLER}",
                 n / has
             ),
-            None => "use a shorter context, a smaller batch or a smaller model".to_owned(),
+            None => SMALLER.to_owned(),
         };
         let key = if rows > banks.rows { "workload.model" } else { "workload.generation" };
         source.error(key, problem).help(help)
     }
 }
+
+/// What makes a model fit.
+const SMALLER: &str = "let outputs share rows (mapping.layout.\"OPERATOR\".packed = true; `banksia map --search` tries it), use a shorter context, a smaller \
+                       batch or a smaller model";
 
 impl Plan for Pim {
     fn boxed(&self) -> Box<dyn Plan> {

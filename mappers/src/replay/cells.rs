@@ -26,7 +26,7 @@ pub(super) struct Cells<'a> {
     /// Of each channel, by first row: first row, row after the last, region, position.
     by_channel: Vec<Vec<(u64, u64, u32, u32)>>,
     /// How often each column of each region has been multiplied: by position, bank of the unit, row, column.
-    pub met: Vec<Vec<u16>>,
+    pub met: Vec<Vec<u32>>,
 }
 
 impl<'a> Cells<'a> {
@@ -85,6 +85,10 @@ impl<'a> Cells<'a> {
     /// What lies in a column of a bank of a channel's units.
     pub(super) fn find(&self, channel: u32, bank: u32, row: u64, column: u32) -> Option<Found> {
         let list = self.by_channel.get(channel as usize)?;
+        // A program of another machine may name banks and columns that this one lacks.
+        if bank >= self.units.banks_of_unit || column >= self.units.columns {
+            return None;
+        }
         let at = list.partition_point(|(from, ..)| *from <= row).checked_sub(1)?;
         let (from, to, region, position) = list[at];
         if row >= to {

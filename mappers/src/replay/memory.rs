@@ -169,9 +169,32 @@ impl<'a> Memory<'a> {
     }
 
     /// A step of an instruction.
+    /// Whether a step names what there is: a program in a file may be of another machine.
+    fn fits(&self, who: Who<'_>, set: &ChannelSet, step: DataStep) -> Result<(), Wrong> {
+        let sum = match step {
+            DataStep::Multiply { sum, .. } | DataStep::Keep { sum, .. } => sum,
+            _ => 0,
+        };
+        let channel = set.highest().unwrap_or(0);
+        let has = [
+            ("channels", u64::from(channel) + 1, self.channels.len() as u64),
+            ("sums of a unit", u64::from(sum) + 1, self.channels.first().map_or(0, |c| c.sums.len() as u64)),
+        ];
+        match has.into_iter().find(|(_, needs, capacity)| needs > capacity) {
+            None => Ok(()),
+            Some((level, needs, capacity)) => Err(Wrong::Capacity {
+                level: level.into(),
+                what: format!("operator `{}` (instruction {})", who.operator, who.instruction),
+                needs,
+                capacity,
+            }),
+        }
+    }
+
     pub(super) fn step(&mut self, who: Who<'_>, set: &ChannelSet, step: DataStep, did: &mut Did) -> Result<(), Wrong> {
         let bytes = u64::from(self.units.column_bytes);
         let n = u64::from(set.len());
+        self.fits(who, set, step)?;
         if !matches!(step, DataStep::Access { write: false, .. }) {
             did.reads_only = false;
         }

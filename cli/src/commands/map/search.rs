@@ -100,18 +100,29 @@ fn shown(found: &Found, args: &MapArgs) -> String {
         operators(found),
         count(refused),
         if found.proved {
-            "nothing that was left out can be better: the first is the optimum of this space".to_owned()
+            match found.objective {
+                Objective::LatencyEnergy => {
+                    "nothing that was left out beats those marked * in both time and energy: they are the Pareto front of this space".to_owned()
+                }
+                _ => "nothing that was left out can be better: the first is the optimum of this space".to_owned(),
+            }
         } else {
             let ended = if args.local { "local search proves nothing" } else { "the budget ended the search" };
             match found.gap.is_finite() {
-                true => format!("{ended}: the optimum is at most {} better", percent(found.gap / (1.0 + found.gap))),
+                true => format!(
+                    "{ended}: the gap to the bound is {} of the bound, so that the optimum takes at most {} less",
+                    percent(found.gap),
+                    percent(found.gap / (1.0 + found.gap))
+                ),
                 false => format!("{ended}, and nothing bounds {} of what is left", name(found.objective)),
             }
         }
     ));
     if found.broken_bounds > 0 {
         let n = count(found.broken_bounds);
-        out.push_str(&format!("  {n} took less than their bounds, which is a fault of Banksia: what was left out may be better\n"));
+        out.push_str(&format!(
+            "  {n} took less than their bounds, which is a fault of Banksia: what was left out may be better\n"
+        ));
     }
     for (reason, n) in &found.refused {
         out.push_str(&format!("  {n} not legal: {reason}\n"));
@@ -122,6 +133,9 @@ fn shown(found: &Found, args: &MapArgs) -> String {
     ));
     for plan in found.ranking.iter().take(args.top.max(1)) {
         out.push_str(&line(plan, &plan.rank.to_string()));
+    }
+    if let Some(broken) = &found.written_breaks {
+        out.push_str(&format!("\nThe mapping as the experiment writes it is not legal: {broken}\n"));
     }
     if let Some(written) = &found.written {
         out.push_str(&line(written, "own"));
@@ -191,6 +205,8 @@ fn plans(n: f64) -> String {
 fn line(plan: &Ranked, place: &str) -> String {
     let settings: Vec<String> = plan.settings.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let settings = if settings.is_empty() { "as written".to_owned() } else { settings.join("  ") };
+    // Of the plans that were simulated no other is better in time and in energy.
+    let place = if plan.pareto { format!("{place}*") } else { place.to_owned() };
     format!(
         "{place:>4} {:>11} {:>11} {:>11} {:>8} {:>12} {:>10}  {settings}\n",
         quantity(plan.latency_s, "s"),

@@ -102,6 +102,7 @@ pub(super) fn found(
         proved: left.is_none(),
         broken_bounds: done.iter().filter(|d| d.bound_s > d.latency_s).count() as u64,
         written,
+        written_breaks: None,
         why: why(problem, options, &done, &bounds),
         mapping: best.map(|p| tables(&p.setting)).unwrap_or_default(),
         ranking,
