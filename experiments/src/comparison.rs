@@ -143,7 +143,9 @@ pub fn compare(
     let read = |path: &PathBuf| Experiment::read(path, settings);
     let experiments: Vec<Experiment> = paths.iter().map(read).collect::<Result<_, _>>()?;
     let ran = |e: &Experiment| Ok(run::run_with(e, RunOptions::default(), options.cache.as_ref(), &mut |_| {})?.0);
-    let reports: Vec<RunReport> = experiments.par_iter().map(ran).collect::<Result<_, Error>>()?;
+    let all: Vec<Result<RunReport, Error>> = experiments.par_iter().map(ran).collect();
+    // Of several errors the first in the order of the files.
+    let reports: Vec<RunReport> = all.into_iter().collect::<Result<_, Error>>()?;
     let values: Vec<f64> = reports.iter().map(|r| value(options.objective, r)).collect();
     let (winner, lead) = winner(&values);
     let sides: Vec<Side> =

@@ -17,6 +17,9 @@ pub(crate) const SUITES: [(&str, Rules); 2] = [("h2llm", Rules::Artifact), ("h2l
 /// Its rows: every other of the artifact's.
 pub(crate) const ROWS: &str = include_str!("../../tests/reference/pim/h2llm_fixed_mappings.csv");
 
+/// The longest context of the artifact's tokens, whatever the model: its rows of longer ones take what this takes.
+const ARTIFACT_CONTEXT: u64 = 2048;
+
 /// Columns of the times, and what each is of.
 const TIMES: [(&str, &str); 3] =
     [("e2e_s_per_layer", "latency_s"), ("prefill_s_per_layer", "prefill_s"), ("decode_s_per_layer", "decode_s")];
@@ -87,7 +90,7 @@ fn predict(row: &Row, rules: Rules) -> Result<[f64; 3], String> {
     let token = |context| seconds(Step { batch, new: 1, context }, false);
     let rest = match rules {
         // The artifact takes every token for the last, and no context for longer than the model's.
-        Rules::Artifact => token((prompt + generated).min(2048)) * generated as f64,
+        Rules::Artifact => token((prompt + generated).min(ARTIFACT_CONTEXT)) * generated as f64,
         Rules::Machine => (1..=generated).map(|i| token(prompt + i)).sum(),
     };
     Ok([first + rest, first, rest])
@@ -104,7 +107,15 @@ pub(crate) fn values(rows: &[Row], rules: Rules, progress: &(dyn Fn(u64, u64) + 
         for (place, (column, metric)) in TIMES.into_iter().enumerate() {
             let measured = number(row, column);
             if let (0, Ok(measured), Ok(times)) = (place, &measured, &predicted) {
-                settings.entry(setting.clone()).or_default().push((*measured, times[0]));
+                settings
+                    .entry(
+                        ["channels", "nmp_channels", "pe"]
+                            .map(get)
+                            .iter()
+                            .fold(setting.clone(), |s, of| format!("{s} {of}")),
+                    )
+                    .or_default()
+                    .push((*measured, times[0]));
             }
             values.push(Value {
                 device: "h2-llm".to_owned(),

@@ -44,7 +44,8 @@ pub(crate) fn columns(text: &str) -> String {
 /// A number of a row.
 pub(crate) fn number(row: &Row, key: &str) -> Result<f64, String> {
     let text = row.get(key).ok_or_else(|| format!("no column {key}"))?;
-    text.trim().parse().map_err(|_| format!("column {key} is not a number"))
+    let number: Option<f64> = text.trim().parse().ok();
+    number.filter(|n| n.is_finite()).ok_or_else(|| format!("column {key} is not a number"))
 }
 
 /// A whole number of a row, among those that are allowed.

@@ -8,6 +8,9 @@ use banksia_hw::program::{Block, ChannelSet, Instruction, Program, Work};
 /// Instructions of the vector unit before one that are looked at.
 const LOOKED_AT: usize = 64;
 
+/// Instructions of the largest program of which this is found out: 50 MB of bits.
+const MOST: usize = 20_000;
+
 /// For each instruction of the vector unit, those that it does before it.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -17,6 +20,10 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(program: &Program) -> Self {
         let n = program.instructions.len();
+        // What is complete takes as many bits as there are instructions, for each: of a large program nothing is said, and its bound is lower.
+        if n > MOST {
+            return Self { before: vec![Vec::new(); n] };
+        }
         let words = n.div_ceil(64);
         // Of each instruction: what is complete when it is.
         let mut complete: Vec<Vec<u64>> = Vec::with_capacity(n);

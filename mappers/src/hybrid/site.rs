@@ -51,8 +51,9 @@ impl Site {
         let shared = at_once || machine.exclusive.as_ref().is_some_and(|e| among(&e.devices));
         // Programs number links after devices.
         let number = |place: usize| u32::try_from(machine.devices.len() + place).ok();
-        let link =
-            machine.link(gpu, pim_number).and_then(|(place, back)| Some(Between { number: number(place)?, back }));
+        // In a memory that both use nothing moves over a link, even where there is one.
+        let link = machine.link(gpu, pim_number).filter(|_| !shared);
+        let link = link.and_then(|(place, back)| Some(Between { number: number(place)?, back }));
         Some(Self {
             gpu: u32::try_from(gpu).ok()?,
             gpu_name: gpu_name.clone(),

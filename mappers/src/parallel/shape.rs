@@ -133,7 +133,7 @@ impl Shape {
                     (shape.gated, shape.bias) = (e.gated, e.bias);
                     inner = true;
                 }
-                other => return Err(format!("has a layer of {other:?}, which the pass does not cut yet")),
+                other => return Err(format!("has a layer of {}, which the pass does not cut yet", other.name())),
             }
         }
         if !attention || !inner {
