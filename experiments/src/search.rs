@@ -84,12 +84,14 @@ pub fn search(
     let mut next = lattice.next();
     // Of a large space some in the order of their bounds, then local search, then the others in their order again. When each begins depends on nothing
     // but the space, so that a search with a larger budget begins as one with a smaller does.
-    if options.local || plans > LARGE && !options.exhaustive {
-        if !options.local {
+    // Where plans are bounded as a whole their bounds are far off and many are equal, so that their order says little: local search comes first.
+    let coarse = bounded.branches.iter().all(|b| b.inner.is_empty());
+    if options.local || (plans > LARGE || coarse) && !options.exhaustive {
+        if !options.local && !coarse {
             ordered(&mut rounds, &mut lattice, &mut next, FIRST, false)?;
         }
         let best = rounds.done.iter().min_by(|a, b| a.value.total_cmp(&b.value)).map(|d| d.choice.clone());
-        let first = best.or_else(|| next.as_ref().map(|c| c.choice.clone()));
+        let first = best.or_else(|| next.as_ref().filter(|_| !coarse).map(|c| c.choice.clone()));
         let until = if options.local { usize::MAX } else { FIRST + AROUND };
         local::search(&mut rounds, &problem, first, options.seed, until)?;
     }
