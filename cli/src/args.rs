@@ -375,6 +375,10 @@ pub struct MapArgs {
     /// Search the mapper's space for the best plan, with a bound that says how far from the optimum it may be.
     #[arg(long)]
     pub search: bool,
+    /// Search for each of these values of another key, and with several for each combination: ranks, number formats, devices. Values are TOML's, or
+    /// names, with `|` between them.
+    #[arg(long, value_name = "KEY=V1|V2", requires = "search")]
+    pub vary: Vec<String>,
     /// What is to be best; `latency,energy` gives every plan that no other beats in both.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "latency", requires = "search")]
     pub objective: Vec<SearchObjective>,

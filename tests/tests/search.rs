@@ -409,3 +409,27 @@ fn stored_results_are_of_the_same_experiment() {
     assert_eq!(other.taken, 0);
     assert!(other.ranking[0].latency_s > 2.0 * first.ranking[0].latency_s);
 }
+
+/// Other keys are varied around the search: each combination with its own answer, and what is not legal with its reason.
+#[test]
+fn other_keys_are_varied_around_a_search() {
+    let folder = Folder::new("search-vary");
+    let path = folder.write("e.toml", experiment("aim", 2, (1, 2, 32, 128), 40, SMALL));
+    let vary = ["--vary", "machine.memory.channels=2|4|3000000", "--vary", "workload.generation.context_tokens=40|80"];
+    let args = [&["map", path.as_str(), "--search", "--format", "json"], &vary[..]].concat();
+    let all: serde_json::Value = serde_json::from_str(&succeeds(&args)).unwrap();
+    let of = all["combinations"].as_array().unwrap();
+    assert_eq!((of.len(), all["proved"].as_bool()), (6, Some(true)));
+    let seconds: Vec<f64> = of.iter().filter_map(|c| c["found"]["ranking"][0]["latency_s"].as_f64()).collect();
+    assert!(seconds.len() == 4 && seconds.is_sorted(), "{seconds:?}");
+    assert!(of[5]["breaks"].is_string() && of[5]["found"].is_null());
+    // Each is what a search of its own finds.
+    let settings = ["machine.memory.channels=4", "workload.generation.context_tokens=80"];
+    let own = found_with(&path, &settings, &SearchOptions::default());
+    let same = of.iter().find(|c| {
+        c["varied"]["machine.memory.channels"] == "4" && c["varied"]["workload.generation.context_tokens"] == "80"
+    });
+    assert_eq!(same.unwrap()["found"]["ranking"][0]["latency_s"].as_f64(), Some(own.ranking[0].latency_s));
+    let (code, said) = fails(&["map", path.as_str(), "--search", "--vary", "workload.generation.batch"]);
+    assert!(code == 2 && said.contains("has no `=`"), "{said}");
+}

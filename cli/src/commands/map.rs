@@ -2,6 +2,7 @@
 
 mod check;
 mod search;
+mod vary;
 
 use banksia_experiments::experiment::Experiment;
 use banksia_experiments::run;

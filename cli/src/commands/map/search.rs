@@ -8,6 +8,7 @@ use banksia_input::InputError;
 use banksia_reports::units::{count, number, percent, quantity};
 use serde::Serialize;
 
+use super::vary;
 use crate::CliError;
 use crate::args::{Format, MapArgs, SearchObjective};
 use crate::output::{json, print};
@@ -28,6 +29,9 @@ pub(super) fn execute(args: &MapArgs) -> Result<(), CliError> {
         store: args.store.clone(),
         revision: env!("BANKSIA_REVISION").to_owned(),
     };
+    if !args.vary.is_empty() {
+        return vary::execute(args, &options);
+    }
     let progress = Progress::new(args.budget, "plans");
     let found = search(&args.experiment, &args.settings, &options, &|_| progress.one())?;
     drop(progress);
@@ -73,7 +77,7 @@ impl Checked {
 
 /// Whether the best plan passes the check; settings of a training step have no program to check.
 fn checked(found: &Found, args: &MapArgs) -> Option<Checked> {
-    let best = found.ranking.first().filter(|_| !found.mapping.is_empty())?;
+    let best = found.ranking.first().filter(|_| found.mapping.starts_with("[mapping]"))?;
     let own = best.settings.iter().map(|(key, value)| format!("mapping.{key}={value}"));
     let settings: Vec<String> = args.settings.iter().cloned().chain(own).collect();
     let experiment = Experiment::read(&args.experiment, &settings).ok()?;
