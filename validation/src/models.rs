@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use banksia_hw::gpu::LaunchCache;
 use banksia_hw::gpu::sampling::Detail;
+use banksia_hw::program::Program;
 use banksia_hw::system::{Machine, RunOptions, System};
 use banksia_input::Source;
 use banksia_mappers::gpu::GpuMapper;
@@ -24,7 +26,7 @@ use crate::training;
 use crate::value::Value;
 
 /// A step's seconds and joules.
-type Taken = (f64, f64);
+pub(crate) type Taken = (f64, f64);
 
 pub(crate) fn feed_forward(inner: u64) -> Mixer {
     Mixer::FeedForward(FeedForwardSpec { inner, activation: ActivationKind::Silu, gated: true, bias: false })
@@ -179,6 +181,28 @@ const REPLAYS_BEFORE: f64 = 7.0;
 /// Time after which the power controller has acted (see `frameworks`).
 const CONTROLLER_S: f64 = 25e-3;
 
+/// Seconds and joules of a step in a loop that lasts: the second of two, whose caches and clock are those that the first left. Results of launches are shared
+/// through `known`.
+pub(crate) fn lasting(
+    machine: &Machine,
+    program: &Arc<Program>,
+    detail: Detail,
+    known: Option<&Arc<dyn LaunchCache>>,
+) -> Result<Taken, String> {
+    let run = |times: u32| -> Result<Taken, String> {
+        let mut system = System::new(machine, RunOptions { detail, ..RunOptions::default() });
+        known.into_iter().for_each(|known| system.remember(known));
+        for _ in 0..times {
+            system.run(program).map_err(|e| e.to_string())?;
+        }
+        let outcome = system.finish();
+        let joules: f64 = outcome.components.iter().flat_map(|c| c.energy_j.values()).sum();
+        Ok((outcome.latency.as_secs_f64(), joules))
+    };
+    let (first, both) = (run(1)?, run(2)?);
+    Ok((both.0 - first.0, both.1 - first.1))
+}
+
 /// Seconds and joules of a step: of the median replay, and in a loop that lasts.
 fn step(op: &str, args: &str, devices: &mut Devices, detail: Detail) -> Result<(f64, Taken), String> {
     let args: Json = serde_json::from_str(&args.replace('\'', "\"")).map_err(|e| format!("args are not JSON: {e}"))?;
@@ -203,20 +227,10 @@ fn step(op: &str, args: &str, devices: &mut Devices, detail: Detail) -> Result<(
         system.run(&program).map_err(|e| e.to_string())?;
         *at = system.elapsed().as_secs_f64();
     }
-    let mut total = [(0.0, 0.0); 2];
-    for (runs, at) in total.iter_mut().enumerate() {
-        let mut system = System::new(&machine, RunOptions { detail, ..RunOptions::default() });
-        for _ in 0..=runs {
-            system.run(&program).map_err(|e| e.to_string())?;
-        }
-        let outcome = system.finish();
-        let joules: f64 = outcome.components.iter().flat_map(|c| c.energy_j.values()).sum();
-        *at = (outcome.latency.as_secs_f64(), joules);
-    }
-    let [(first_s, first_j), (both_s, both_j)] = total;
-    let (burst_s, lasting_s) = (at[1] - at[0], both_s - first_s);
-    let median_s = if REPLAYS_BEFORE * burst_s > CONTROLLER_S { lasting_s } else { burst_s };
-    Ok((median_s, (lasting_s, both_j - first_j)))
+    let lasting = lasting(&machine, &program, detail, None)?;
+    let burst_s = at[1] - at[0];
+    let median_s = if REPLAYS_BEFORE * burst_s > CONTROLLER_S { lasting.0 } else { burst_s };
+    Ok((median_s, lasting))
 }
 
 pub(super) fn row(row: &Row, devices: &mut Devices, detail: Detail) -> Vec<Value> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use banksia_experiments::cache::Cache;
+use banksia_hw::gpu::sampling::Detail;
 use banksia_hw::gpu::{GpuSpec, LaunchCache, device};
 use banksia_hw::system::{Machine, RunOptions, System};
 use banksia_input::Source;
@@ -17,7 +18,7 @@ use banksia_workloads::model::{HeadSpec, Model, Norm, Types, WeightFormat};
 use banksia_workloads::{DataType, Generation};
 use rayon::prelude::*;
 
-use crate::models::{attention, feed_forward, model};
+use crate::models::{Taken, attention, feed_forward, lasting, model};
 use crate::rows::{Row, number, whole};
 use crate::value::Value;
 
@@ -48,8 +49,8 @@ fn layers(name: &str, format: &str, layers: u32) -> Result<Model, String> {
     Ok(model)
 }
 
-/// Seconds and joules of a step in a loop: the second of two, whose caches and clock are those that the first left.
-fn predict(row: &Row, machine: &Machine, known: &Arc<dyn LaunchCache>) -> Result<(f64, f64), String> {
+/// Seconds and joules of a step in a loop that lasts.
+fn predict(row: &Row, machine: &Machine, known: &Arc<dyn LaunchCache>) -> Result<Taken, String> {
     let get = |key: &str| row.get(key).map(String::as_str).ok_or_else(|| format!("no column {key}"));
     let of = |key: &str, most: u32| whole(row, key, 1..=most).map(u64::from);
     let model = layers(get("model")?, get("format")?, whole(row, "layers", 1..=256)?)?;
@@ -67,20 +68,10 @@ fn predict(row: &Row, machine: &Machine, known: &Arc<dyn LaunchCache>) -> Result
     let source = Source::from_text("plans.csv", text);
     let problem = Problem { model: &model, generation: &generation, machine, source: &source };
     let mut plan = GpuMapper.plan(&problem).map_err(|e| e.to_string())?;
-    let mut after = [(0.0, 0.0); 2];
-    for (runs, after) in after.iter_mut().enumerate() {
-        let mut system = System::new(machine, RunOptions::default());
-        system.remember(known);
-        let program = Arc::new(plan.lower(0, &mut system).map_err(|e| e.to_string())?);
-        for _ in 0..=runs {
-            system.run(&program).map_err(|e| e.to_string())?;
-        }
-        let outcome = system.finish();
-        let joules: f64 = outcome.components.iter().flat_map(|c| c.energy_j.values()).sum();
-        *after = (outcome.latency.as_secs_f64(), joules);
-    }
-    let [(first_s, first_j), (both_s, both_j)] = after;
-    Ok((both_s - first_s, both_j - first_j))
+    let mut system = System::new(machine, RunOptions::default());
+    system.remember(known);
+    let program = Arc::new(plan.lower(0, &mut system).map_err(|e| e.to_string())?);
+    lasting(machine, &program, Detail::DEFAULT, Some(known))
 }
 
 /// A plan's time as measured and as predicted.
@@ -117,7 +108,7 @@ pub(crate) fn values(rows: &[Row], progress: &(dyn Fn(u64, u64) + Sync)) -> Vec<
     let machine = spec.map(|spec| Machine::of_gpu(&Arc::new(spec)));
     let known = Cache::in_memory();
     let done = AtomicU64::new(0);
-    let predicted: Vec<Result<(f64, f64), String>> = rows
+    let predicted: Vec<Result<Taken, String>> = rows
         .par_iter()
         .map(|row| {
             let taken = machine.as_ref().map_err(Clone::clone).and_then(|machine| predict(row, machine, &known));

@@ -3,7 +3,7 @@
 //! It takes what is ready first. So an instruction waits for another if that cannot be ready later: if all that the other depends on is complete when all that
 //! it depends on itself is. Of what is complete when something else is, is known: what that depends on, and what came before it on channels that are all among its own.
 
-use banksia_hw::program::{Block, ChannelSet, Instruction, Program, Work};
+use banksia_hw::program::{ChannelSet, Program, Work};
 
 /// Instructions of the vector unit before one that are looked at.
 const LOOKED_AT: usize = 64;
@@ -47,7 +47,9 @@ impl Queue {
                     before[place].push(*other as u32);
                 }
                 vectors.push(place);
-            } else if let Some(channels) = channels(program, instruction) {
+            } else if let Some(channels) = program.channels_of(place) {
+                // Accesses are for all channels, which is the empty set here: each has those before it behind it.
+                let channels = channels.unwrap_or(ChannelSet::EMPTY);
                 if let Some((other, _)) = last.as_ref().filter(|(_, others)| others.within(&channels)) {
                     join(&mut own, complete.get(*other));
                 }
@@ -75,19 +77,4 @@ fn join(into: &mut [u64], other: Option<&Vec<u64>>) {
 
 fn has(set: &[u64], place: usize) -> bool {
     set.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
-}
-
-/// The channels that an instruction is for; of a host's accesses all, which is the empty set here: each has those before it behind it.
-fn channels(program: &Program, instruction: &Instruction) -> Option<ChannelSet> {
-    match instruction.work {
-        Work::Pim { channels, .. } => program.channel_sets.get(channels as usize).cloned(),
-        Work::Block { block } => match &**program.blocks.get(block as usize)? {
-            Block::Instructions(list) => {
-                let sets = list.iter().filter_map(|i| program.channel_sets.get(i.channels as usize));
-                Some(sets.fold(ChannelSet::EMPTY, |all, set| all.or(set)))
-            }
-            Block::Accesses(_) => Some(ChannelSet::EMPTY),
-        },
-        Work::Vector { .. } | Work::Kernel { .. } | Work::Transfer { .. } | Work::Collective { .. } => None,
-    }
 }

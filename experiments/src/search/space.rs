@@ -455,7 +455,7 @@ impl<'a> Tools<'a> {
             choose(&problem).is_ok_and(|mapper| mapper.plan(&problem).is_ok())
         };
         let most = inner.iter().map(|k| of(*k)).max().unwrap_or(0);
-        // The last values of a list take the least room.
+        // Packed layouts stand last in their lists.
         let all = |place: usize| {
             let mut choice = outer.clone();
             inner.iter().for_each(|k| choice[*k] = of(*k).checked_sub(1).map(|last| last.saturating_sub(place)));

@@ -50,7 +50,7 @@ pub(super) fn why(
                 (Some(simulated), _) => ("simulated", Some(loss(simulated.value))),
                 (None, Some(bound)) if bound >= best.value => ("bound", Some(loss(bound))),
                 // By the bounds of its plans one by one, which are nearer than that of all of them.
-                (None, Some(_)) if proved => ("bound", Some(0.0)),
+                (None, Some(_)) if proved => ("bound", None),
                 (None, Some(_)) => ("open", None),
                 (None, None) => ("illegal", None),
             };

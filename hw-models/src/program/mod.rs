@@ -411,6 +411,22 @@ impl Program {
         &self.dependencies[i.first_dependency as usize..][..i.dependencies as usize]
     }
 
+    /// The channels that an instruction of a PIM device is for, all of them where the inner value is `None`; none of what is not for banks.
+    pub fn channels_of(&self, instruction: usize) -> Option<Option<ChannelSet>> {
+        let set = |number: u32| self.channel_sets.get(number as usize);
+        match self.instructions.get(instruction)?.work {
+            Work::Pim { channels, .. } => Some(Some(set(channels)?.clone())),
+            Work::Block { block } => match &**self.blocks.get(block as usize)? {
+                Block::Instructions(list) => {
+                    let sets = list.iter().filter_map(|i| set(i.channels));
+                    Some(Some(sets.fold(ChannelSet::EMPTY, |all, set| all.or(set))))
+                }
+                Block::Accesses(_) => Some(None),
+            },
+            Work::Vector { .. } | Work::Kernel { .. } | Work::Transfer { .. } | Work::Collective { .. } => None,
+        }
+    }
+
     /// The buffers of a kernel's tensors, in their order.
     pub fn operands_of(&self, kernel: u32, operands: u32) -> &[u32] {
         &self.operands[operands as usize..][..self.kernels[kernel as usize].tensors.len()]

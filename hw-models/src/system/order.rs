@@ -3,7 +3,7 @@
 //! A channel works through its instructions in the order of the program. One that is ready while an earlier one of its channels is not has no use for a memory that
 //! its device shares: it would hold what the earlier one's inputs are made with.
 
-use crate::program::{Block, ChannelSet, Program, Work};
+use crate::program::{ChannelSet, Program};
 
 /// Instructions of devices that share a memory, by their sets of channels.
 #[derive(Debug, Default)]
@@ -23,12 +23,13 @@ const NONE: u32 = u32::MAX;
 impl Order {
     /// Of a program on devices of which `sharing` share a memory.
     pub(super) fn load(&mut self, program: &Program, sharing: &[bool]) {
+        // By device: the channels, all of them where there is no set.
         let mut sets: Vec<(u32, Option<ChannelSet>)> = Vec::new();
         self.lists.clear();
         self.set_of.clear();
         for (place, instruction) in program.instructions.iter().enumerate() {
             let shares = sharing.get(instruction.on as usize).copied().unwrap_or(false);
-            let Some(channels) = channels(program, place).filter(|_| shares) else {
+            let Some(channels) = shares.then(|| program.channels_of(place)).flatten() else {
                 self.set_of.push(NONE);
                 continue;
             };
@@ -79,20 +80,5 @@ impl Order {
                 found(*next);
             }
         }
-    }
-}
-
-/// The channels of a PIM instruction; within, `None` is all of them.
-fn channels(program: &Program, instruction: usize) -> Option<Option<ChannelSet>> {
-    let of = |set: u32| program.channel_sets.get(set as usize);
-    match program.instructions[instruction].work {
-        Work::Pim { channels, .. } => Some(of(channels).cloned()),
-        Work::Block { block } => match &**program.blocks.get(block as usize)? {
-            Block::Instructions(list) => {
-                Some(Some(list.iter().filter_map(|i| of(i.channels)).fold(ChannelSet::EMPTY, |all, set| all.or(set))))
-            }
-            Block::Accesses(_) => Some(None),
-        },
-        Work::Vector { .. } | Work::Kernel { .. } | Work::Transfer { .. } | Work::Collective { .. } => None,
     }
 }

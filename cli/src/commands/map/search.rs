@@ -157,7 +157,8 @@ fn shown(found: &Found, args: &MapArgs) -> String {
             let chosen = why.chosen.as_deref().unwrap_or("as written");
             out.push_str(&format!("  {} = {chosen}   ({})\n", why.key, why.meaning));
             for other in &why.others {
-                let loses = other.loses.map_or(String::new(), |l| format!(", loses {}", percent(l)));
+                let least = if other.excluded_by == "bound" { "at least " } else { "" };
+                let loses = other.loses.map_or(String::new(), |l| format!(", loses {least}{}", percent(l)));
                 let by = match other.excluded_by {
                     "simulated" => "simulated",
                     "bound" => "its bound excludes it",
